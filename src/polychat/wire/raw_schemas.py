@@ -1,12 +1,12 @@
-"""Large JSON schemas of a request stay JSON: as values of Python they would take ten times their size.
+"""Large JSON schemas of a request stay JSON: as Python values they would take ten times their size.
 
-With ``ReaderLimits.raw_schemas`` a reader gives the members of a large schema as ``msgspec.Raw``: ``{"type": "object",
-"properties": Raw(…)}``. What writes JSON writes them as they are. What changes a schema asks ``is_raw`` and reads one of its
-members at a time, by ``changed`` and ``each``.
+With ``ReaderLimits.raw_schemas`` a reader returns the members of a large schema as ``msgspec.Raw``: ``{"type": "object",
+"properties": Raw(…)}``. Writers of JSON write them unchanged. Code that changes a schema checks ``is_raw`` and reads one of its
+members at a time, with ``changed`` and ``each``.
 
-What stays JSON is what it would be if it were decoded and encoded: each member is decoded once, and what cannot be is refused.
-What becomes something else (a name that is there twice, white space, ``1E5``; a member that a wire changes) is looked for
-first, and made where it is written: ``JSONPieces``. It is never held beside the JSON that came and the one that is sent.
+JSON that stays is the same as if it were decoded and encoded: each member is decoded once, and invalid ones are refused.
+JSON that would change (a name that occurs twice, white space, ``1E5``; a member that a wire changes) is found first, and
+produced while it is written: ``JSONPieces``. It is never held besides the received JSON and the sent one.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from .limits import ReaderLimits
 LARGE = 256 * 1024
 """Bytes of a request's field above which the schemas in it stay JSON."""
 _SMALL = 1024
-"""Bytes that are decoded in any case."""
+"""Bytes up to which a value is decoded in any case."""
 _PIECE = 64 * 1024
-"""Bytes of a schema that are decoded together: for a moment they take ten times as many."""
+"""Bytes of a schema that are decoded together: decoded, they temporarily take ten times as many."""
 _STEPS = 12
-"""Levels of a schema that are taken apart one by one; each costs a look at all that is in it."""
+"""Maximum levels of a schema that are split one by one; each level is a pass over all its contents."""
 _STEPS_TO_SCHEMAS = 6
 WITH_SCHEMAS = frozenset(
     (
@@ -46,22 +46,22 @@ WITH_SCHEMAS = frozenset(
         *("generateContentRequest", "generate_content_request", "format"),
     )
 )
-"""What of a request has schemas in it."""
+"""Fields of a request that contain schemas."""
 _SCHEMAS = frozenset(
     (
         *("parameters", "input_schema", "schema", "parametersJsonSchema", "responseSchema", "responseJsonSchema"),
         *("parameters_json_schema", "response_schema", "response_json_schema"),
     )
 )
-"""What they are called there."""
+"""The names of schemas in these fields."""
 
 
-class _TooManySteps(Exception):  # never leaves this module
+class _TooManySteps(Exception):  # internal to this module
     pass
 
 
 def decoded_request(body: bytes, limits: ReaderLimits) -> Any:
-    """A request's body as a value. Raises ``ValueError`` (``TooDeep`` for one nested deeper than ``limits``), nothing else."""
+    """A request's body as a value. Raises only ``ValueError`` (``TooDeep`` if it is nested deeper than ``limits`` allow)."""
     if not limits.raw_schemas or len(body) <= LARGE:
         return decoded(body, limits.depth)
     check_depth(body, limits.depth)
@@ -81,7 +81,7 @@ def _field(name: str, value: Any) -> Any:
 
 
 def _opened(value: Any, name: str, steps: int) -> Any:
-    """The value of what stands under ``name``, with its schemas as they stay."""
+    """The value under ``name``, in which schemas stay JSON if they are large."""
     if len(value) <= _SMALL or not steps:
         return from_raw(value)
     if name in _SCHEMAS:
@@ -103,7 +103,7 @@ def _schema(value: Any) -> Any:
 
 
 def _tidy(value: Any, steps: int) -> Any:
-    """What stays JSON, as it would be encoded."""
+    """The value as canonical JSON: what encoding its decoded value would give."""
     if len(value) <= _PIECE or level(value) is None:
         return _as_raw(value, from_raw(value))
     if not steps:
@@ -112,7 +112,7 @@ def _tidy(value: Any, steps: int) -> Any:
 
 
 def _as_raw(original: Any, value: Any) -> Any:
-    """``value``, as which ``original`` is to stay, as JSON."""
+    """``value`` as JSON; ``original`` unchanged if it is the same."""
     if value is original:
         return original
     made = encoded(value)
@@ -124,16 +124,16 @@ def _has_raw(value: Any) -> bool:
 
 
 def has_raw(request: ChatRequest) -> bool:
-    """Whether a schema of a request stayed JSON: it is large."""
+    """Whether a schema of a request is large and stayed JSON."""
     schemas = [tool.parameters for tool in request.tools if isinstance(tool, Tool)]
     return any(map(_has_raw, [*schemas, None if request.format is None else request.format.schema]))
 
 
-# What changes a schema.
+# Changing schemas.
 
 
 def changed(schema: Any, change: Callable[[Any], Any]) -> Any:
-    """What ``change`` makes of a schema that stayed JSON, as JSON; itself where that is the same."""
+    """The result of ``change`` for a schema that stayed JSON, as JSON; the schema itself if nothing changes."""
     old = opened(schema)
     new = change(old)
     if new == old:
@@ -143,7 +143,7 @@ def changed(schema: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def opened(schema: Any) -> Any:
-    """A schema that stayed JSON as a value of which large members or items are JSON; any other value as it is."""
+    """A schema that stayed JSON as a value whose large members or items are still JSON; any other value unchanged."""
     if isinstance(schema, _Changed):
         return schema.value
     if isinstance(schema, _Each):
@@ -155,16 +155,16 @@ def opened(schema: Any) -> Any:
 
 
 def is_object(value: Any) -> bool:
-    """Whether a value is an object, or one that stayed JSON."""
+    """Whether a value is an object, or JSON of an object."""
     if isinstance(value, _Each):
         return value.kind is dict
     return isinstance(level(value) if is_raw(value) and not isinstance(value, _Changed) else opened(value), dict)
 
 
 def each(values: Any, change: Callable[[Any], Any], kind: type) -> Any:
-    """An object or an array (``kind``: ``dict``, ``list``) that stayed JSON, with ``change`` of each of its values.
+    """An object or an array (``kind``: ``dict``, ``list``) that stayed JSON, with ``change`` applied to each of its values.
 
-    Itself where nothing changes, or where it is of another kind.
+    The same object if nothing changes, or if it is of another kind.
     """
     if isinstance(values, _Changed):
         return changed(values, lambda value: _with_each(value, change) if isinstance(value, kind) else value)
@@ -183,7 +183,7 @@ def _with_each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 class Subschemas(NamedTuple):
-    """The keywords of a schema that hold schemas: a single one, a list of them, or several by name."""
+    """The keywords of a schema that contain schemas: a single one, a list of them, or several by name."""
 
     single: frozenset[str]
     listed: frozenset[str]
@@ -191,7 +191,7 @@ class Subschemas(NamedTuple):
 
 
 def within(keyword: str, value: Any, change: Callable[[Any], Any], places: Subschemas) -> Any:
-    """The value of a schema's ``keyword``, with ``change`` of each schema that it holds; of any other keyword itself."""
+    """The value of a schema's ``keyword``, with ``change`` applied to each schema in it; unchanged for any other keyword."""
     if keyword in places.single:
         return change(value)
     if keyword not in places.listed and keyword not in places.named:
@@ -210,7 +210,7 @@ _Values: TypeAlias = dict[str, Any] | list[Any]
 
 
 class _Changed(JSONPieces):
-    """What a large schema has become: a value, of which parts are JSON."""
+    """The changed value of a large schema, parts of which are JSON."""
 
     __slots__ = ("value",)
 
@@ -226,9 +226,9 @@ def _as_it_is(value: Any) -> Any:
 
 
 class _Each(JSONPieces):
-    """``original``, an object or an array in JSON, with ``change`` of each of its values; a large value is given as JSON.
+    """``original``, an object or array in JSON, with ``change`` applied to each of its values; large ones are passed as JSON.
 
-    Many small ones are decoded and encoded together. ``first``: what was made of ``original`` before, which this changes.
+    Many small ones are decoded and encoded together. ``first``: an earlier change of ``original``, to build upon.
     """
 
     __slots__ = ("_change", "_first", "_is_tidying", "_large", "_original", "kind")
@@ -238,18 +238,18 @@ class _Each(JSONPieces):
     ) -> None:
         self._original = original
         self._is_tidying = is_tidying
-        """Whether small values stay as they are, and what is between the values does not."""
+        """Whether small values stay unchanged, and only the bytes between the values change."""
         self._change = change
         self._first = first
         self._large: dict[int, Any] = {}
-        """What became of large values, by their places: each is changed once."""
+        """The changed large values, by position: each is changed once."""
         self.kind: type = dict if bytes(memoryview(original)[:64]).lstrip()[:1] == b"{" else list
 
     def and_then(self, change: Callable[[Any], Any]) -> _Each:
         return _Each(self._original, change, self)
 
     def or_original(self) -> Any:
-        """Itself, or what it was made of where that is the same."""
+        """This object, or the original if nothing changes."""
         before = self._original if self._first is None else self._first
         size = 1
         for group, at, has_large in self._groups():
@@ -258,16 +258,16 @@ class _Each(JSONPieces):
             if not (self._keeps_large(group, at) if has_large else self._keeps(part)):
                 if not self._is_tidying:
                     return self
-                size = -len(self._original)  # the rest is looked at all the same: it may be no JSON
+                size = -len(self._original)  # the rest is examined all the same: it may be invalid JSON
         return self if self._is_tidying and size != len(self._original) else before
 
     def members(self) -> _Values:
-        """What it is, of which large values are JSON."""
+        """The members or items, of which large ones are JSON."""
         values: Any = level(self._original)
         return self._after(values, 0)
 
     def names(self) -> frozenset[str]:
-        """Of an object's members."""
+        """The names of an object's members."""
         members: Any = level(self._original)
         return frozenset(members) if self.kind is dict else frozenset()
 
@@ -280,7 +280,7 @@ class _Each(JSONPieces):
         yield b"}" if self.kind is dict else b"]"
 
     def _groups(self) -> Iterator[tuple[_Values, int, bool]]:
-        """Its values, still JSON, some at a time, the place of the first of them, and whether one is large."""
+        """Its values, still JSON, in groups: the position of the first, the values, and whether it is a single large one."""
         values: Any = level(self._original)
         at, count = 0, max(1, _PIECE * len(values) // len(self._original))
         for group in _grouped(values, count):
@@ -292,7 +292,7 @@ class _Each(JSONPieces):
             at += len(group)
 
     def _keeps(self, part: bytes) -> bool:
-        """Whether small values stay as they were."""
+        """Whether small values stay unchanged."""
         value = from_raw(raw(part))
         if self._first is not None:
             value = self._first.changed_small(value)
@@ -311,7 +311,7 @@ class _Each(JSONPieces):
         return self.changed_small(from_raw(raw(encoded(group))))
 
     def changed_small(self, value: Any) -> Any:
-        """What becomes of several values."""
+        """The results for several values."""
         return self._changed(value if self._first is None else self._first.changed_small(value))
 
     def _changed(self, value: Any) -> Any:
@@ -323,7 +323,7 @@ class _Each(JSONPieces):
         return [self.changed_one(entry, number) for number, entry in enumerate(group, at)]
 
     def changed_one(self, entry: Any, number: int) -> Any:
-        """What becomes of the value at a place, which is given in JSON."""
+        """The result for the value at a position, which is passed as JSON."""
         if len(entry) <= _PIECE:
             value = from_raw(entry) if self._first is None else self._first.changed_one(entry, number)
             return value if self._is_tidying else self._change(value)
@@ -361,7 +361,7 @@ class _Joined(_Each):
 
 
 def joined(objects: list[Any]) -> Any:
-    """All members of these objects, of two with one name the later; what is no object has none."""
+    """All members of these objects; of two with the same name, the later. A value that is not an object has none."""
     if len(objects) == 1 and is_object(objects[0]):
         return objects[0]
     parts = [_Each(value, _as_it_is) if is_raw(value) and not isinstance(value, JSONPieces) else value for value in objects]
@@ -369,7 +369,7 @@ def joined(objects: list[Any]) -> Any:
 
 
 def _are_disjoint(parts: list[Any]) -> bool:
-    """Whether all of them are objects that stayed JSON, with members of which no two have the same name."""
+    """Whether all of them are objects that stayed JSON, and no two have a member of the same name."""
     names: set[str] = set()
     for part in parts:
         members = part.names() if isinstance(part, _Each) else frozenset()
@@ -402,13 +402,13 @@ def _members(group: _Values) -> Any:
 
 
 def _size(group: _Values) -> int:
-    """Bytes of some values in JSON, with one bracket or comma."""
+    """Bytes of some values in JSON, with one bracket or comma each."""
     names = len(encoded(dict.fromkeys(group, 0))) - 1 - len(group) if isinstance(group, dict) else len(group)
     return names + sum(map(len, _members(group)))
 
 
 def _inside(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Pieces of JSON without its brackets, of which no piece is empty."""
+    """The JSON in pieces without its outer brackets; no piece is empty."""
     held = next(pieces)[1:]
     for piece in pieces:
         yield held

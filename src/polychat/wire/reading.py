@@ -12,7 +12,7 @@ _TWO = "another reply begins within the one that is read: two were sent as one"
 
 
 def two_replies() -> BadReply:
-    """The error of a reply within which another begins."""
+    """The error of a reply within which another reply begins."""
     return BadReply(_TWO)
 
 
@@ -47,7 +47,7 @@ _LIKE: tuple[tuple[str, Reason], ...] = (
 
 
 def nearest(reason: str) -> Reason:
-    """The common word for an end that comes nearest to a backend's own: for wires whose ends are a closed set of words."""
+    """The common finish reason that is most similar to a backend's own, for wires with a closed set of reasons."""
     if reason in get_args(Reason):
         return cast(Reason, reason)
     low = reason.lower()
@@ -62,41 +62,41 @@ _PARTS = (
     *("choices", "output", "content", "candidates", "message"),
     *("delta", "content_block", "item", "part", "response"),
 )
-"""Where whole replies of all wires have their words, and events of a stream their piece, as a list or an object."""
+"""The members that contain text in whole replies of all wires, or a piece in events of a stream, as a list or an object."""
 
 
 def is_reply(value: Any) -> bool:
-    """Whether decoded JSON is a reply, or an event of one, that holds something a vendor counts."""
+    """Whether decoded JSON is a reply, or an event of one, with content that a vendor bills."""
     return isinstance(value, dict) and any(isinstance(value.get(name), (list, dict)) and value[name] for name in _PARTS)
 
 
 def unreadable(why: str, content: Any) -> BadReply:
-    """What came and is not understood. ``content``, its JSON or its bytes, is ``paid`` where it is part of a reply."""
+    """The error of a reply that cannot be read. It is ``paid`` if ``content``, its JSON or its bytes, is part of a reply."""
     error = BadReply(why)
     error.paid = is_reply(parsed(content) if isinstance(content, bytes) else content)
     return error
 
 
 def truncated(why: str) -> Finish:
-    """``why`` names the terminator that is missing, or what broke."""
+    """``why`` names the missing terminator, or the failure."""
     return Finish("truncated", error=Truncated(f"the reply ended early: {why}"))
 
 
 def finish_of(error: PolychatError) -> Finish:
-    """The end of a reply that failed with this error."""
+    """The finish of a reply that failed with this error."""
     if isinstance(error, Truncated):
         return Finish("truncated", error=error)
     return failed(error if isinstance(error, BackendError) else ReplyFailed(str(error)))
 
 
 def failure_in(batch: list[Event]) -> PolychatError | None:
-    """What cut a reply off, if this is its last batch and says so."""
+    """The error that ended a reply, if this is its last batch and contains one."""
     last = batch[-1] if batch else None
     return last.error if isinstance(last, Finish) else None
 
 
 def parsed(body: bytes | str) -> Any:
-    """The JSON value that ``body`` is; ``None`` where it is none, so that one ``match`` decides about everything."""
+    """The JSON value in ``body``; ``None`` if it is not JSON, so that one ``match`` can handle all cases."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

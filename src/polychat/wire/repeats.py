@@ -1,11 +1,11 @@
-"""The usual read of a stream, straight: an event that differs from the one before it in its text alone.
+"""A short path for the usual read of a stream: an event that differs from the one before only in its text.
 
-Models stream text a token at a time, and each token comes in an event that repeats everything else. What stands around the text
-of one event that was read as usual is kept; where the next read begins and ends with the same bytes, what is between them is
-the JSON of its text, and nothing else has to be looked at. A read that differs in anything else, a usage, an end, an error,
-a second event, is read as usual, and what was kept counts no more.
+Models stream text a token at a time, and each token comes in an event that repeats everything else. The bytes around the text
+of one event that was read as usual are kept; if the next read begins and ends with the same bytes, those between them are
+the JSON of its text, and nothing else has to be examined. A read that differs in any other way (a usage, an end, an error,
+a second event) is read as usual, and the kept bytes are dropped.
 
-``openai_chat/passthrough.py`` looks through chunks in a similar way and does not use this: it decodes no text.
+``openai_chat/passthrough.py`` examines chunks in a similar way and does not use this: it decodes no text.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .framing import padding_in
 from .json_text import text_of
 
 KEPT = 32
-"""How often what surrounds a text is kept, in one stream: if no two events are the same it is of no use."""
+"""How often the bytes around a text are kept in one stream: if no two events are the same, keeping them is useless."""
 
 
 @runtime_checkable
 class Plain(Protocol):
-    """A reader that knows when more text of the first answer changes nothing in it but what it counts."""
+    """A reader that knows when further text of the first answer has no effect on it except in its counters."""
 
     def plain_text(self) -> Callable[[str], None] | None:
-        """What notes a text that is not fed to it; ``None`` where the text that came last is no example of the next.
+        """A function that records a text which is not fed to the reader; ``None`` if the last event is not typical of the next.
 
-        Asked when a feed, which ended between two events, gave one ``Text`` and nothing else. The answer holds until another.
+        Called when a feed ended between two events and returned only one ``Text``. The result is valid until the next feed.
         """
 
 
 def nothing_to_note(text: str) -> None:
-    """Of a reader that counts nothing."""
+    """For a reader without counters."""
 
 
 class Around:
-    """What stands around the text of an event: another that has the same around its own differs from it in the text alone."""
+    """The bytes around the text of an event: another event with the same bytes around its text differs only in that."""
 
     __slots__ = ("_after", "_before", "_begin", "_end", "_is_padded", "_size", "_stop")
 
@@ -49,9 +49,9 @@ class Around:
 
     @classmethod
     def of(cls, event: bytes, text: str, end: bytes) -> Around | None:
-        """Of an event that says ``text``; ``None`` where it cannot be distinguished from another member of the same text.
+        """For an event that contains ``text``; ``None`` if the text cannot be distinguished from another member's.
 
-        ``end`` is how an event ends behind letters that hide its length: see ``padding_in``.
+        ``end`` is the end of an event after the padding that hides its length: see ``padding_in``.
         """
         token = b'"%b"' % text.encode("utf-8", "replace")
         padding = padding_in(event, end)
@@ -63,7 +63,7 @@ class Around:
         return cls(event[: at + 1], event[at + len(token) - 1 :], end, is_padded=bool(padding))
 
     def text_in(self, event: bytes) -> str | None:
-        """The text of an event that differs in nothing else, never empty; ``None`` for any other."""
+        """The text of an event that differs in nothing else, never empty; ``None`` for any other event."""
         if event[: self._begin + 1] != self._before:  # a slice costs half of ``startswith``
             return None
         if self._is_padded:
@@ -72,12 +72,12 @@ class Around:
             return None
         try:
             return text_of(event[self._begin : self._stop])
-        except ValueError:  # a quote that is not the text's own, half an emoji
+        except ValueError:  # an unescaped quote, half an emoji
             return None
 
 
 class Repeats:
-    """Feeds ``reader``, or says what it would say. The reader may be used instead at any time."""
+    """Feeds ``reader``, or returns what it would return. The reader may also be fed directly at any time."""
 
     __slots__ = ("_around", "_between", "_kept", "_note", "_plain", "_reader")
 
@@ -88,22 +88,22 @@ class Repeats:
         self._around: Around | None = None
         self._kept = 0
         self._between = False
-        """Whether what was fed ended between two events."""
+        """Whether the data so far ends between two events."""
 
     @property
     def done(self) -> bool:
-        """The reader's."""
+        """Whether the reader is done."""
         return self._reader.done
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes; cut anywhere."""
+        """The events that ``data`` completes; it may be cut anywhere."""
         if self._around is not None and (text := self._around.text_in(data)) is not None:
             self._note(text)
             return [Text(text)]
         return self._read(data)
 
     def end(self) -> list[Event]:
-        """The body is over: the last events."""
+        """The last events, after the end of the body."""
         return self._reader.end()
 
     def _read(self, data: bytes) -> list[Event]:

@@ -1,18 +1,18 @@
-"""What every reader of a reply does, whatever its wire: bytes are cut, decoded and taken one value at a time, up to one end.
+"""What every reader of a reply does, on any wire: bytes are split, decoded and read one value at a time, up to one end.
 
-A wire's reader is a ``StreamReader`` that says what its values mean; everything else is here, once:
+A wire's reader is a ``StreamReader`` that interprets the values; everything else is here, once:
 
-    bytes --framing--> payloads --JSON--> values --take--> events ... rest and one Finish
+bytes --framing--> payloads --JSON--> values --take--> events ... rest and one Finish
 
-What comes      Where it ends
+Input           Result
 --------------  ---------------------------------------------------------------------------------------------
 a value         ``take`` adds its events; it raises ``Ended`` with the wire's own end
-``[DONE]``      ``terminated`` says whether that is an end on this wire; blank payloads say nothing
-no JSON         failed: a ``BadReply`` that shows the payload. Half an emoji is no reason: see ``Halves``
+``[DONE]``      ``terminated`` returns whether that is an end on this wire; blank payloads are skipped
+no JSON         failed: a ``BadReply`` that shows the payload. Half an emoji is accepted: see ``Halves``
 another shape   failed: ``take`` raised one of ``SHAPES``
 past a limit    failed: the line, its depth, its calls
-the body's end  ``over`` decides, and gets what of the body is missing: a last line that is no JSON was cut
-anything more   nothing is looked at behind an end
+the body's end  ``over`` decides; it is passed what is missing in the body: a last line that is not JSON was cut
+anything more   nothing is read after an end
 --------------  ---------------------------------------------------------------------------------------------
 """
 
@@ -31,9 +31,9 @@ from .repeats import KEPT, Around, nothing_to_note
 from .sites.deltas import TooMany
 
 SHAPES = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
-"""What reading a value of another shape raises."""
+"""Exceptions of reading a value of another shape."""
 BLANK = b"\xef\xbb\xbf \t\r\n"
-"""What may stand before a body."""
+"""Characters that may precede a body."""
 _SHOWN = 1_000
 """Bytes of a body's beginning that are kept for the error that shows it."""
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -50,98 +50,98 @@ class Ended(Exception):
 
 
 class BadShape(ValueError):
-    """A value is not of the wire's shape, and why: the message, behind which the payload is shown."""
+    """A value does not have the wire's shape: the message says why, and is followed by the payload."""
 
 
 ENDS = (Ended, BackendError, *SHAPES)
-"""What a reader's ``take`` raises: each is an end of the reply."""
+"""Exceptions that a reader's ``take`` raises: each ends the reply."""
 
 
 class Framing(Protocol):
-    """Cuts bytes into payloads: ``DataLines``, ``Events``, ``JSONLines``, ``WholeBody``, or a wire's own."""
+    """Splits bytes into payloads: ``DataLines``, ``Events``, ``JSONLines``, ``WholeBody``, or a wire's own."""
 
     def feed(self, data: bytes) -> list[Any]:
         """The payloads that ``data`` completes. Raises ``FramingError``, such as ``LineTooLong`` past its limit."""
 
     def end(self) -> list[Any]:
-        """What stood behind the last of them. Raises the same, and ``CutShort`` where something is missing."""
+        """The data after the last payload. Raises the same, and ``CutShort`` if the body is incomplete."""
 
 
 class StreamReader:
-    """A reader of replies; a wire's or a service's subclasses it and says what its values mean by ``take`` and ``over``.
+    """A reader of replies; subclasses for wires and services interpret its values in ``take`` and ``over``.
 
-    A reader that detects whether a body is a stream gives no ``framing``, and has ``framing_for`` instead.
+    A reader that detects whether a body is a stream passes no ``framing``, and implements ``framing_for`` instead.
     """
 
     SHAPE: ClassVar[str] = "a line of another shape than this service's"
-    """What the error says of a value that ``take`` could not read."""
+    """The error's text for a value that ``take`` could not read."""
     PREFIX: ClassVar[bytes] = b""
-    """What stands before a payload in its line, where an error is to show the line as it came."""
+    """The bytes before a payload in its line, so that an error can show the whole line."""
     NAMED: ClassVar[bool] = False
-    """The framing gives pairs of a name and a payload, as ``Events`` does; ``name`` is that of the value at hand."""
+    """Whether the framing returns pairs of a name and a payload, as ``Events`` does; ``name`` is that of the current value."""
 
     def __init__(self, framing: Framing | None = None, limits: ReaderLimits = LIMITS) -> None:
         self.done = False
         self.name = ""
         self.may_be_usual = False
-        """Whether ``take_usual`` is asked first."""
+        """Whether ``take_usual`` is tried first."""
         self.silent = True
-        """No payload came yet."""
+        """No payload was received yet."""
         self._framing = framing
         self._limits = limits
         self._halves: Halves | None = None
-        """Made when a value is no JSON at first sight."""
+        """Made for the first value that is not strict JSON."""
         self._head = b""
-        """How the body begins, as long as that is all that came."""
+        """The beginning of the body, until more of it is received."""
         self._is_over = False
-        """No more of the body comes: what is no JSON may have been cut."""
+        """The body is over: a payload that is not JSON may have been cut."""
         self._around: Around | None = None
-        """What stands around the text of the last value, where the next may differ from it in its text alone."""
+        """The bytes around the text of the last value, if the next may differ from it only in its text."""
         self._note: Callable[[str], None] = nothing_to_note
         self._plain_texts = 0
-        """Values of one text and nothing else that were taken: the first of them is no example, most replies are short."""
+        """How many values with one text and nothing else were read: the first is not used, because most replies are short."""
 
-    # What a wire says.
+    # For a wire to implement.
 
     def take_usual(self, payload: bytes, events: list[Event]) -> bool:
-        """Add the events of a payload of the wire's commonest forms, read without looking at each member.
+        """Add the events of a payload in one of the wire's most common forms, without examining each member.
 
-        ``False``: it is another, and ``take`` is to read it. Only called while ``may_be_usual``.
+        ``False``: it has another form, and ``take`` must read it. Only called while ``may_be_usual``.
         """
         raise NotImplementedError
 
     def take(self, value: Any, events: list[Event]) -> None:
-        """Add the events of one value. Raises ``Ended`` with the end that it reports, and else one of ``ENDS``."""
+        """Add the events of one value. Raises ``Ended`` with the end that it reports, and otherwise one of ``ENDS``."""
         raise NotImplementedError
 
     def over(self, broken: str) -> Finish:
-        """The end, where the body ended without the wire's own. ``broken`` says what of the body is missing, if anything is."""
+        """The end, if the body ended without the wire's own. ``broken`` names what is missing in the body, if anything."""
         raise NotImplementedError
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
-        """Add the events of a reply that came in one piece; its end. Raises what ``take`` does."""
+        """Add the events of a reply that was received whole; returns its end. Raises as ``take`` does."""
         self.take(value, events)
         return self.over("")
 
     def terminated(self) -> Finish | None:
-        """The end that ``[DONE]`` is; ``None`` where it is another wire's word, which some servers add."""
+        """The end that ``[DONE]`` is; ``None`` on a wire without it, where some servers add it all the same."""
         return None
 
     def rest(self, finish: Finish) -> list[Event]:
-        """The events that come only at the end, before ``finish``, whatever it says: usage, sources."""
+        """The events before the end, whatever ``finish`` is: usage, citations."""
         return []
 
     def plain_text(self) -> Callable[[str], None] | None:
-        """See ``Plain``: what notes a text that is not given to ``take``; ``None`` where each value must be read."""
+        """See ``Plain``: a function that records a text which ``take`` does not get; ``None`` if each value must be read."""
         return None
 
     def framing_for(self, body: bytes) -> Framing:
-        """What cuts a body that begins so, by its first byte."""
+        """The framing for a body with this first byte."""
         raise NotImplementedError
 
     @staticmethod
     def is_cut(payload: bytes) -> bool:
-        """Whether the last payload of a body is only a part of one: no JSON in any reading, however deep."""
+        """Whether the last payload of a body is only a part of one: not JSON in any reading, at any depth."""
         try:
             Halves().decoded(payload, len(payload))
         except TooDeep:
@@ -150,10 +150,10 @@ class StreamReader:
             return payload.strip()[:6] != _DONE
         return False
 
-    # What all of them do.
+    # The same for all wires.
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes; cut anywhere."""
+        """The events that ``data`` completes; it may be cut anywhere."""
         if self.done:
             return []
         framing = self._framing
@@ -174,7 +174,7 @@ class StreamReader:
         return self._read(payloads) if payloads else []
 
     def end(self) -> list[Event]:
-        """The body is over: the last events. Ends with a ``Finish`` unless one was given before."""
+        """The last events, after the end of the body. They end with a ``Finish`` unless one was returned before."""
         if self.done:
             return []
         self._is_over = True
@@ -191,7 +191,7 @@ class StreamReader:
         return events if self.done else self._ended(events, self.over(""))
 
     def read(self, body: bytes) -> list[Event]:
-        """The events of a whole reply, by a reader that has given none yet; the last is its ``Finish``."""
+        """The events of a whole reply, by a reader that was not used before; the last is its ``Finish``."""
         body = body.lstrip(BLANK)
         try:
             try:
@@ -244,13 +244,13 @@ class StreamReader:
         return events
 
     def _learn(self, payload: bytes, piece: Text) -> None:
-        """Keep what stands around the text of a value that was nothing else, where a reader knows what more text does to it."""
+        """Keep the bytes around the text of a value without other content, if the reader can record further text by itself."""
         self._plain_texts += 1
         if 1 < self._plain_texts <= KEPT and piece.choice == 0 and (note := self.plain_text()) is not None:
             self._around, self._note = Around.of(payload, piece.text, b'"}'), note
 
     def _second_reading(self, payload: bytes) -> Any:
-        """A payload that is no JSON at first sight. Raises ``Ended``."""
+        """A payload that is not strict JSON. Raises ``Ended``."""
         if self._is_over and self.is_cut(payload):
             raise Ended(self.over("the body ends within a line"))
         if (text := payload.strip())[:6] == _DONE:
@@ -270,7 +270,7 @@ class StreamReader:
         return self._halves.decoded(payload, self._limits.depth)
 
     def _end_of(self, error: Exception, value: Any, payload: bytes) -> Finish:
-        """The end that an exception of ``take`` is."""
+        """The finish for an exception of ``take``."""
         if isinstance(error, Ended):
             return error.finish
         if isinstance(error, BackendError):
@@ -287,7 +287,7 @@ class StreamReader:
         return events
 
     def unheard(self, missing: str) -> Finish:
-        """The end of a body of which no payload came; ``missing`` is what would have been a beginning."""
+        """The end of a body without any payload; ``missing`` names what it should begin with."""
         head = self._head[:_SHOWN]
         if not head:
             return truncated("an empty body")

@@ -1,7 +1,7 @@
-"""Opaque parts on a wire that is not their vendor's: how they survive a client that knows this wire alone.
+"""Opaque parts on a wire that is not their vendor's: how they survive a client that knows only this wire.
 
-Where the wire has a place for its own signatures, another vendor's goes there as ``pc1.<vendor>.<data>``; behind the vendor
-stand ``~r`` if it is redacted and ``~<id>`` if it has one. The client hands it back unread and it is what it was.
+If the wire has a member for its own signatures, another vendor's is written there as ``pc1.<vendor>.<data>``; the vendor is
+followed by ``~r`` if the part is redacted and by ``~<id>`` if it has an id. The client returns it unread and unchanged.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ _TAG = re.compile(r"pc1\.(?P<vendor>[^.~]+)(?P<redacted>~r)?(?:~(?P<id>[^.~]*))?
 
 
 def tagged(opaque: Opaque, native: str) -> str:
-    """What stands in the place for signatures of ``native``'s wire. The native's own is its data as it is: for its id, and
-    for whether it is redacted, that wire has places."""
+    """The value for the signature member of ``native``'s wire. The native vendor's own is its data
+    unchanged: that wire has other members for the id and for whether the part is redacted.
+    """
     if opaque.vendor == native and not opaque.data.startswith("pc1."):
         return opaque.data
     redacted = "~r" if opaque.redacted else ""
@@ -27,7 +28,7 @@ def tagged(opaque: Opaque, native: str) -> str:
 
 
 def untagged(text: str, native: str) -> Opaque:
-    """The opaque part that ``tagged`` wrote; what is not tagged is ``native``'s own. Never raises."""
+    """The opaque part that ``tagged`` wrote; a value without a tag is ``native``'s own. Never raises."""
     match = _TAG.fullmatch(text)
     if match is None:
         return Opaque(native, text)

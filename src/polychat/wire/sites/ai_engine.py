@@ -1,6 +1,6 @@
-"""AI Engine, the WordPress plugin: its page, its question, its reply. What its server does is in ``ai_engine_site``.
+"""AI Engine, the WordPress plugin, client side: its page, its requests and its replies. The server side is ``ai_engine_site``.
 
-Facts from versions 1.9.99, 2.0.8 and 2.5.2 as they answer; a version's own way is named where it differs.
+Facts from the behaviour of versions 1.9.99, 2.0.8 and 2.5.2; differences between versions are named where they matter.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .pages import elements
 SUBMIT = "/mwai-ui/v1/chats/submit"
 START_SESSION = "/mwai/v1/start_session"
 MESSAGE_LIMIT = 65_536
-"""Bytes of a message, once trimmed."""
+"""Maximum bytes of a message after trimming."""
 TRIMMED = " \t\n\r\0\x0b"
-"""What PHP's ``trim()`` takes off."""
+"""The characters that PHP's ``trim()`` removes."""
 
 
 @dataclass(slots=True, frozen=True)
 class AIEngineBot:
-    """The bot and its address, as the page gives them to the plugin's own script."""
+    """The bot and its URL, as the page passes them to the plugin's script."""
 
     rest_url: str
     """The site's REST root: ``https://host/wp-json`` or ``https://host/?rest_route=``."""
@@ -51,9 +51,9 @@ class AIEngineBot:
 
 
 def bot_of(html: str, page_url: str) -> AIEngineBot:
-    """The first bot of a page. Raises ``ChatNotFound``, or ``BadReply`` where the page would send us to another host.
+    """The first bot of a page. Raises ``ChatNotFound``, or ``BadReply`` if the page names another host.
 
-    ``page_url`` is where the page came from, after redirects.
+    ``page_url`` is the page's URL after redirects.
     """
     for element in elements(html, "mwai-chatbot-container", has=("data-system",)):
         match parsed(element["data-system"]):
@@ -82,9 +82,9 @@ def _bot(system: dict[str, Any], rest_url: str) -> AIEngineBot:
 
 
 def _rest_root(rest_url: str, page_url: str) -> str:
-    """The REST root on the page's own scheme, host and port; another host is refused: our words were not meant for it.
+    """The REST root on the page's own scheme, host and port; another host is refused, because the user chose this site only.
 
-    A site behind a proxy often names http, www or an inner port for itself: the address that gave the page is known to work.
+    A site behind a proxy often names http, www or an internal port for itself; the URL of the page is known to work.
     """
     try:
         rest, page = urlsplit(urljoin(page_url, rest_url)), urlsplit(page_url)
@@ -96,7 +96,7 @@ def _rest_root(rest_url: str, page_url: str) -> str:
 
 
 def same_host(url: str, other: str) -> bool:
-    """Whether two URLs are of one host, with or without ``www.``."""
+    """Whether two URLs have the same host, with or without ``www.``."""
     return _host(url) == _host(other)
 
 
@@ -105,7 +105,7 @@ def _host(url: str) -> str:
 
 
 def nonce_of(reply: bytes) -> str | None:
-    """The nonce in an answer of ``start_session``; ``None`` where there is none."""
+    """The nonce in a response of ``start_session``; ``None`` if there is none."""
     match parsed(reply):
         case {"success": True, "restNonce": str(nonce)} if nonce:
             return nonce
@@ -113,19 +113,19 @@ def nonce_of(reply: bytes) -> str | None:
 
 
 def is_nonce_failure(status: int, body: bytes) -> bool:
-    """Whether this refusal is about the nonce, and a fresh one may help; a refused message says so otherwise."""
+    """Whether the site rejected the nonce, so that a new one may help; a rejected message has another error."""
     return status in (401, 403) and any(code in body for code in (b"rest_forbidden", b"rest_cookie_invalid_nonce"))
 
 
 @dataclass(slots=True, frozen=True)
 class Overrides:
-    """What a client may set over the bot's own settings; servers after 2.0.8 pass it over."""
+    """The bot's settings that a client may override; servers after 2.0.8 ignore them."""
 
     temperature: float | None = None
     max_tokens: int | None = None
 
     def fields(self, system: str | None) -> dict[str, Any]:
-        """By the names of the request. Raises ``BadInput`` for a value that cannot be one."""
+        """By the request's names. Raises ``BadInput`` for an invalid value."""
         if not _is_number(self.temperature, int, float):
             raise BadInput(f"temperature is {self.temperature!r}; it must be a number of at least 0", field="temperature")
         if not _is_number(self.max_tokens, int) or self.max_tokens == 0:
@@ -135,15 +135,15 @@ class Overrides:
 
 
 def _is_number(value: float | None, *kinds: type) -> bool:
-    return value is None or (type(value) in kinds and 0 <= value < math.inf)  # bool is an int, and no number here
+    return value is None or (type(value) in kinds and 0 <= value < math.inf)  # bool is an int, but not a number here
 
 
 def question(messages: Messages, bot: AIEngineBot, chat_id: str, overrides: Overrides | None = None) -> dict[str, Any]:
-    """The body of a submit. Raises ``BadInput`` and ``MessageTooLong`` for what the server would refuse.
+    """The body of a submit. Raises ``BadInput`` and ``MessageTooLong`` for input that the server would reject.
 
-    The server keeps the last 15 messages, and puts ``newMessage`` in the place of the last one if that is the user's. It takes
-    it for the user's words, whatever role the last message has. It drops system messages from the list; their text goes as
-    ``context`` too, which servers up to 2.0.8 take.
+    The server keeps the last 15 messages, and replaces the last one by ``newMessage`` if it is the user's. It treats
+    ``newMessage`` as the user's, whatever the role of the last message. It removes system messages from the list; their text is
+    sent as ``context`` too, which servers up to 2.0.8 accept.
     """
     conversation = [{"role": role, "content": text} for role, text in turns(messages)]
     system = "\n".join(item["content"] for item in conversation if item["role"] == "system")
@@ -173,7 +173,7 @@ def _checked(text: str, field_name: str) -> str:
 
 
 def refusal(status: int, body: bytes) -> str:
-    """What the plugin or WordPress says in a refusal, fit to be shown."""
+    """The redacted message of the plugin or of WordPress in an error response."""
     if status == 404:
         return "no AI Engine answers at this address: check base_url, or name the page that holds the chat with the option page"
     match parsed(body):
@@ -185,9 +185,9 @@ def refusal(status: int, body: bytes) -> str:
 class Reader(StreamReader):
     """One reply of ``submit``: an event stream or one JSON object, distinguished by the first byte.
 
-    The plugin sends streams as ``application/json`` and JSON where a stream was asked for; the content type does not
-    distinguish them. PHP may print a byte order mark or notices first. A reply that the model's server cut short can end like a
-    whole one: the ``end`` event repeats what was streamed, and does not show it. ``limit`` is the bytes of one line and of a
+    The content type does not distinguish them: the plugin sends streams as ``application/json``, and JSON to requests for a
+    stream. PHP may print a byte order mark or notices first. A reply that the model's server cut short can end like a
+    complete one: the ``end`` event repeats the streamed text and does not show it. ``limit`` is in bytes, of one line and of a
     JSON object.
     """
 
@@ -212,7 +212,7 @@ class Reader(StreamReader):
             case {"type": "error", "data": message}:
                 raise ReplyFailed(f"the service reports: {redact(str(message))}")
             case {"type": str(kind)} if kind not in ("live", "end", "error"):
-                pass  # later versions add kinds of their own beside the text
+                pass  # later versions add types of their own besides the text
             case _:
                 raise BadShape(self.SHAPE)
 
@@ -230,10 +230,10 @@ class Reader(StreamReader):
     def _answered(self, reply: str, usage: object, events: list[Event]) -> Finish:
         streamed = "".join(self._texts)
         if not streamed.strip() and not reply.strip():
-            # An upstream that failed or sent nothing: the plugin reports success, without a live event.
+            # The upstream failed or sent nothing: the plugin reports success, without a live event.
             return failed(EmptyReply("the service reports success and an empty reply"))
-        # All of it where the site does not stream. A reply that the site changed afterwards does not begin as the text did.
-        begun = streamed.lstrip(TRIMMED)  # as the reply is
+        # The whole text if the site does not stream. A reply that the site changed later does not begin with the streamed text.
+        begun = streamed.lstrip(TRIMMED)  # the same as the reply
         rest = reply[len(begun) :] if reply.startswith(begun) else ""
         events += [*([Text(rest)] if rest else []), *_usage(usage)]
         return complete()

@@ -1,4 +1,4 @@
-"""AI Engine's answering half: what the plugin's server does with a page view, a session and a submit."""
+"""AI Engine, server side: the plugin's responses to a page view, a session and a submit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CRITICAL = (
 class AIEngineSite:
     """One WordPress site with one bot, ``default``; with ``custom_id``, a bot whose page overrides its settings.
 
-    ``era``: the plugin 1.9 wants no nonce, 2.0 has it in the page, 2.4 gives it by ``start_session``.
+    ``era``: plugin 1.9 requires no nonce, 2.0 has it in the page, 2.4 returns it from ``start_session``.
     """
 
     limits: ClassVar[int] = 2 * 1024 * 1024
@@ -40,7 +40,7 @@ class AIEngineSite:
     context_id: int = 28
     custom_id: str | None = None
     streams: bool = True
-    """What the page says of streaming. What is done is what the request asks for."""
+    """Whether the page announces streaming. The request decides whether the reply streams."""
     nonces: Nonces = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class AIEngineSite:
 
     @classmethod
     def in_era(cls, era: Era) -> AIEngineSite:
-        """The site as it was then."""
+        """The site as of that era."""
         return cls(era=era)
 
     def receive(self, request: Request) -> Response | SiteRequest:
@@ -77,7 +77,7 @@ class AIEngineSite:
         return Response(200, self.page(request.base).encode(), "text/html; charset=UTF-8")
 
     def page(self, base: str) -> str:
-        """The page with the chat element, as a guest gets it at a site whose root is ``base``."""
+        """The page with the chat element for a guest, of a site whose root is ``base``."""
         system = {
             "botId": None if self.custom_id else "default",
             "customId": self.custom_id,
@@ -102,7 +102,7 @@ class AIEngineSite:
         message = fields.get("newMessage")
         if isinstance(message, (list, dict)):
             return _json_response(500, {**_wordpress("internal_server_error", _CRITICAL, 500), "additional_errors": []})
-        streams = bool(fields.get("stream")) and fields["stream"] != "0"  # PHP's truth: the string "false" streams
+        streams = bool(fields.get("stream")) and fields["stream"] != "0"  # truth as in PHP: the string "false" streams
         if not self._knows(fields):
             return _unknown_bot(streams)
         text = message.strip(TRIMMED) if isinstance(message, str) else ""
@@ -119,7 +119,7 @@ class AIEngineSite:
 def _unknown_bot(streams: bool) -> Response:
     if not streams:
         return _json_response(403, _REJECTED)
-    # The stream begins before the plugin knows that it cannot: therefore 200, and the type of the REST API.
+    # The stream begins before the plugin detects the failure: therefore 200, and the content type of the REST API.
     return Response(200, _line({"type": "error", "data": _REJECTED["message"]}), _JSON)
 
 
@@ -132,9 +132,9 @@ def _wordpress(code: str, message: str, status: int) -> dict[str, Any]:
 
 
 def _conversation(fields: dict[str, Any], text: str) -> list[dict[str, Any]]:
-    """The last 15 messages, the new one in the place of the last if that is the user's. ``context`` is the system's text.
+    """The last 15 messages; the new one replaces the last if that is the user's. ``context`` is the system message.
 
-    It is taken in every era, like the other overrides. The plugin takes none after 2.0.8; here who asks for them gets them.
+    It is accepted in every era, like the other overrides. The plugin after 2.0.8 ignores them; here they always apply.
     """
     conversation: list[dict[str, Any]] = []
     history = fields.get("messages")
@@ -163,7 +163,7 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 class Writer:
-    """An answer as the plugin writes it: ``live`` and ``end`` events, or one object with status 500 where the model failed."""
+    """An answer in the plugin's format: ``live`` and ``end`` events, or one object with status 500 if the model failed."""
 
     def __init__(self, streams: bool, nonce: str | None = None, era: Era = "2.4") -> None:
         self.streams = streams
@@ -208,7 +208,7 @@ class Writer:
 
 
 def _escaped(text: str) -> str:
-    """Text in an attribute, as WordPress's ``esc_attr`` has it."""
+    """Text in an attribute, escaped as by WordPress's ``esc_attr``."""
     return html.escape(text, quote=True).replace("&#x27;", "&#039;")
 
 

@@ -1,6 +1,6 @@
-"""AI Power, the WordPress plugin: its page, its question, its reply. What its server does is in ``ai_power_site``.
+"""AI Power, the WordPress plugin, client side: its page, its requests and its replies. The server side is ``ai_power_site``.
 
-Facts from version 1.8.99 as it answers. The plugin says 200 to almost everything; what went wrong shows only in the body.
+Facts from the behaviour of version 1.8.99. The plugin answers 200 to almost everything; errors are only in the body.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _SHORTCODE, _WIDGET = "wpaicg-chat-shortcode", "wpaicg-chatbox"
 _LIMITS = ("tokenLimitReached", "messageFlagged", "ipBanned")
 _UNKNOWN_ACTION = "the site does not know this action: AI Power is not active there"
 _GLANCE = 4096
-"""Bytes of a refusal's page that are looked at."""
+"""Maximum bytes of an error page that are searched."""
 
 
 @dataclass(slots=True, frozen=True)
 class AIPowerBot:
-    """The bot, as the page's chat element gives it to the plugin's own script."""
+    """The bot, as the page's chat element passes it to the plugin's script."""
 
     nonce: str
     post_id: str
     bot_id: str = "0"
     url: str | None = None
-    """The page's own address, as the element gives it."""
+    """The page's URL, as the element has it."""
     widget: bool = False
 
     @property
@@ -71,8 +71,8 @@ def bot_of(page: str, page_url: str) -> AIPowerBot:
 
 
 def checked(prompt: str) -> str:
-    """The prompt as it is. Raises ``BadInput`` for one that the server would refuse."""
-    if not prompt.strip() or prompt == "0":  # to PHP, "0" is as empty as ""
+    """The prompt unchanged. Raises ``BadInput`` for one that the server would reject."""
+    if not prompt.strip() or prompt == "0":  # in PHP, "0" is as empty as ""
         raise BadInput("the message is empty, or 0, which the service treats as empty: write a question", field="messages")
     byte_size(prompt, "messages")
     return prompt
@@ -81,8 +81,8 @@ def checked(prompt: str) -> str:
 def question(prompt: str, bot: AIPowerBot, url: str, client_id: str) -> dict[str, str]:
     """The form of a request.
 
-    The whole conversation is in ``message``, which arrives untouched: from the history the server strips backslashes before it
-    decodes it, so that a quote there loses all of it, a newline becomes an n, and tags vanish.
+    The whole conversation is in ``message``, which arrives unchanged: from the history the server removes backslashes before it
+    decodes it, so that a quote there loses all of it, a newline becomes an n, and tags are removed.
     """
     return {
         "_wpnonce": bot.nonce,
@@ -98,7 +98,7 @@ def question(prompt: str, bot: AIPowerBot, url: str, client_id: str) -> dict[str
 
 
 def refusal(status: int, body: bytes) -> str:
-    """What a status other than 2xx says, fit to be shown: its page without the tags."""
+    """The redacted text of a response other than 2xx: its page without tags."""
     if status == 400 and body.strip() == b"0":
         return _UNKNOWN_ACTION
     return redact(html.unescape(TAGS.sub(" ", body[:_GLANCE].decode("utf-8", "replace"))))
@@ -107,20 +107,20 @@ def refusal(status: int, body: bytes) -> str:
 class Reader(StreamReader):
     """One reply of the plugin: an event stream or one JSON object, distinguished by the first bytes.
 
-    Whether it streams is the site's choice, and its content type may lie: the bytes decide. An upstream's error comes as if it
-    were text: events without id and model, word by word; those words are the error's message here, and no text is given.
-    ``limit`` is in bytes, of one line, of a JSON object, and of an error's words.
+    The site decides whether it streams, and its content type may be wrong: the bytes decide. An upstream's error is sent as if
+    it were text: events without id and model, word by word; these words become the error's message, and no text is emitted.
+    ``limit`` is in bytes, of one line, of a JSON object, and of an error's text.
     """
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         super().__init__(None, ReaderLimits(line=limit, event=limit))
         self._named = False
-        """The event being read has an ``event:`` field: the plugin writes one on its own words, on nothing of the model's."""
+        """The current event has an ``event:`` field: the plugin writes one for its own texts, and none for the model's."""
         self._has_text = False
         self._reason: str | None = None
         self._usage: Usage | None = None
         self._error: list[str] = []
-        """The words of an error that came as if they were text."""
+        """The text of an error that was sent as if it were an answer."""
         self._size = 0
 
     def framing_for(self, body: bytes) -> Framing:
@@ -131,7 +131,7 @@ class Reader(StreamReader):
             case {"status": "success", "data": str(text)} if not _limited(value):
                 events += [Text(text)] if text.strip() else []
                 return complete() if text.strip() else failed(EmptyReply("the service reports success and an empty reply"))
-            case {"error": error} if error:  # the upstream's own, passed through
+            case {"error": error} if error:  # the upstream's own error, forwarded
                 raise _failure(error)
             case {"msg": message} if value.get("status") != "success" or _limited(value):
                 raise _refusal(message, value)
@@ -160,7 +160,7 @@ class Reader(StreamReader):
         return False  # not all lines are JSON
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
-        """Line by line, as what stands between the events says what they are, and not all of them are JSON."""
+        """By line, because the lines between the events tell their kind, and not all events are JSON."""
         events: list[Event] = []
         line = b""
         try:
@@ -178,7 +178,7 @@ class Reader(StreamReader):
         elif line.startswith(b"event:"):
             self._named = True
         elif not line.startswith((b":", b"id:", b"retry:")):
-            # An error's text with a newline in it, which the plugin writes as it is: the rest of a word.
+            # An error's text with a newline in it, which the plugin does not escape: the rest of a word.
             if not self._error:
                 raise BadShape("a line that is no event of this service")
             self._word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
@@ -212,7 +212,7 @@ class Reader(StreamReader):
 
     def _choice(self, choice: Mapping[Any, Any], rest: Mapping[Any, Any], events: list[Event]) -> None:
         match choice:
-            case {"delta": {"content": str(text)}} | {"text": str(text)} if text:  # text: of a model that only completes
+            case {"delta": {"content": str(text)}} | {"text": str(text)} if text:  # text: the field of completion models
                 if self._named or not ("id" in rest or "model" in rest or self._has_text):
                     self._word(text)
                     return
@@ -245,13 +245,13 @@ def _failure(error: object) -> BackendError:
 
 
 def _text_of_broken_event(payload: bytes) -> str:
-    """The words of an error event whose JSON the plugin broke by not escaping them."""
+    """The text of an error event whose JSON is invalid because the plugin did not escape it."""
     text = payload.decode("utf-8", "replace")
     return text.partition('"content":"')[2].removesuffix('"}}]}')
 
 
 def _usage(usage: Mapping[Any, Any]) -> Usage | None:
-    """What was counted; ``None`` where nothing was."""
+    """The usage; ``None`` if it has no counts."""
     prompt_tokens, completion_tokens, total = (
         count if type(count := usage.get(name)) is int else None
         for name in ("prompt_tokens", "completion_tokens", "total_tokens")

@@ -1,4 +1,4 @@
-"""AI Power's answering half: what the plugin's server does with a page view and a message."""
+"""AI Power, server side: the plugin's responses to a page view and a message."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _GREETING = (
     "using the provided text. Tone: Friendly"
 )
 _CLIENTS = 10_000
-"""How many guests' counts are kept; the oldest are forgotten."""
+"""Maximum guests whose message counts are kept; the oldest are removed."""
 _ACTIONS = ("wpaicg_chat_shortcode_message", "wpaicg_chatbox_message")
 _POST_ID = 5
 _FIELD = re.compile(rb"""(?i)content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)""")
 _HEAD = 1024
-"""Bytes of a part's head that are looked at."""
+"""Maximum bytes of a part's headers that are searched."""
 
 
 @dataclass(slots=True)
 class AIPowerSite:
-    """One WordPress site whose pages hold the shortcode's default chat."""
+    """One WordPress site whose pages contain the shortcode's default chat."""
 
     limits: ClassVar[int] = 2 * 1024 * 1024
 
     streams: bool = True
-    """Whether answers are streamed: the site's choice, not the client's."""
+    """Whether answers are streamed: the site decides, not the client."""
     asks: int | None = None
-    """How many messages a guest may send; ``None`` is no limit."""
+    """Maximum messages of a guest; ``None`` is no limit."""
     clock: Callable[[], float] = time.time
     rng: random.Random = field(default_factory=random.SystemRandom)
     nonces: Nonces = field(init=False)
@@ -54,7 +54,7 @@ class AIPowerSite:
 
     @classmethod
     def in_era(cls, era: Era) -> AIPowerSite:
-        """The site as it was then: its clients of the first era read one JSON object, whatever the answer's type."""
+        """The site as of that era: clients of the first era read one JSON object, whatever the content type."""
         return cls(streams=era != "1.9")
 
     def receive(self, request: Request) -> Response | SiteRequest:
@@ -66,7 +66,7 @@ class AIPowerSite:
         return Response(200, self.page(request.base + request.path.rstrip("/")).encode(), _HTML)
 
     def page(self, url: str) -> str:
-        """The page with the chat element, as a guest gets it."""
+        """The page with the chat element for a guest."""
         return _PAGE.format(nonce=self.nonces.current(), post_id=_POST_ID, url=html.escape(url), streams=int(self.streams))
 
     def _ajax(self, request: Request) -> Response | SiteRequest:
@@ -104,7 +104,7 @@ def _json_response(value: dict[str, Any]) -> Response:
 
 
 def _expired(request: Request) -> Response:
-    """WordPress's page for a nonce that does not hold; its link leads back to a page of the same site."""
+    """WordPress's page for an invalid nonce; its link leads back to a page of the same site."""
     text = "The link you followed has expired."
     referer = request.headers.get("referer", "")
     if referer.startswith("/".join([*request.base.split("/", 3)[:3], ""])):
@@ -113,7 +113,7 @@ def _expired(request: Request) -> Response:
 
 
 def _form(request: Request) -> dict[str, str]:
-    """The fields of an urlencoded or multipart body; nothing of any other."""
+    """The fields of an urlencoded or multipart body; none for any other type."""
     content_type = request.headers.get("content-type", "")
     match content_type.partition(";")[0].strip().lower():
         case "application/x-www-form-urlencoded":
@@ -124,7 +124,7 @@ def _form(request: Request) -> dict[str, str]:
 
 
 def _parts(body: bytes, content_type: str) -> dict[str, str]:
-    """The fields of a multipart body. Not by ``email``, which takes minutes for a megabyte of parameters."""
+    """The fields of a multipart body. Without ``email``, which takes minutes for a megabyte of parameters."""
     kind = Message()
     kind["Content-Type"] = content_type
     boundary = kind.get_boundary("").encode("utf-8", "replace")
@@ -137,7 +137,7 @@ def _parts(body: bytes, content_type: str) -> dict[str, str]:
 
 
 def _conversation(form: dict[str, str]) -> list[dict[str, Any]]:
-    """The message, behind as much of the history as the plugin's own decoding leaves of it: it strips before it decodes."""
+    """The message after the part of the history that the plugin's decoding keeps: it removes backslashes before it decodes."""
     history = parsed(TAGS.sub("", form.get("wpaicg_chat_history", "")).replace("\\", ""))
     conversation = [_entry(item) for item in (history if isinstance(history, list) else [])]
     return [*filter(None, conversation), {"role": "user", "content": form["message"]}]
@@ -145,7 +145,7 @@ def _conversation(form: dict[str, str]) -> list[dict[str, Any]]:
 
 def _entry(item: object) -> dict[str, Any] | None:
     match item:
-        case {"text": str(text)} | str(text):  # older pages keep plain strings
+        case {"text": str(text)} | str(text):  # older pages send plain strings
             text = text.strip()
             if text.startswith("Human: "):
                 return {"role": "user", "content": text.removeprefix("Human: ").strip()}
@@ -196,14 +196,14 @@ class StreamWriter:
 
 
 def _as_content(message: str) -> bytes:
-    """An error as the plugin streams it. It escapes nothing; we do, for a word of a real answer must not look like one."""
+    """An error as the plugin streams it, but escaped, so that no word of it can look like a word of an answer."""
     words = re.findall(r"\s?\S+", message) or ["error"]
     events = b"".join(b"event: message\n" + data_line({"choices": [{"delta": {"content": word}}]}) for word in words)
     return events + data_line({"choices": [{"finish_reason": "stop"}]})
 
 
 class WholeWriter:
-    """An answer as the plugin gives it where streaming is off; 200 whatever happened."""
+    """An answer in the plugin's format without streaming; always with status 200."""
 
     streams = False
     status = 200
@@ -225,7 +225,7 @@ class WholeWriter:
 
     def end(self) -> bytes:
         if self._failure is not None:
-            shown = html.escape(self._failure, quote=True).replace("&#x27;", "&#039;")  # as WordPress's esc_html has it
+            shown = html.escape(self._failure, quote=True).replace("&#x27;", "&#039;")  # as by WordPress's esc_html
             return php_json({"status": "error", "msg": shown, "greeting_message": _GREETING, "log": False}).encode()
         answer = "".join(self._texts)
         success = {"status": "success", "msg": "Something went wrong", "greeting_message": _GREETING}

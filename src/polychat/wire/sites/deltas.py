@@ -1,4 +1,4 @@
-"""From what services repeat, cut up and leave out to the piece that is new."""
+"""The new piece of data that services repeat, split or omit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..limits import LIMITS, ReaderLimits
 
 
 class Cumulative:
-    """For services whose every message repeats the reply from its start."""
+    """For services that repeat the whole reply in every message."""
 
     __slots__ = ("whole",)
 
@@ -22,7 +22,7 @@ class Cumulative:
         self.whole = ""
 
     def take(self, whole: str) -> str:
-        """What ``whole`` has beyond what was seen; raises ``ValueError`` where it does not begin with that."""
+        """The part of ``whole`` after the text seen before; raises ``ValueError`` if it does not begin with that."""
         if not whole.startswith(self.whole):
             raise ValueError("the reply so far was changed after it was sent")
         new = whole[len(self.whole) :]
@@ -31,7 +31,7 @@ class Cumulative:
 
 
 class TooMany(ValueError):
-    """More tool calls, or more of their arguments, than the limit."""
+    """The reply exceeds the limit of tool calls, or of their arguments."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class _Slot:
     place: int
     id: str
     has_own_id: bool
-    """The backend named the id itself."""
+    """Whether the backend sent the id."""
     name: str
     kind: str = "function"
     arguments: list[str] = field(default_factory=list)
@@ -52,10 +52,10 @@ class _Slot:
 
 
 class ToolCalls:
-    """Puts the tool calls of one choice together, however a dialect cuts them. Only this class assigns pieces to calls.
+    """Assembles the tool calls of one choice from pieces in any dialect. Only this class assigns pieces to calls.
 
     A piece belongs to the call of its ``index``, else of its ``id``, else to the last one; a new id with a name, or a name
-    without index and id, begins another. What was sent whole and is repeated whole is passed over.
+    without index and id, begins another call. A complete call that is repeated is skipped.
     """
 
     def __init__(self, limits: ReaderLimits = LIMITS, choice: int = 0) -> None:
@@ -79,14 +79,14 @@ class ToolCalls:
         opaque: Opaque | None = None,
         kind: str = "function",
     ) -> ToolCallPiece | None:
-        """The event of one piece; ``None`` where it says nothing new. Raises ``TooMany``. A call's first has its ``kind``.
+        """The event for one piece; ``None`` if it adds nothing. Raises ``TooMany``. The first event of a call has its ``kind``.
 
-        The event's ``index`` counts calls in the order they began. A call that comes without an id gets ``limits.made_up`` and
+        The event's ``index`` counts calls in the order in which they began. A call without an id gets ``limits.made_up`` and
         that number.
         """
         slot = self._slot(index, call_id, name)
         if arguments == "null" and kind == "function" and (slot is None or not slot.arguments):
-            arguments = ""  # some write it for a call without arguments
+            arguments = ""  # some servers write it for a call without arguments
         if slot is not None:
             return self._more(slot, name, arguments, opaque)
         slot = self._begin(index, call_id, name or "", kind)
@@ -94,7 +94,7 @@ class ToolCalls:
         return ToolCallPiece(slot.place, slot.id, slot.name or None, arguments or "", opaque, self._choice, kind)
 
     def _more(self, slot: _Slot, name: str | None, arguments: str | None, opaque: Opaque | None) -> ToolCallPiece | None:
-        """The event of one more piece of a call that has begun."""
+        """The event of a further piece of a call."""
         late = None
         if not slot.name and name:
             late = slot.name = name
@@ -106,9 +106,9 @@ class ToolCalls:
         return ToolCallPiece(slot.place, None, late, arguments or "", opaque, self._choice, slot.kind)
 
     def end(self, reason: str | None = None) -> BackendError | None:
-        """What is wrong with the calls, now that no more comes: one without a name, arguments that are no JSON object.
+        """The error in the calls, after the last piece: a call without a name, or arguments that are no JSON object.
 
-        Nothing is, where the backend says by ``reason``, in common words, that the reply is unfinished: a call may be cut then.
+        There is none if ``reason``, by its common name, marks the reply as unfinished, because a call may then be cut.
         """
         if not is_finished(reason):
             return None
@@ -123,12 +123,12 @@ class ToolCalls:
     def _slot(self, index: int | None, call_id: str | None, name: str | None) -> _Slot | None:
         if index is not None:
             slot = self._by_index.get(index)
-            # Some number every call 0. A new id with a name is a new call; without a name it is a dialect's noise.
+            # Some servers number every call 0. A new id with a name is a new call; without a name it is to be ignored.
             return None if slot and call_id and name and slot.has_own_id and call_id != slot.id else slot
         if call_id:
             return self._by_id.get(call_id)
         if name and (not self._slots or self._slots[-1].name):
-            # Without index and id, a name begins a call; a call repeated whole is recognised by its arguments alone.
+            # Without index and id, a name begins a call; a complete call that is repeated is recognized by its arguments.
             return None
         return self._slots[-1] if self._slots else None
 
@@ -156,12 +156,12 @@ _FINISHED = (None, "stop", "tool_calls")
 
 
 def is_finished(reason: str | None) -> bool:
-    """Whether a reply that ends so claims to be all there is, and its calls with it. Behind any other end they may be cut."""
+    """Whether this finish reason means that the reply and its calls are complete. With any other, calls may be cut."""
     return reason in _FINISHED
 
 
 def arguments_of(text: str) -> Any:
-    """The arguments of a whole call as ``object_in`` gives them; ``None`` where they are no object, or were cut."""
+    """The arguments of a complete call as ``object_in`` returns them; ``None`` if they are no object, or were cut."""
     return object_in(text) if text.strip() else {}
 
 
@@ -169,7 +169,7 @@ _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+|"', r
 
 
 def complete_members(text: str) -> Any:
-    """What came whole of arguments that were cut: members and elements that are known to be over. Linear in their length."""
+    """The complete members of arguments that were cut: members and elements known to be complete. Takes linear time."""
     closers: list[str] = []
     end, before = 0, ""
     for token in _TOKENS.finditer(text):

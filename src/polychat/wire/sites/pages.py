@@ -1,7 +1,7 @@
-"""Attributes of elements in a page: what a chat widget passes to its own script.
+"""Attributes of elements in a page, by which a chat widget passes its settings to its own script.
 
-Tags are recognized as browsers do. A page may be hostile: the standard library's parser, in some of the Pythons we run on,
-raises on its ``<![x`` and takes minutes for a megabyte of ``<!--``. Here nothing raises, and the time grows as the page does.
+Tags are recognized as browsers do. A page may be hostile: the standard library's parser, in some of the supported Pythons,
+raises on ``<![x`` and takes minutes for a megabyte of ``<!--``. These functions never raise, and take linear time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _ATTRIBUTE = re.compile(
     r"""([^\s/>][^\s/>=]*+) (?: \s*+ = \s*+ (?: "([^"]*+)" | '([^']*+)' | (?!["']) ([^\s>]*+) ) | (?!\s*+=) )""", re.VERBOSE
 )
 _RAW = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style", "textarea", "title")}
-"""Elements whose insides are text, and what ends them."""
+"""Elements whose content is text, and their ends."""
 
 
 def elements(html: str, class_name: str | None = None, *, has: tuple[str, ...] = ()) -> list[dict[str, str]]:
     """The attributes of every element of that class which has the named ones, in the page's order, unescaped.
 
-    Spaces round ``=``, single, double and no quotes are all the same. Without a class, elements of any kind.
+    Spaces around ``=``, and single, double or no quotes, make no difference. Without a class, elements of any kind.
     """
     return [
         attributes
@@ -32,15 +32,15 @@ def elements(html: str, class_name: str | None = None, *, has: tuple[str, ...] =
 
 
 def _start_tags(html: str) -> Iterator[dict[str, str]]:
-    """The attributes of each start tag outside comments and scripts; what is not closed swallows the rest."""
+    """The attributes of each start tag outside comments and scripts; an element that is not closed extends to the end."""
     at = 0
     while (at := html.find("<", at)) >= 0:
         if html.startswith("<!--", at):
-            at = _past(html, "-->", at + 2)  # <!--> is a whole comment
+            at = _past(html, "-->", at + 2)  # <!--> is a complete comment
         elif html.startswith(("</", "<!", "<?"), at):
             at = _past(html, ">", at)
         elif (name := _NAME.match(html, at + 1)) is None:
-            at += 1  # a sign of its own: 1 < 2
+            at += 1  # a plain character: 1 < 2
         else:
             attributes, at = _attributes(html, name.end())
             if attributes is not None:
@@ -56,7 +56,7 @@ def _past(html: str, mark: str, at: int) -> int:
 
 
 def _attributes(html: str, at: int) -> tuple[dict[str, str] | None, int]:
-    """The attributes up to ``>`` and the place behind it; none where the page ends before."""
+    """The attributes up to ``>`` and the position after it; none if the page ends before."""
     attributes: dict[str, str] = {}
     while (gap := _GAP.match(html, at)) is not None and (at := gap.end()) < len(html):
         if html[at] == ">":
@@ -65,6 +65,6 @@ def _attributes(html: str, at: int) -> tuple[dict[str, str] | None, int]:
         if attribute is None:
             break  # a quote that is never closed
         value = attribute[2] or attribute[3] or attribute[4] or ""
-        attributes.setdefault(attribute[1].lower(), unescape(value))  # of two of one name a browser takes the first
+        attributes.setdefault(attribute[1].lower(), unescape(value))  # browsers take the first of two with the same name
         at = attribute.end()
     return None, len(html)

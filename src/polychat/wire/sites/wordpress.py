@@ -1,4 +1,4 @@
-"""What sites that run on WordPress have in common: its nonces and PHP's JSON."""
+"""Common features of WordPress sites: nonces and PHP's JSON."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def php_json(value: object) -> str:
 
 
 class Nonces:
-    """WordPress's nonces for guests: one for all, good for 12 to 24 hours."""
+    """WordPress's nonces for guests: one for all, valid for 12 to 24 hours."""
 
     TICK = 12 * 3600
-    """Seconds; a nonce holds in the tick it was made in and in the next one."""
+    """Seconds; a nonce is valid in the tick in which it was made and in the next one."""
 
     def __init__(self, clock: Callable[[], float], rng: random.Random) -> None:
         self._clock = clock
@@ -37,7 +37,7 @@ class Nonces:
         return nonce in (self._made.get(tick), self._made.get(tick - 1))
 
     def expire(self) -> None:
-        """As if a day had gone by: none that was handed out holds any more."""
+        """As if a day had passed: all nonces so far are invalid."""
         self._skipped += 2
 
     def _tick(self) -> int:
