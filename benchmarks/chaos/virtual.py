@@ -101,10 +101,11 @@ class Backends:
         await asyncio.sleep(seconds)
         if failure is not None:
             raise failure
-        if attempts.hold is not None and reply.stream:
+        hold = attempts.hold()
+        if hold is not None and reply.stream:
             attempts.begins()
             is_cut = fault in ("cut", "error later")
-            held = min(attempts.hold.seconds, GAP * (phase.after if is_cut else PIECES))
+            held = min(hold.seconds, GAP * (phase.after if is_cut else PIECES))
             await asyncio.sleep(held)
             reply.held = held
             if is_cut and held == GAP * phase.after:

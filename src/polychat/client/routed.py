@@ -17,7 +17,6 @@ from ..routing.attempts import Attempts
 from ..routing.clocks import Kind, kind_of, timeouts_of
 from ..routing.continuation import Part, continued, going_on, may_go_on
 from ..routing.hedged import hedged
-from ..routing.hold import Hold, hold_of
 from ..routing.holding import OpeningHold, Pumped
 from ..routing.straight import StraightAttempt, StraightPlan
 from ..routing.traits import UNKNOWN, RequestTraits, Traits
@@ -230,13 +229,13 @@ class RoutedCall:
         if text:
             request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
         batches, attempts = target.backend.answers(request, self.call_info, **options), self._attempts
-        hold = None if text or attempts is None or not request.stream else hold_of(self._plan.rules) or attempts.hold
-        if hold is not None and not target.backend.restores:
+        may_hold = not text and attempts is not None and request.stream and attempts.may_hold
+        if may_hold and attempts is not None and not target.backend.restores and (may_hold := attempts.hold() is not None):
             batches = Pumped(batches)
-        return self._begun(batches, whole=not request.stream, hold=hold)
+        return self._begun(batches, whole=not request.stream, may_hold=may_hold)
 
     async def _begun(
-        self, batches: AsyncGenerator[list[Event], None], *, whole: bool, hold: Hold | None = None
+        self, batches: AsyncGenerator[list[Event], None], *, whole: bool, may_hold: bool = False
     ) -> list[list[Event]]:
         """The batches up to the first piece and what is held after it, or, with ``whole``, all of them."""
         self.batches = batches
@@ -246,12 +245,13 @@ class RoutedCall:
                 first.append(batch)
                 if type(batch[-1]) is Finish or (not whole and has_piece(batch)):
                     break
-            if hold is not None and first and type(first[-1][-1]) is not Finish:
+            if may_hold and first and type(first[-1][-1]) is not Finish:
                 assert self._attempts is not None  # it is the router's attempt
                 first = [[event for batch in first for event in batch]]
-                await OpeningHold(hold, self._attempts.begins).more_events(first[0], self.call_info.pipe, batches)
+                hold = OpeningHold(self._attempts.hold, self._attempts.begins)
+                await hold.more_events(first[0], self.call_info.pipe, batches)
             if first and type(finish := first[-1][-1]) is Finish and finish.error is not None:
-                self._check(first, whole=whole, held=hold is not None)
+                self._check(first, whole=whole, held=may_hold)
         except BaseException:
             await batches.aclose()
             raise

@@ -225,7 +225,7 @@ class Rules(Table, frozen=True, kw_only=True):
         Meta(ge=0, le=65536),
         about(
             "Number of characters at the start of a streamed reply to hold back, so that a failure within them is retried "
-            "without the client noticing. 0 holds none."
+            "without the client noticing. 0 holds none, except for a moment after recent failures."
         ),
     ] = 0
     hold_seconds: Annotated[

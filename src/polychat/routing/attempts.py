@@ -10,7 +10,7 @@ from ..http.timeouts import Timeouts
 from .choice import PassedOver
 from .clocks import LAST
 from .facts import Facts
-from .hold import Hold
+from .hold import Hold, hold_of
 from .policy import failure_of
 from .resolve import Target
 from .slots import Slots
@@ -35,8 +35,8 @@ class Attempts:
 
     __slots__ = (
         *("_facts", "_router", "_rules"),
-        *("answered", "answered_at", "asked_at", "asked_before", "asked_first", "begun_at", "count", "failures", "hold"),
-        "is_probe",
+        *("answered", "answered_at", "asked_at", "asked_before", "asked_first", "begun_at", "count", "failures"),
+        *("is_last", "is_probe"),
         *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
     )
 
@@ -57,8 +57,8 @@ class Attempts:
         """Targets that were moved to the end of the order, and why."""
         self.resting: list[tuple[Target, PolychatError]] = []
         """Targets that were not asked when it was their turn, and why."""
-        self.hold: Hold | None = None
-        """What is to be kept back of a stream, for the target of the attempt at hand failed recently."""
+        self.is_last = False
+        """Whether no other target is asked after the attempt at hand, whatever becomes of it."""
         self.limits: Sequence[tuple[bytes, bytes]] = ()
         """Headers of the current attempt about its target's limits. The ``ask`` of ``Router.run`` sets them."""
         self.timeouts = _DEFAULT
@@ -80,14 +80,28 @@ class Attempts:
         self.slots: Slots | None = None
         """Of which it has one, where the route limits its targets' requests at once."""
 
-    def begin(self, router: AttemptRouter, rules: Route, target: Target, facts: Facts, now: float) -> None:
+    def begin(
+        self, router: AttemptRouter, rules: Route, target: Target, facts: Facts, now: float, *, is_last: bool = False
+    ) -> None:
         """A target is asked."""
         self.count += 1
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
         self.asked_at, self.begun_at = now, None
         self.is_probe = facts.asked(now)
-        self.hold = facts.hold()
+        self.is_last = is_last
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether ``hold`` may give anything: not where its text would only be late, as no other target is asked after it."""
+        return not self.is_last or self._rules.hold > 0
+
+    def hold(self) -> Hold | None:
+        """What is to be kept back of the attempt's stream, whose first piece is there: until then others are learned from."""
+        facts = self._facts
+        if facts is None:
+            return None
+        return hold_of(self._rules) or (None if self.is_last else facts.hold(self._router.clock()))
 
     def begins(self) -> None:
         """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""

@@ -55,8 +55,20 @@ class RoutingContext:
         facts.note_limits(attempts.limits, self.clock(), time())
         attempts.limits = ()
 
-    def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float, answered_at: float | None = None) -> None:
-        """Record the failure of an attempt in its target's facts. ``answered_at``: when the reply began that was cut off."""
+    def note(
+        self,
+        facts: Facts,
+        rules: Route,
+        error: PolychatError,
+        asked_at: float,
+        answered_at: float | None = None,
+        *,
+        kept_back_at: float | None = None,
+    ) -> None:
+        """Record the failure of an attempt in its target's facts.
+
+        ``answered_at``: when the reply began that was cut off. ``kept_back_at``: of one that its client got nothing of.
+        """
         attribution = attribution_of(error)
         rests = CONSEQUENCES[attribution].rests
         if rests == "nothing":
@@ -65,8 +77,9 @@ class RoutingContext:
         seconds = error.retry_after or 0.0
         if seconds:
             facts.note_retry_after(error, seconds, now)
-        if answered_at is not None:
-            facts.cut(asked_at, now, now - answered_at)
+        began_at = kept_back_at if answered_at is None else answered_at
+        if began_at is not None:
+            facts.cut(asked_at, now, now - began_at)
         if rests != "domain":
             at_once = rests == "breaker at once"
             facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at, retry_after=seconds)

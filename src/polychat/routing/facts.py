@@ -15,6 +15,7 @@ from ..errors import PolychatError, Resting
 from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import FAILED, Breaker, BreakerState
 from .clocks import BEFORE, FirstTokenTimes, Kind
+from .early_cuts import EarlyCuts
 from .hold import Hold
 from .latency import PeakEwma
 from .probation import Probation
@@ -131,10 +132,11 @@ class Alarms:
 class Facts:
     """What is known of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_alarms", "_breaker", "_throttle", "domain", "name", "probation", "route", "shared", "waiting")
+    __slots__ = ("_alarms", "_breaker", "_early_cuts", "_throttle", "domain", "name", "probation", "route", "shared", "waiting")
 
-    def __init__(self, route: str, name: str, shared: TargetState, alarms: Alarms) -> None:
+    def __init__(self, route: str, name: str, shared: TargetState, alarms: Alarms, early_cuts: EarlyCuts) -> None:
         self.route, self.name, self.shared, self._alarms = route, name, shared, alarms
+        self._early_cuts = early_cuts
         self.waiting = Waiting()
         self.domain: Rest | None = None
         """Of all that share its key, once one of them was asked."""
@@ -252,13 +254,19 @@ class Facts:
         """Whether it ``is_left``, and its last request did not fail, or it is time to find out how it is."""
         return self.probation.may_ask(now) and self.is_left(now)
 
-    def hold(self) -> Hold | None:
-        """What is kept back of a stream that asks it now: of one that failed recently, until that has shown how it is."""
-        return self.probation.hold() if self.probation.is_on or self._breaker.until is not None else None
+    def hold(self, now: float) -> Hold | None:
+        """What is kept back of a stream that begins now: of a target that failed recently, until it has shown how it is, and
+
+        of all targets of a route whose replies were cut off early.
+        """
+        if self.probation.is_on or self._breaker.until is not None:
+            return self.probation.hold()
+        return self._early_cuts.hold(now)
 
     def is_untroubled(self, now: float) -> bool:
         """Whether it is healthy, and stays so until the next alarm, but for a stall."""
-        return not self.probation.is_on and self._breaker.until is None and not self.shared.is_short and not self.rest_of(now)
+        is_doubtful = self.probation.is_on or self._breaker.until is not None or self._early_cuts.hold(now) is not None
+        return not is_doubtful and not self.shared.is_short and not self.rest_of(now)
 
     def is_stalled(self, now: float) -> bool:
         """Whether many of its requests wait, and nothing is answered for much longer than usual."""
@@ -327,6 +335,7 @@ class Facts:
     def cut(self, asked_at: float, now: float, after: float) -> None:
         """An answer was cut off, so many seconds after its beginning."""
         self.probation.cut(asked_at, now, after)
+        self._early_cuts.cut(now, after)
 
     def learn(self, kind: Kind, seconds: float) -> None:
         """A request of this kind was answered after so long, or not even then."""

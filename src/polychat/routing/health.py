@@ -6,6 +6,7 @@ from collections.abc import Collection
 from weakref import WeakValueDictionary
 
 from .budget import RetryBudget
+from .early_cuts import EarlyCuts
 from .facts import Alarms, Facts, TargetState
 from .rests import Rest
 
@@ -23,6 +24,7 @@ class Health:
         self.alarms = Alarms()
         self._shared: WeakValueDictionary[str, TargetState] = WeakValueDictionary()
         self._domains: WeakValueDictionary[str, Rest] = WeakValueDictionary()
+        self._early_cuts: WeakValueDictionary[str, EarlyCuts] = WeakValueDictionary()
         self._budgets: dict[str, RetryBudget] = {}
 
     def facts(self, route: str, target: str) -> Facts:
@@ -71,5 +73,6 @@ class Health:
         shared = self._shared.get(target)
         if shared is None:
             shared = self._shared[target] = TargetState()
-        facts = self._facts[route, target] = Facts(route, target, shared, self.alarms)
+        cuts = EarlyCuts() if not route else self._early_cuts.setdefault(route, EarlyCuts())
+        facts = self._facts[route, target] = Facts(route, target, shared, self.alarms, cuts)
         return facts

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ..config.settings import Rules
 
 
+ANY = 1 << 20
+"""Characters of a hold that only time ends."""
+
+
 class Hold(NamedTuple):
     characters: int
     """Of the answer, its thoughts and its calls, after which no more is kept."""

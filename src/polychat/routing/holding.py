@@ -40,9 +40,14 @@ def characters_in(events: list[Event]) -> int:
 
 
 class OpeningHold:
-    """The hold of one attempt. ``begun`` is called when its first piece is there: what is waited for from then on is ours."""
+    """The hold of one attempt, if there is one when its first piece is there.
 
-    def __init__(self, hold: Hold, begun: Callable[[], None], reader: Callable[[], Reader] | None = None) -> None:
+    ``begun`` is called then: what is waited for from then on is ours.
+    """
+
+    def __init__(
+        self, hold: Callable[[], Hold | None], begun: Callable[[], None], reader: Callable[[], Reader] | None = None
+    ) -> None:
         """``reader`` is for ``more_bytes``."""
         self._hold, self._begun, self._reader = hold, begun, reader
 
@@ -52,7 +57,10 @@ class OpeningHold:
         An empty piece is the body's end. Raises what ``response.piece`` raises.
         """
         assert self._reader is not None  # given wherever bytes are held
-        hold, reader = self._hold, self._reader()
+        hold = self._hold()
+        if hold is None:
+            return
+        reader = self._reader()
         self._begun()
         count, size = characters_in(reader.feed(first)), len(first)
         with suppress(TimeoutError):
@@ -68,7 +76,9 @@ class OpeningHold:
         self, events: list[Event], pipe: EventPipe | None, batches: AsyncGenerator[list[Event], None]
     ) -> None:
         """Add to ``events`` until enough is held, the time is over, or the reply ends. Raises what the batches raise."""
-        hold = self._hold
+        hold = self._hold()
+        if hold is None:
+            return
         self._begun()
         count = characters_in(events)
 

@@ -16,7 +16,7 @@ A stream that asks a target on probation is kept back until it has come further,
 
 from __future__ import annotations
 
-from .hold import Hold
+from .hold import ANY, Hold
 
 FIRST, MOST = 1.0, 4.0
 """Seconds of the first rest, which doubles each time, and of the longest."""
@@ -24,8 +24,6 @@ FLOWS = 2.0
 """Seconds after which a reply that has begun is as good as one that ended, at least: it may go on for minutes."""
 _FURTHER, _LEAST = 2.0, 0.25
 """How many times the seconds after which replies were cut off is much further, and the least of seconds kept back."""
-_ANY = 1 << 20
-"""Characters: only the time ends it."""
 
 
 class Probation:
@@ -80,7 +78,7 @@ class Probation:
 
     def hold(self) -> Hold:
         """What is kept back of a stream that is asked for now."""
-        return Hold(_ANY, min(FLOWS, max(_LEAST, _FURTHER * (self._cut_after or 0.0))))
+        return Hold(ANY, min(FLOWS, max(_LEAST, _FURTHER * (self._cut_after or 0.0))))
 
     def _flows(self, now: float) -> bool:
         since, cut_after = self._flows_since, self._cut_after

@@ -344,9 +344,8 @@ class Run(Generic[T]):
         attempts, rules, deadline = self.attempts, self.plan.rules, self.deadline
         asked_before, attempts.asked_before = attempts.asked_before, None
         begun = asked_before or self.router.clock()
-        attempts.begin(self.router, rules, target, facts, begun)
-        if attempts.hold is not None and (len(self.plan.targets) == 1 or attempts.count >= self._most()):
-            attempts.hold = None  # no other is asked after it: its text would only be late
+        is_last = len(self.plan.targets) == 1 or attempts.count + 1 >= self._most()
+        attempts.begin(self.router, rules, target, facts, begun, is_last=is_last)
         if deadline is None:
             attempts.timeouts = timeouts_of(rules)
         else:
@@ -362,7 +361,7 @@ class Run(Generic[T]):
         attempts.end()
         if attempts.limits:
             router.note_limits(facts, attempts)
-        router.note(facts, self.plan.rules, error, attempts.asked_at)
+        router.note(facts, self.plan.rules, error, attempts.asked_at, kept_back_at=attempts.begun_at)
 
     def _note_answer(self, facts: Facts) -> None:
         """Record the beginning of an answer in its target's facts."""

@@ -102,7 +102,7 @@ async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) 
 
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_the_last_attempt_is_not_kept_back(serve: Any, door: str) -> None:
-    """Where each target broke off before, a stream is kept back while another may be asked; then its words come as they do."""
+    """Once a reply broke off, streams are kept back while another target may be asked; then their words come as they do."""
     first, second = [await serve(streaming(FIRST, text("Hel"), cut=True)) for _ in range(2)]
     async with gateway(held(first, second, 0)) as here:
         for number in (1, 2, 3):
@@ -110,7 +110,7 @@ async def test_the_last_attempt_is_not_kept_back(serve: Any, door: str) -> None:
             records = await here.app.recorded(number)
             assert b"Hel" in answer.body
             assert (answer.status, records[-1].verdict) == (200, "truncated")
-    assert [record.attempts for record in records] == [1, 2, 3]
+    assert [record.attempts for record in records] == [1, 3, 3]
 
 
 @pytest.mark.parametrize("door", DIALECTS)

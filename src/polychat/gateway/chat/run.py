@@ -18,7 +18,6 @@ from ...routing.attempts import Attempts
 from ...routing.clocks import Kind
 from ...routing.continuation import Part, continued, going_on, may_go_on
 from ...routing.hedged import hedged
-from ...routing.hold import hold_of
 from ...routing.holding import OpeningHold, Pumped
 from ...routing.resolve import LONGEST
 from ...routing.traits import UNKNOWN, Traits
@@ -272,7 +271,7 @@ class ChatRun:
         batches = target.backend.answers(request, call_info, timeout=self.attempts.timeouts)
         hold = None if text else self._hold(inbound.dialect.wire)
         if hold is not None and whole:
-            batches = Pumped(batches)
+            batches, hold = (Pumped(batches), hold) if self.attempts.hold() else (batches, None)
         try:
             reply = await open_events(batches, call_info, whole=not inbound.stream, hold=hold)
         finally:
@@ -322,9 +321,9 @@ class ChatRun:
         return await open_stream(response, dialect.monitor(self.inbound), naming, self._hold(dialect.wire))
 
     def _hold(self, wire: Wire) -> OpeningHold | None:
-        """What is kept back of the attempt at hand."""
-        hold = hold_of(self.plan.rules) or self.attempts.hold
-        return None if hold is None or not self.inbound.stream else OpeningHold(hold, self.attempts.begins, wire.Reader)
+        """What may be kept back of the attempt at hand."""
+        attempts = self.attempts
+        return OpeningHold(attempts.hold, attempts.begins, wire.Reader) if self.inbound.stream and attempts.may_hold else None
 
     def _asked_as(self, target: Target) -> str | None:
         """See ``asked_as``. A client that lists several models needs to know which of them answered."""
