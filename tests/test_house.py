@@ -242,10 +242,10 @@ def test_every_wire_has_the_same_files(name: str) -> None:
 def test_every_wire_is_checked_against_the_contract(name: str) -> None:
     """Its module is assigned to a ``Wire``, and to what else it is (a ``Counts``), so that mypy compares their members."""
     file = SOURCE / "wire" / name.replace("-", "_") / "__init__.py"
-    fits = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.AnnAssign)]
-    (told,) = [ast.unparse(node.annotation) for node in fits if ast.unparse(node.target) == "_FITS"]
-    more = [kind.__name__ for kind in (contract.Counts, contract.GoesOn) if isinstance(contract.wire(name), kind)]
-    assert told == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
+    assigned = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.AnnAssign)]
+    (annotation,) = [ast.unparse(node.annotation) for node in assigned if ast.unparse(node.target) == "_IMPLEMENTS"]
+    more = [kind.__name__ for kind in (contract.Counts, contract.Continues) if isinstance(contract.wire(name), kind)]
+    assert annotation == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
 
 
 def test_right_of_the_providers_nobody_knows_one_by_name() -> None:

@@ -121,8 +121,8 @@ def test_times_are_of_what_a_backend_was_asked() -> None:
 def test_a_client_makes_up_no_label() -> None:
     """A model that nobody serves has none, whatever it is called; one that answered once keeps its name when it fails."""
     failed = {"provider": "house", "status": 502, "verdict": "failed"}
-    made_up = [record(model=f"x{n}", served=f"x{n}", route="fast", **failed) for n in range(50)]
-    metrics = counting(*made_up, record(**ANSWERED), record(**failed, served="small"), record(model="y", status=404))
+    id_prefix = [record(model=f"x{n}", served=f"x{n}", route="fast", **failed) for n in range(50)]
+    metrics = counting(*id_prefix, record(**ANSWERED), record(**failed, served="small"), record(model="y", status=404))
     labels = {"dialect": "openai-chat", "status": "502", "verdict": "failed"}
     name = "polychat_requests_total"
     assert value(metrics, name, **labels, provider="house", route="fast", model="") == 50
@@ -135,10 +135,10 @@ def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
     and one that comes after all those has its own count."""
     monkeypatch.setattr(module, "SETS", 100)
-    made_up = [record(**{**ANSWERED, "served": f"m{number}"}) for number in range(500)]
-    used = [record(**ANSWERED) for _ in made_up]
+    id_prefix = [record(**{**ANSWERED, "served": f"m{number}"}) for number in range(500)]
+    used = [record(**ANSWERED) for _ in id_prefix]
     late = [record(**{**ANSWERED, "served": "late"}) for _ in range(3)]
-    metrics = counting(*(one for pair in zip(used, made_up, strict=True) for one in pair), *late)
+    metrics = counting(*(one for pair in zip(used, id_prefix, strict=True) for one in pair), *late)
     assert requests(metrics) == 1003
     labels = {"dialect": "openai-chat", "status": "200", "verdict": "complete"}
     name = "polychat_requests_total"

@@ -82,7 +82,7 @@ _PIECES = st.sampled_from(
 def test_halves_of_emoji_become_the_sign_for_what_cannot_be_shown(text: str) -> None:
     """Each half alone, by its escape; pairs, and what only looks like an escape, stay byte by byte."""
     came = f'{{"{text}":["{text}"]}}'.encode()
-    whole = json_text.without_halves(came)
+    whole = json_text.without_lone_surrogates(came)
     assert json_text.decoded(whole) == json.loads(HALF.sub("\ufffd", json.dumps(json.loads(came), ensure_ascii=False)))
     assert (whole == came) is (HALF.search(json.dumps(json.loads(came), ensure_ascii=False)) is None)
 

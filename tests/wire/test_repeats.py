@@ -55,8 +55,8 @@ class Watched:
     def end(self) -> list[Event]:
         return list(self._reader.end())
 
-    def plain_text(self) -> Callable[[str], None] | None:
-        note: Callable[[str], None] | None = self._reader.plain_text()
+    def text_recorder(self) -> Callable[[str], None] | None:
+        note: Callable[[str], None] | None = self._reader.text_recorder()
         return note
 
 

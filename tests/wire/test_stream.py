@@ -42,7 +42,7 @@ class Reader(StreamReader):
         events.append(Text(value["say"]))
 
     def over(self, broken: str) -> Finish:
-        return truncated(broken) if broken or not self.silent else self.unheard("nothing was said")
+        return truncated(broken) if broken or not self.silent else self.empty_body("nothing was said")
 
     def rest(self, finish: Finish) -> list[Event]:
         return [Usage(1, 2, 3)]

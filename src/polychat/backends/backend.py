@@ -98,7 +98,7 @@ class Backend(ABC):
         """A name that all backends have in common whose requests share a key, and so its quota."""
         return self.label
 
-    def goes_on(self, model: str) -> bool:
+    def continues(self, model: str) -> bool:
         """Whether the answer to a conversation that ends with an assistant message continues that message."""
         return False
 

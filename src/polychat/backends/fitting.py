@@ -77,20 +77,20 @@ def fitted(body: Object, row: VendorSpec, call_info: CallInfo) -> Object:
         body["messages"] = _messages(messages, row, call_info)
     if not row.rename:
         return body
-    # What is there by the new name already is the caller's own word for it.
+    # A field that has the new name already was set by the caller.
     return {row.rename.get(name, name): value for name, value in body.items() if row.rename.get(name) not in body}
 
 
-def goes_on_at(model: str, row: VendorSpec) -> bool:
-    """Whether this vendor's model goes on with an assistant message at the end that is marked by ``prefill``."""
+def continues_by_request(model: str, row: VendorSpec) -> bool:
+    """Whether this vendor's model continues an assistant message at the end that ``prefill`` marks."""
     models = row.prefill_models
     return bool(row.prefill) and (not models or any(fnmatchcase(model, pattern) for pattern in models))
 
 
 def prefilled(body: Object, model: str, row: VendorSpec) -> Object:
-    """The body with its last message marked, if it is an assistant's text and the model goes on with it."""
+    """The body with its last message marked, if it is an assistant's text and the model continues it."""
     messages = body.get("messages")
-    if not (isinstance(messages, list) and messages and goes_on_at(model, row)):
+    if not (isinstance(messages, list) and messages and continues_by_request(model, row)):
         return body
     last = messages[-1]
     if not isinstance(last, dict) or last.get("role") != "assistant" or "tool_calls" in last:

@@ -19,8 +19,8 @@ from ..errors import BackendError, BadInput, NotReady, StatusError, redact
 from ..events import Event
 from ..types import ChatRequest, Messages
 from ..wire import embeddings, models
-from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, readable
-from ..wire.contract import counting, goes_on, wire
+from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, without_unreadable
+from ..wire.contract import continues, counting, wire
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import retry_after_of
@@ -33,7 +33,7 @@ from .builtin import known
 from .compiled import CompiledRequest, is_compilable
 from .compiled import compiled as compiled_request
 from .direct import DirectRequest
-from .fitting import changes, fitted, fitted_as_it_came, goes_on_at, prefilled, taken_along
+from .fitting import changes, continues_by_request, fitted, fitted_as_it_came, prefilled, taken_along
 from .keys import VendorEndpoint, has_key
 from .ready import ReadyRequests
 from .relay import Relay
@@ -213,7 +213,7 @@ class VendorBackend(Backend):
         calls: Calls | AsFunctions | None = None
         if request.tools or _answers_before(request):  # otherwise it has no tools, calls or reasoning
             custom = self._support_table()["tools.custom"].kind == "kept"
-            request, calls = adapted(readable(request, self.tag()), custom=custom)
+            request, calls = adapted(without_unreadable(request, self.tag()), custom=custom)
         if calls is None and spoken == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
             return request, AsFunctions()  # its backend may call tools that the request does not name
         return request, calls
@@ -236,8 +236,8 @@ class VendorBackend(Backend):
         fit = partial(fitted_as_it_came, row=row) if self._changes else None
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 
-    def goes_on(self, model: str) -> bool:
-        return goes_on(self.row.wire, model) or goes_on_at(model, self.row)
+    def continues(self, model: str) -> bool:
+        return continues(self.row.wire, model) or continues_by_request(model, self.row)
 
     def models(self) -> list[str]:
         return list(self.row.serves)
@@ -379,4 +379,4 @@ def _without_custom(name: str) -> SupportTable:
 
 def _limits(request: ChatRequest) -> ReaderLimits:
     """Calls without ids (Gemini's, Ollama's) get ids that no earlier message has: other vendors require them."""
-    return replace(LIMITS, made_up=f"call_{secrets.token_hex(4)}_") if request.tools else LIMITS
+    return replace(LIMITS, id_prefix=f"call_{secrets.token_hex(4)}_") if request.tools else LIMITS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import BadInput
 from ..types import ChatRequest
-from ..wire.adapting import demanded, without_foreign, without_foreign_files
+from ..wire.adapting import required_hosted_tool, without_foreign, without_foreign_files
 from ..wire.field import SupportTable
 from ..wire.losses import Loss, OnLoss, apply_loss_policy, losses
 from ..wire.placeholders import Placeholders
@@ -82,7 +82,7 @@ class CallInfo:
 
     def _hosted(self, request: ChatRequest, wire: str, loss: Loss) -> None:
         """Raises ``BadInput`` if the tool may not be left out."""
-        if (kind := demanded(request, wire)) is not None:
+        if (kind := required_hosted_tool(request, wire)) is not None:
             raise BadInput(
                 f"tool_choice demands {kind}, which only its own vendor's backend can run: choose another tool, or "
                 "use a backend of that vendor",

@@ -227,7 +227,7 @@ class RoutedCall:
         if request.model != target.model:
             request = replace(request, model=target.model)
         if text:
-            request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
+            request = going_on(request, text, takes_beginning=target.backend.continues(target.model))
         batches, attempts = target.backend.answers(request, self.call_info, **options), self._attempts
         may_hold = not text and attempts is not None and request.stream and attempts.may_hold
         if may_hold and attempts is not None and not target.backend.restores and (may_hold := attempts.hold() is not None):

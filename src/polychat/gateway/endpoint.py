@@ -12,7 +12,7 @@ from ..errors import PolychatError, redact
 from ..http.server.asgi import Left, Receive, TooLarge, TooSlow, body_at_hand, body_of, patient
 from ..http.server.inflating import UnknownCoding, inflated
 from ..routing.policy import failure_of
-from ..wire.faults import Fault, fault_of, is_of_the_setup
+from ..wire.faults import Fault, fault_of, is_misconfiguration
 from .admission.bodies import NoRoom, Share
 from .admission.guards import Guards
 from .context import RequestContext, reason_of
@@ -116,7 +116,7 @@ async def _refuse(context: RequestContext, error: Exception) -> None:
 def _note(context: RequestContext, error: PolychatError) -> None:
     record = context.record
     record.error = record.error or reason_of(error)
-    if not record.failures and is_of_the_setup(error):  # before any target was asked
+    if not record.failures and is_misconfiguration(error):  # before any target was asked
         record.failures = (failure_of(record.model, error),)
 
 

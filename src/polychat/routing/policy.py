@@ -45,7 +45,7 @@ from ..errors import (
     WrongAddress,
     redact,
 )
-from ..wire.faults import fault_of, is_of_the_setup
+from ..wire.faults import fault_of, is_misconfiguration
 
 Step: TypeAlias = Literal["give up", "elsewhere", "again"]
 """``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""
@@ -151,7 +151,7 @@ def outcome_of(error: PolychatError) -> str:
     """One word for how an attempt ended, for metrics and logs: the kind of fault, or the kind of error where there is none."""
     if isinstance(error, BackendError) and error.kind is not None:
         return error.kind
-    if is_of_the_setup(error):
+    if is_misconfiguration(error):
         return "not_set_up"
     return next((word for kind, word in _OUTCOMES if isinstance(error, kind)), "failed")
 

@@ -12,7 +12,7 @@ from ..calls.info import CallInfo
 from ..errors import PolychatError, redact
 from ..types import AudioPart, ChatRequest, FilePart, ImagePart, TextPart
 from ..wire.estimating import estimated_prompt
-from ..wire.faults import is_of_the_setup
+from ..wire.faults import is_misconfiguration
 from ..wire.losses import OnLoss
 from ..wire.models import ModelInfo
 from .fair_queue import NORMAL
@@ -78,7 +78,7 @@ class RequestTraits(Traits):
         try:
             target.backend.rehearse(replace(self._request, model=target.model), CallInfo("refuse"))
         except PolychatError as error:
-            return "" if is_of_the_setup(error) else redact(str(error), _REASON)  # the attempt itself logs it for the operator
+            return "" if is_misconfiguration(error) else redact(str(error), _REASON)  # the attempt logs it
         return ""
 
     @cached_property

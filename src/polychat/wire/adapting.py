@@ -32,8 +32,8 @@ def adapted(request: ChatRequest, *, custom: bool, named: bool = True) -> tuple[
 
     The second is ``None`` if nothing changes. ``named``: names of tools are shortened too.
     """
-    free = set() if custom else _free_of(request)
-    names = _short(request) if named else {}
+    free = set() if custom else _free_text_tools(request)
+    names = _short_names(request) if named else {}
     if not free and not names:
         return request, None
     back = {short: name for name, short in names.items()}
@@ -72,7 +72,7 @@ def _own_files(parts: list[Any]) -> list[Any]:
     return [replace(part, parts=_own_files(part.parts)) if isinstance(part, ToolResult) else part for part in kept_parts]
 
 
-def readable(request: ChatRequest, vendor: str) -> ChatRequest:
+def without_unreadable(request: ChatRequest, vendor: str) -> ChatRequest:
     """``request`` without messages that hold only parts that another vendor reads: they would become empty messages."""
     if all(message.role != "assistant" or not _is_blank(message, vendor) for message in request.messages):
         return request
@@ -89,7 +89,7 @@ def _is_blank(message: ChatMessage, vendor: str) -> bool:
     )
 
 
-def demanded(request: ChatRequest, wire: str) -> str | None:
+def required_hosted_tool(request: ChatRequest, wire: str) -> str | None:
     """The name of the hosted tool that ``request`` requires, if ``wire`` is not the one that has it."""
     hosted = [tool for tool in request.tools if isinstance(tool, HostedTool)]
     if request.wire == wire or not hosted:
@@ -105,7 +105,7 @@ def demanded(request: ChatRequest, wire: str) -> str | None:
     return hosted[0].kind if choice.mode == "required" and len(hosted) == len(request.tools) else None
 
 
-def _free_of(request: ChatRequest) -> set[str]:
+def _free_text_tools(request: ChatRequest) -> set[str]:
     """The names of free-text tools, including those of earlier calls."""
     free = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
     for message in request.messages:
@@ -114,7 +114,7 @@ def _free_of(request: ChatRequest) -> set[str]:
     return free
 
 
-def _short(request: ChatRequest) -> dict[str, str]:
+def _short_names(request: ChatRequest) -> dict[str, str]:
     """Names that some vendors reject, each with its replacement, which is the same in every request so that caches match."""
     names = {tool.name for tool in request.tools if isinstance(tool, Tool)}
     for message in request.messages:
@@ -126,20 +126,20 @@ def _short(request: ChatRequest) -> dict[str, str]:
     taken = names.difference(unfit)
     short: dict[str, str] = {}
     for name in unfit:
-        short[name] = _fitting(name, taken)
+        short[name] = _valid_name(name, taken)
         taken.add(short[name])
     return short
 
 
-def _fitting(name: str, taken: set[str]) -> str:
+def _valid_name(name: str, taken: set[str]) -> str:
     """A valid name that is not one of ``taken``."""
     for tries in count():
         source = name if tries == 0 else f"{name}\0{tries}"
         mark = sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        fitting = f"{_OTHER.sub('_', name)[: LONGEST - 9]}_{mark}"
-        if fitting not in taken:
+        candidate = f"{_OTHER.sub('_', name)[: LONGEST - 9]}_{mark}"
+        if candidate not in taken:
             break
-    return fitting
+    return candidate
 
 
 def _tool(tool: Tool, names: dict[str, str], free: set[str]) -> Tool:
@@ -331,11 +331,11 @@ def _whole(arguments: str) -> str:
     return "" if value == {} else arguments
 
 
-def flat(namespace: str, name: str) -> str:
+def full_name(namespace: str, name: str) -> str:
     """The full name of a tool in a group."""
     return f"{namespace}{name}" if namespace.endswith("__") else f"{namespace}__{name}"
 
 
-def apart(namespace: str | None, name: str) -> str:
+def name_in_group(namespace: str | None, name: str) -> str:
     """The name of a tool within its group, from its full name."""
-    return name if namespace is None else name.removeprefix(flat(namespace, ""))
+    return name if namespace is None else name.removeprefix(full_name(namespace, ""))

@@ -10,12 +10,12 @@ from .reading import is_reply, parsed
 def has_piece(batch: list[Event]) -> bool:
     """Whether a batch has a part of the answer: text, reasoning or a call."""
     for event in batch:  # noqa: SIM110  # a generator takes several times as long
-        if type(event) not in _AROUND:
+        if type(event) not in _NO_PART:
             return True
     return False
 
 
-_AROUND = (Start, Usage, Finish)
+_NO_PART = (Start, Usage, Finish)
 """Events that are not part of an answer."""
 
 

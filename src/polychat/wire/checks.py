@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..errors import BadInput, redact
 from ..types import ChatRequest, ToolCall
-from .json_text import TooDeep, check_depth, is_raw, object_in, raw, without_halves
+from .json_text import TooDeep, check_depth, is_raw, object_in, raw, without_lone_surrogates
 from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
@@ -93,9 +93,9 @@ def whole(value: object, field: str) -> int:
 
 def count(value: object, field: str) -> int:
     """A whole number that is not negative."""
-    if (number_given := whole(value, field)) < 0:
+    if (whole_number := whole(value, field)) < 0:
         raise bad(field, "0 or more", value)
-    return number_given
+    return whole_number
 
 
 def record(value: object, field: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def arguments_of(call: ToolCall, path: str) -> Any:
             f"{path}.arguments, for the tool {redact(call.name, 60)}, are not a JSON object: {redact(call.arguments)}",
             field=f"{path}.arguments",
         )
-    return raw(without_halves(bytes(value))) if is_raw(value) else value
+    return raw(without_lone_surrogates(bytes(value))) if is_raw(value) else value
 
 
 def check_arguments(request: ChatRequest, depth: int) -> None:

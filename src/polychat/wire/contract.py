@@ -1,6 +1,6 @@
 """The contract of a vendor's wire and of its readers and writers; and the lookup of a wire by name: a folder of ``wire/``.
 
-A wire's folder is a value of the type ``Wire``: its functions are the methods. Each declares that in ``_FITS`` of its
+A wire's folder is a value of the type ``Wire``: its functions are the methods. Each declares that in ``_IMPLEMENTS`` of its
 ``__init__.py``, so that mypy reports members that are missing or have another signature. ``vendor`` is whose opaque parts
 (signatures, encrypted reasoning) a body holds: a request contains only those of the vendor that receives it.
 """
@@ -125,10 +125,10 @@ class Wire(Protocol):
 
 
 @runtime_checkable
-class GoesOn(Protocol):
+class Continues(Protocol):
     """A wire whose API accepts the beginning of an answer as a last assistant message."""
 
-    def goes_on(self, model: str) -> bool:
+    def continues(self, model: str) -> bool:
         """Whether this model accepts it."""
 
 
@@ -173,10 +173,10 @@ def wire(name: str) -> Wire:
 
 
 @lru_cache(maxsize=256)
-def goes_on(name: str, model: str) -> bool:
+def continues(name: str, model: str) -> bool:
     """Whether a model on this wire continues a last assistant message. Raises as ``wire`` does."""
     module: object = wire(name)
-    return isinstance(module, GoesOn) and module.goes_on(model)
+    return isinstance(module, Continues) and module.continues(model)
 
 
 @cache

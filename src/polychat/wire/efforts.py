@@ -88,7 +88,7 @@ def openai_efforts(model: str) -> tuple[Effort, ...] | None:
     return next((efforts for pattern, efforts in _OPENAI if re.match(pattern, name)), None)
 
 
-def fitting(thinking: Thinking, effort: Effort | None, model: str) -> tuple[Thinking | None, list[Loss]]:
+def supported_thinking(thinking: Thinking, effort: Effort | None, model: str) -> tuple[Thinking | None, list[Loss]]:
     """The thinking as this model of OpenAI's accepts it. ``effort`` is the name that would be sent for it."""
     available = openai_efforts(model)
     if available is None or effort in available:

@@ -149,7 +149,7 @@ def _read_gemini(body: dict[str, Any], model: str | None) -> Embed:
     single = "requests" not in body
     requests = [body] if single else _some(several(body["requests"], "requests"), "requests")
     embeds = [
-        _read_one(dict(item(entry, f"requests[{at}]")), "" if single else f"requests[{at}].")
+        _read_text(dict(item(entry, f"requests[{at}]")), "" if single else f"requests[{at}].")
         for at, entry in enumerate(requests)
     ]
     first = embeds[0]
@@ -162,7 +162,7 @@ def _read_gemini(body: dict[str, Any], model: str | None) -> Embed:
     return Embed(name.removeprefix("models/"), inputs, first.dimensions, single=single, shape="gemini", extra=first.extra)
 
 
-def _read_one(fields: dict[str, Any], field: str) -> Embed:
+def _read_text(fields: dict[str, Any], field: str) -> Embed:
     content = item(fields.pop("content", None), f"{field}content")
     parts = several(content.get("parts"), f"{field}content.parts")
     texts = [
@@ -238,8 +238,8 @@ def _read_reply(shape: Shape, body: Any) -> Embeddings:
 
 def _usage(counts_object: Any, prompt_name: str, total_name: str) -> Usage:
     counts = [counts_object.get(name) if isinstance(counts_object, dict) else None for name in (prompt_name, total_name)]
-    prompt, whole_of_it = (count if type(count) is int else None for count in counts)
-    return Usage(prompt, None, whole_of_it)
+    prompt, total = (count if type(count) is int else None for count in counts)
+    return Usage(prompt, None, total)
 
 
 def _vector(value: object) -> Vector:

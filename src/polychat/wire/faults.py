@@ -89,22 +89,22 @@ def kind_of(status: int) -> FaultKind:
     return _KINDS.get(status, "invalid_request" if 400 <= status < 500 else "server")
 
 
-_OF_THE_SETUP = ("api_key", "base_url", "headers", "proxy", "timeout", "url")
+_CONFIG_FIELDS = ("api_key", "base_url", "headers", "proxy", "timeout", "url")
 """Fields of ``BadInput`` that belong to the gateway's configuration, not to a request."""
-NOT_SET_UP = "the gateway is not configured for this model: its operator finds the reason in the log, under this request id"
+MISCONFIGURED = "the gateway is not configured for this model: its operator finds the reason in the log, under this request id"
 """The message to clients in that case: the reason may name variables and files of the gateway's operator."""
 
 
-def is_of_the_setup(error: PolychatError) -> bool:
+def is_misconfiguration(error: PolychatError) -> bool:
     """Whether the error is a mistake in the gateway's configuration, not in the request."""
     if isinstance(error, UnknownTarget):
         return False
     return isinstance(error, NotReady) or (
-        isinstance(error, BadInput) and (error.field in _OF_THE_SETUP or error.field.startswith("providers."))
+        isinstance(error, BadInput) and (error.field in _CONFIG_FIELDS or error.field.startswith("providers."))
     )
 
 
-NO_WORDS = "the request failed"
+NO_MESSAGE = "the request failed"
 """The message of a fault that has none: clients show it."""
 _FINAL: tuple[FaultKind, ...] = (
     *("invalid_request", "context_length", "too_large", "authentication", "permission", "not_found", "quota"),
@@ -129,11 +129,11 @@ def fault_of(error: PolychatError) -> Fault:
 
 
 def _fault_of(error: PolychatError) -> Fault:
-    if is_of_the_setup(error):
-        return Fault(NOT_SET_UP, "server", 503, may_retry=False)
+    if is_misconfiguration(error):
+        return Fault(MISCONFIGURED, "server", 503, may_retry=False)
     match error:
         case CertificateRefused() | WrongAddress():
-            return Fault(NOT_SET_UP, "server", 503)  # a client may try again: certificates and DNS names are repaired too
+            return Fault(MISCONFIGURED, "server", 503)  # a client may try again: certificates and DNS names are repaired too
         case UnknownTarget():
             return Fault(str(error), "not_found", 404, "model_not_found", error.field)
         case BadInput():

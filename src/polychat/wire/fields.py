@@ -35,10 +35,10 @@ from .field import (
 )
 from .message_fields import MESSAGE_FIELDS
 
-_OTHERS_TOOL = dropped("only another vendor's backend can run it")
-_BESIDE_TOOLS = kept("only with tools")
+_FOREIGN_TOOL = dropped("only another vendor's backend can run it")
+_ONLY_WITH_TOOLS = kept("only with tools")
 _AS_FUNCTION = emulated("as a function with one text argument, named input")
-_OTHERS_WORD = dropped("it is a field of another API")
+_FOREIGN_FIELD = dropped("it is a field of another API")
 _NO_FORCE = dropped("this API cannot force a tool call")
 _ALWAYS_BINDS = emulated("this API always enforces the schema")
 _EXTRAS = " ".join(
@@ -134,30 +134,30 @@ FIELDS = table(
         about="tools that another vendor's backend runs",
         form=True,
         of="HostedTool.kind HostedTool.spec",
-        anthropic=_OTHERS_TOOL,
-        gemini=_OTHERS_TOOL,
-        ollama=_OTHERS_TOOL,
-        openai_chat=_OTHERS_TOOL,
-        openai_responses=_OTHERS_TOOL,
+        anthropic=_FOREIGN_TOOL,
+        gemini=_FOREIGN_TOOL,
+        ollama=_FOREIGN_TOOL,
+        openai_chat=_FOREIGN_TOOL,
+        openai_responses=_FOREIGN_TOOL,
     ),
     Field(
         name="tool_choice.auto",
         about="the model decides whether to call tools",
         of="ChatRequest.tool_choice",
-        anthropic=_BESIDE_TOOLS,
+        anthropic=_ONLY_WITH_TOOLS,
         gemini=mapped("AUTO"),
         ollama=implied("omitted: it is the API's default"),
-        openai_chat=_BESIDE_TOOLS,
+        openai_chat=_ONLY_WITH_TOOLS,
         openai_responses=KEPT,
     ),
     Field(
         name="tool_choice.none",
         about="the model must not call tools",
         of="ChatRequest.tool_choice",
-        anthropic=_BESIDE_TOOLS,
+        anthropic=_ONLY_WITH_TOOLS,
         gemini=mapped("NONE"),
         ollama=emulated("the tools are omitted"),
-        openai_chat=_BESIDE_TOOLS,
+        openai_chat=_ONLY_WITH_TOOLS,
         openai_responses=KEPT,
     ),
     Field(
@@ -168,7 +168,7 @@ FIELDS = table(
         anthropic=mapped("any; only with tools"),
         gemini=mapped("ANY"),
         ollama=_NO_FORCE,
-        openai_chat=_BESIDE_TOOLS,
+        openai_chat=_ONLY_WITH_TOOLS,
         openai_responses=KEPT,
     ),
     Field(
@@ -179,7 +179,7 @@ FIELDS = table(
         anthropic=mapped("tool; only with tools"),
         gemini=mapped("ANY, with this name as the only one allowed"),
         ollama=_NO_FORCE,
-        openai_chat=_BESIDE_TOOLS,
+        openai_chat=_ONLY_WITH_TOOLS,
         openai_responses=mapped("as type function"),
     ),
     Field(
@@ -514,11 +514,11 @@ FIELDS = table(
         name="extra.foreign",
         about="fields that only another wire defines",
         of=f"ChatRequest.wire {_EXTRAS}",
-        anthropic=_OTHERS_WORD,
+        anthropic=_FOREIGN_FIELD,
         gemini=dropped("it is a field of another API"),
-        ollama=_OTHERS_WORD,
-        openai_chat=_OTHERS_WORD,
-        openai_responses=_OTHERS_WORD,
+        ollama=_FOREIGN_FIELD,
+        openai_chat=_FOREIGN_FIELD,
+        openai_responses=_FOREIGN_FIELD,
     ),
 )
 """Every field of a chat request, by its name, which for a plain field is ``ChatRequest``'s attribute."""

@@ -78,7 +78,7 @@ def text_of(token: bytes) -> str:
     return text
 
 
-class Halves:
+class LenientJSON:
     """Reads JSON that ``decoded`` rejects because of a detail: half an emoji, or a number that is none (``NaN``).
 
     Models write a pair of ``\\ud83d\\ude00`` in two tokens, and servers put each in a chunk of its own: what ends in a first
@@ -106,7 +106,7 @@ class Halves:
             return self._text(value, place)
         if isinstance(value, dict):
             return {
-                _whole_of(name): _escaped_arguments(entry)
+                _without_lone(name): _escaped_arguments(entry)
                 if _is_arguments(name, entry, value)
                 else self._joined(entry, (*place, name))
                 for name, entry in value.items()
@@ -117,9 +117,9 @@ class Halves:
 
     def _text(self, text: str, place: tuple[Any, ...]) -> str:
         text = self._held.pop(place, "") + text
-        if text and "\ud800" <= text[-1] <= "\udbff" and len(self._held) < _MOST_HALVES:
+        if text and "\ud800" <= text[-1] <= "\udbff" and len(self._held) < _MAX_HELD:
             self._held[place], text = text[-1], text[:-1]
-        return _whole_of(text)
+        return _without_lone(text)
 
 
 _ARGUMENTS = frozenset({"action", "args", "arguments", "input", "operation", "partialArgs", "partial_json"})
@@ -136,11 +136,11 @@ def _escaped_arguments(arguments: Any) -> Any:
     return escaped(arguments) if isinstance(arguments, str) else arguments
 
 
-_MOST_HALVES = 64
+_MAX_HELD = 64
 _NO_NUMBERS = {"-Infinity": -9999.0}  # OpenAI's value for a token that is next to impossible; NaN and Infinity are null
 
 
-def _whole_of(text: str) -> str:
+def _without_lone(text: str) -> str:
     """The value without unpaired surrogates."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
 
@@ -174,11 +174,11 @@ def object_in(text: str, depth: int = DEEPEST) -> Any:
     except TooDeep:
         return None
     except ValueError:
-        return _object_with_halves(text)
+        return _object_with_lone_surrogates(text)
     return value if isinstance(value, dict) else None
 
 
-def _object_with_halves(text: str) -> Any:
+def _object_with_lone_surrogates(text: str) -> Any:
     try:
         value = json.loads(text)
         return raw(json.dumps(value, separators=(",", ":"), allow_nan=False).encode()) if isinstance(value, dict) else None
@@ -210,7 +210,7 @@ def encoded_at_once(value: Any) -> bytes | None:
         return None
 
 
-def without_halves(data: bytes) -> bytes:
+def without_lone_surrogates(data: bytes) -> bytes:
     """JSON with each unpaired surrogate as U+FFFD, as JavaScript encodes strings. Takes linear time and constant memory."""
     if (b"\\ud" not in data and b"\\uD" not in data) or b"\0" in data:  # bytes below 0x20 are invalid in JSON strings
         return data
@@ -227,15 +227,15 @@ def without_halves(data: bytes) -> bytes:
 def _replaced(text: bytes) -> bytes:
     """Without a call for each surrogate, because there may be many: pairs of backslashes are set aside first."""
     if _BACKSLASH not in text:
-        return _HALF_ESCAPE.sub(_UNKNOWN, text)
-    return _HALF_ESCAPE.sub(_UNKNOWN, text.replace(_BACKSLASH, b"\0\0")).replace(b"\0\0", _BACKSLASH)
+        return _LONE_SURROGATE.sub(_UNKNOWN, text)
+    return _LONE_SURROGATE.sub(_UNKNOWN, text.replace(_BACKSLASH, b"\0\0")).replace(b"\0\0", _BACKSLASH)
 
 
 _AT_ONCE = 65_536
 _BACKSLASH = b"\\\\"
 _UNKNOWN = rb"\\ufffd"
 _FIRST, _SECOND = rb"\\u[dD][89abAB][\da-fA-F]{2}", rb"\\u[dD][c-fC-F]"
-_HALF_ESCAPE = re.compile(rb"%b(?!%b)|(?<!%b)%b[\da-fA-F]{2}" % (_FIRST, _SECOND, _FIRST, _SECOND))
+_LONE_SURROGATE = re.compile(rb"%b(?!%b)|(?<!%b)%b[\da-fA-F]{2}" % (_FIRST, _SECOND, _FIRST, _SECOND))
 """A high surrogate without a low one after it, or a low one without a high one before it."""
 _CUT = re.compile(rb"(?<!\\)(?:\\(?!u[dD][c-fC-F])|(?<!%b)\\)" % _FIRST)
 """An escape at the end of the data that is not the second half of a pair."""

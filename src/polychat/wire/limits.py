@@ -19,7 +19,7 @@ class ReaderLimits:
     """Maximum tool calls of a reply."""
     arguments: int = 8 * 1024 * 1024
     """Maximum characters of the arguments of all its tool calls."""
-    made_up: str = "call_"
+    id_prefix: str = "call_"
     """The prefix of ids for calls without one. Not a limit, but an argument of every reader all the same."""
 
     raw_schemas: bool = False

@@ -25,8 +25,8 @@ HEAD = 64
 """Characters of the base64 with which its placeholder begins."""
 PIECE = 64 * 1024
 """Bytes that are examined together: as characters in Python they take several times as much memory."""
-_LOOKED_AT = 1024
-"""Characters that distinguish binary data from text."""
+_SAMPLE = 1024
+"""Characters at the beginning of base64 that are examined to distinguish binary data from text."""
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _MEDIA_PLACE = re.compile(rb'(?:"(?:data|url|image_url|file_data)"[ \t\r\n]*:|[\[,])[ \t\r\n]*\Z')
@@ -98,7 +98,7 @@ def media_in(body: bytes) -> Iterator[LongString]:
 
 def strings_in(body: bytes) -> Iterator[LongString]:
     """The long base64 strings and texts. Empty if the body is not JSON, which its reader reports."""
-    if not _is_sound(body):
+    if not _is_json(body):
         return
     at = 0
     while (found := _STEP_OVER.match(body, at)) is not None:
@@ -108,7 +108,7 @@ def strings_in(body: bytes) -> Iterator[LongString]:
             yield from _of_string(body, begin, at - 1)
 
 
-def _is_sound(body: bytes) -> bool:
+def _is_json(body: bytes) -> bool:
     try:
         check_utf8(body)
         return level(body) is not None  # examines all but the characters of its strings
@@ -222,7 +222,7 @@ def _base64(body: bytes, begin: int, end: int) -> LongBase64 | None:
         return None
     if (url := _DATA_URL.match(body, begin, begin + 256)) is not None:
         begin = url.end()
-    head = body[begin : begin + 2 * _LOOKED_AT].replace(b"\\/", b"/")[:_LOOKED_AT]
+    head = body[begin : begin + 2 * _SAMPLE].replace(b"\\/", b"/")[:_SAMPLE]
     try:
         is_media = _is_binary(a2b_base64(head.translate(TO_STANDARD), strict_mode=True))
     except ValueError:

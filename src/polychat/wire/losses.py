@@ -56,7 +56,7 @@ class Loss:
 def losses(request: ChatRequest, support_table: SupportTable, wire: str, vendor: str) -> list[Loss]:
     """The fields of ``request`` whose meaning ``wire``, as ``vendor`` implements it, does not fully carry; each field once."""
     unsupported = _unsupported_by(support_table)
-    if unsupported.carries_words and _is_plain(request) and unsupported.values_of(request) == unsupported.defaults:
+    if unsupported.text_is_lossless and _is_plain(request) and unsupported.values_of(request) == unsupported.defaults:
         return []  # most requests are
     losses_by_field: dict[str, Loss] = {}
     for name, detail in used(request, wire, vendor, unsupported.settings):
@@ -89,7 +89,7 @@ class _Unsupported(NamedTuple):
     """The table itself: while it is referenced, its ``id`` is not reused."""
     settings: tuple[str, ...]
     """The plain fields among them, which are few."""
-    carries_words: bool
+    text_is_lossless: bool
     """Whether a text-only request loses nothing."""
     values_of: Callable[[ChatRequest], Any]
     """Returns the settings' values of a request."""
@@ -99,7 +99,7 @@ class _Unsupported(NamedTuple):
 
 _tables: dict[int, _Unsupported] = {}
 """By the table's identity."""
-_WORDS = ("model", "stream", "messages.system", "messages.user", "messages.assistant", "parts.text")
+_TEXT_ONLY = ("model", "stream", "messages.system", "messages.user", "messages.assistant", "parts.text")
 """The fields that a text-only request uses."""
 
 
@@ -109,7 +109,9 @@ def _unsupported_by(support_table: SupportTable) -> _Unsupported:
         unsupported = {name for name, support in support_table.items() if support.kind in ("dropped", "emulated")}
         settings = tuple(name for name in _SETTINGS if name in unsupported)
         values_of: Callable[[ChatRequest], Any] = attrgetter(*settings) if settings else _nothing
-        entry = _Unsupported(support_table, settings, unsupported.isdisjoint(_WORDS), values_of, values_of(ChatRequest("", [])))
+        entry = _Unsupported(
+            support_table, settings, unsupported.isdisjoint(_TEXT_ONLY), values_of, values_of(ChatRequest("", []))
+        )
         _tables[id(support_table)] = entry
     return entry
 

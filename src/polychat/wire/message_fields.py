@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .field import KEPT, Field, dropped, emulated, kept, mapped
 
-_OTHERS_FILE = dropped("only the vendor that stores the file can read it: send the document itself")
-_OTHERS_ITEM = dropped("only the vendor that created it can resolve it: send the content that it refers to")
+_FOREIGN_FILE = dropped("only the vendor that stores the file can read it: send the document itself")
+_FOREIGN_ITEM = dropped("only the vendor that created it can resolve it: send the content that it refers to")
 _SEALED = dropped("only the vendor that created it can read it")
 _AS_SYSTEM = mapped("as system messages")
 _DATA_URL = mapped("a data: URL")
@@ -184,11 +184,11 @@ MESSAGE_FIELDS = (
         about="documents stored by another vendor",
         form=True,
         of="FilePart.id",
-        anthropic=_OTHERS_FILE,
-        gemini=_OTHERS_FILE,
-        ollama=_OTHERS_FILE,
-        openai_chat=_OTHERS_FILE,
-        openai_responses=_OTHERS_FILE,
+        anthropic=_FOREIGN_FILE,
+        gemini=_FOREIGN_FILE,
+        ollama=_FOREIGN_FILE,
+        openai_chat=_FOREIGN_FILE,
+        openai_responses=_FOREIGN_FILE,
     ),
     Field(
         name="parts.file.name",
@@ -237,11 +237,11 @@ MESSAGE_FIELDS = (
         about="items that refer to content stored by another vendor: a compaction, a reference",
         form=True,
         of="ReasoningPart.opaque ToolCall.opaque",
-        anthropic=_OTHERS_ITEM,
-        gemini=_OTHERS_ITEM,
-        ollama=_OTHERS_ITEM,
-        openai_chat=_OTHERS_ITEM,
-        openai_responses=_OTHERS_ITEM,
+        anthropic=_FOREIGN_ITEM,
+        gemini=_FOREIGN_ITEM,
+        ollama=_FOREIGN_ITEM,
+        openai_chat=_FOREIGN_ITEM,
+        openai_responses=_FOREIGN_ITEM,
     ),
     Field(
         name="parts.refusal",

@@ -22,7 +22,7 @@ _NUMBERS = ("limit", "remaining", "reset")
 _NUMBER = re.compile(r"\d{1,16}(?:\.\d{1,9})?")
 _MOST = 32
 """Maximum headers that are examined."""
-UNSAID = 60.0
+UNKNOWN_RESET = 60.0
 """Seconds after which a limit counts as fully available if its backend does not report when it is."""
 
 
@@ -42,7 +42,7 @@ class Limit(NamedTuple):
 
         Vendors refill it evenly (a token bucket).
         """
-        reset = UNSAID if self.reset is None else self.reset
+        reset = UNKNOWN_RESET if self.reset is None else self.reset
         if passed >= reset:
             return 1.0
         if not self.limit:

@@ -18,26 +18,26 @@ from .contract import Reader
 from .framing import padding_in
 from .json_text import text_of
 
-KEPT = 32
+MAX_TEMPLATES = 32
 """How often the bytes around a text are kept in one stream: if no two events are the same, keeping them is useless."""
 
 
 @runtime_checkable
-class Plain(Protocol):
+class RecordsText(Protocol):
     """A reader that knows when further text of the first answer has no effect on it except in its counters."""
 
-    def plain_text(self) -> Callable[[str], None] | None:
+    def text_recorder(self) -> Callable[[str], None] | None:
         """A function that records a text which is not fed to the reader; ``None`` if the last event is not typical of the next.
 
         Called when a feed ended between two events and returned only one ``Text``. The result is valid until the next feed.
         """
 
 
-def nothing_to_note(text: str) -> None:
+def record_nothing(text: str) -> None:
     """For a reader without counters."""
 
 
-class Around:
+class EventTemplate:
     """The bytes around the text of an event: another event with the same bytes around its text differs only in that."""
 
     __slots__ = ("_after", "_before", "_begin", "_end", "_is_padded", "_size", "_stop")
@@ -48,7 +48,7 @@ class Around:
         self._size = len(before) + len(after)
 
     @classmethod
-    def of(cls, event: bytes, text: str, end: bytes) -> Around | None:
+    def of(cls, event: bytes, text: str, end: bytes) -> EventTemplate | None:
         """For an event that contains ``text``; ``None`` if the text cannot be distinguished from another member's.
 
         ``end`` is the end of an event after the padding that hides its length: see ``padding_in``.
@@ -79,13 +79,13 @@ class Around:
 class Repeats:
     """Feeds ``reader``, or returns what it would return. The reader may also be fed directly at any time."""
 
-    __slots__ = ("_around", "_between", "_kept", "_note", "_plain", "_reader")
+    __slots__ = ("_between", "_kept", "_plain", "_reader", "_record", "_template")
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._plain = reader.plain_text if isinstance(reader, Plain) else None
-        self._note: Callable[[str], None] = nothing_to_note
-        self._around: Around | None = None
+        self._plain = reader.text_recorder if isinstance(reader, RecordsText) else None
+        self._record: Callable[[str], None] = record_nothing
+        self._template: EventTemplate | None = None
         self._kept = 0
         self._between = False
         """Whether the data so far ends between two events."""
@@ -97,8 +97,8 @@ class Repeats:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes; it may be cut anywhere."""
-        if self._around is not None and (text := self._around.text_in(data)) is not None:
-            self._note(text)
+        if self._template is not None and (text := self._template.text_in(data)) is not None:
+            self._record(text)
             return [Text(text)]
         return self._read(data)
 
@@ -108,13 +108,13 @@ class Repeats:
 
     def _read(self, data: bytes) -> list[Event]:
         batch = self._reader.feed(data)
-        self._around = None
+        self._template = None
         if self._plain is not None:
             was_between, self._between = self._between, data.endswith(b"\n\n")
-            if was_between and self._between and len(batch) == 1 and self._kept < KEPT:
+            if was_between and self._between and len(batch) == 1 and self._kept < MAX_TEMPLATES:
                 piece = batch[0]
                 if type(piece) is Text and piece.choice == 0 and (note := self._plain()) is not None:
                     self._kept += 1
                     if data.count(b"\n\n") == 1:
-                        self._around, self._note = Around.of(data, piece.text, b'"}\n\n'), note
+                        self._template, self._record = EventTemplate.of(data, piece.text, b'"}\n\n'), note
         return batch

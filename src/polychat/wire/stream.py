@@ -8,7 +8,7 @@ Input           Result
 --------------  ---------------------------------------------------------------------------------------------
 a value         ``take`` adds its events; it raises ``Ended`` with the wire's own end
 ``[DONE]``      ``terminated`` returns whether that is an end on this wire; blank payloads are skipped
-no JSON         failed: a ``BadReply`` that shows the payload. Half an emoji is accepted: see ``Halves``
+no JSON         failed: a ``BadReply`` that shows the payload. Half an emoji is accepted: see ``LenientJSON``
 another shape   failed: ``take`` raised one of ``SHAPES``
 past a limit    failed: the line, its depth, its calls
 the body's end  ``over`` decides; it is passed what is missing in the body: a last line that is not JSON was cut
@@ -24,17 +24,17 @@ from typing import Any, ClassVar, Protocol
 from ..errors import BackendError, BadReply, redact
 from ..events import Event, Finish, Text
 from .framing import CutShort, FramingError, WholeBody
-from .json_text import Halves, TooDeep, decoded
+from .json_text import LenientJSON, TooDeep, decoded
 from .limits import LIMITS, ReaderLimits
 from .reading import failed, truncated, unreadable
-from .repeats import KEPT, Around, nothing_to_note
+from .repeats import MAX_TEMPLATES, EventTemplate, record_nothing
 from .sites.deltas import TooMany
 
 SHAPES = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 """Exceptions of reading a value of another shape."""
 BLANK = b"\xef\xbb\xbf \t\r\n"
 """Characters that may precede a body."""
-_SHOWN = 1_000
+_HEAD_SIZE = 1_000
 """Bytes of a body's beginning that are kept for the error that shows it."""
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DONE = b"[DONE]"
@@ -89,15 +89,15 @@ class StreamReader:
         """No payload was received yet."""
         self._framing = framing
         self._limits = limits
-        self._halves: Halves | None = None
+        self._lenient: LenientJSON | None = None
         """Made for the first value that is not strict JSON."""
         self._head = b""
         """The beginning of the body, until more of it is received."""
         self._is_over = False
         """The body is over: a payload that is not JSON may have been cut."""
-        self._around: Around | None = None
+        self._template: EventTemplate | None = None
         """The bytes around the text of the last value, if the next may differ from it only in its text."""
-        self._note: Callable[[str], None] = nothing_to_note
+        self._record: Callable[[str], None] = record_nothing
         self._plain_texts = 0
         """How many values with one text and nothing else were read: the first is not used, because most replies are short."""
 
@@ -131,8 +131,8 @@ class StreamReader:
         """The events before the end, whatever ``finish`` is: usage, citations."""
         return []
 
-    def plain_text(self) -> Callable[[str], None] | None:
-        """See ``Plain``: a function that records a text which ``take`` does not get; ``None`` if each value must be read."""
+    def text_recorder(self) -> Callable[[str], None] | None:
+        """See ``RecordsText``: records a text that ``take`` does not get; ``None`` if each value must be read."""
         return None
 
     def framing_for(self, body: bytes) -> Framing:
@@ -143,7 +143,7 @@ class StreamReader:
     def is_cut(payload: bytes) -> bool:
         """Whether the last payload of a body is only a part of one: not JSON in any reading, at any depth."""
         try:
-            Halves().decoded(payload, len(payload))
+            LenientJSON().decoded(payload, len(payload))
         except TooDeep:
             return False
         except ValueError:
@@ -169,8 +169,8 @@ class StreamReader:
         if self.silent:
             if payloads:
                 self.silent = False
-            elif len(self._head) < _SHOWN:
-                self._head += data[:_SHOWN]
+            elif len(self._head) < _HEAD_SIZE:
+                self._head += data[:_HEAD_SIZE]
         return self._read(payloads) if payloads else []
 
     def end(self) -> list[Event]:
@@ -220,12 +220,12 @@ class StreamReader:
             for payload in payloads:
                 if named:
                     self.name, payload = payload  # noqa: PLW2901  # from here on it is the payload
-                if self._around is not None:
-                    if (text := self._around.text_in(payload)) is not None:
-                        self._note(text)
+                if self._template is not None:
+                    if (text := self._template.text_in(payload)) is not None:
+                        self._record(text)
                         events.append(Text(text))
                         continue
-                    self._around = None
+                    self._template = None
                 if payload[:6] == _DONE and (finish := self.terminated()) is not None:
                     return self._ended(events, finish)
                 count = len(events)
@@ -246,8 +246,8 @@ class StreamReader:
     def _learn(self, payload: bytes, piece: Text) -> None:
         """Keep the bytes around the text of a value without other content, if the reader can record further text by itself."""
         self._plain_texts += 1
-        if 1 < self._plain_texts <= KEPT and piece.choice == 0 and (note := self.plain_text()) is not None:
-            self._around, self._note = Around.of(payload, piece.text, b'"}'), note
+        if 1 < self._plain_texts <= MAX_TEMPLATES and piece.choice == 0 and (note := self.text_recorder()) is not None:
+            self._template, self._record = EventTemplate.of(payload, piece.text, b'"}'), note
 
     def _second_reading(self, payload: bytes) -> Any:
         """A payload that is not strict JSON. Raises ``Ended``."""
@@ -265,9 +265,9 @@ class StreamReader:
 
     def _leniently(self, payload: bytes) -> Any:
         """A value with half an emoji, or a number that is none. Raises ``ValueError``."""
-        if self._halves is None:
-            self._halves = Halves()
-        return self._halves.decoded(payload, self._limits.depth)
+        if self._lenient is None:
+            self._lenient = LenientJSON()
+        return self._lenient.decoded(payload, self._limits.depth)
 
     def _end_of(self, error: Exception, value: Any, payload: bytes) -> Finish:
         """The finish for an exception of ``take``."""
@@ -286,9 +286,9 @@ class StreamReader:
         events.append(finish)
         return events
 
-    def unheard(self, missing: str) -> Finish:
+    def empty_body(self, missing: str) -> Finish:
         """The end of a body without any payload; ``missing`` names what it should begin with."""
-        head = self._head[:_SHOWN]
+        head = self._head[:_HEAD_SIZE]
         if not head:
             return truncated("an empty body")
         if any(head.startswith(field) or field.startswith(head) for field in _FIELDS):

@@ -262,7 +262,7 @@ class ChatRun:
         else:
             request = inbound.request_for(target.model, whole=whole)
         if text:
-            request = going_on(request, text, takes_beginning=target.backend.goes_on(target.model))
+            request = going_on(request, text, takes_beginning=target.backend.continues(target.model))
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
         call_info.is_large, call_info.take_begun = is_large, self.context.take_begun
         if not whole:

@@ -14,7 +14,7 @@ from ...routing import Plan, Target
 from ...routing.clocks import Kind, kind_of
 from ...routing.traits import BEFORE_USER, Traits, key_of, needs_of, unfit_for
 from ...wire.estimating import BYTES_A_TOKEN
-from ...wire.faults import is_of_the_setup
+from ...wire.faults import is_misconfiguration
 from ..context import RequestContext
 from ..dialects.dialect import InboundChat, value_of
 from .opening import LARGE
@@ -110,7 +110,7 @@ class ChatTraits(Traits):
                 passes(self._inbound, target, call_info)
             except PolychatError as error:
                 return (
-                    "" if is_of_the_setup(error) else redact(str(error), _REASON)
+                    "" if is_misconfiguration(error) else redact(str(error), _REASON)
                 )  # the attempt itself logs it for the operator
         return ""
 

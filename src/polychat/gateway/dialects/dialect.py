@@ -22,7 +22,7 @@ from ...types import ChatRequest
 from ...wire import checks
 from ...wire.contract import Wire, Writer
 from ...wire.faults import Fault
-from ...wire.json_text import TooDeep, check_depth, check_utf8, encoded, without_halves
+from ...wire.json_text import TooDeep, check_depth, check_utf8, encoded, without_lone_surrogates
 from ...wire.limits import LIMITS, ReaderLimits
 from ...wire.long_strings import LEAST
 from ...wire.passthrough import Reading, StreamMonitor, ending_in
@@ -304,7 +304,7 @@ def leniently(read: Callable[[bytes], _Read], body: bytes) -> _Read:
     try:
         return read(body)
     except BadInput:
-        if (whole := without_halves(body)) == body:
+        if (whole := without_lone_surrogates(body)) == body:
             raise
     return read(whole)
 

@@ -10,7 +10,7 @@ from ..fields import support_table
 from .adjustments import adjusted
 from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
-from .generations import goes_on
+from .generations import continues
 from .reply_reader import Reader, read_count, read_reply
 from .reply_writer import write_count, writer
 from .request_reader import read_count_request, read_request
@@ -20,9 +20,9 @@ SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import anthropic
-    from ..contract import Counts, GoesOn, Wire
+    from ..contract import Continues, Counts, Wire
 
-    _FITS: tuple[Wire, Counts, GoesOn] = (anthropic, anthropic, anthropic)
+    _IMPLEMENTS: tuple[Wire, Counts, Continues] = (anthropic, anthropic, anthropic)
 
 __all__ = [
     "NAME",
@@ -30,8 +30,8 @@ __all__ = [
     "VENDOR",
     "Reader",
     "adjusted",
+    "continues",
     "count_path",
-    "goes_on",
     "path",
     "read_count",
     "read_count_request",

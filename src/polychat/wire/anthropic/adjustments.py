@@ -40,7 +40,7 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     Raises ``BadInput`` if all messages are blank.
     """
     rules, plain = rules_of(request.model), is_plain(request.messages)
-    if plain and _is_as_taken(request, rules):
+    if plain and _needs_no_change(request, rules):
         return request, []  # most requests are
     better, losses = replace(request), list[Loss]()
     if not plain:
@@ -60,13 +60,13 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     return better, losses
 
 
-def _is_as_taken(request: ChatRequest, rules: GenerationRules | None) -> bool:
+def _needs_no_change(request: ChatRequest, rules: GenerationRules | None) -> bool:
     """Whether a text-only request has no field that this module checks."""
     if request.tools or request.stop or request.reasoning is not None or request.format is not None:
         return False
     if request.temperature is not None or request.top_p is not None or request.top_k is not None:
-        takes = "both" if rules is None else rules.sampling
-        if takes == "none" or (takes == "one" and request.temperature is not None and request.top_p is not None):
+        sampling = "both" if rules is None else rules.sampling
+        if sampling == "none" or (sampling == "one" and request.temperature is not None and request.top_p is not None):
             return False
     for message in request.messages:
         for part in message.parts:
@@ -193,8 +193,8 @@ def _lacks_reasoning(messages: list[ChatMessage], vendor: str) -> bool:
 
 def _sample(request: ChatRequest, rules: GenerationRules | None, losses: list[Loss]) -> None:
     """The API's own defaults are removed without a report if the model does not accept the field."""
-    takes = "both" if rules is None else rules.sampling
-    if takes == "none":
+    sampling = "both" if rules is None else rules.sampling
+    if sampling == "none":
         for name, default in (("temperature", 1.0), ("top_p", None), ("top_k", None)):
             _drop(request, name, "the model does not accept it", losses, default)
     elif _thinks(request.reasoning):
@@ -202,7 +202,7 @@ def _sample(request: ChatRequest, rules: GenerationRules | None, losses: list[Lo
         _drop(request, "top_k", "the API does not accept it together with reasoning", losses)
         if request.top_p is not None and request.top_p < _LEAST_TOP_P:
             _drop(request, "top_p", f"the API requires at least {_LEAST_TOP_P} with reasoning", losses)
-    if takes == "one" and request.temperature is not None and request.top_p is not None:
+    if sampling == "one" and request.temperature is not None and request.top_p is not None:
         _drop(request, "top_p", "the model accepts it or temperature, not both", losses, 1.0)
 
 
@@ -237,11 +237,13 @@ def _marks(request: ChatRequest, losses: list[Loss]) -> None:
     places = [id(marked) for marked in _marked(request)]
     if len(places) <= MAX_MARKS:
         return
-    gone = frozenset(places[1 : len(places) - MAX_MARKS + 1])
-    losses.append(Loss("cache", "dropped", f"the API accepts {MAX_MARKS} cache breakpoints", f"{len(gone)} of {len(places)}"))
-    request.tools = [_unmarked(tool, gone) for tool in request.tools]
+    removed = frozenset(places[1 : len(places) - MAX_MARKS + 1])
+    losses.append(
+        Loss("cache", "dropped", f"the API accepts {MAX_MARKS} cache breakpoints", f"{len(removed)} of {len(places)}")
+    )
+    request.tools = [_unmarked(tool, removed) for tool in request.tools]
     request.messages = [
-        replace(message, parts=[_unmarked(part, gone) for part in message.parts]) for message in request.messages
+        replace(message, parts=[_unmarked(part, removed) for part in message.parts]) for message in request.messages
     ]
 
 
@@ -256,8 +258,8 @@ def _marked(request: ChatRequest) -> list[Any]:
     return [carrier for carrier in carriers if getattr(carrier, "cache", None) is not None]
 
 
-def _unmarked(carrier: _Marked, gone: frozenset[int]) -> _Marked:
-    better = replace(carrier, cache=None) if id(carrier) in gone else carrier
-    if isinstance(better, ToolResult) and any(id(part) in gone for part in better.parts):
-        better = replace(better, parts=[_unmarked(part, gone) for part in better.parts])
+def _unmarked(carrier: _Marked, removed: frozenset[int]) -> _Marked:
+    better = replace(carrier, cache=None) if id(carrier) in removed else carrier
+    if isinstance(better, ToolResult) and any(id(part) in removed for part in better.parts):
+        better = replace(better, parts=[_unmarked(part, removed) for part in better.parts])
     return better

@@ -25,7 +25,7 @@ COUNTED = (
     *("output_tokens_details", "iterations"),
 )
 """Members of a usage that are read."""
-_APART = ("compaction", "advisor_message")
+_EXTRA_ITERATIONS = ("compaction", "advisor_message")
 """Iterations whose tokens are billed but not included in the usage's own counts."""
 STOP_REASONS = {
     "stop": "end_turn",
@@ -73,7 +73,9 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     iterations = counts.get("iterations")
     each = [counts]
     if isinstance(iterations, list):
-        each += [iteration for iteration in iterations if isinstance(iteration, dict) and iteration.get("type") in _APART]
+        each += [
+            iteration for iteration in iterations if isinstance(iteration, dict) and iteration.get("type") in _EXTRA_ITERATIONS
+        ]
     fresh, out = _total(each, "input_tokens"), _total(each, "output_tokens")
     read, written = _total(each, "cache_read_input_tokens"), _total(each, "cache_creation_input_tokens")
     if not (fresh or out or read or written):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import redact
-from ..faults import NO_WORDS, STATUS, Fault, kind_of, recognized
+from ..faults import NO_MESSAGE, STATUS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 from .constants import ERRORS, KINDS
 
-_SPENT = re.compile(r"spend_limit|credit_balance|billing")
-_SAYS = "prompt is too long: "
+_BUDGET_USED_UP = re.compile(r"spend_limit|credit_balance|billing")
+_TOO_LONG = "prompt is too long: "
 """The wire has no type for this error: clients recognize it by this text, which the API continues with the token counts."""
 _MESSAGE = 1_000
 """Maximum characters of a message."""
@@ -43,11 +43,11 @@ def fault_in(value: Mapping[str, Any], status: int | None = None) -> Fault:
     kind = KINDS.get(code or "") or ("server" if status is None else kind_of(status))
     details = error.get("details")
     why = details.get("error_code") if isinstance(details, dict) else None
-    if kind in ("rate_limit", "invalid_request", "permission") and isinstance(why, str) and _SPENT.search(why):
+    if kind in ("rate_limit", "invalid_request", "permission") and isinstance(why, str) and _BUDGET_USED_UP.search(why):
         kind = "quota"
     fault = recognized(Fault(text, kind, STATUS[kind], code), why)
     if fault.kind == "context_length":
-        ours = text.removeprefix(_SAYS)
+        ours = text.removeprefix(_TOO_LONG)
         fault.message = text if ours[:1].isdigit() else ours
     return fault
 
@@ -59,9 +59,9 @@ def write_fault(fault: Fault, request_id: str | None = None) -> bytes:
 
 def error_value(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
     """The error object, which is the same within a stream."""
-    message = redact(fault.message, _MESSAGE) or NO_WORDS
+    message = redact(fault.message, _MESSAGE) or NO_MESSAGE
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
-    if fault.kind == "context_length" and _SAYS[:-2] not in message.lower():
-        message = _SAYS + message
+    if fault.kind == "context_length" and _TOO_LONG[:-2] not in message.lower():
+        message = _TOO_LONG + message
     return {"type": "error", "error": {"type": ERRORS[fault.kind], "message": message}, "request_id": request_id}

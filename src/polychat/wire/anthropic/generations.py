@@ -74,7 +74,7 @@ def rules_of(model: str) -> GenerationRules | None:
     return rules
 
 
-def goes_on(model: str) -> bool:
+def continues(model: str) -> bool:
     """Whether a model accepts the beginning of its answer; ``False`` for an unknown model."""
     rules = rules_of(model)
     return rules is not None and rules.prefill

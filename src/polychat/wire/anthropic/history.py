@@ -61,7 +61,7 @@ class History:
         allowed = [better for message in messages if (better := self._message(message)) is not None]
         if not allowed and messages:
             raise BadInput("messages has no content that this API accepts: add a text that is not blank", field="messages")
-        return self._ended(self._begun(self._paired(allowed)))
+        return self._with_valid_end(self._with_user_message(self._paired(allowed)))
 
     # Parts
 
@@ -212,14 +212,14 @@ class History:
 
     # Beginning and end
 
-    def _begun(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+    def _with_user_message(self, messages: list[ChatMessage]) -> list[ChatMessage]:
         """A conversation that consists of a system text only becomes a user message."""
         if not messages or any(message.role not in _SYSTEM for message in messages):
             return messages
         self._losses.append(Loss("messages.system", "emulated", "there is no other message: it is sent as a user message"))
         return [replace(message, role="user") for message in messages]
 
-    def _ended(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+    def _with_valid_end(self, messages: list[ChatMessage]) -> list[ChatMessage]:
         """An assistant message at the end loses its trailing blanks; if the model requires it, a user message is added."""
         if not messages or messages[-1].role != "assistant" or _paused(messages[-1]):
             return messages

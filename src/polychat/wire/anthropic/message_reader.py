@@ -14,9 +14,9 @@ from .caching import cache_of
 from .constants import CALLER, VENDOR
 
 Block = dict[str, Any]
-_ASIDE = ("search_result", "container_upload", "tool_reference", "browser_state")
+_USER_BLOCKS = ("search_result", "container_upload", "tool_reference", "browser_state")
 """Blocks of user messages that exist on this wire only."""
-_RAN = ("server_tool_use", "mcp_tool_use", "compaction", "fallback", "container_upload")
+_BACKEND_BLOCKS = ("server_tool_use", "mcp_tool_use", "compaction", "fallback", "container_upload")
 """Blocks of replies that the backend requires back unchanged, besides the results of tools that it ran."""
 
 
@@ -70,7 +70,7 @@ class ConversationReader:
     def _user_part(self, block: Block, path: str) -> Part:
         if block.get("type") == "tool_result":
             return self._result(block, path)
-        return shown_part(block, path)
+        return shared_part(block, path)
 
     def _result(self, block: Block, path: str) -> ToolResult:
         call_id = text(block.get("tool_use_id"), f"{path}.tool_use_id")
@@ -80,7 +80,7 @@ class ConversationReader:
             parts += texts(content or "", path)
         else:
             for at, item in enumerate(several(content, f"{path}.content")):
-                parts.append(shown_part(record(item, f"{path}.content[{at}]"), f"{path}.content[{at}]"))
+                parts.append(shared_part(record(item, f"{path}.content[{at}]"), f"{path}.content[{at}]"))
         failed = bool(optional_flag(block.get("is_error"), f"{path}.is_error"))
         cache, extra = cache_of(block, ("type", "tool_use_id", "content", "is_error"), path)
         return ToolResult(call_id, parts, self._names.get(call_id), failed, cache, extra)
@@ -119,9 +119,9 @@ class ConversationReader:
                 return ReasoningPart(opaque=opaque)
             case "tool_use":
                 return self._call(block, path)
-            case str(kind) if kind in _RAN or kind.endswith("_tool_result"):
+            case str(kind) if kind in _BACKEND_BLOCKS or kind.endswith("_tool_result"):
                 return ReasoningPart(opaque=Opaque(VENDOR, _json(block, path), redacted=True))
-        return shown_part(block, path)
+        return shared_part(block, path)
 
     def _call(self, block: Block, path: str) -> ToolCall:
         call_id, name = text(block.get("id"), f"{path}.id"), text(block.get("name"), f"{path}.name")
@@ -132,7 +132,7 @@ class ConversationReader:
         return ToolCall(call_id, name, arguments, None, cache, extra)
 
 
-def shown_part(block: Block, path: str) -> TextPart | ImagePart | FilePart:
+def shared_part(block: Block, path: str) -> TextPart | ImagePart | FilePart:
     """A part that is valid in user and in assistant messages."""
     match block.get("type"):
         case "text":
@@ -141,7 +141,7 @@ def shown_part(block: Block, path: str) -> TextPart | ImagePart | FilePart:
             return _image(block, path)
         case "document":
             return _document(block, path)
-        case str(kind) if kind in _ASIDE:
+        case str(kind) if kind in _USER_BLOCKS:
             return TextPart(_text_of(block), extra={"block": block})
         case kind:
             raise bad(f"{path}.type", "text, image, document or another type of content that this API has", kind)

@@ -40,10 +40,10 @@ class Message(StreamReader):
         self._reasoning_blocks = -1  # reasoning blocks that were opened
         self._signature: str | None = None
         self._length = 0  # of the answer's text
-        self._begun = 0  # offset in it where the current text block begins
+        self._text_start = 0  # offset in it where the current text block begins
         self._sources: list[Citation] = []
-        self._ran: _Ran | None = None
-        self._bare: set[int | None] = set()  # indexes of the calls that have no arguments yet
+        self._backend_block: _BackendBlock | None = None
+        self._without_arguments: set[int | None] = set()  # indexes of the calls that have no arguments yet
 
     def take(self, value: Any, events: list[Event]) -> None:
         if isinstance(value, dict) and value.get("type") == "content_block_delta":
@@ -146,7 +146,7 @@ class Message(StreamReader):
     def _open(self, index: object, kind: str, block: dict[str, Any], events: list[Event]) -> None:
         match kind, block:
             case "text", {"text": str() | None as text}:
-                self._begun = self._length
+                self._text_start = self._length
                 self._text(text or "", events)
                 citations = block.get("citations")
                 for citation in citations if isinstance(citations, list) else []:
@@ -164,7 +164,7 @@ class Message(StreamReader):
                 input_object = block.get("input")
                 arguments = json_of(input_object) if isinstance(input_object, dict) and input_object else ""
                 if not arguments:
-                    self._bare.add(_place(index))
+                    self._without_arguments.add(_place(index))
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
             case (("text" | "tool_use"), _):
                 raise BadShape(_NOT_ITS_SHAPE)
@@ -172,16 +172,16 @@ class Message(StreamReader):
                 self._image(media, data, events)
             case _:
                 self._reasoning_blocks += 1
-                self._ran = _Ran(block, self._limits.arguments)
+                self._backend_block = _BackendBlock(block, self._limits.arguments)
 
     def _delta(self, index: object, kind: str, delta: dict[str, Any], events: list[Event]) -> None:
         match kind, delta:
             case "input_json_delta", {"partial_json": str(piece)}:
-                if self._ran is not None:
-                    self._ran.add(piece)
+                if self._backend_block is not None:
+                    self._backend_block.add(piece)
                 else:
                     if piece:
-                        self._bare.discard(_place(index))
+                        self._without_arguments.discard(_place(index))
                     self._call(self._calls.take(index=_place(index), arguments=piece), events)
             case "thinking_delta", _:
                 self._think(delta.get("thinking"), events)
@@ -189,15 +189,15 @@ class Message(StreamReader):
                 self._sign(delta.get("signature"))
             case "citations_delta", _:
                 self._cite(delta.get("citation"), events)
-            case "compaction_delta", {"content": str(text)} if self._ran is not None:
-                self._ran.add_text("content", text)
+            case "compaction_delta", {"content": str(text)} if self._backend_block is not None:
+                self._backend_block.add_text("content", text)
             case ("text_delta", {"text": None}) | ("input_json_delta", {"partial_json": None}):
                 pass
             case (("text_delta" | "input_json_delta"), _):
                 raise BadShape(_NOT_ITS_SHAPE)
             case _:
-                if self._ran is not None:
-                    self._ran.broken = True  # if a part were not understood, it would be missing in the next request
+                if self._backend_block is not None:
+                    self._backend_block.broken = True  # if a part were not understood, it would be missing in the next request
 
     def _stop(self, delta: dict[str, Any], usage: object, events: list[Event]) -> None:
         self._count(usage)
@@ -213,15 +213,15 @@ class Message(StreamReader):
 
     def _close(self, events: list[Event]) -> None:
         self._flush(events)
-        if (ran := self._ran) is not None:
-            self._ran = None
-            if (data := ran.json()) is not None:
+        if (block := self._backend_block) is not None:
+            self._backend_block = None
+            if (data := block.json()) is not None:
                 self._opaque(Opaque(self._vendor, data, redacted=True), events)
 
     def _fill(self, place: int | None, events: list[Event]) -> None:
         """If the block that ends is a call without arguments, write an empty object, which clients of other wires require."""
-        if place in self._bare:
-            self._bare.discard(place)
+        if place in self._without_arguments:
+            self._without_arguments.discard(place)
             self._call(self._calls.take(index=place, arguments="{}"), events)
 
     def _flush(self, events: list[Event]) -> None:
@@ -229,7 +229,7 @@ class Message(StreamReader):
             self._opaque(Opaque(self._vendor, self._signature), events)
             self._signature = None
         for source in self._sources:
-            source.start, source.end = self._begun, self._length
+            source.start, source.end = self._text_start, self._length
             events.append(source)
         self._sources.clear()
 
@@ -276,7 +276,7 @@ class Message(StreamReader):
                     self._counts[name] = usage[name]
 
 
-class _Ran:
+class _BackendBlock:
     """A block of a tool that the backend ran, or of an unknown kind, until it is complete."""
 
     def __init__(self, block: dict[str, Any], limit: int) -> None:

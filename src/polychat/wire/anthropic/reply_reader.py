@@ -23,8 +23,8 @@ class Reader(Message):
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(vendor, limits, DataLines(limits.line))
 
-    def plain_text(self) -> Callable[[str], None]:
-        """See ``Plain``."""
+    def text_recorder(self) -> Callable[[str], None]:
+        """See ``RecordsText``."""
         return self.grow
 
 

@@ -16,7 +16,7 @@ from ..json_text import encoded, escaped, object_in
 from ..tags import tagged
 from .constants import CALLER, VENDOR, counts_of
 from .errors import error_value
-from .reply_words import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
+from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
 from .whole_reply_writer import WholeWriter
 
 

@@ -15,7 +15,7 @@ from ..sites.deltas import arguments_of, complete_members, is_finished
 from ..tags import tagged
 from .constants import CALLER, VENDOR, counts_of
 from .errors import write_fault
-from .reply_words import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
+from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
 
 Block = dict[str, Any]
 

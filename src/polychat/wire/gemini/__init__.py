@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .. import gemini
     from ..contract import Counts, Wire
 
-    _FITS: tuple[Wire, Counts] = (gemini, gemini)
+    _IMPLEMENTS: tuple[Wire, Counts] = (gemini, gemini)
 
 __all__ = [
     "FOREIGN",

@@ -12,7 +12,7 @@ from ..faults import Fault, error_of
 from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..sites.deltas import ToolCalls, TooMany, is_finished
-from .constants import FAILED, REASONS, UNSAID, Object, carried, opaque_of
+from .constants import FAILED, NO_REASON, REASONS, Object, carried, opaque_of
 from .message_reader import base64_of
 from .metadata import AnswerText, cited, grounded, logprobs_of, visited
 from .partial import put
@@ -71,7 +71,7 @@ class ReplyChoice:
         if isinstance(pages := candidate.get("urlContextMetadata"), dict):
             self._pages = {**self._pages, **pages}
         reason = candidate.get("finishReason")
-        if reason not in UNSAID:
+        if reason not in NO_REASON:
             self.reason = str(reason)
             self._message = str(candidate.get("finishMessage") or "")
         return events

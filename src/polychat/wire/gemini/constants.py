@@ -40,7 +40,7 @@ FAILED = frozenset(
 )
 """Reasons that are failures: the model's output cannot be used."""
 
-UNSAID = frozenset((None, "", "FINISH_REASON_UNSPECIFIED"))
+NO_REASON = frozenset((None, "", "FINISH_REASON_UNSPECIFIED"))
 
 WRITTEN = {
     "stop": "STOP",

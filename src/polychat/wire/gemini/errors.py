@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...errors import FaultKind, redact
-from ..faults import NO_WORDS, STATUS, Fault, kind_of, recognized
+from ..faults import NO_MESSAGE, STATUS, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 from .constants import Object
 
@@ -46,7 +46,7 @@ _REASONS: dict[str, FaultKind] = {
 """Reasons that are more specific than the status: the vendor's, and our own for kinds that the vendor has no name for."""
 _TOO_LONG = "The input token count exceeds the maximum number of tokens allowed: "
 """The API has no code for this error: its clients recognize it by this text, which contains numbers."""
-_SAYS_SO = re.compile(r"token count.{0,40}exceeds", re.IGNORECASE)
+_SAYS_TOO_LONG = re.compile(r"token count.{0,40}exceeds", re.IGNORECASE)
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 _GOOGLE = "type.googleapis.com/google.rpc."
 _MESSAGE = 1_000
@@ -104,8 +104,8 @@ def write_fault(fault: Fault) -> bytes:
 
 def error_value(fault: Fault) -> Object:
     """The error object, which is the same within a stream."""
-    message = redact(fault.message, _MESSAGE) or NO_WORDS
-    if fault.kind == "context_length" and not _SAYS_SO.search(message):
+    message = redact(fault.message, _MESSAGE) or NO_MESSAGE
+    if fault.kind == "context_length" and not _SAYS_TOO_LONG.search(message):
         message = _TOO_LONG + message
     error: Object = {
         "code": fault.status,

@@ -79,7 +79,7 @@ class _Reading:
             self.messages.append(message)
             return
         for number, part in enumerate(message.parts):
-            if part != TextPart("") and (number or not self.goes_on(last.parts, part)):
+            if part != TextPart("") and (number or not self.continues(last.parts, part)):
                 last.parts.append(part)
         if message.extra:
             last.extra = {**(last.extra or {}), **message.extra}
@@ -169,7 +169,7 @@ class _Reading:
             waiting.popleft()
         return waiting[0] if waiting else f"call_{name}"
 
-    def goes_on(self, parts: list[Part], part: Part) -> bool:
+    def continues(self, parts: list[Part], part: Part) -> bool:
         """Whether ``part`` continues the last of ``parts``; their texts are then joined at the end."""
         match parts[-1:], part:
             case [TextPart(extra=None) as last], TextPart(extra=None) if last.text and part.text:

@@ -137,7 +137,7 @@ class Reader(StreamReader):
             return truncated(broken)
         if self._begun or isinstance(self._framing, Objects):
             return self._verdict()
-        return self.unheard("no candidate came") if self.silent else truncated("no candidate came")
+        return self.empty_body("no candidate came") if self.silent else truncated("no candidate came")
 
     def rest(self, finish: Finish) -> list[Event]:
         rest: list[Event] = [event for _, choice in sorted(self._choices.items()) for event in choice.unfinished()]

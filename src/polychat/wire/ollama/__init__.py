@@ -7,7 +7,7 @@ openapi.yaml), and ``api/types.go`` of github.com/ollama/ollama. The server igno
 from typing import TYPE_CHECKING
 
 from ..fields import support_table
-from .adjustments import adjusted, goes_on
+from .adjustments import adjusted, continues
 from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
 from .reply_reader import Reader, read_reply
@@ -19,9 +19,9 @@ SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import ollama
-    from ..contract import GoesOn, Wire
+    from ..contract import Continues, Wire
 
-    _FITS: tuple[Wire, GoesOn] = (ollama, ollama)
+    _IMPLEMENTS: tuple[Wire, Continues] = (ollama, ollama)
 
 __all__ = [
     "NAME",
@@ -29,8 +29,8 @@ __all__ = [
     "VENDOR",
     "Reader",
     "adjusted",
+    "continues",
     "generate_writer",
-    "goes_on",
     "path",
     "read_fault",
     "read_generate_request",

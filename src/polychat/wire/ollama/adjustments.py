@@ -12,6 +12,6 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     return request, []
 
 
-def goes_on(model: str) -> bool:
+def continues(model: str) -> bool:
     """Whether a model continues an assistant message: the server leaves the last one open for all models."""
     return True

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from ...errors import redact
-from ..faults import NO_WORDS, Fault, kind_of, recognized
+from ..faults import NO_MESSAGE, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 
 _TOO_LONG = "prompt too long; exceeded max context length: "
 """The wire has no code for this error: this is the server's own text."""
-_SAYS_SO = re.compile(r"prompt (?:is )?too long|exceed\w* (?:the |max |maximum )*context length", re.IGNORECASE)
+_SAYS_TOO_LONG = re.compile(r"prompt (?:is )?too long|exceed\w* (?:the |max |maximum )*context length", re.IGNORECASE)
 _MESSAGE = 1_000
 """Maximum characters of a message."""
 
@@ -48,9 +48,9 @@ def write_fault(fault: Fault) -> bytes:
 
 def error_value(fault: Fault) -> dict[str, Any]:
     """The error's value, which is the same within a stream."""
-    message = redact(fault.message, _MESSAGE) or NO_WORDS
+    message = redact(fault.message, _MESSAGE) or NO_MESSAGE
     if fault.param and fault.param not in message:
         message = f"{fault.param}: {message}"
-    if fault.kind == "context_length" and not _SAYS_SO.search(message):
+    if fault.kind == "context_length" and not _SAYS_TOO_LONG.search(message):
         message = _TOO_LONG + message
     return {"error": message}

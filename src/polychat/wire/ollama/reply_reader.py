@@ -11,7 +11,7 @@ from ...events import Event, Finish, Logprobs, Media, Reasoning, Start, Text, Us
 from ...types import Opaque
 from ..faults import error_of
 from ..framing import JSONLines
-from ..json_text import Halves, json_of
+from ..json_text import LenientJSON, json_of
 from ..limits import LIMITS, ReaderLimits
 from ..reading import complete, failed, truncated
 from ..sites.deltas import ToolCalls
@@ -161,7 +161,7 @@ def _usage(line: Object) -> list[Event]:
 
 def _is_object(body: bytes, depth: int) -> bool:
     try:
-        return isinstance(Halves().decoded(body, depth), dict)
+        return isinstance(LenientJSON().decoded(body, depth), dict)
     except ValueError:
         return False
 

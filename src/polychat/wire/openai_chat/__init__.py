@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .. import openai_chat
     from ..contract import Wire
 
-    _FITS: Wire = openai_chat
+    _IMPLEMENTS: Wire = openai_chat
 
 __all__ = [
     "NAME",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...types import ChatRequest
-from ..efforts import effort_of, fitting
+from ..efforts import effort_of, supported_thinking
 from ..losses import Loss
 from .constants import NAME, VENDOR
 
@@ -17,5 +17,5 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
     """The request without what the API rejects, and the losses that this causes. ``request`` itself is not changed."""
     if request.wire == NAME or request.reasoning is None or vendor not in _OPENAIS:
         return request, []
-    thinking, losses = fitting(request.reasoning, effort_of(request.reasoning), request.model)
+    thinking, losses = supported_thinking(request.reasoning, effort_of(request.reasoning), request.model)
     return (request if thinking is request.reasoning else replace(request, reasoning=thinking)), losses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import FaultKind
-from ..faults import NO_WORDS, Fault, kind_of, recognized
+from ..faults import NO_MESSAGE, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 
 _KINDS: dict[str, FaultKind] = {
@@ -25,7 +25,7 @@ _KINDS: dict[str, FaultKind] = {
     "request_too_large": "too_large",
     "invalid_request_error": "invalid_request",
 }
-_WORDS: dict[FaultKind, tuple[str, str | None]] = {
+_NAMES: dict[FaultKind, tuple[str, str | None]] = {
     "invalid_request": ("invalid_request_error", None),
     "context_length": ("invalid_request_error", "context_length_exceeded"),
     "too_large": ("invalid_request_error", "request_too_large"),
@@ -56,10 +56,10 @@ def fault_of_error(value: Any, status: int = 500) -> Fault:
     inner = value.get("error", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
         return recognized(Fault(inner if isinstance(inner, str) else "", kind_of(status), status))
-    codes = [word for name in ("code", "type") if isinstance(word := inner.get(name), str) and word and not word.isdigit()]
+    codes = [code for name in ("code", "type") if isinstance(code := inner.get(name), str) and code and not code.isdigit()]
     number = next((status_code for name in ("code", "status") if (status_code := _status(inner.get(name))) is not None), status)
     message = _message(inner) or ""
-    kind = next((_KINDS[word] for word in codes if word in _KINDS), kind_of(number))
+    kind = next((_KINDS[code] for code in codes if code in _KINDS), kind_of(number))
     param = inner.get("param")
     fault = Fault(message, kind, number, codes[0] if codes else None, param if isinstance(param, str) else None)
     match inner.get("metadata"):
@@ -100,9 +100,9 @@ def read_fault(status: int, body: bytes) -> Fault:
 
 def error_object(fault: Fault) -> dict[str, Any]:
     """An error object with OpenAI's codes: clients decide by them, so codes of other APIs are not forwarded."""
-    kind, code = _WORDS[fault.kind]
+    kind, code = _NAMES[fault.kind]
     shown = fault.code if code is None or _KINDS.get(fault.code or "") == fault.kind else code
-    return {"error": {"message": fault.message or NO_WORDS, "type": kind, "param": fault.param, "code": shown}}
+    return {"error": {"message": fault.message or NO_MESSAGE, "type": kind, "param": fault.param, "code": shown}}
 
 
 def write_fault(fault: Fault) -> bytes:

@@ -42,7 +42,12 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
             _assistant(message.parts, vendor, written, native=native)
         else:
             written["content"] = _content(message.parts, native=native)
-        if message.parts and not native and not written.get("content") and not any(written.get(name) for name in _SAYING):
+        if (
+            message.parts
+            and not native
+            and not written.get("content")
+            and not any(written.get(name) for name in _CONTENT_MEMBERS)
+        ):
             continue  # none of it can be written on this wire, and servers reject an empty message
         if message.name is not None:
             written["name"] = message.name
@@ -50,7 +55,7 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
     return body
 
 
-_SAYING = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning_details")
+_CONTENT_MEMBERS = ("content", "refusal", "tool_calls", "reasoning_content", "reasoning_details")
 """Members of a message that have content."""
 
 

@@ -13,7 +13,7 @@ from ...errors import BadReply, EmptyReply, ReplyFailed, redact
 from ...events import Finish, Usage
 from ..faults import error_of
 from ..framing import EVENT_END, MAX_LINE, Lines, LineTooLong, padding_in
-from ..json_text import Halves, check_depth, decoded
+from ..json_text import LenientJSON, check_depth, decoded
 from ..passthrough import ending_in
 from ..reading import complete, failed, truncated, two_replies, unreadable
 from .errors import fault_of_error, is_fault
@@ -42,7 +42,7 @@ _PIECE = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\s?"((?:[^"\\\r\n]|\\.)*)"')
 """The text of a piece, in its quotes."""
 _LF, _CR, _QUOTE = b'\n\r"'
-_LEARNED = 3
+_MAX_LEARNED = 3
 """How often the bytes around the text of one stream's pieces are learned."""
 _SMALL = 4096
 """Bytes of a read in which all chunks are decoded if one of them is."""
@@ -68,7 +68,7 @@ class ChunkMonitor:
         self.has_content = self._looks = self._ended = False
         self._before = self._behind = b""
         """The bytes around the text of the last piece that was examined: later pieces have the same."""
-        self._around = self._learned = 0
+        self._around = self._times_learned = 0
         self._is_padded = False
         """Whether the text is followed by padding that differs each time."""
         self._reason: str | None = None
@@ -117,7 +117,7 @@ class ChunkMonitor:
             return self._look(data)
         if end:
             self._forwarded = bytearray(data[end:])
-        elif not begin and self._learned < _LEARNED:
+        elif not begin and self._times_learned < _MAX_LEARNED:
             self._learn(data)
         return data
 
@@ -154,7 +154,7 @@ class ChunkMonitor:
             begin = chunks.find(b"\n", opening.end())
             with suppress(ValueError, AttributeError, TypeError):
                 if begins_another(_read(chunks[line + 5 : begin]), self._reply_id()):
-                    return _behind_blank(chunks, line)
+                    return _after_blank_line(chunks, line)
         return len(chunks)
 
     def _reply_id(self) -> str | None:
@@ -168,7 +168,7 @@ class ChunkMonitor:
 
     def _learn(self, chunk: bytes) -> None:
         """Remember the bytes around the text of a piece without marks."""
-        self._learned += 1
+        self._times_learned += 1
         padding = padding_in(chunk)
         event = chunk[:padding] if padding else chunk
         if chunk.count(b"\n") == 2 and (text := _TEXT.search(event)) is not None:
@@ -324,10 +324,10 @@ def _marked_chunk(data: bytes, marks: tuple[bytes, ...]) -> int:
         place = data.find(mark, 0, first)
         if place >= 0:
             first = place
-    return _behind_blank(data, first)
+    return _after_blank_line(data, first)
 
 
-def _behind_blank(data: bytes, before: int) -> int:
+def _after_blank_line(data: bytes, before: int) -> int:
     """Where the chunk begins that contains ``before``: after the last blank line."""
     lf, crlf = data.rfind(b"\n\n", 0, before), data.rfind(b"\n\r\n", 0, before)
     return max(lf + 2 if lf >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
@@ -335,7 +335,7 @@ def _behind_blank(data: bytes, before: int) -> int:
 
 def _last_end(begun: bytearray, data: bytes) -> int:
     """The end of the last chunk that ``data`` completes, after the part of it that came before; 0 if it completes none."""
-    if end := _behind_blank(data, len(data)):
+    if end := _after_blank_line(data, len(data)):
         return end
     return _cut_end(begun, data)
 
@@ -406,7 +406,7 @@ def _read(payload: bytes) -> Any:
     try:
         return decoded(payload)
     except ValueError:
-        return Halves().decoded(payload)
+        return LenientJSON().decoded(payload)
 
 
 def _is_json(payload: bytes) -> bool:

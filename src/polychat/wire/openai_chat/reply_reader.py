@@ -12,7 +12,7 @@ from ..faults import error_of
 from ..framing import DataLines, WholeBody
 from ..limits import LIMITS, ReaderLimits
 from ..reading import failed, truncated, two_replies
-from ..repeats import nothing_to_note
+from ..repeats import record_nothing
 from ..sites.deltas import TooMany
 from ..stream import Framing, StreamReader
 from .choice import ReplyChoice
@@ -72,9 +72,9 @@ class Reader(StreamReader):
     def framing_for(self, body: bytes) -> Framing:
         return WholeBody(self._limits.event) if body[:1] in b"{[<" else DataLines(self._limits.line)
 
-    def plain_text(self) -> Callable[[str], None] | None:
-        """See ``Plain``."""
-        return nothing_to_note if self._plain is not None else None
+    def text_recorder(self) -> Callable[[str], None] | None:
+        """See ``RecordsText``."""
+        return record_nothing if self._plain is not None else None
 
     def take_usual(self, payload: bytes, events: list[Event]) -> bool:
         plain = self._plain

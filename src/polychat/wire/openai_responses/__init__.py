@@ -16,7 +16,7 @@ from .reply_reader import Reader, read_reply
 from .reply_writer import writer
 from .request_reader import read_request
 from .request_writer import path, write_request
-from .tool_names import as_asked, name_earlier
+from .tool_names import name_earlier, with_client_names
 
 SUPPORT = support_table(NAME)
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .. import openai_responses
     from ..contract import Wire
 
-    _FITS: Wire = openai_responses
+    _IMPLEMENTS: Wire = openai_responses
 
 __all__ = [
     "NAME",
@@ -33,7 +33,6 @@ __all__ = [
     "VENDOR",
     "Reader",
     "adjusted",
-    "as_asked",
     "input_items",
     "name_earlier",
     "page_of",
@@ -41,6 +40,7 @@ __all__ = [
     "read_fault",
     "read_reply",
     "read_request",
+    "with_client_names",
     "write_fault",
     "write_request",
     "writer",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...types import ChatMessage, ChatRequest, Part, TextPart, ToolCall, ToolResult
 from ..call_ids import replacement_of
-from ..efforts import effort_of, fitting
+from ..efforts import effort_of, supported_thinking
 from ..losses import Loss
 from .constants import NAME, VENDOR
 from .request_writer import EFFORTS
@@ -34,7 +34,9 @@ def adjusted(request: ChatRequest, vendor: str = VENDOR) -> tuple[ChatRequest, l
         better.max_tokens = LEAST_TOKENS
         losses.append(Loss("max_tokens", "emulated", f"the API requires at least {LEAST_TOKENS}: {LEAST_TOKENS} are sent"))
     if request.reasoning is not None:
-        better.reasoning, reasoning_losses = fitting(request.reasoning, effort_of(request.reasoning, EFFORTS), request.model)
+        better.reasoning, reasoning_losses = supported_thinking(
+            request.reasoning, effort_of(request.reasoning, EFFORTS), request.model
+        )
         losses += reasoning_losses
     if _asks_for_reasoning(request, vendor):
         better.store = False  # which requests encrypted reasoning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..faults import NO_WORDS, Fault, kind_of, recognized
+from ..faults import NO_MESSAGE, Fault, kind_of, recognized
 from ..json_text import decoded, encoded
 from .constants import ERRORS, KINDS, Object
 
@@ -14,7 +14,7 @@ def error_object(fault: Fault) -> Object:
     kind, code = ERRORS[fault.kind]
     if code is None or KINDS.get(fault.code or "") == fault.kind:
         code = fault.code or code  # clients do not know another API's codes
-    return {"type": kind, "code": code, "message": fault.message or NO_WORDS, "param": fault.param}
+    return {"type": kind, "code": code, "message": fault.message or NO_MESSAGE, "param": fault.param}
 
 
 def write_fault(fault: Fault) -> bytes:

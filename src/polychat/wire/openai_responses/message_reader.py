@@ -21,7 +21,7 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
-from ..adapting import flat
+from ..adapting import full_name
 from ..checks import bad, from_base64, from_data_url, optional_text, record, several, text
 from ..extras import rest
 from .actions import ACTIONS, RESULTS, arguments_of, call_id_of, is_action, result_text
@@ -41,7 +41,7 @@ class ConversationReader:
         self.messages: list[ChatMessage] = []
         self.tools: list[Tool | HostedTool] = []
         """Tools that are defined within the conversation."""
-        self._spoken = False
+        self._has_text = False
         """The assistant's message has text already, and its ``extra`` is that of the item with the text."""
         self._calls: dict[str, ToolCall] = {}
         self._hosted: set[str] = set()
@@ -82,10 +82,10 @@ class ConversationReader:
         parts = parts_of(item.get("content"), f"{path}.content")
         if role == "assistant":
             message = self._assistant()
-            if self._spoken and message.extra != extra:
+            if self._has_text and message.extra != extra:
                 message = self._new("assistant")
             message.parts += parts
-            message.extra, self._spoken = extra, True
+            message.extra, self._has_text = extra, True
         elif role in ("user", "system", "developer"):
             message = self._new(role)
             message.parts, message.extra = parts, extra
@@ -98,7 +98,7 @@ class ConversationReader:
         name = text(item.get("name"), f"{path}.name")
         call = ToolCall(
             text(item.get("call_id"), f"{path}.call_id"),
-            name if not group else flat(group, name),
+            name if not group else full_name(group, name),
             text(item.get(of), f"{path}.{of}"),
             extra=rest(item, (*_ITEM, "call_id", "name", of)),
             kind=kind,
@@ -178,7 +178,7 @@ class ConversationReader:
         return self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else self._new("assistant")
 
     def _new(self, role: Role) -> ChatMessage:
-        self._spoken = False
+        self._has_text = False
         self.messages.append(ChatMessage(role, []))
         return self.messages[-1]
 

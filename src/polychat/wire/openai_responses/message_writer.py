@@ -18,7 +18,7 @@ from ...types import (
     ToolCall,
     ToolResult,
 )
-from ..adapting import apart as apart_of
+from ..adapting import name_in_group
 from ..checks import data_url
 from ..extras import with_extra
 from ..json_text import escaped
@@ -26,13 +26,13 @@ from ..tags import tagged
 from .actions import ACTIONS, CUSTOM, RESULTS, result_of
 from .actions import item_of as action_of
 from .constants import VENDOR, Object
-from .sealed import item_of, made_up, of_call
+from .sealed import generated_id, item_of, of_call
 
 AUDIO = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 _ENDINGS = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md", "application/json": "json"}
 
 
-def apart(messages: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
+def split_instructions(messages: list[ChatMessage], *, native: bool) -> tuple[str | None, list[ChatMessage]]:
     """The instructions, and the remaining messages. A first system message of one text becomes the instructions.
 
     Unless the request was read on this wire (``native``) and the message has fields that instructions do not have.
@@ -90,7 +90,7 @@ class Items:
             # OpenAI accepts only reasoning that it encrypted; servers with open reasoning require it as text, with an id.
             if self._vendor != VENDOR and part.text:
                 content = [{"type": "reasoning_text", "text": part.text}]
-                yield {"type": "reasoning", "id": made_up("", 0), "summary": [], "content": content}
+                yield {"type": "reasoning", "id": generated_id("", 0), "summary": [], "content": content}
         elif (item := item_of(opaque)) is not None:
             yield item
         else:
@@ -105,7 +105,7 @@ class Items:
             self._kinds[call.id] = call.kind
             yield self._with(call.extra, action_of(call))
             return
-        name = apart_of((call.extra or {}).get("namespace") if self._native else None, call.name)
+        name = name_in_group((call.extra or {}).get("namespace") if self._native else None, call.name)
         item: Object = {"type": "function_call", "call_id": call.id, "name": name, "arguments": escaped(call.arguments) or "{}"}
         if call.kind == "custom":
             self._kinds[call.id] = call.kind

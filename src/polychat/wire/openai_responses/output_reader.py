@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...errors import BadInput, BadReply, redact
 from ...events import Citation, Event, Logprobs, Media, Reasoning, Refusal, Text, ToolCallPiece
 from ...types import Opaque
-from ..adapting import flat
+from ..adapting import full_name
 from ..json_text import json_of
 from ..limits import ReaderLimits
 from ..reading import unreadable
@@ -104,9 +104,9 @@ class Pieces:
         state = self._reasoning_item(place)
         if not text or state.kind not in (None, kind):
             return
-        apart = state.kind is not None and part != state.part
+        is_new_part = state.kind is not None and part != state.part
         state.kind, state.part = kind, part
-        events.append(Reasoning(f"\n\n{text}" if apart else text, None, state.block))
+        events.append(Reasoning(f"\n\n{text}" if is_new_part else text, None, state.block))
 
     def arguments(self, text: str, place: Place, events: list[Event], *, whole: bool = False) -> None:
         """A piece of a call's arguments, or all of them, which are skipped if pieces arrived before."""
@@ -175,7 +175,7 @@ class Pieces:
         if not isinstance(call_id, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
             raise unreadable(f"a {item['type']} of the reply is not in order: {redact(repr(item))}", {"item": item})
         if group and isinstance(group, str):
-            name = flat(group, name)
+            name = full_name(group, name)
         if arguments and place in self._argued:
             arguments = None
         if arguments:

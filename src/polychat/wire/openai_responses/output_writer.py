@@ -14,8 +14,8 @@ from ..json_text import encoded, escaped
 from .actions import ACTIONS, CUSTOM, SEARCH, read
 from .actions import item_of as item_of_action
 from .constants import VENDOR, Object
-from .sealed import item_of, made_up, of_call, sealed
-from .tools import asked_name, searches
+from .sealed import generated_id, item_of, of_call, sealed
+from .tools import client_name, searches
 
 TEXT = "output_text"
 _GROWING = {
@@ -222,7 +222,7 @@ class Output:
     def _begin_reasoning(self, event: Reasoning) -> Open:
         self._close_open()
         own_id = event.opaque is not None and event.opaque.vendor == VENDOR and event.opaque.id
-        name = own_id or made_up(self._reply, len(self.items))
+        name = own_id or generated_id(self._reply, len(self.items))
         return self._add({"id": name, "type": "reasoning", "summary": []}, block=event.block)
 
     def _seal(self, reasoning: Open, opaque: Opaque) -> None:
@@ -267,7 +267,7 @@ class Output:
             search = {"execution": "client", "call_id": call, "arguments": {}}
             return {"id": self._id("tsc"), "type": SEARCH, "status": "in_progress", **search}
         group = None if tool is None else tool.namespace
-        name = name if tool is None else asked_name(tool)
+        name = name if tool is None else client_name(tool)
         named = {"call_id": call, "name": name, **({} if group is None else {"namespace": group})}
         if piece.kind == "custom":
             return {"id": self._id("ctc"), "type": CUSTOM, "status": "in_progress", "input": "", **named}
@@ -275,7 +275,7 @@ class Output:
 
     def _sign(self, call: str, opaque: Opaque) -> None:
         """A call's signature, as a separate item, because calls have no member for one."""
-        name = made_up(self._reply, len(self.items))
+        name = generated_id(self._reply, len(self.items))
         item = {"id": name, "type": "reasoning", "summary": [], "encrypted_content": of_call(call, sealed(opaque))}
         self._done(self._add(item), None)
 
@@ -291,17 +291,17 @@ def quoted(value: object) -> bytes:
     try:
         return encoded(value)
     except ValueError:
-        return encoded(_sound(value))
+        return encoded(_without_lone_surrogates(value))
 
 
-def _sound(value: Any) -> Any:
+def _without_lone_surrogates(value: Any) -> Any:
     match value:
         case str():
             return value.encode("utf-8", "replace").decode()
         case dict():
-            return {_sound(name): _sound(item) for name, item in value.items()}
+            return {_without_lone_surrogates(name): _without_lone_surrogates(item) for name, item in value.items()}
         case list() | tuple():
-            return [_sound(item) for item in value]
+            return [_without_lone_surrogates(item) for item in value]
         case float():
             return value if isfinite(value) else None
     return value

@@ -18,4 +18,4 @@ class EventMonitor(Reading):
     def hand_over(self, writer: Writer) -> None:
         """Make ``writer`` continue where the backend's stream was cut: with the same response, and the next sequence number."""
         if isinstance(writer, StreamWriter) and self._events.response:
-            writer.goes_on(self._events.response, self._events.number)
+            writer.continue_from(self._events.response, self._events.number)

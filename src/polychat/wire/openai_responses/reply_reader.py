@@ -35,7 +35,7 @@ class Reader(StreamReader):
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(Events(limits.line, limits.event), limits)
         self._pieces = Pieces(vendor, limits)
-        self._speaking: object = _NOWHERE
+        self._text_index: object = _NOWHERE
         """The index of the item with the latest text: more text of it needs no checks."""
         self._started = False
         self._latest: Any = None
@@ -51,7 +51,7 @@ class Reader(StreamReader):
 
     def take(self, value: Any, events: list[Event]) -> None:
         self._latest = value
-        if type(value) is dict and value.get("type") == _TEXT and value.get("output_index") == self._speaking:
+        if type(value) is dict and value.get("type") == _TEXT and value.get("output_index") == self._text_index:
             delta = value.get("delta")
             if type(delta) is str and delta and not value.get("logprobs"):
                 events.append(Text(delta))
@@ -109,9 +109,9 @@ class Reader(StreamReader):
             case "response.refusal.delta":
                 self._pieces.refusal(_delta(value), place, events)
             case "response.reasoning_summary_text.delta":
-                self._pieces.reasoning("summary", count(value.get("summary_index")), _aside(value), place, events)
+                self._pieces.reasoning("summary", count(value.get("summary_index")), _reasoning_text(value), place, events)
             case "response.reasoning_text.delta":
-                self._pieces.reasoning("content", count(value.get("content_index")), _aside(value), place, events)
+                self._pieces.reasoning("content", count(value.get("content_index")), _reasoning_text(value), place, events)
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._pieces.arguments(_delta(value), place, events)
             case "response.function_call_arguments.done" if isinstance(value.get("arguments"), str):
@@ -122,14 +122,14 @@ class Reader(StreamReader):
     def _text(self, value: Object, place: Place, events: list[Event]) -> None:
         if delta := _delta(value):
             self._pieces.text_began(place)
-            self._speaking = value.get("output_index")
+            self._text_index = value.get("output_index")
             events.append(Text(delta))
         logprobs(value.get("logprobs"), events)
 
     def _item(self, kind: str, value: Object, events: list[Event]) -> None:
         item, place = value.get("item"), count(value.get("output_index"))
         if kind.endswith("added"):
-            self._speaking = _NOWHERE
+            self._text_index = _NOWHERE
             if isinstance(item, dict):  # some servers announce an item and send no data for it
                 self._pieces.added(item, place, events)
         elif isinstance(item, dict):
@@ -190,7 +190,7 @@ def _delta(value: Object) -> str:
     raise BadShape("an event of the reply has no delta")
 
 
-def _aside(value: Object) -> str:
+def _reasoning_text(value: Object) -> str:
     """A piece of reasoning; parts other than text are skipped."""
     delta = value.get("delta")
     return delta if isinstance(delta, str) else ""

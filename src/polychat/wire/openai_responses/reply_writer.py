@@ -12,7 +12,7 @@ from ..contract import Writer
 from ..faults import Fault, fault_of
 from .constants import INCOMPLETE, NAME, PREPARED, Object, counts_of
 from .errors import error_object, write_fault
-from .message_writer import apart
+from .message_writer import split_instructions
 from .output_writer import Output, quoted
 from .request_writer import settings
 
@@ -64,7 +64,7 @@ def _response(request: ChatRequest, name: str, created: int, model: str) -> Obje
         extra["conversation"] = {"id": held}
     echoed = {
         **_DEFAULTS,
-        "instructions": apart(request.messages, native=native)[0],
+        "instructions": split_instructions(request.messages, native=native)[0],
         **settings(request, native=native, repeated=True),
         **extra,
     }
@@ -124,7 +124,7 @@ class StreamWriter(Output):
         self._over = self._quiet = False
         self._out: list[bytes] = []
 
-    def goes_on(self, response: Object, number: int | None) -> None:
+    def continue_from(self, response: Object, number: int | None) -> None:
         """Continue this response, whose events up to this number the backend sent."""
         self._response = {**self._response, **response}
         self._number = 0 if number is None else number + 1

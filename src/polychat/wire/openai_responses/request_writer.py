@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from ...types import ChatRequest, Effort, Format, Thinking, Tool, ToolChoice
-from ..adapting import apart as apart_of
+from ..adapting import name_in_group
 from ..efforts import effort_of
 from ..extras import with_extra
 from ..plain import writer
 from .constants import ENCRYPTED, LOGPROBS, NAME, VENDOR, Object
-from .message_writer import Items, apart
+from .message_writer import Items, split_instructions
 from .tool_names import allowed
-from .tools import asked_name, write_tools
+from .tools import client_name, write_tools
 
 _WITHOUT_REASONING = re.compile(r"(?:.*/)?(?:chat)?gpt-(?:3|4)|(?:.*/)?chatgpt-4o|ft:gpt-(?:3|4)")
 """Models that do not reason: they reject a request for encrypted reasoning. All their successors reason."""
@@ -29,7 +29,7 @@ def path(request: ChatRequest) -> str:
 def write_request(request: ChatRequest, vendor: str = VENDOR) -> Object:
     """The body, as a value for JSON. Opaque parts of other vendors, and fields that ``SUPPORT`` drops, are omitted."""
     native = request.wire == NAME
-    instructions, messages = apart(request.messages, native=native)
+    instructions, messages = split_instructions(request.messages, native=native)
     body: Object = {"model": request.model}
     if instructions is not None:
         body["instructions"] = instructions
@@ -79,7 +79,7 @@ def _choice(request: ChatRequest, choice: ToolChoice, *, repeated: bool) -> str 
     if tool is None:
         return {"type": "function", "name": choice.name}
     group = {} if tool.namespace is None else {"namespace": tool.namespace}
-    name = asked_name(tool) if repeated else apart_of(tool.namespace, tool.name)
+    name = client_name(tool) if repeated else name_in_group(tool.namespace, tool.name)
     return {"type": tool.kind, "name": name, **group}
 
 

@@ -16,7 +16,7 @@ from ..tags import tagged, untagged
 from .constants import VENDOR, Object
 
 _OF_CALL = re.compile(r"call~(?P<call>[^.]*)\.(?P<signature>.*)", re.DOTALL)
-_MADE_UP = "rs_pc1_"
+_OWN_PREFIX = "rs_pc1_"
 
 
 def whole_item(item: Object, path: str, vendor: str = VENDOR, *, redacted: bool = True) -> Opaque:
@@ -38,14 +38,14 @@ def item_of(opaque: Opaque) -> Object | None:
     return item if isinstance(item, dict) and isinstance(item.get("type"), str) else None
 
 
-def made_up(reply: str, index: int) -> str:
+def generated_id(reply: str, index: int) -> str:
     """The id of a reasoning item without an id of its vendor's."""
-    return f"{_MADE_UP}{reply}_{index}"
+    return f"{_OWN_PREFIX}{reply}_{index}"
 
 
 def item_id(name: object) -> str | None:
-    """The vendor's id; ``None`` for one that ``made_up`` made."""
-    return name if isinstance(name, str) and not name.startswith(_MADE_UP) else None
+    """The vendor's id; ``None`` for one that ``generated_id`` made."""
+    return name if isinstance(name, str) and not name.startswith(_OWN_PREFIX) else None
 
 
 def sealed(opaque: Opaque, own_id: str | None = None) -> str:

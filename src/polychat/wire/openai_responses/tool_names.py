@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import TypeAlias, TypeGuard
 
 from ...types import ChatMessage, ChatRequest, HostedTool, Part, Tool, ToolCall, ToolResult
-from ..adapting import LONGEST, apart, flat
+from ..adapting import LONGEST, full_name, name_in_group
 from .actions import ACTIONS, SEARCH
 from .constants import Object
-from .tools import ASKED, asked_name, searches
+from .tools import CLIENT_NAME, client_name, searches
 
 _Key: TypeAlias = tuple[bool, str, str]
 """Identifies a tool for a client: whether it is the tool search, the group, and the name in the group."""
@@ -34,7 +34,7 @@ def distinguish(request: ChatRequest, choice: object) -> None:
     """Give each tool of ``request`` a unique full name, in its calls and results too.
 
     ``choice`` is the body's ``tool_choice``. Which tool gets another name, and what name, depends on the tools and not on
-    their order; a plain function keeps its own. The tool's extra keeps the client's name, as ``ASKED``.
+    their order; a plain function keeps its own. The tool's extra keeps the client's name, as ``CLIENT_NAME``.
     """
     tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     if all(tool.namespace is None and not searches(tool) for tool in tools):
@@ -55,7 +55,7 @@ def distinguish(request: ChatRequest, choice: object) -> None:
     _rename_calls(request.messages, names)
 
 
-def as_asked(messages: list[ChatMessage], tools: list[Tool | HostedTool]) -> list[ChatMessage]:
+def with_client_names(messages: list[ChatMessage], tools: list[Tool | HostedTool]) -> list[ChatMessage]:
     """A conversation with its calls as a client returns them: with a group, and by the name in that group.
 
     ``tools`` are those of the request that the calls were made for.
@@ -63,20 +63,20 @@ def as_asked(messages: list[ChatMessage], tools: list[Tool | HostedTool]) -> lis
     asked = {tool.name: tool for tool in tools if isinstance(tool, Tool) and (tool.namespace is not None or searches(tool))}
     if not asked:
         return messages
-    return [replace(message, parts=[_as_asked(part, asked) for part in message.parts]) for message in messages]
+    return [replace(message, parts=[_with_client_names(part, asked) for part in message.parts]) for message in messages]
 
 
-def _as_asked(part: Part, asked: dict[str, Tool]) -> Part:
+def _with_client_names(part: Part, asked: dict[str, Tool]) -> Part:
     if not isinstance(part, ToolCall) or (tool := asked.get(part.name)) is None:
         return part
     if tool.namespace is None:
         return replace(part, name=ACTIONS[SEARCH], kind=SEARCH)
-    group, name = tool.namespace, asked_name(tool)
-    return replace(part, name=flat(group, name), extra={**(part.extra or {}), "namespace": group})
+    group, name = tool.namespace, client_name(tool)
+    return replace(part, name=full_name(group, name), extra={**(part.extra or {}), "namespace": group})
 
 
 def name_earlier(messages: list[ChatMessage], request: ChatRequest) -> list[ChatMessage]:
-    """``messages``, which ``as_asked`` returned, with their calls by the names of the tools of ``request``.
+    """``messages``, which ``with_client_names`` returned, with their calls by the names of the tools of ``request``.
 
     A tool that the request does not have any more gets a name that no other has.
     """
@@ -97,7 +97,11 @@ def name_earlier(messages: list[ChatMessage], request: ChatRequest) -> list[Chat
 
 def allowed(choice: Object, tools: list[Tool | HostedTool]) -> Object:
     """A choice among ``allowed_tools``, by the names under which ``tools`` are sent."""
-    names = {(tool.namespace or "", asked_name(tool)): apart(tool.namespace, tool.name) for tool in tools if _is_renamed(tool)}
+    names = {
+        (tool.namespace or "", client_name(tool)): name_in_group(tool.namespace, tool.name)
+        for tool in tools
+        if _is_renamed(tool)
+    }
     if not names or not isinstance(entries := choice.get("tools"), list):
         return choice
     return {**choice, "tools": [_allowed(entry, names) if isinstance(entry, dict) else entry for entry in entries]}
@@ -117,7 +121,7 @@ def _allowed(entry: Object, names: dict[tuple[str, str], str]) -> Object:
 
 
 def _is_renamed(tool: Tool | HostedTool) -> TypeGuard[Tool]:
-    return isinstance(tool, Tool) and ASKED in (tool.extra or {})
+    return isinstance(tool, Tool) and CLIENT_NAME in (tool.extra or {})
 
 
 def _distinct(whole: dict[_Key, str]) -> dict[_Key, str]:
@@ -138,11 +142,11 @@ def _marked(key: _Key, tries: int) -> str:
     _, group, name = key
     mark = sha256(f"{group}\0{name}\0{tries}".encode("utf-8", "surrogatepass")).hexdigest()[:_MARK]
     own = f"{name[: LONGEST - _MARK - 1]}_{mark}"
-    return flat(group, own) if group else own
+    return full_name(group, own) if group else own
 
 
 def _key(tool: Tool) -> _Key:
-    return searches(tool), tool.namespace or "", asked_name(tool)
+    return searches(tool), tool.namespace or "", client_name(tool)
 
 
 def _called(call: ToolCall) -> _Key | None:
@@ -150,12 +154,12 @@ def _called(call: ToolCall) -> _Key | None:
     group = (call.extra or {}).get("namespace")
     if call.kind == SEARCH:
         return True, "", call.name
-    return (False, group, apart(group, call.name)) if isinstance(group, str) and group else None
+    return (False, group, name_in_group(group, call.name)) if isinstance(group, str) and group else None
 
 
 def _rename(tool: Tool, name: str) -> None:
     if name != tool.name:
-        extra: Object = {**(tool.extra or {}), ASKED: apart(tool.namespace, tool.name)}
+        extra: Object = {**(tool.extra or {}), CLIENT_NAME: name_in_group(tool.namespace, tool.name)}
         tool.name, tool.extra = name, extra
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...types import HostedTool, Tool
-from ..adapting import apart, flat
+from ..adapting import full_name, name_in_group
 from ..checks import bad, optional_flag, optional_text, record, several, text
 from ..extras import rest, with_extra
 from .constants import Object
@@ -11,9 +11,9 @@ from .constants import Object
 NO_ARGUMENTS = {"type": "object", "properties": {}}
 ABOUT = "namespace.description"
 """The key in a tool's ``extra`` for the fields of its group."""
-ASKED = "namespace.name"
+CLIENT_NAME = "namespace.name"
 """The key in a tool's extra for its name in its group, if another tool has the resulting full name."""
-_OURS = (ABOUT, ASKED)
+_OURS = (ABOUT, CLIENT_NAME)
 _SEARCH = "tool_search"
 
 
@@ -33,7 +33,7 @@ def named(tool: Object, path: str) -> str:
     """The full name of a tool that may be in a group. Raises ``BadInput``."""
     name = text(tool.get("name"), f"{path}.name")
     group = optional_text(tool.get("namespace"), f"{path}.namespace")
-    return flat(group, name) if group else name
+    return full_name(group, name) if group else name
 
 
 def _grouped(group: Object, path: str) -> list[Tool | HostedTool]:
@@ -44,7 +44,7 @@ def _grouped(group: Object, path: str) -> list[Tool | HostedTool]:
         if isinstance(tool, HostedTool) or tool.namespace is not None:
             kind = tool.kind if isinstance(tool, HostedTool) else "namespace"
             raise bad(f"{path}.tools[{at}].type", "function or custom: a group holds no others", kind)
-        tool.name, tool.namespace = flat(name, tool.name), name
+        tool.name, tool.namespace = full_name(name, tool.name), name
         if about:
             tool.extra = {**(tool.extra or {}), ABOUT: about}
     return tools
@@ -78,10 +78,10 @@ def searches(tool: Tool | HostedTool | None) -> bool:
     return isinstance(tool, Tool) and tool.extra is not None and tool.extra.get("type") == _SEARCH
 
 
-def asked_name(tool: Tool) -> str:
+def client_name(tool: Tool) -> str:
     """The client's name for it, within its group if it has one."""
-    name = (tool.extra or {}).get(ASKED)
-    return name if isinstance(name, str) else apart(tool.namespace, tool.name)
+    name = (tool.extra or {}).get(CLIENT_NAME)
+    return name if isinstance(name, str) else name_in_group(tool.namespace, tool.name)
 
 
 def write_tools(tools: list[Tool | HostedTool], *, native: bool, repeated: bool = False) -> list[Object]:
@@ -106,7 +106,7 @@ def write_tools(tools: list[Tool | HostedTool], *, native: bool, repeated: bool 
 def _written(tool: Tool, *, native: bool, repeated: bool) -> Object:
     if searches(tool) and native:
         return {name: value for name, value in (tool.extra or {}).items() if name not in _OURS}
-    name = asked_name(tool) if repeated else apart(tool.namespace, tool.name)
+    name = client_name(tool) if repeated else name_in_group(tool.namespace, tool.name)
     written: Object = {"type": tool.kind, "name": name}
     if tool.description is not None:
         written["description"] = tool.description

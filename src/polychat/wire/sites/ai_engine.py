@@ -225,7 +225,7 @@ class Reader(StreamReader):
         raise BadShape("an answer that is none of this service")
 
     def over(self, broken: str) -> Finish:
-        return truncated(broken) if broken else self.unheard("no end event") if self.silent else truncated("no end event")
+        return truncated(broken) if broken else self.empty_body("no end event") if self.silent else truncated("no end event")
 
     def _answered(self, reply: str, usage: object, events: list[Event]) -> Finish:
         streamed = "".join(self._texts)

@@ -181,9 +181,9 @@ class Reader(StreamReader):
             # An error's text with a newline in it, which the plugin does not escape: the rest of a word.
             if not self._error:
                 raise BadShape("a line that is no event of this service")
-            self._word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
+            self._append_word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
 
-    def _word(self, word: str) -> None:
+    def _append_word(self, word: str) -> None:
         self._error.append(word)
         self._size += len(word)
         if self._size > self._limits.event:
@@ -206,7 +206,7 @@ class Reader(StreamReader):
             case {"choices": []}:
                 pass
             case _ if self._named:
-                self._word(_text_of_broken_event(payload))
+                self._append_word(_text_of_broken_event(payload))
             case _:
                 raise BadShape("a line that is no event of this service")
 
@@ -214,7 +214,7 @@ class Reader(StreamReader):
         match choice:
             case {"delta": {"content": str(text)}} | {"text": str(text)} if text:  # text: the field of completion models
                 if self._named or not ("id" in rest or "model" in rest or self._has_text):
-                    self._word(text)
+                    self._append_word(text)
                     return
                 self._has_text = True
                 events.append(Text(text))

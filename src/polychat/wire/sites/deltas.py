@@ -81,7 +81,7 @@ class ToolCalls:
     ) -> ToolCallPiece | None:
         """The event for one piece; ``None`` if it adds nothing. Raises ``TooMany``. The first event of a call has its ``kind``.
 
-        The event's ``index`` counts calls in the order in which they began. A call without an id gets ``limits.made_up`` and
+        The event's ``index`` counts calls in the order in which they began. A call without an id gets ``limits.id_prefix`` and
         that number.
         """
         slot = self._slot(index, call_id, name)
@@ -135,7 +135,7 @@ class ToolCalls:
     def _begin(self, index: int | None, call_id: str | None, name: str, kind: str) -> _Slot:
         if len(self._slots) >= self._limits.calls:
             raise TooMany(f"more than {self._limits.calls} tool calls in one reply")
-        slot = _Slot(len(self._slots), call_id or f"{self._limits.made_up}{len(self._slots)}", bool(call_id), name, kind)
+        slot = _Slot(len(self._slots), call_id or f"{self._limits.id_prefix}{len(self._slots)}", bool(call_id), name, kind)
         self._slots.append(slot)
         if index is not None:
             self._by_index[index] = slot

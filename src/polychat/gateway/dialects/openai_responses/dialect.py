@@ -182,4 +182,4 @@ def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:
 def _conversation_of(chat_request: ChatRequest, reply: ChatMessage) -> list[ChatMessage]:
     """What a later request goes on from: without instructions, and with no name of a tool that this request alone gave it."""
     messages = [message for message in chat_request.messages if message.role not in ("system", "developer")]
-    return openai_responses.as_asked([*messages, reply], chat_request.tools)
+    return openai_responses.with_client_names([*messages, reply], chat_request.tools)
