@@ -25,7 +25,7 @@ from polychat.routing.continuation import (
     overlap,
 )
 from polychat.types import ChatMessage, ChatRequest, Format, TextPart, Thinking, Tool
-from polychat.wire.contract import goes_on
+from polychat.wire.contract import continues
 
 REQUEST = ChatRequest("m", [ChatMessage("user", [TextPart("Tell me")])], max_tokens=100)
 CUT = Finish("truncated", error=Truncated("it broke"))
@@ -270,4 +270,4 @@ async def test_one_that_ends_well() -> None:
 )
 def test_who_takes_a_beginning(spoken: str, model: str, takes: bool) -> None:
     """Claude up to its generation 4.5, and whatever Ollama serves; of others it is not known."""
-    assert goes_on(spoken, model) is takes
+    assert continues(spoken, model) is takes
