@@ -1,1 +1,3 @@
-"""Bytes to and from other machines, nothing about chats: a pool for APIs, sessions for chat sites, a server for the gateway."""
+"""Bytes to and from other machines, without knowledge of chats: a pool for APIs, sessions for chat sites, a server for the
+gateway.
+"""

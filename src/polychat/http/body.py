@@ -1,4 +1,4 @@
-"""What can be done with a reply, whatever transport carried it."""
+"""The body of a reply and ways to read it, for every transport."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..wire.contract import Reader
 from ..wire.framing import MAX_LINE, Lines, LineTooLong
 
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of a body that is read whole, unless a caller sets another limit; after decompression."""
+"""Default maximum bytes of a body that is read whole, after decompression."""
 
 CLOSED = "the response is closed: read it once, and inside its `async with`"
 _CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s;"']+)""")
@@ -25,20 +25,20 @@ Error = TypeVar("Error", bound=PolychatError)
 
 
 class Body(ABC):
-    """A status, headers, and a body, read once: whole (``read``, ``text``, ``json``) or as it comes (``iter_…``, ``events``).
+    """A status, headers, and a body that is read once: whole (``read``, ``text``, ``json``), or ``iter_…`` and ``events``.
 
-    What breaks midway is raised as ``Truncated`` or ``TimedOut``, after all that came before it.
+    A failure midway is raised as ``Truncated`` or ``TimedOut``, after the data that arrived before it.
     """
 
     _is_over = False
-    """Whether ``batch`` has found the body's end, or its loss."""
+    """Whether ``batch`` reached the end of the body, or its loss."""
 
     def __init__(self, provider: str | None) -> None:
         self._provider = provider
         self._secrets: Secrets | None = None
-        """What its request carried as credentials: no error shows it."""
+        """The credentials of its request: no error shows them."""
         self._redaction: Redaction | None = None
-        """Takes it out of the body, where that is wanted."""
+        """Removes them from the body, if that is required."""
         self._body: bytes | None = None
 
     @property
@@ -48,29 +48,29 @@ class Body(ABC):
     @property
     @abstractmethod
     def headers(self) -> Mapping[str, str]:
-        """Names in any case."""
+        """Headers; names in any case."""
 
     @property
     @abstractmethod
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The same as they came, repeated ones too."""
+        """The headers as received, including repeated ones."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where the answer came from."""
+        """The URL of the response."""
 
     @abstractmethod
     def error(self, detail: str = "") -> StatusError:
-        """The error of this status, not raised. ``detail`` is the service's own message, redacted."""
+        """The error of this status, which is not raised. ``detail`` is the service's own message, redacted."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the connection: for the next request if the body has come whole, else for good."""
+        """Release the connection: for the next request if the body is complete, otherwise close it."""
 
     @abstractmethod
     async def piece(self) -> bytes:
-        """The next bytes, nothing at the end. Raises ``Truncated`` or ``TimedOut`` when all that came is given."""
+        """The next bytes, empty at the end. Raises ``Truncated`` or ``TimedOut`` after all data that arrived was returned."""
 
     @property
     def ok(self) -> bool:
@@ -79,11 +79,11 @@ class Body(ABC):
 
     @property
     def content_type(self) -> str:
-        """In lower case and without parameters; empty where the server gave none."""
+        """In lower case and without parameters; empty if the server sent none."""
         return self.header(b"content-type").partition(b";")[0].strip().lower().decode("latin-1")
 
     def header(self, name: bytes) -> bytes:
-        """The first value of one header, by its name in lower case; empty where it was not sent."""
+        """The first value of one header, by its name in lower case; empty if it was not sent."""
         size = len(name)
         for key, value in self.raw_headers:
             if len(key) == size and key.lower() == name:
@@ -91,7 +91,7 @@ class Body(ABC):
         return b""
 
     def raise_for_status(self) -> None:
-        """Raises the error of a status other than 2xx; it is an ``aiohttp.ClientResponseError`` too."""
+        """Raises the error of a status other than 2xx, which is an ``aiohttp.ClientResponseError`` too."""
         if not self.ok:
             raise self.error()
 
@@ -113,7 +113,7 @@ class Body(ABC):
         return self._body
 
     async def text(self) -> str:
-        """The body as text, by the charset the server names, else as UTF-8; what does not decode is replaced."""
+        """The body as text, in the charset that the server names, otherwise UTF-8; invalid bytes are replaced."""
         body = await self.read()
         named = _CHARSET.search(self.headers.get("Content-Type", ""))
         try:
@@ -122,7 +122,7 @@ class Body(ABC):
             return body.decode("utf-8", "replace")
 
     async def json(self) -> Any:
-        """The body's value. Raises ``BadReply`` that shows its beginning if it is no JSON."""
+        """The body's value. Raises ``BadReply``, which shows its beginning, if it is not JSON."""
         body = await self.read()
         try:
             return json.loads(body)
@@ -131,7 +131,7 @@ class Body(ABC):
         raise bad
 
     async def iter_content(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes, a network read a piece."""
+        """The body as it arrives, a piece for each network read."""
         try:
             while data := await self.piece():
                 yield data
@@ -151,9 +151,9 @@ class Body(ABC):
             self.close()
 
     async def events(self, reader: Reader) -> AsyncGenerator[list[Event], None]:
-        """What ``reader`` makes of the body, a batch a network read. The last event is a ``Finish``.
+        """The events that ``reader`` reads from the body, a batch for each network read. The last event is a ``Finish``.
 
-        The connection is closed when the reader is done. One that breaks before, or a clock that runs out, ends the reply with
+        The connection is closed when the reader is done. A lost connection or a timeout before that ends the reply with
         ``truncated``.
         """
         try:
@@ -167,9 +167,9 @@ class Body(ABC):
                 self.close()
 
     async def batch(self, reader: Reader) -> list[Event]:
-        """What ``reader`` makes of the next network read, which may be nothing; at the body's end, its last events.
+        """The events of the next network read, which may be none; at the end of the body, the last events.
 
-        Of a connection that breaks, or whose clock runs out, these end with ``truncated``. Not for a reader that is done.
+        After a lost connection or a timeout these end with ``truncated``. Not for a reader that is done.
         """
         try:
             data = await self.piece()
@@ -182,7 +182,7 @@ class Body(ABC):
         return reader.end()
 
     def finish(self) -> None:
-        """The reader has its end: nothing that may still come is of interest."""
+        """The reader has its end: no further data is needed."""
         self.close()
 
     async def __aenter__(self: Self) -> Self:
@@ -203,5 +203,5 @@ class Body(ABC):
         return self.redacted(BadReply(message, provider=self._provider, status=self.status))
 
     def redacted(self, error: Error) -> Error:
-        """The same error, without what the request carried as credentials."""
+        """The same error, without the credentials of the request."""
         return error if self._secrets is None else self._secrets.error(error)

@@ -1,4 +1,4 @@
-"""Compressed bodies, decompressed as they come and no faster than they are read."""
+"""Compressed bodies, decompressed as they arrive and no faster than they are read."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ except ImportError:
     brotli = None
 
 _PIECE = 256 * 1024
-"""Bytes made at a time, whatever they were made from."""
-# Before 1.2 brotli gives all at once, however much that is.
+"""Maximum bytes of output at a time, for any input."""
+# Before 1.2 brotli returns all output at once, whatever its size.
 _HAS_BROTLI = hasattr(getattr(brotli, "Decompressor", None), "can_accept_more_data")
 _BROKEN: tuple[type[Exception], ...] = (zlib.error, brotli.error) if _HAS_BROTLI else (zlib.error,)
 ACCEPTED = "gzip, br" if _HAS_BROTLI else "gzip"
 
 
 class Decoder(Protocol):
-    """``whole``: what was fed ends where the compressed body does. It is so before the first byte: some say gzip of nothing."""
+    """``whole``: the input ends where the compressed body does. True before the first byte, because some servers send empty
+    gzip.
+    """
 
     whole: bool
 
     def feed(self, data: bytes) -> None:
-        """To be called only when ``take`` has nothing more. ``take`` raises for what is broken."""
+        """Add input. Only to be called when ``take`` has nothing more. ``take`` raises for invalid input."""
 
     def take(self) -> bytes:
-        """The next of what was fed, nothing when more is needed."""
+        """The next output; empty if more input is needed."""
 
 
 class Gzip:
@@ -48,7 +50,7 @@ class Gzip:
                 if self._rest[:1] != b"\x1f":
                     self._rest = b""  # padding
                     break
-                self._inflate = zlib.decompressobj(31)  # one gzip after the other is one body
+                self._inflate = zlib.decompressobj(31)  # several gzip members are one body
             data = self._inflate.decompress(self._rest, _PIECE)
             self._rest = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if data:
@@ -73,7 +75,7 @@ class Brotli:
             takes = self._inflate.can_accept_more_data()
             data: bytes = self._inflate.process(self._rest if takes else b"", output_buffer_limit=_PIECE)
             self._rest = b"" if takes else self._rest
-            self._more = bool(data)  # there may be more, though it could take more too
+            self._more = bool(data)  # there may be more output, though it could accept more input too
             if data:
                 return data
         self.whole = self._inflate.is_finished()
@@ -81,7 +83,7 @@ class Brotli:
 
 
 def decoder(coding: bytes) -> Decoder | None:
-    """For a Content-Encoding in any case; ``None`` where there is nothing to decode. Raises ``BadReply``."""
+    """The decoder for a Content-Encoding in any case; ``None`` if there is nothing to decode. Raises ``BadReply``."""
     name = coding.lower()
     if name in (b"", b"identity"):
         return None
@@ -93,7 +95,7 @@ def decoder(coding: bytes) -> Decoder | None:
 
 
 def taken(inflate: Decoder) -> bytes:
-    """``take``, with what is broken as ours."""
+    """``take``, with errors of the library as ``BadReply``."""
     try:
         return inflate.take()
     except _BROKEN:
@@ -102,6 +104,6 @@ def taken(inflate: Decoder) -> bytes:
 
 
 def ended(inflate: Decoder) -> None:
-    """Raises ``Truncated`` if the body is over and what was compressed is not."""
+    """Raises ``Truncated`` if the body is over and the compressed data is incomplete."""
     if not inflate.whole:
         raise Truncated("the reply ended early: its compressed data is incomplete")

@@ -1,4 +1,4 @@
-"""One request to an API, by the running loop's pool of connections."""
+"""One request to an API through the running loop's connection pool."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .timeouts import STEPS, Timeouts
 
 
 class Exchange:
-    """``async with`` it for the response. ``deadline`` is a moment on the loop's clock.
+    """``async with`` it for the response. ``deadline`` is a time on the loop's clock.
 
-    Without a ``proxy``, ``proxy_for`` names the one for the URL: the environment's, as other clients of APIs have it
-    (``HTTPS_PROXY``, ``NO_PROXY`` and their like), unless the caller knows it already.
+    Without a ``proxy``, ``proxy_for`` returns the one for the URL: the environment's, as for other API clients
+    (``HTTPS_PROXY``, ``NO_PROXY`` and so on), unless the caller knows it already.
     """
 
     __slots__ = ("_deadline", "_provider", "_proxy", "_request", "_response", "_timeouts")
@@ -42,7 +42,7 @@ class Exchange:
     def sent(self) -> Awaitable[PooledResponse]:
         """The response; the caller closes it."""
         method, url, headers, body = self._request
-        self._request = (method, url, headers, None)  # the body may be large, and the answer may take its time
+        self._request = (method, url, headers, None)  # the body may be large, and the response may take long
         return pool().request(
             method,
             url,

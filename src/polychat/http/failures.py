@@ -1,4 +1,4 @@
-"""aiohttp's errors, and those below it, as ours: translated once, where they enter, without what they may show of secrets."""
+"""Converts errors of aiohttp, and of the layers below it, to polychat's errors, without secrets that they may contain."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from ..errors import (
 from .proxy import Proxy
 
 FOREIGN: tuple[type[Exception], ...] = (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError, ValueError)
-"""What a request or the reading of its reply may raise. ``ValueError``: what cannot be written into a head."""
+"""Exceptions of sending a request or reading its reply. ``ValueError``: a value that cannot be written into a head."""
 
 
 @dataclass(slots=True, frozen=True)
 class FailedRequest:
-    """Where a request was when it failed."""
+    """The state of a request when it failed."""
 
     url: URL
     proxy: Proxy | None
     connected: bool
     at_proxy: bool = False
-    """Between us and the proxy, if that is known."""
+    """Whether it failed between us and the proxy, if that is known."""
 
 
 def failure_of(error: Exception, place: FailedRequest) -> PolychatError:
-    """Ours for what ended a request before its reply began, caused by what lay below aiohttp's error.
+    """The polychat error for a request that failed before its reply began; its cause is the error below aiohttp's.
 
-    The caller raises it outside its ``except``: aiohttp's errors hold whole requests, with their credentials, and must not come
-    along as context.
+    The caller raises it outside its ``except``: aiohttp's errors contain whole requests with their credentials, and must not be
+    attached as context.
     """
     if isinstance(error, PolychatError) and not place.at_proxy:
         return error
@@ -74,11 +74,11 @@ def _failure_of(error: Exception, place: FailedRequest) -> PolychatError:
 
 _UNKNOWN_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
-"""OpenSSL's reasons where the server's answer is no TLS."""
+"""OpenSSL's reasons if the server does not speak TLS."""
 
 
 def _is_misaddressed(error: Exception) -> bool:
-    """Whether a later attempt at this URL does no better, as it may where a name server is silent or a handshake is cut off."""
+    """Whether retrying this URL would not help, as it may after a DNS timeout or an interrupted handshake."""
     below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(below, socket.gaierror):
         return below.errno in _UNKNOWN_HOST
@@ -103,7 +103,7 @@ def _no_connection(error: Exception, place: FailedRequest) -> str:
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """The verdict on a certificate, however deep: under TLS in TLS, Python 3.11 trips over it and shows a ``TypeError``."""
+    """The certificate error, at any depth: for TLS in TLS, Python 3.11 fails on it and raises a ``TypeError``."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, aiohttp.ClientConnectorCertificateError):
@@ -140,7 +140,7 @@ def _proxy_failed(error: Exception, proxy: Proxy, url: URL) -> ProxyFailed:
 
 
 def proxy_answered(status: int, proxy: Proxy, url: URL) -> ProxyFailed:
-    """The proxy's own refusal."""
+    """The proxy's own error response."""
     if status == 407:
         what = "requires a user and a password" if proxy.user is None else "rejected the user and password"
         return ProxyFailed(f"the proxy {proxy} {what}: http://user:password@host:port", status=status)
@@ -158,7 +158,7 @@ def _reason_of(error: Exception) -> str:
 
 
 def loss_of(error: Exception) -> BackendError:
-    """Ours for what ended the reading of a reply midway: a clock, or ``Truncated`` that names the kind of loss."""
+    """The polychat error for a reply that failed midway: ``TimedOut``, or ``Truncated`` with the kind of failure."""
     if isinstance(error, TimedOut):
         return error
     return Truncated(f"the reply ended early: {_kind(error)}")

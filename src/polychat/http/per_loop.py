@@ -1,4 +1,4 @@
-"""Things that live in an event loop: one a loop, closed with it."""
+"""Objects that belong to an event loop: one for each loop, closed with it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ T = TypeVar("T", bound=Closable)
 
 
 class PerLoop(Generic[T]):
-    """The running loop's own ``T``: made when it is first asked for, closed when the loop is shut down."""
+    """The running loop's own ``T``: made at first use, closed when the loop is shut down."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._last: tuple[ref[asyncio.AbstractEventLoop], T] | None = None
-        """What was found last: most processes have one loop."""
+        """The last result: most processes have one loop."""
         self.kept: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None, None]]] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """It is not the caller's to close. One that was closed is replaced."""
+        """The caller must not close it. A closed one is replaced."""
         loop = asyncio.get_running_loop()
         last = self._last
         if last is not None and last[0]() is loop and not last[1].closed:
@@ -43,16 +43,16 @@ class PerLoop(Generic[T]):
             return entry[0]
         made, keeper = self._make(), self._keeping(loop)
         with self._lock:
-            # What is kept knows its loop: the weak key alone would not let go of one that was closed without being shut down.
+            # Entries refer to their loop: the weak key alone would not release one that was closed without being shut down.
             for gone in [known for known in self.kept if known.is_closed()]:
                 del self.kept[gone]
             self.kept[loop] = (made, keeper)
         with suppress(StopIteration):
-            keeper.asend(None).send(None)  # as far as its yield, which it reaches without waiting
+            keeper.asend(None).send(None)  # up to its yield, which it reaches without waiting
         return made
 
     async def _keeping(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
-        """Closes what the loop has when it is shut down: `asyncio.run` closes every async generator that was started in it."""
+        """Closes the loop's entry when it is shut down: `asyncio.run` closes every async generator that was started in it."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Proxies: what their URLs mean, and which one a request goes through."""
+"""Proxies: the parts of their URLs, and which proxy a request uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _ALSO = {"socks": "socks5h"}
-"""Desktops set ``all_proxy=socks://…`` and mean SOCKS5; the proxy looks names up, as for browsers there."""
+"""Desktops set ``all_proxy=socks://…`` and mean SOCKS5; the proxy resolves names, as for browsers there."""
 _SHAPE = "a URL like http://user:password@host:port, with http, https, socks5 or socks5h before the colon"
 
 
@@ -40,7 +40,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Its address, without credentials."""
+        """Its URL, without credentials."""
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
@@ -68,7 +68,7 @@ def proxy_of(url: object, name: str = "proxy") -> Proxy:
 
 
 def _fits_socks(word: bytes) -> bool:
-    """SOCKS5 counts user and password in one byte; beyond ASCII the encoding of the bytes is not defined."""
+    """SOCKS5 stores the length of user and password in one byte; the encoding of non-ASCII text is not defined."""
     return 0 < len(word) <= 255 and word.isascii()
 
 
@@ -77,7 +77,7 @@ def _parsed(url: str) -> Proxy | None:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return None  # its message shows the port, which is the password where a URL has an "@" too few
+        return None  # its message shows the port, which is the password if the URL lacks an "@"
     scheme = _ALSO.get(parts.scheme, parts.scheme)
     if scheme not in _PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
         return None
@@ -88,9 +88,9 @@ def _parsed(url: str) -> Proxy | None:
 
 
 class Proxies:
-    """Which proxy a request goes through: its scheme's, else that of ``all``, else ``proxy``; ``None`` is no proxy at all.
+    """The proxy of a request: its scheme's, else that of ``all``, else ``proxy``; ``None`` is no proxy.
 
-    The environment (``HTTP_PROXY`` and the like) is not read: a proxy is used only where the caller gives one.
+    The environment (``HTTP_PROXY`` and the like) is not read: a proxy is used only if the caller passes one.
     """
 
     def __init__(self, proxy: str | None, proxies: Mapping[str, str | None] | None) -> None:
@@ -109,13 +109,13 @@ class Proxies:
 
 
 def socks_connector(proxy: Proxy) -> TCPConnector:
-    """aiohttp's connections through a SOCKS5 proxy."""
+    """aiohttp's connector for a SOCKS5 proxy."""
     connector: TCPConnector = _aiohttp_socks().ProxyConnector(**_socks_options(proxy), limit=0)
     return connector
 
 
 async def socks_socket(proxy: Proxy, host: str, port: int) -> socket:
-    """A connection to ``host`` through a SOCKS5 proxy. Raises ``OSError``, ``MissingPackage``. The caller holds the clock."""
+    """A connection through a SOCKS5 proxy to ``host``. Raises ``OSError``, ``MissingPackage``. The caller sets timeouts."""
     try:
         from python_socks import ProxyError, ProxyType
         from python_socks.async_.asyncio import Proxy as Socks
@@ -133,7 +133,7 @@ _A_DAY = 86_400.0
 
 
 def _socks_options(proxy: Proxy) -> dict[str, Any]:
-    """As python-socks names it. Names are looked up by the proxy for ``socks5h``, here for ``socks5``."""
+    """Options by python-socks' names. Names are resolved by the proxy for ``socks5h``, locally for ``socks5``."""
     return {
         "host": proxy.host,
         "port": proxy.port,
@@ -144,7 +144,7 @@ def _socks_options(proxy: Proxy) -> dict[str, Any]:
 
 
 def socks_errors() -> tuple[type[Exception], ...]:
-    """What a SOCKS connection may fail with besides ``OSError``."""
+    """Exceptions of a SOCKS connection besides ``OSError``."""
     socks = _aiohttp_socks()
     return (socks.ProxyConnectionError, socks.ProxyError, socks.ProxyTimeoutError, EOFError)
 
@@ -163,14 +163,14 @@ def _no_socks(package: str) -> MissingPackage:
 
 _SAID_BY = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 PROXY_VARIABLES = (*_SAID_BY, *(name.upper() for name in _SAID_BY), "REQUEST_METHOD")
-"""All that ``environment_proxy`` looks at."""
+"""All variables that ``environment_proxy`` reads."""
 
 
 def environment_proxy(url: str, environment: Mapping[str, str] | None = None) -> str | None:
     """The proxy that ``https_proxy`` or ``http_proxy`` (by the URL's scheme) or ``all_proxy`` names, or these in capitals.
 
-    ``None`` for loopback, as Go has it, and for what ``no_proxy`` names: hosts and all below them, addresses, networks
-    (``10.0.0.0/8``), each with a port or without, or ``*``.
+    ``None`` for loopback, as in Go, and for entries of ``no_proxy``: hosts with their subdomains, addresses, networks
+    (``10.0.0.0/8``), each with or without a port, or ``*``.
     """
     value_of = variable if environment is None else partial(_value_in, environment)
     scheme = url.partition(":")[0].lower()

@@ -1,4 +1,4 @@
-"""A request before it is sent: its parts checked, and in bytes."""
+"""A request before it is sent: validated, and as bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yarl import URL
 from ..errors import BadInput
 
 Data: TypeAlias = Mapping[str, Any] | bytes | str
-"""A form, where it is a mapping, or a body."""
+"""A form, as a mapping, or a body."""
 Params: TypeAlias = Mapping[str, str | int | float]
 
 
@@ -29,7 +29,7 @@ class OutgoingRequest:
 
 
 def url_of(url: str, params: Params | None) -> URL:
-    """The URL of a request. Raises ``BadInput``, without the URL: it may hold a password."""
+    """The URL of a request. Raises ``BadInput`` without the URL, which may contain a password."""
     try:
         parsed = URL(url)
         if parsed.scheme in ("http", "https") and parsed.host:
@@ -65,7 +65,7 @@ _NO_VALUE = re.compile(r"[\x00-\x1f\x7f;]")
 
 
 def sendable(cookies: Mapping[str, str]) -> dict[str, str]:
-    """A copy. Raises ``BadInput`` for what a ``Cookie`` header cannot carry."""
+    """A copy. Raises ``BadInput`` for values that a ``Cookie`` header cannot contain."""
     for name, value in cookies.items():
         if not name or _NO_NAME.search(name) or _NO_VALUE.search(value):
             raise BadInput(

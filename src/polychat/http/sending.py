@@ -1,6 +1,6 @@
-"""A last look before a request is written: its connection may have been waited for, and what was known then may be out of date.
+"""A last check before a request is written: it may have waited for its connection, and the decision to send may be outdated.
 
-The router sets ``last_check`` for the attempt that the running task makes; the pool calls it once a connection is there.
+The router sets ``last_check`` for the attempt of the running task; the pool calls it once a connection is available.
 """
 
 from __future__ import annotations
@@ -9,4 +9,4 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 last_check: ContextVar[Callable[[], None] | None] = ContextVar("last_check", default=None)
-"""Called between the wait for a connection and the first byte; the request is not sent where it raises."""
+"""Called between the wait for a connection and the first byte; if it raises, the request is not sent."""

@@ -1,1 +1,1 @@
-"""Kept-alive HTTP/1.1 connections on httptools: the way to API vendors and to servers of one's own."""
+"""Kept-alive HTTP/1.1 connections on httptools, for API vendors and one's own servers."""

@@ -1,4 +1,4 @@
-"""The body of a request as the pool sends it: bytes, or pieces that are made as they are sent."""
+"""The body of a request as the pool sends it: bytes, or pieces that are made while they are sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 
 class BodyInPieces(Protocol):
-    """A body that is never held whole: each piece is made when it is sent. ``len`` is its size in bytes."""
+    """A body that is never held as a whole: each piece is made when it is sent. ``len`` is its size in bytes."""
 
     def __len__(self) -> int: ...
 
@@ -18,7 +18,7 @@ RequestBody: TypeAlias = bytes | BodyInPieces
 
 
 def blocks(body: RequestBody, size: int) -> Iterator[bytes | memoryview]:
-    """The same bytes in blocks of ``size`` at most: small pieces go together, and of large ones nothing is copied."""
+    """The same bytes in blocks of at most ``size``: small pieces are joined, and large ones are not copied."""
     pieces: Iterable[bytes | memoryview] = (body,) if isinstance(body, bytes) else body
     together = bytearray()
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""The rest of a reply of the pool as events that are pushed, after the first of them came from ``Body.events``."""
+"""The rest of a pooled reply as pushed events, after the first of them were read from ``Body.events``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pipe(Protocol):
 
 
 class EventPipe:
-    """What ``response.events(reader)`` would give, less what it gave. ``change`` is what each batch goes through."""
+    """The events that ``response.events(reader)`` would still return. ``change`` is applied to each batch."""
 
     __slots__ = ("_change", "_reader", "_response", "pause", "resume")
 
@@ -29,10 +29,10 @@ class EventPipe:
         self.pause, self.resume = response.pause, response.resume
 
     async def pipe(self, sink: Callable[[list[Event]], bool]) -> None:
-        """Give each batch to ``sink`` in the call that reads its bytes, until the ``Finish`` or until ``sink`` gives true.
+        """Pass each batch to ``sink`` in the call that reads its bytes, until the ``Finish`` or until ``sink`` returns true.
 
-        ``sink`` neither blocks nor raises ``BackendError``: what it raises else is raised here. The response is left open, and
-        what ``sink`` left of the reply can be given to another one.
+        ``sink`` must not block or raise ``BackendError``; its other exceptions are raised here. The response stays open, and
+        the rest of the reply can be passed to another sink.
         """
         reader, change = Repeats(self._reader), self._change
         feed = reader.feed

@@ -1,4 +1,4 @@
-"""What a request of the pool is in bytes, and where it goes."""
+"""A request of the pool as bytes, and its destination."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _DEFAULTS = {"accept": "*/*", "accept-encoding": ACCEPTED, "user-agent": f"polyc
 
 
 class URLParts(NamedTuple):
-    """A URL taken apart."""
+    """The parts of a URL."""
 
     url: URL
     host: str
     port: int
     authority: str
-    """As ``Host`` has it."""
+    """As in ``Host``."""
     target: str
     authorization: str
-    """What the URL's user and password come to; empty without them."""
+    """The ``Authorization`` for the URL's user and password; empty without them."""
 
     @property
     def is_tls(self) -> bool:
@@ -55,7 +55,7 @@ def place_of(url: str) -> URLParts:
 
 
 class Origin(NamedTuple):
-    """How a server is reached: requests that agree in all of it may share connections."""
+    """How a server is reached: requests with the same origin may share connections."""
 
     scheme: str
     host: str
@@ -65,23 +65,23 @@ class Origin(NamedTuple):
 
 
 class PoolRequest(NamedTuple):
-    """A request in bytes, but for its body."""
+    """A request as bytes, without its body."""
 
     method: str
     place: URLParts
     headers: tuple[tuple[str, str], ...]
     begins: bytes
-    """The head up to the body's size: from one ask of a vendor to the next it is the same."""
+    """The head up to the body's size, which is the same for successive requests to a vendor."""
     is_safe: bool
-    """Whether asking twice is as asking once."""
+    """Whether sending the request twice has the same effect as once."""
     proxy: Proxy | None
     origin: Origin | None
-    """``None`` where it needs TLS, whose certificates may be others from one request to the next."""
+    """``None`` if it needs TLS, whose certificates may change from one request to the next."""
     secrets: Secrets | None
-    """Its credentials, for the reply to go without them."""
+    """Its credentials, which are removed from the reply."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.method} {self.place.authority})"  # the rest holds keys
+        return f"{type(self).__name__}({self.method} {self.place.authority})"  # other members contain keys
 
     def head(self, body: RequestBody | None) -> bytes:
         if body is not None or self.method in ("POST", "PUT", "PATCH"):
@@ -91,7 +91,7 @@ class PoolRequest(NamedTuple):
 
 @lru_cache(maxsize=512)
 def pool_request(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None) -> PoolRequest:
-    """The request, to go to ``url`` itself or, where that is not TLS, to ``proxy``. Raises ``BadInput``."""
+    """The request, addressed to ``url`` or, without TLS, to ``proxy``. Raises ``BadInput``."""
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise BadInput("method must be an HTTP method in capitals, such as GET or POST", field="method")
     place, via = place_of(url), None if proxy is None else proxy_of(proxy)
@@ -116,7 +116,7 @@ def pool_request(method: str, url: str, headers: tuple[tuple[str, str], ...], pr
 
 
 def _defaults(place: URLParts) -> dict[str, str]:
-    """What goes along unless the caller says otherwise."""
+    """Headers that are sent unless the caller sets them."""
     own = {"host": place.authority, **_DEFAULTS}
     if place.authorization:
         own["authorization"] = place.authorization

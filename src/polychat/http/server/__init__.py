@@ -1,1 +1,1 @@
-"""HTTP/1 for the gateway: connections, requests, answers, where it listens, what is refused before any application."""
+"""HTTP/1 for the gateway: connections, requests, responses, listening, and requests that are refused before the application."""

@@ -1,4 +1,4 @@
-"""Request bodies that come compressed: gzip and deflate, and zstd where Python brings it (3.14 and later)."""
+"""Compressed request bodies: gzip and deflate, and zstd with Python 3.14 or later."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ...errors import BadInput, redact
 from .asgi import TooLarge
 
 _PIECE = 256 * 1024
-"""Bytes that are made at a time."""
+"""Bytes of output at a time."""
 _AT_ONCE = 64 * 1024
-"""Compressed bytes up to which it is done on the spot; more go to a thread, so that no other request waits."""
+"""Compressed bytes up to which a body is decompressed in the event loop; larger ones in a thread, so that no request waits."""
 
 
-class UnknownCoding(Exception):  # what is unknown is the coding
-    """A Content-Encoding that is not read here; ``known`` is what may be sent."""
+class UnknownCoding(Exception):  # the coding is unknown
+    """A Content-Encoding that is not supported; ``known`` are those that are."""
 
     def __init__(self, coding: str) -> None:
         self.known = ", ".join(sorted(_CODINGS))
@@ -29,10 +29,10 @@ class UnknownCoding(Exception):  # what is unknown is the coding
 
 
 async def inflated(body: bytes, coding: str, limit: int) -> bytes:
-    """The body as it was before it was compressed.
+    """The decompressed body.
 
-    Raises ``UnknownCoding``, ``TooLarge`` where it has more than ``limit`` bytes (no more are made), and ``BadInput`` where it
-    is broken or cut.
+    Raises ``UnknownCoding``, ``TooLarge`` if it exceeds ``limit`` bytes (no more are produced), and ``BadInput`` if it
+    is invalid or incomplete.
     """
     for name in reversed([entry.strip().lower() for entry in coding.split(",", 3)]):
         if name in ("", "identity"):
@@ -48,7 +48,7 @@ async def inflated(body: bytes, coding: str, limit: int) -> bytes:
 
 
 def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
-    # One writer that becomes the body: a list of pieces would be as large again when they are joined.
+    # One writer that becomes the body: a list of pieces would take the same memory again when they are joined.
     whole, size, at, data = BytesIO(), 0, 0, b""
     try:
         while not stream.eof:
@@ -56,7 +56,7 @@ def _whole(body: bytes, stream: Any, name: str, limit: int) -> bytes:
                 data = body[at : at + _AT_ONCE]
                 at += len(data)
             piece = stream.decompress(data, _PIECE)
-            data = getattr(stream, "unconsumed_tail", b"")  # zstd keeps by itself what it has not looked at
+            data = getattr(stream, "unconsumed_tail", b"")  # zstd itself keeps the input that it has not read
             if not piece and not data and at >= len(body) and not stream.eof:
                 raise BadInput(f"the body's {name} data is incomplete: send all of it", field="body")
             size += len(piece)

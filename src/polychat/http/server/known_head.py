@@ -1,6 +1,6 @@
-"""A request's head that comes again on its connection: it is compared, and not parsed.
+"""Recognizes a request's head that is repeated on its connection: it is compared, and not parsed.
 
-Clients that keep a connection send the same head with every request, but for the length of its body.
+Clients that keep a connection send the same head with every request, except for the length of its body.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from .cycle import FastPath
 
 _LENGTH = b"content-length"
 _DIGITS = 15
-"""Of a length that is compared; a longer one is for the parser."""
+"""Maximum digits of a length that is compared; a longer one is left to the parser."""
 _LEFT_OUT = (b"transfer-encoding", b"upgrade", b"expect")
-"""Headers of requests that take more than a head and a body: these are parsed each time."""
+"""Headers of requests that need more than a head and a body: these are parsed each time."""
 
 
 class KnownHead:
-    """A head that was parsed, in two parts: what stands before its ``content-length`` and what stands behind."""
+    """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
     __slots__ = ("_before", "_behind", "_place", "fast_path", "template")
 
     def __init__(self, before: bytes, behind: bytes, scope: MutableMapping[str, Any]) -> None:
         self._before, self._behind = before, behind
         self.template = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
-        """The scope of its requests, but for the length of their bodies; not to be changed."""
+        """The scope of its requests, without the length of their bodies; must not be changed."""
         self.fast_path: FastPath | bool | None = True
-        """What may answer its requests without a task; ``True`` while that is not known."""
+        """The fast path for its requests; ``True`` until that is known."""
         self._place = [name for name, _ in scope["headers"]].index(_LENGTH)
 
     @classmethod
     def of(cls, data: bytes, scope: MutableMapping[str, Any]) -> KnownHead | None:
         """The head of ``data``, which the parser read as the beginning of a request with this ``scope``.
 
-        ``None`` if ``data`` is anything but that head and the whole body of the length that it gives.
+        ``None`` unless ``data`` is exactly that head and a complete body of the length in it.
         """
         fields = scope["polychat.fields"]
         length: bytes | None = fields.get(_LENGTH)
@@ -49,10 +49,10 @@ class KnownHead:
         return cls(data[: behind - len(length)], data[behind:end], scope)
 
     def request(self, data: bytes, limit: int) -> bytes | None:
-        """The body, where ``data`` is this head with any length and a body of just that length.
+        """The body, if ``data`` is this head with any length and a body of that length.
 
-        ``None`` where it is not, where the length begins with a zero, or where the head has more than ``limit`` bytes: the
-        parser is to read it.
+        ``None`` if it is not, if the length begins with a zero, or if the head exceeds ``limit`` bytes: then the
+        parser reads it.
         """
         before, behind = self._before, self._behind
         if not data.startswith(before):
@@ -67,7 +67,7 @@ class KnownHead:
         return data[begin:]
 
     def scope(self, size: int) -> dict[str, Any]:
-        """The scope of a request whose body has so many bytes."""
+        """The scope of a request whose body has this many bytes."""
         scope = self.template.copy()
         scope["headers"] = headers = scope["headers"].copy()
         scope["polychat.fields"] = fields = scope["polychat.fields"].copy()

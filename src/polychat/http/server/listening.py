@@ -1,4 +1,4 @@
-"""Where a server listens: addresses, a Unix socket, TLS, and who may not be let in."""
+"""Where a server listens: addresses, a Unix socket, TLS, and the check of unsafe settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKLOG = 2048
 
 
 def check(settings: GatewaySettings) -> None:
-    """Raises ``BadInput`` for what no command line may say, and where others could come in without a key."""
+    """Raises ``BadInput`` for invalid settings, and if other machines could connect without a key."""
     for name in ("port", "workers"):
         if fault := misfit(GatewaySettings, name, getattr(settings, name)):
             raise BadInput(f"gateway.{name} {fault}", field=f"gateway.{name}")
@@ -36,7 +36,7 @@ def check(settings: GatewaySettings) -> None:
 
 
 def _loopback(host: str) -> bool:
-    # A name other than this one can mean anything tomorrow.
+    # Any other name may resolve to a different address tomorrow.
     if host == "localhost":
         return True
     try:
@@ -46,13 +46,13 @@ def _loopback(host: str) -> bool:
 
 
 def listen(settings: GatewaySettings) -> list[socket.socket]:
-    """Sockets that listen from here on. Raises ``BadInput``."""
+    """Sockets that listen from now on. Raises ``BadInput``."""
     if settings.uds:
         return [_unix(Path(settings.uds))]
     listeners: list[socket.socket] = []
     try:
         for family, address in _addresses(settings.host, settings.port):
-            # The second of a name's addresses takes the port that was picked for the first.
+            # The second address of a name gets the port that was chosen for the first.
             port = listeners[0].getsockname()[1] if listeners else address[1]
             listeners.append(_bound(family, (address[0], port, *address[2:])))
     except OSError as error:
@@ -77,7 +77,7 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)  # who connects from here on is kept waiting, not refused
+        listener.listen(BACKLOG)  # clients that connect from now on wait and are not refused
     except OSError:
         listener.close()
         raise
@@ -85,9 +85,9 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 
 def _unix(path: Path) -> socket.socket:
-    """Only its owner may connect. What a server that was killed left there is removed, and nothing else."""
+    """Only its owner may connect. A socket that a killed server left is removed, and nothing else."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)  # from its first moment on, not by a chmod after it
+    mask = os.umask(0o177)  # from its creation on, not by a chmod after it
     try:
         _clear(path)
         listener.bind(str(path))
@@ -125,7 +125,7 @@ def unlisten(settings: GatewaySettings, listeners: Sequence[socket.socket]) -> N
 
 
 def encrypting(settings: GatewaySettings) -> ssl.SSLContext | None:
-    """The TLS that the settings name. Raises ``BadInput``."""
+    """The TLS of the settings. Raises ``BadInput``."""
     if not settings.tls_cert and not settings.tls_key:
         return None
     if not (settings.tls_cert and settings.tls_key):
@@ -138,7 +138,7 @@ def encrypting(settings: GatewaySettings) -> ssl.SSLContext | None:
 
 
 def renew(context: ssl.SSLContext, settings: GatewaySettings) -> None:
-    """New connections get the certificate that the files hold now. Raises ``BadInput``."""
+    """New connections get the certificate that is in the files now. Raises ``BadInput``."""
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_no_password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -154,7 +154,7 @@ def _no_password() -> str:
 
 
 def open_files() -> None:
-    """As many connections as the system lets this process have; a shell's usual limit is a thousand."""
+    """Raise the limit of open files as far as the system allows; the usual limit of a shell is a thousand."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -165,13 +165,13 @@ def open_files() -> None:
 
 
 def announce(configured: Config, listeners: Sequence[socket.socket]) -> None:
-    """Say on standard output that it is ready; in one write, for other processes may write there too."""
+    """Print on standard output that the server is ready; in one write, because other processes may write there too."""
     sys.stdout.write(f"{startup_line(configured, listeners)}\n")
     sys.stdout.flush()
 
 
 def startup_line(configured: Config, listeners: Sequence[socket.socket]) -> str:
-    """The line that says the server is ready: ``listening on ADDRESS[, ADDRESS]; models: …[; configuration: FILE]``."""
+    """The line that reports that the server is ready: ``listening on ADDRESS[, ADDRESS]; models: …[; configuration: FILE]``."""
     scheme = "https" if configured.gateway.tls_cert else "http"
     places = ", ".join(_place(scheme, listener) for listener in listeners)
     own = [*configured.routes, *configured.aliases, *(f"{name}/…" for name in configured.providers)]

@@ -1,4 +1,4 @@
-"""What a request's head leaves open, and how a request is refused before it reaches the application."""
+"""Ambiguities in a request's head, and how a request is refused before it reaches the application."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MAY_PASS_LATER = (408, 500, 503)
 
 
 class RefusedRequest(Exception):  # a request is
-    """A status and what is wrong."""
+    """A status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
     def headers_and_body(self) -> bytes:
-        """The response that says so, after its first line; it ends the connection."""
+        """The response after its first line; it ends the connection."""
         kind = "server_error" if self.status in (500, 503) else "invalid_request_error"
         body = json.dumps({"error": {"message": str(self), "type": kind}}).encode()
         final = b"" if self.status in _MAY_PASS_LATER else b"x-should-retry: false\r\n"
@@ -40,7 +40,7 @@ class RefusedRequest(Exception):  # a request is
 
 
 def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], fields: dict[bytes, bytes]) -> None:
-    """Raises ``RefusedRequest`` for what llhttp lets pass and two servers could read in two ways."""
+    """Raises ``RefusedRequest`` for heads that llhttp accepts and two servers could interpret differently."""
     if version not in ("1.0", "1.1"):
         raise RefusedRequest(505, f"HTTP/{version} is not supported: use HTTP/1.1")
     if len(headers) > MAX_HEADERS:
@@ -59,7 +59,7 @@ def check_head(version: str, headers: Sequence[tuple[bytes, bytes]], fields: dic
 
 
 def framing_of(fields: dict[bytes, bytes]) -> bytes:
-    """A head with the same framing and nothing else; nothing where there is no body."""
+    """A head with the same framing and nothing else; empty if there is no body."""
     for name in (b"content-length", b"transfer-encoding"):
         if fields.get(name, b"0") != b"0":
             return b"POST / HTTP/1.1\r\nhost: -\r\nconnection: close\r\n%b: %b\r\n\r\n" % (name, fields[name])

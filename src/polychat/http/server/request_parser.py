@@ -1,7 +1,7 @@
 """The requests of one connection, read with llhttp: each whose head is whole becomes a ``RequestCycle``.
 
-llhttp is strict; what it leaves open is decided here: how large a head and the overhead of chunks may be, what two servers
-could read in two ways (``refusals.py``), and requests for another protocol, which are answered in this one.
+llhttp is strict; the rest is decided here: the maximum size of a head and of the overhead of chunks, heads that two
+servers could interpret differently (``refusals.py``), and requests for another protocol, which are answered in this one.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from .state import ServerState
 
 
 class ParserConnection(CycleConnection, Protocol):
-    """The connection, as its parser knows it."""
+    """The connection, as its parser uses it."""
 
     def begin(self, cycle: RequestCycle) -> None:
-        """A request's head was read. Raises ``RefusedRequest`` where too many wait already."""
+        """A request's head was read. Raises ``RefusedRequest`` if too many wait already."""
 
     def refuse(self, refusal: RefusedRequest) -> None:
-        """Nothing more is read."""
+        """Refuse the request; nothing more is read."""
 
     def pause_reading(self) -> None:
-        """The application does not read as fast as the client sends."""
+        """The application reads slower than the client sends."""
 
     def data_received(self, data: bytes) -> None:
         """The client sent more."""
 
 
 class RequestParser:
-    """``feed`` takes what the client sent; ``last`` is the request whose head was read last."""
+    """Parses requests: ``feed`` accepts the client's bytes; ``last`` is the request whose head was read last."""
 
     __slots__ = (
         *("in_head", "known_head", "last", "_connection", "_parser", "_scope_template", "_server"),
@@ -42,25 +42,25 @@ class RequestParser:
     )
 
     def __init__(self, connection: ParserConnection, server: ServerState, scope_template: dict[str, Any]) -> None:
-        """``scope_template``: what the scopes of all requests of this connection begin with."""
+        """``scope_template``: the common members of the scopes of all requests of this connection."""
         self._connection, self._server, self._scope_template = connection, server, scope_template
         self.in_head = False
-        """Whether a part of a head was read."""
+        """Whether part of a head was read."""
         self.last: RequestCycle | None = None
         self.known_head: KnownHead | None = None
-        """The last head, where the next request may repeat it."""
+        """The last head, which the next request may repeat."""
         self._parser: Any = None
         self._head_size = self._feed_size = self._chunk_overhead_left = 0
         self._chunked = False
         self._body_framing = b""
 
     def close(self) -> None:
-        """Let go of all that refers back to the connection: nothing is fed after this."""
+        """Release all references to the connection: nothing is fed after this."""
         self._parser = self.last = None
         del self._connection
 
     def feed(self, data: bytes | bytearray) -> None:
-        """Raises nothing: what cannot be read is refused at the connection."""
+        """Raises nothing: invalid input is refused at the connection."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
         last = self.last
@@ -90,10 +90,10 @@ class RequestParser:
                 )
 
     def _decline_upgrade(self, rest: bytes | bytearray) -> None:
-        """Who asks for another protocol (Java's client does) is answered in this one, unless the application goes over to it.
+        """A client that requests another protocol (Java's does) is answered in this one, unless the application switches to it.
 
         llhttp leaves the body of such a request unread, as if it were the other protocol's: it is given a head to go with it.
-        What comes behind the request waits for its answer.
+        Data after the request waits for its response.
         """
         if self._body_framing:
             self._parser = httptools.HttpRequestParser(_UpgradeBody(self))
@@ -125,7 +125,7 @@ class RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head:  # what comes behind a body is read past: no header may be added to a request that was accepted
+        if self.in_head:  # trailers are skipped: no header may be added to a request that was accepted
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -146,7 +146,7 @@ class RequestParser:
             scope["http_version"] = version
         method = parser.get_method()
         if method == b"CONNECT":
-            raise RefusedRequest(501, "CONNECT is not supported: this is not a proxy")  # what follows its head is no request
+            raise RefusedRequest(501, "CONNECT is not supported: this is not a proxy")  # data after its head is not a request
         scope["method"] = method.decode("ascii")
         scope["headers"] = headers
         scope["polychat.fields"] = fields
@@ -159,7 +159,7 @@ class RequestParser:
         self._connection.begin(cycle)
 
     def _check(self, version: str, fields: dict[bytes, bytes]) -> None:
-        """What llhttp lets pass and two servers could read in two ways."""
+        """Heads that llhttp accepts and two servers could interpret differently."""
         check_head(version, self._headers, fields)
         if self._parser.should_upgrade():
             self._body_framing = framing_of(fields)
@@ -197,7 +197,7 @@ class RequestParser:
 
 
 class _UpgradeBody:
-    """What llhttp reads of a body that follows a head of our own."""
+    """The parser's callbacks for a body that follows a substitute head."""
 
     def __init__(self, parser: RequestParser) -> None:
         self.on_body, self.on_message_complete = parser.on_body, parser.on_message_complete

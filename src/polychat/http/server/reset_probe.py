@@ -1,6 +1,6 @@
-"""Whether a client is still there, seen without reading from it.
+"""Whether a client is still connected, without reading from it.
 
-One that ended its side of a connection may be: only a reset shows it. One that is not read may have ended its side.
+A client that ended its side of a connection may be: only a reset shows that it is not. The same holds for one that is not read.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ import asyncio
 import select
 
 _PROBES = 12
-"""How often is looked whether the client is gone: after 1 ms, then each time after twice as long."""
+"""Number of checks whether the client is gone: after 1 ms, then each time after twice as long."""
 
 
 def can_probe(transport: asyncio.Transport) -> bool:
-    """Whether a reset of this connection can be seen without reading from it."""
+    """Whether a reset of this connection can be detected without reading from it."""
     return hasattr(select, "poll") and transport.get_extra_info("sslcontext") is None
 
 
 def has_ended(transport: asyncio.Transport) -> bool:
-    """Whether the client of a transport that is not read ended its side, or reset the connection.
+    """Whether the client of a transport that is not read has ended its side, or reset the connection.
 
-    Where the system does not report the end of one side, only both sides' end or a reset is seen.
+    If the system does not report the end of one side, only the end of both sides or a reset is detected.
     """
     return hasattr(select, "poll") and _polled(transport, getattr(select, "POLLRDHUP", 0))
 
 
 def _polled(transport: asyncio.Transport, events: int) -> bool:
-    """Whether one of ``events`` is there, an error, or both sides' end."""
+    """Whether one of ``events`` occurred, an error, or the end of both sides."""
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), events)
     return bool(poll.poll(0))
 
 
 class ResetProbe:
-    """Looks for a reset after something was sent, and aborts the transport when there is one. ``cancel`` ends it."""
+    """Checks for a reset after data was sent, and aborts the transport if there is one. ``cancel`` ends it."""
 
     __slots__ = ("_loop", "_timer", "_transport")
 

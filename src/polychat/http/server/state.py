@@ -1,4 +1,4 @@
-"""What all connections of one server share: its application, its limits, what is open, and the clocks of all of them."""
+"""State that all connections of one server share: its application, its limits, open connections, and timeouts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .cycle import App, FastPath
 from .timeout_queue import TimeoutQueue
 
 LINGER = 5.0
-"""Seconds a client is read after the response that ended its connection: closing at once could take that response from it."""
+"""Seconds that a client is read after the response that ended its connection: closing at once could destroy that response."""
 
 
 class Timed(Protocol):
-    """A connection, as its timeouts know it."""
+    """A connection, as timeout queues use it."""
 
     def head_timed_out(self) -> None: ...
     def close(self) -> None: ...
@@ -26,7 +26,7 @@ class Timed(Protocol):
 
 
 class TimeoutQueues(NamedTuple):
-    """A connection stands in at most one of the first three queues, and in ``send`` beside it."""
+    """A connection is in at most one of the first three queues, and in ``send`` independently."""
 
     head: TimeoutQueue[Timed]
     """Waits for the rest of a request's head, or of a body that the application does not read."""
@@ -57,13 +57,13 @@ class ServerState:
         self._second, self._date = -1, b""
 
     def fast_path(self, scope: dict[str, Any]) -> FastPath | None:
-        """What may answer requests with this head without a task, if the application has such a thing."""
+        """The fast path for requests with this head, if the application has one."""
         find = getattr(self.app, "fast_path", None)
         fast_path: FastPath | None = None if find is None else find(scope)
         return fast_path
 
     def timeout_queues(self, loop: asyncio.AbstractEventLoop) -> TimeoutQueues:
-        """The queues that all connections wait in."""
+        """The queues for all timeouts of connections."""
         if self._queues is None:
             self._queues = TimeoutQueues(
                 TimeoutQueue(loop, lambda: self.limits.head_seconds, lambda connection: connection.head_timed_out()),
@@ -74,7 +74,7 @@ class ServerState:
         return self._queues
 
     def default_headers(self) -> bytes:
-        """The header lines that every response has: the date (RFC 9110, 6.6.1)."""
+        """The header lines of every response: the date (RFC 9110, 6.6.1)."""
         second = int(self._wall_clock())
         if second != self._second:
             self._second, self._date = second, b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
@@ -92,6 +92,6 @@ class ServerState:
             await self._all_closed.wait()
 
     def close(self) -> None:
-        """Stop all clocks."""
+        """Stop all timeouts."""
         for queue in self._queues or ():
             queue.close()

@@ -1,4 +1,4 @@
-"""Clocks for connections by the thousand: no timer a connection, and none a request."""
+"""Timeouts for thousands of connections: no timer for each connection, and none for each request."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Who = TypeVar("Who")
 
 
 class TimeoutQueue(Generic[Who]):
-    """Who waits for the same thing, all for the same time: the first that came is the first that is late.
+    """Entries that wait for the same thing, all for the same time: the first to come is the first that is late.
 
-    ``seconds`` is evaluated at every look, so that it may change; ``late`` is called with each entry that waited longer.
+    ``seconds`` is evaluated at every check, so that it may change; ``late`` is called with each entry that waited longer.
     """
 
     __slots__ = ("_late", "_loop", "_seconds", "_since", "_timer")
@@ -39,7 +39,7 @@ class TimeoutQueue(Generic[Who]):
         self._since.pop(who, None)
 
     def close(self) -> None:
-        """Forget everyone."""
+        """Remove all entries."""
         self._since.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -47,7 +47,7 @@ class TimeoutQueue(Generic[Who]):
 
     def _look(self) -> None:
         self._timer = None
-        # Half a millisecond of mercy: a loop's clock counts in whole ones.
+        # Half a millisecond of tolerance: a loop's clock may count whole ones.
         begin = self._loop.time() - self._seconds() + 0.0005
         late: list[Who] = []
         for who, since in self._since.items():
