@@ -1,4 +1,4 @@
-"""A status other than 2xx as an error: which one it is, when to retry, and nothing in it that is secret."""
+"""A status other than 2xx as an error: its class, when to retry, and no secrets in it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..wire import hints
 
 
 class StatusError(errors.StatusError, ClientResponseError):
-    """What ``errors`` promises, and what code written for aiohttp catches: ``message``, ``request_info``, ``headers``.
+    """Members that ``errors`` documents and that code written for aiohttp reads: ``message``, ``request_info``, ``headers``.
 
-    All three are without what may be a credential: no query, no user, no cookie, no header that is not known to be harmless.
+    All three are without possible credentials: no query, no user, no cookie, only headers that are known to be harmless.
     """
 
     status: int
@@ -47,15 +47,15 @@ class StatusError(errors.StatusError, ClientResponseError):
 
 
 class Unauthorized(StatusError, errors.Unauthorized):
-    """``errors.Unauthorized``, as aiohttp has it too."""
+    """``errors.Unauthorized`` that is also aiohttp's error."""
 
 
 class RateLimited(StatusError, errors.RateLimited):
-    """``errors.RateLimited``, as aiohttp has it too."""
+    """``errors.RateLimited`` that is also aiohttp's error."""
 
 
 class ChallengeRequired(StatusError, errors.ChallengeRequired):
-    """``errors.ChallengeRequired``, as aiohttp has it too."""
+    """``errors.ChallengeRequired`` that is also aiohttp's error."""
 
 
 _KINDS: Mapping[int, type[StatusError]] = {401: Unauthorized, 403: Unauthorized, 429: RateLimited}
@@ -65,7 +65,7 @@ _REQUEST_HEADERS = frozenset(
 )
 _SECRET_HEADERS = re.compile(r"(?i)cookie|auth|token|nonce|secret|session|key|location|link|refresh")
 _COUNTS = re.compile(r"(?i)(x-)?ratelimit-")
-"""Headers like ``x-ratelimit-remaining-tokens``: numbers, for all their names."""
+"""Headers like ``x-ratelimit-remaining-tokens``: numbers, despite their names."""
 
 
 def status_error(
@@ -80,7 +80,7 @@ def status_error(
     body: bytes = b"",
     provider: str | None = None,
 ) -> StatusError:
-    """The error for this answer. ``detail`` is what the message is to end with; ``body`` is looked at for a bot wall."""
+    """The error for this response. ``detail`` ends its message; ``body`` is searched for a bot wall."""
     wall = wall_of(status, headers, body)
     wait = retry_after(headers, time.time(), status)
     message = f"{url.host} answered {status} {errors.redact(reason, 60)}".rstrip()
@@ -104,10 +104,10 @@ def _challenge(wall: str, url: URL) -> str:
 
 
 def request_info(method: str, url: URL, headers: Mapping[str, str]) -> RequestInfo:
-    """aiohttp's record of a request, of what may be shown."""
+    """aiohttp's record of a request, without secrets."""
     kept = [(name, value) for name, value in headers.items() if name.lower() in _REQUEST_HEADERS]
     bare = url.with_query(None).with_fragment(None).with_user(None) if url.absolute else URL()
-    # Not aiohttp's read-only view of the headers: that cannot be pickled, and errors travel between processes.
+    # Not aiohttp's read-only view of the headers: it cannot be pickled, and errors are passed between processes.
     return RequestInfo(bare, method, CIMultiDict(kept), bare)  # type: ignore[arg-type]
 
 
@@ -121,12 +121,12 @@ def shown_url(url: URL) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: float, status: int = 0) -> float | None:
-    """Seconds until a retry is allowed, by the headers of an answer with ``status``, counted from ``Date`` or ``now``."""
+    """Seconds until a retry is allowed, by the headers of a response with ``status``, counted from ``Date`` or ``now``."""
     return hints.retry_after_of(headers, now, status=status)
 
 
 CHALLENGED = frozenset({403, 429, 503})
-"""Statuses under which bot walls show their page."""
+"""Statuses of bot walls' pages."""
 
 _WALL_HEADERS = (
     ("cf-mitigated", "challenge", "Cloudflare"),
@@ -150,7 +150,7 @@ _WALLS = re.compile(b"|".join(b"(?P<w%d>%b)" % (index, page) for index, (page, _
 
 
 def wall_of(status: int, headers: Mapping[str, str], body: bytes = b"") -> str | None:
-    """The vendor of a human check before the service, by a header or the page that ``body`` begins with; ``None``: no check."""
+    """The vendor of a human check before the service, by a header or the page's beginning; ``None`` if there is no check."""
     for name, value, wall in _WALL_HEADERS:
         if headers.get(name, "").lower() == value:
             return wall

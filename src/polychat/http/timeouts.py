@@ -27,7 +27,7 @@ class Timeouts(NamedTuple):
 
     @classmethod
     def of(cls, timeout: object, steps: Timeouts) -> Timeouts:
-        """What a ``timeout=`` means: itself, or the seconds of the total, with the other limits as in ``steps``.
+        """The value of a ``timeout=`` argument: itself, or seconds for the total, with the other limits as in ``steps``.
 
         Raises ``BadInput`` for a value that is not a number above 0.
         """
@@ -83,16 +83,15 @@ def exchange_timeouts(timeouts: Timeouts) -> ExchangeTimeouts:
 
 
 _TICKS = 16
-"""How often in the idle time is looked whether bytes still flow."""
+"""How often in the idle time is checked whether bytes still arrive."""
 
 
 class ExchangeTimer:
-    """One alarm for all waits of a connection. It is left standing, from one exchange to the next too, and looks when it
+    """One timer for all waits of a connection. It keeps running, from one exchange to the next too, and checks when it fires,
+    which is cheaper than a timer for each wait. ``timeouts`` are those of the current exchange.
 
-    rings: cheaper than one a wait. ``timeouts`` are those of the exchange at hand.
-
-    While bytes are pushed there is not even a look at the clock for each: ``flow`` begins one long wait, and what gets bytes
-    sets ``received``, which is looked at every ``_TICKS``-th part of the idle time: silence is noticed later by that at most.
+    While bytes are pushed, not even the time is read for each of them: ``flow`` begins one long wait, and receiving bytes
+    sets ``received``, which is checked every ``_TICKS``-th part of the idle time; silence is detected later by that at most.
     """
 
     __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "_silent_since", "received", "timeouts")
@@ -106,12 +105,12 @@ class ExchangeTimer:
         self._handle: asyncio.TimerHandle | None = None
         self._due = self._rings = inf
         self._silent_since: float | None = None
-        """The last look that found bytes, while they flow; ``None`` in any other wait."""
+        """The last check that found bytes, while they are pushed; ``None`` in any other wait."""
         self.received = False
-        """Whether bytes came since that look."""
+        """Whether bytes were received since that check."""
 
     def wait(self, clock: Clock, since: float, seconds: float) -> None:
-        """A wait begins, which may last until ``seconds`` after ``since``, and never past the total."""
+        """A wait begins, which may last until ``seconds`` after ``since``, and never beyond the total."""
         self._clock: Clock = clock
         self._seconds = seconds
         self._due = min(since + seconds, self.timeouts.end)
@@ -119,18 +118,18 @@ class ExchangeTimer:
             self._set()
 
     def flow(self, now: float) -> None:
-        """Bytes are pushed from here on: none may be missing for the idle time, and all come before the total."""
+        """Bytes are pushed from here on: no gap may exceed the idle time, and all must arrive before the total."""
         self._clock, self._seconds = "idle", self.timeouts.idle
         self._silent_since, self.received = now, False
         self._wait_for_tick(now, now)
 
     def stop(self) -> None:
-        """The wait, or the flow, is over."""
+        """The wait, or the push, is over."""
         self._due = inf
         self._silent_since = None
 
     def close(self) -> None:
-        """Ends all waiting and cancels the alarm."""
+        """Ends all waiting and cancels the timer."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -21,17 +21,17 @@ from .heads import PoolRequest
 
 
 class ConnectionOwner(Protocol):
-    """Who the connection of a reply goes back to."""
+    """The owner of a reply's connection."""
 
     def give_back(self, connection: PoolConnection) -> None:
-        """The reply has come whole: the connection is for the next."""
+        """The reply is complete: the connection can be reused."""
 
     def linger(self, connection: PoolConnection) -> None:
-        """The reply's words have come, and its last bytes may still."""
+        """The reply's content has arrived, but its last bytes may be missing."""
 
 
 class PooledResponse(Body):
-    """What ``StreamResponse`` is to ``StreamSession``. A connection whose reply has come whole goes back to its pool."""
+    """The counterpart of ``StreamResponse`` for the pool. The connection of a complete reply goes back to its pool."""
 
     status: int = 0
     raw_headers: Sequence[tuple[bytes, bytes]] = ()
@@ -39,7 +39,7 @@ class PooledResponse(Body):
     def __init__(
         self, pool: ConnectionOwner, connection: PoolConnection, request: PoolRequest, *, sent_at: float, provider: str | None
     ) -> None:
-        """Raises ``BadReply`` for a compression that was not asked for."""
+        """Raises ``BadReply`` for a compression that was not requested."""
         self._provider, self._body = provider, None
         self._pool, self._connection, self._request, self._sent_at = pool, connection, request, sent_at
         self._headers: CIMultiDict[str] | None = None
@@ -56,7 +56,7 @@ class PooledResponse(Body):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in any case."""
+        """Headers; names in any case."""
         if self._headers is None:
             self._headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers)
         return self._headers
@@ -66,7 +66,7 @@ class PooledResponse(Body):
         return str(self._request.place.url)
 
     def error(self, detail: str = "") -> StatusError:
-        """As ``StreamResponse`` has it; a bot wall is reported if the body was read before."""
+        """As in ``StreamResponse``; a bot wall is recognized if the body was read before."""
         from ..statuses import status_error  # it is an error of aiohttp's too, which is slow to load
 
         return status_error(
@@ -102,7 +102,7 @@ class PooledResponse(Body):
     async def read(self, limit: int = MAX_BODY) -> bytes:
         connection = self._connection
         if connection.done and not (self._closed or self._body_begun) and self._decoder is None and self._failure is None:
-            self._body = connection.take_body()  # all of it came with the head
+            self._body = connection.take_body()  # all of it arrived with the head
             self.close()
             if len(self._body) <= limit:
                 self._body = self._body if self._secrets is None else self._secrets.whole(self._body)
@@ -132,7 +132,7 @@ class PooledResponse(Body):
         return b"" if redaction is None else redaction.end()
 
     def held(self) -> bytes:
-        """What ``piece`` would give without a wait; nothing where it has to wait, to decompress, or to raise."""
+        """What ``piece`` returns without waiting; empty if it has to wait, to decompress, or to raise."""
         connection = self._connection
         if not connection.holds_some or self._decoder is not None or self._closed or self._failure is not None:
             return b""
@@ -149,35 +149,35 @@ class PooledResponse(Body):
     # A body that is pushed
 
     async def pipe(self, sink: Callable[[bytes], bool]) -> None:
-        """Give the rest of the body to ``sink``, each read in the call that brings it, until it ends or ``sink`` gives true.
+        """Pass the rest of the body to ``sink``, each read in the call that receives it, until the end or until ``sink`` is true.
 
-        Who awaits this sleeps meanwhile. ``sink`` must not block; what it raises ends the pipe, and is raised here, as is what
-        ``piece`` raises, when all that came was given. Between ``pause`` and ``resume`` nothing is read or given; what comes
-        all the same, at most as much as is held for a caller that waits, is given then.
+        The caller sleeps meanwhile. ``sink`` must not block; its exceptions end the pipe and are raised here, as are those of
+        ``piece``, after all received bytes were passed. Between ``pause`` and ``resume`` nothing is read or passed; bytes that
+        arrive all the same, at most as many as are held for a caller that waits, are passed afterwards.
         """
         while data := await self.piece():
             if sink(data) or await self._pushed(sink):
                 return
 
     def pause(self) -> None:
-        """Who gets what is piped does not keep up."""
+        """The receiver of piped data cannot keep up."""
         if not self._closed:
             self._connection.pause_sink()
 
     def resume(self) -> None:
-        """Who gets what is piped can take more."""
+        """The receiver of piped data can take more."""
         if not self._closed:
             self._connection.resume_sink()
 
     def event_pipe(self, reader: Reader, change: Callable[[list[Event]], list[Event]] | None = None) -> EventPipe:
-        """What pushes the later batches of ``events(reader)``, each by way of ``change``, when the first have been taken."""
+        """Pushes the later batches of ``events(reader)``, each through ``change``, after the first were read."""
         return EventPipe(self, reader, change)
 
     async def _pushed(self, sink: Callable[[bytes], bool]) -> bool:
-        """Push until there is something else to do than that; says whether ``sink`` wants no more."""
+        """Push until something else has to be done; returns whether ``sink`` wants no more."""
         connection = self._connection
         push = _Push(connection, sink, self._redaction)
-        if self._decoder is None:  # what is decompressed comes no faster than it is taken
+        if self._decoder is None:  # decompressed data is produced only as fast as it is read
             push.begin()
         try:
             while not push.over and (connection.sink_paused or push.goes_on):
@@ -201,7 +201,7 @@ class PooledResponse(Body):
         return data
 
     async def _next_raw(self) -> bytes:
-        """The next bytes off the connection, nothing at the end of the body."""
+        """The next bytes of the connection, empty at the end of the body."""
         connection = self._connection
         timer = connection.timer
         timer_started = False
@@ -210,17 +210,17 @@ class PooledResponse(Body):
                 return b""
             if connection.error is not None:
                 raise connection.error
-            if not timer_started:  # once: what wakes us without a byte of body is no sign of life
+            if not timer_started:  # once: waking without a byte of body does not show that the server is alive
                 timer_started = True
                 self._start_timer(timer)
             await connection.next_change()
-            if self._closed:  # meanwhile: what comes now may be for another request
+            if self._closed:  # meanwhile: data that arrives now may belong to another request
                 raise NotReady(CLOSED)
         if timer_started:
             timer.stop()
         self._body_begun = True
         if not connection.done and self._is_late():
-            raise timer.timeouts.past()  # or one that is never done, and always has something, would never end
+            raise timer.timeouts.past()  # or one that never finishes and always has data would never end
         return data
 
     def _is_late(self) -> bool:
@@ -237,7 +237,7 @@ class PooledResponse(Body):
 
 
 class _Push:
-    """Stands between a connection that pushes and a sink: takes credentials out, and keeps what the sink raised."""
+    """Between a connection that pushes and a sink: removes credentials, and keeps the sink's exception."""
 
     __slots__ = ("_connection", "_redaction", "_sink", "error", "over")
 
@@ -249,7 +249,7 @@ class _Push:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it has begun, and the connection may bring more."""
+        """Whether pushing has begun, and the connection may receive more."""
         connection = self._connection
         return connection.sink is not None and not connection.done and connection.error is None
 

@@ -1,4 +1,4 @@
-"""Opening a connection of the pool: directly, or through an HTTP or SOCKS proxy, with TLS where it is asked for."""
+"""Opens connections of the pool: directly, or through an HTTP or SOCKS proxy, with TLS if required."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .connection import PoolConnection
 from .heads import URLParts
 
 _EYEBALLS = 0.25
-"""Seconds that one address has before the next is tried beside it (RFC 8305). uvloop has nothing of the kind."""
+"""Seconds for one address before the next is tried in parallel (RFC 8305). uvloop has no such feature."""
 _FOREIGN = (OSError, ValueError, RuntimeError, TypeError)
-"""What connecting may raise. ``TypeError``: Python 3.11, where a certificate does not hold in TLS under TLS."""
+"""Exceptions of connecting. ``TypeError``: Python 3.11, for an invalid certificate in TLS under TLS."""
 
 
 async def opened(place: URLParts, proxy: Proxy | None, tls: ssl.SSLContext | None) -> PoolConnection:
-    """A connection fit for requests to ``place``. Raises ``ConnectionFailed`` and its kin. The caller holds the clock.
+    """A connection for requests to ``place``. Raises ``ConnectionFailed`` and its subclasses. The caller sets timeouts.
 
-    ``tls`` is there if ``place`` or the proxy wants it.
+    ``tls`` is set if ``place`` or the proxy requires it.
     """
     if proxy is not None and proxy.is_socks:
         return await _through_socks(place, proxy, tls)
@@ -69,7 +69,7 @@ async def _through_socks(place: URLParts, proxy: Proxy, tls: ssl.SSLContext | No
 
 
 async def _through(connection: PoolConnection, place: URLParts, proxy: Proxy, tls: ssl.SSLContext) -> PoolConnection:
-    """TLS with ``place``, through a proxy that we are connected to."""
+    """TLS with ``place``, through a connected proxy."""
     try:
         await _agreed(connection, place, proxy)
         failure = await _secured(connection, place, proxy, tls)
@@ -83,12 +83,12 @@ async def _through(connection: PoolConnection, place: URLParts, proxy: Proxy, tl
 
 
 def _abort(connection: PoolConnection) -> None:
-    with suppress(AttributeError):  # asyncio's own, before Python 3.11.4: of TLS under TLS that has failed already
+    with suppress(AttributeError):  # asyncio's own, before Python 3.11.4: TLS under TLS that has failed already
         connection.transport.abort()
 
 
 async def _agreed(connection: PoolConnection, place: URLParts, proxy: Proxy) -> None:
-    """The proxy connects us. Raises ``ProxyFailed``."""
+    """Ask the proxy to connect. Raises ``ProxyFailed``."""
     to = f"{f'[{place.host}]' if ':' in place.host else place.host}:{place.port}"
     lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}", *(f"{name}: {value}" for name, value in proxy.headers.items())]
     try:
@@ -115,14 +115,16 @@ async def _secured(connection: PoolConnection, place: URLParts, proxy: Proxy, tl
 def failure_of(
     error: Exception, place: URLParts, proxy: Proxy | None, *, connected: bool = False, at_proxy: bool = False
 ) -> PolychatError:
-    """``_failures.failure_of``. It knows aiohttp's errors too, and aiohttp, slow to load, is not loaded while all goes well."""
+    """``http.failures.failure_of``, imported on use: it imports aiohttp, which is slow to load and not needed without a
+    failure.
+    """
     from .. import failures as _failures
 
     return _failures.failure_of(error, _failures.FailedRequest(place.url, proxy, connected, at_proxy))
 
 
 def refusal_of(status: int, place: URLParts, proxy: Proxy) -> PolychatError:
-    """``_failures.proxy_answered``, loaded as late."""
+    """``http.failures.proxy_answered``, imported on use."""
     from .. import failures as _failures
 
     return _failures.proxy_answered(status, proxy, place.url)

@@ -50,16 +50,16 @@ from .state import ServerState
 NORMAL, GOING_AWAY, UNSUPPORTED, NO_UTF8, POLICY, BROKEN, TRY_LATER = 1000, 1001, 1003, 1007, 1008, 1011, 1013
 """Codes of close frames."""
 _MOST_SILENT = 2
-"""Pings without an answer, behind which a client is gone."""
+"""Pings without an answer after which a client counts as gone."""
 _MOST_UNSENT = 1024 * 1024
-"""Bytes that wait to be sent, from which on the client is not read: its pings would add to them without end."""
+"""Bytes waiting to be sent above which the client is not read: its pings would add to them without end."""
 
 _SLICE = 16 * 1024
-"""Bytes that are looked at before others have their turn: thousands of frames, where a client sends the smallest."""
+"""Bytes that are read before others get their turn: thousands of frames, if a client sends the smallest."""
 
 
 class Lifetime(Protocol):
-    """How long connections may last, in seconds."""
+    """Maximum lifetimes of connections, in seconds."""
 
     @property
     def life_seconds(self) -> float: ...
@@ -70,23 +70,23 @@ class Lifetime(Protocol):
 
 
 class MessageHandler(Protocol):
-    """What the messages of one connection are for."""
+    """The session that handles the messages of one connection."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being answered and nothing waits."""
 
     def message(self, data: bytes) -> None:
-        """A whole message, in UTF-8."""
+        """A complete message, in UTF-8."""
 
     def hold(self, size: int) -> bool:
-        """Whether there is room for a message of which ``size`` bytes have come; 0: none is under way."""
+        """Whether there is room for a message of which ``size`` bytes have arrived; 0: there is none."""
 
     def left(self) -> None:
-        """The client is gone, or was told that the connection ends: nothing reaches it any more."""
+        """The client is gone, or was notified that the connection ends: nothing can be sent any more."""
 
     def write_paused(self, paused: bool) -> None:
-        """The client does not read as fast as is written, or does again."""
+        """The client reads slower than is written, or does not any more."""
 
 
 class UpgradeRefusal(NamedTuple):
@@ -98,7 +98,7 @@ class UpgradeRefusal(NamedTuple):
 
 
 def refusal_of(scope: Mapping[str, Any]) -> UpgradeRefusal | None:
-    """What RFC 6455 (4.2.1) asks of a request and this one has not; ``None`` where nothing is missing."""
+    """What the request lacks of RFC 6455 (4.2.1); ``None`` if nothing is missing."""
     fields: Mapping[bytes, bytes] = scope["polychat.fields"]
     wishes = {wish.strip().lower() for wish in fields.get(b"connection", b"").split(b",")}
     if scope["http_version"] != "1.1" or b"upgrade" not in wishes:
@@ -123,9 +123,9 @@ def _is_key(value: bytes) -> bool:
 def upgraded(
     cycle: RequestCycle, lifetime: Lifetime, headers: bytes, session_of: Callable[[WebSocketConnection], MessageHandler]
 ) -> None:
-    """Answer ``cycle``, a request that ``refusal_of`` has nothing against, with 101; its connection is ``session_of``'s from
+    """Answer ``cycle``, a request that ``refusal_of`` accepts, with 101.
 
-    here on. ``headers`` are the answer's beside those of the protocol, as ``header_lines``.
+    Its connection belongs to the session that ``session_of`` returns. ``headers`` (``header_lines``) are added to the answer's.
     """
     connection = cycle.connection
     assert isinstance(connection, ServerConnection)
@@ -144,7 +144,7 @@ def upgraded(
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """One client. ``send`` is for its session; everything else is the transport's and the server's."""
+    """One client. ``send`` is for its session; everything else is for the transport and the server."""
 
     session: MessageHandler
     early_bytes_sent = False
@@ -160,23 +160,23 @@ class WebSocketConnection(asyncio.Protocol):
         self._frames = Frames(SERVER, max_size=self.server.limits.body)
         self._born = self._latest = self.loop.time()
         self._partial: bytearray | None = None
-        """What came of a message in fragments."""
+        """The received part of a message in fragments."""
         self._since: float | None = None
-        """When the message began that is not whole."""
+        """When the incomplete message began."""
         self._unread = 0
-        """Bytes that came of it."""
+        """The size of its received part in bytes."""
         self._waiting = b""
-        """What came and is not looked at yet: one read at most, as the transport is paused meanwhile."""
+        """Received bytes that were not read yet: at most one read, because the transport is paused meanwhile."""
         self._silent = 0
-        """How many of our pings nothing came after."""
+        """How many of our pings nothing was received after."""
         self._has_sent = False
-        """Whether a message was sent since the last ping, which is behind it then: the client may take long to read it."""
+        """Whether a message was sent since the last ping, which is queued after it: the client may take long to read it."""
         self._is_over = self._paused = self._held_back = False
         self._ticking: asyncio.TimerHandle | None = None
         *_, self._linger_timeouts, self._send_timeouts = self.server.timeout_queues(self.loop)
 
     def begin(self, rest: bytes) -> None:
-        """The connection is ours; ``rest`` came already."""
+        """Take over the connection; ``rest`` was received already."""
         self._tick_later()
         if not self.transport.is_reading():
             self.transport.resume_reading()
@@ -190,7 +190,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     @property
     def is_old(self) -> bool:
-        """Whether it has lasted as long as it may."""
+        """Whether it has reached its maximum age."""
         return self.loop.time() - self._born >= self._lifetime.life_seconds
 
     # What comes in.
@@ -201,7 +201,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        """Read the next slice of what came: small frames take long, and others wait for the loop."""
+        """Read the next slice of the received data: small frames take long, and others wait for the loop."""
         if not self._waiting or self.transport.is_closing() or ((self._paused or self._held_back) and not self._is_over):
             return
         data, self._waiting = self._waiting[:_SLICE], self._waiting[_SLICE:]
@@ -213,7 +213,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _received(self, data: bytes) -> None:
         self._frames.receive_data(data)
         if self._is_over:
-            self._frames.events_received()  # they are read past
+            self._frames.events_received()  # they are skipped
             self._flush()
             return
         frames = self._frames.events_received()
@@ -227,7 +227,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._set_reading()
 
     def _take(self, frame: Any) -> bool:
-        """Whether another may follow."""
+        """Handle one frame; returns whether another may follow."""
         assert isinstance(frame, Frame)
         opcode, data = frame.opcode, frame.data
         if opcode is Opcode.BINARY:
@@ -254,7 +254,7 @@ class WebSocketConnection(asyncio.Protocol):
             self.session.message(data)
 
     def _measure(self, size: int, *, came_whole: bool) -> None:
-        """How much is under way of a message, and since when."""
+        """Record how much of a message was received, and since when."""
         if came_whole:
             if self._unread > SMALL:
                 self.session.hold(0)
@@ -267,7 +267,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._fail(TRY_LATER, "the gateway has no room for the message: retry later")
 
     def hold_back(self, waits: bool) -> None:
-        """The session takes no more messages for now, or does again."""
+        """The session accepts no more messages for now, or does again."""
         if self._held_back and not waits and self._waiting:
             self.loop.call_soon(self._read_on)
         self._held_back = waits
@@ -314,7 +314,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._finish()
 
     def _finish(self) -> None:
-        """Say no more, and hear the client out for a while: unread bytes at a close could take our close frame from it."""
+        """Send no more, and read the client for a while: unread bytes at a close could destroy our close frame."""
         if self.transport.is_closing():
             return
         if self._frames.close_rcvd is not None or not self.transport.can_write_eof():
@@ -341,7 +341,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._writable.set()
 
     async def drain(self, cycle: RequestCycle) -> None:
-        """Returns when the client has caught up, or the request of ``cycle`` is nobody's any more."""
+        """Returns when the client has caught up, or the request of ``cycle`` was cancelled."""
         while self.write_paused and not cycle.disconnected:
             await self._writable.wait()
 
@@ -363,7 +363,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._flush()
 
     def end_when_idle(self) -> None:
-        """Close the connection if it is old or the server ends, and the session has nothing under way."""
+        """Close the connection if it is old or the server ends, and the session is idle."""
         if self.is_open and self.session.is_idle:
             if self.server.draining:
                 self.end(GOING_AWAY, "the gateway is shutting down")
@@ -402,12 +402,12 @@ class WebSocketConnection(asyncio.Protocol):
             self._tick_later()
 
     def touch(self) -> None:
-        """An answer is over: the connection is idle from now on."""
+        """An answer is complete: the connection is idle from now on."""
         self._latest = self.loop.time()
         self.end_when_idle()
 
     def shutdown(self) -> None:
-        """The server ends: at once where nothing is under way, else with the last answer."""
+        """The server ends: close at once if nothing is being answered, otherwise after the last answer."""
         self.end_when_idle()
 
     def head_timed_out(self) -> None: ...
@@ -444,7 +444,7 @@ class WebSocketConnection(asyncio.Protocol):
 
 
 class MessageCycle(RequestCycle):
-    """A request that came as a message. Its answer goes to ``taken``, in place of being written as HTTP."""
+    """A request that arrived as a message. Its answer is passed to ``taken`` instead of being written as HTTP."""
 
     __slots__ = ("lines", "status")
 
@@ -455,7 +455,7 @@ class MessageCycle(RequestCycle):
         """The headers of the answer, as ``header_lines``."""
 
     def taken(self, data: bytes, more: bool) -> None:
-        """The next bytes of the answer's body; ``status`` and ``lines`` are there."""
+        """The next bytes of the answer's body; ``status`` and ``lines`` are set."""
         raise NotImplementedError
 
     def failed(self, status: int, message: str) -> None:
