@@ -54,19 +54,19 @@ from ..timeouts import ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a reply's head and what comes before it; and of what comes after the body."""
+"""Maximum bytes of a reply's head and the 1xx heads before it; and of the trailers after the body."""
 _MAX_HEADERS = 256
 _MAX_UNREAD = 256 * 1024
-"""Bytes of a body that wait for the caller before the server has to."""
+"""Bytes of a body that are held for the caller; above that the server has to wait."""
 WRITE_SIZE = 64 * 1024
-"""Bytes of a request that are written in one go."""
+"""Maximum bytes of a request that are written at once."""
 
 
 class PoolConnection(asyncio.Protocol):
-    """The reply under way: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
+    """The current reply: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
-    ``error`` is what ended it before that; the bytes held then are still to be taken. ``received_any``: something came.
-    ``partly_sent``: not all of the request was written.
+    ``error`` is what ended it before that; bytes held then can still be taken. ``received_any``: whether a byte arrived.
+    ``partly_sent``: the request was not written completely.
     """
 
     def __init__(self) -> None:
@@ -74,15 +74,15 @@ class PoolConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._write_paused = self._read_paused = self._no_body = self._parser_is_done = self.sink_paused = False
         self.sink: Callable[[bytes], object] | None = None
-        """Is given each read of a body in the call that brings it, unless ``sink_paused``. It does not raise."""
+        """Gets each read of a body in the call that receives it, unless ``sink_paused``. It must not raise."""
         self.listener: Callable[[], None] | None = None
-        """Is called at each change in the call that brings it, in place of who would wait for ``next_change``."""
+        """Called at each change in the call that causes it, instead of waking a waiter of ``next_change``."""
         self._body: list[bytes] = []
         self.on_body = self._body.append  # the parser calls it for every chunk: a method of ours would cost as much as the rest
         self.transport: asyncio.Transport
         self.reusable_until = 0.0
         self.sent_at = 0.0
-        """When the request at hand was sent, where ``Pool.begin`` has sent it."""
+        """When the current request was sent, if ``Pool.begin`` sent it."""
         self.in_use = False
         self.timer = ExchangeTimer(self.loop, self.abort)
         self._poll: select.poll | None = None
@@ -92,22 +92,22 @@ class PoolConnection(asyncio.Protocol):
         if not self._parser_is_done:
             self._parser = httptools.HttpResponseParser(self)
         self._parser_is_done = False
-        """The parser has read a reply to its end, and could read another."""
+        """Whether the parser has read a reply to its end, and can read another."""
         self.keep_alive = self.received_any = self.has_head = self.done = self.partly_sent = self._ends_at_close = False
         self.error: Exception | None = None
         self.status = self._body_size = self._head_bytes_fed = self._head_size = self._trailers_size = 0
-        # What is held of a body counts with its framing, as it was read.
+        # Held data of a body counts with its framing, as it was read.
         self.reason = self.coding = b""
         self.headers: list[tuple[bytes, bytes]] = []
 
-    # What an exchange needs
+    # For an exchange
 
     def exchange(
         self, head: bytes, body: RequestBody | None, timeouts: ExchangeTimeouts, *, no_body: bool = False
     ) -> Awaitable[float]:
-        """Send, and wait for the reply's head; gives the moment when all was sent. To be awaited at once.
+        """Send, and wait for the reply's head; returns the time when all was sent. Must be awaited at once.
 
-        ``no_body``: the reply has none, whatever its head says. Raises what ``error`` is.
+        ``no_body``: the reply has no body, whatever its head says. Raises ``error``.
         """
         if body is None or (isinstance(body, bytes) and len(body) <= WRITE_SIZE):
             return self.head(self.begin(head, body, timeouts, no_body=no_body))
@@ -124,13 +124,13 @@ class PoolConnection(asyncio.Protocol):
         self.in_use, self._no_body = True, no_body
 
     def begin(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
-        """Send all of a request whose body has no more than ``WRITE_SIZE`` bytes; gives the moment. ``head`` follows."""
+        """Send all of a request whose body has no more than ``WRITE_SIZE`` bytes; returns the time. ``head`` must follow."""
         self._prepare(timeouts, no_body=no_body)
         self.transport.write(head + body if body else head)
         return self.loop.time()
 
     async def head(self, sent: float) -> float:
-        """Wait for the reply's head, to a request that was ``sent`` then; gives that moment. Raises what ``error`` is."""
+        """Wait for the head of the reply to a request that was ``sent`` then; returns that time. Raises ``error``."""
         timer = self.timer
         if not self.has_head:
             timer.wait("first", sent, timer.timeouts.first)
@@ -142,7 +142,7 @@ class PoolConnection(asyncio.Protocol):
         return sent
 
     async def _send(self, head: bytes, body: RequestBody, timer: ExchangeTimer) -> None:
-        """As fast as the server reads, and no more once it replies: it has seen enough."""
+        """As fast as the server reads, and no more once it replies."""
         self.partly_sent = True
         self.transport.write(head)
         for block in blocks(body, WRITE_SIZE):
@@ -158,13 +158,13 @@ class PoolConnection(asyncio.Protocol):
         timer.stop()
 
     def next_change(self) -> asyncio.Future[None]:
-        """Done when something came, or was sent, or was lost. One at a time."""
+        """A future that is done when data arrived, or was sent, or the connection was lost. One at a time."""
         self._waiter = self.loop.create_future()
         return self._waiter
 
     @property
     def held(self) -> bytes:
-        """What ``take_body`` would give; it stays."""
+        """What ``take_body`` would return, without removing it."""
         held = self._body
         return held[0] if len(held) == 1 else b"".join(held)
 
@@ -179,7 +179,7 @@ class PoolConnection(asyncio.Protocol):
         return self._read_paused
 
     def take_body(self) -> bytes:
-        """What of the body has come; nothing if nothing has."""
+        """The received part of the body, which is removed; empty if there is none."""
         held = self._body
         data = held[0] if len(held) == 1 else b"".join(held)
         held.clear()
@@ -190,7 +190,7 @@ class PoolConnection(asyncio.Protocol):
         return data
 
     def pause_sink(self) -> None:
-        """Who the ``sink`` writes to does not keep up: nothing is read for it until ``resume_sink``."""
+        """The receiver of the ``sink`` cannot keep up: nothing is read for it until ``resume_sink``."""
         self.sink_paused = True
         self.timer.stop()
         if not (self._read_paused or self.done or self.transport.is_closing()):
@@ -198,7 +198,7 @@ class PoolConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_sink(self) -> None:
-        """The ``sink`` can take more, beginning with what came meanwhile."""
+        """The ``sink`` can take more, beginning with data that arrived meanwhile."""
         if not self.sink_paused:
             return
         self.sink_paused = False
@@ -210,25 +210,25 @@ class PoolConnection(asyncio.Protocol):
         self.wake()
 
     def finish(self) -> bool:
-        """No more of this exchange; says whether there can be another."""
+        """End this exchange; returns whether another is possible."""
         self.in_use = self.sink_paused = False
         if self._body or self._read_paused:
             self.take_body()
         return self.done and self.keep_alive and not self.transport.is_closing()
 
     def is_reusable(self, now: float) -> bool:
-        """Whether it can carry another request: kept by both sides, not too old, and nothing has come since."""
+        """Whether it can carry another request: kept by both sides, not too old, and no data arrived since."""
         if not self.keep_alive or now >= self.reusable_until or self.transport.is_closing():
             return False
         if self._poll is None:
             if not hasattr(select, "poll"):
-                return True  # Windows: what the loop knows must do
+                return True  # Windows: only the loop's own state is known
             self._poll = select.poll()
             self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not self._poll.poll(0)  # the server may have closed it, and the loop has not reported it yet
 
     def abort(self, error: Exception | None) -> None:
-        """The exchange ends here, with this error, and the connection with it."""
+        """End the exchange with this error, and close the connection."""
         if self.in_use and not self.done and self.error is None:
             lost = _truncated("the connection was lost") if self.has_head else ConnectionAbortedError("closed")
             self.error = error or lost
@@ -250,7 +250,7 @@ class PoolConnection(asyncio.Protocol):
         return "sending" if self.partly_sent else "head"
 
     def wake(self) -> None:
-        """Wake all that wait: they look again."""
+        """Wake all waiters, which check again."""
         if self.listener is not None:
             self.listener()
             return
@@ -258,14 +258,14 @@ class PoolConnection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    # What the loop calls
+    # Callbacks of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self.done or not self.in_use:
-            self.abort(None)  # it sends what was not requested
+            self.abort(None)  # it sends data that was not requested
             return
         self.received_any = True
         if not self.has_head:
@@ -314,11 +314,11 @@ class PoolConnection(asyncio.Protocol):
 
     def _parse_failed(self, why: str) -> None:
         if self.done:
-            self.keep_alive = False  # more than was announced: the reply is whole, the connection is not to be trusted
+            self.keep_alive = False  # more than was announced: the reply is complete, but the connection is not trusted
         else:
             self.abort(_truncated(why) if self.has_head else BadReply(f"the server did not send valid HTTP: {why}"))
 
-    # What the parser calls
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         if self.done:
@@ -339,7 +339,7 @@ class PoolConnection(asyncio.Protocol):
         self.status = self._parser.get_status_code()
         if len(self.headers) > _MAX_HEADERS:
             raise ValueError("more headers than the limit")
-        if self._head_bytes_fed > MAX_HEAD:  # what comes behind the head may be of the body
+        if self._head_bytes_fed > MAX_HEAD:  # data after the head may belong to the body
             self._head_size += len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if self._head_size > MAX_HEAD:
                 raise ValueError("headers larger than the limit")
@@ -354,7 +354,7 @@ class PoolConnection(asyncio.Protocol):
             self.done = True
 
     def _read_framing(self) -> bool:
-        """Whether the head says where the body ends; notes how it is compressed."""
+        """Whether the head determines the end of the body; also records its compression."""
         framed, transfers = False, b""
         for name, value in self.headers:
             size = len(name)

@@ -149,7 +149,7 @@ class PooledResponse(Body):
     # A body that is pushed
 
     async def pipe(self, sink: Callable[[bytes], bool]) -> None:
-        """Pass the rest of the body to ``sink``, each read in the call that receives it, until the end or until ``sink`` is true.
+        """Pass the rest of the body to ``sink``, each read in the call that receives it, until ``sink`` returns true.
 
         The caller sleeps meanwhile. ``sink`` must not block; its exceptions end the pipe and are raised here, as are those of
         ``piece``, after all received bytes were passed. Between ``pause`` and ``resume`` nothing is read or passed; bytes that

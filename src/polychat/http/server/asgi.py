@@ -1,4 +1,4 @@
-"""ASGI as the gateway speaks it: a request's head and body, an answer, and hearing that the client has left."""
+"""ASGI for the gateway: reading a request's head and body, responding, and detecting that the client has left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-class TooLarge(Exception):  # what is too large is the body
+class TooLarge(Exception):  # the body is too large
     """A body of more than ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
@@ -27,7 +27,7 @@ class TooLarge(Exception):  # what is too large is the body
 
 
 class TooSlow(Exception):
-    """No byte of the body within ``seconds``; with ``whole``, not all of it."""
+    """No byte of the body within ``seconds``; with ``whole``, not the complete body."""
 
     def __init__(self, seconds: float, *, whole: bool = False) -> None:
         what = "the request body did not arrive completely" if whole else "no data of the request body arrived"
@@ -36,11 +36,11 @@ class TooSlow(Exception):
 
 
 class Left(Exception):
-    """The client left before its request was whole."""
+    """The client left before its request was complete."""
 
 
 def body_at_hand(receive: Receive) -> bytes | None:
-    """The request's body, if our own server has all of it; ``None``: receive it."""
+    """The request's body, if our own server has all of it; ``None``: it must be received."""
     cycle = getattr(receive, "__self__", None)
     return cycle.take_rest() if isinstance(cycle, RequestCycle) else None
 
@@ -62,7 +62,7 @@ async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | No
 
 
 async def _rest(receive: Receive, begun: bytes, limit: int, take: Callable[[int], None] | None) -> bytes:
-    # One writer that becomes the body: a list of pieces would be as large again when they are joined.
+    # One writer that becomes the body: a list of pieces would take the same memory again when they are joined.
     whole, size, more = BytesIO(), len(begun), True
     whole.write(begun)
     while more:
@@ -81,14 +81,14 @@ async def _rest(receive: Receive, begun: bytes, limit: int, take: Callable[[int]
 
 
 def patient(receive: Receive, seconds: float, total: float) -> Receive:
-    """``receive``, where no wait for more of a body lasts longer than ``seconds``, and all of them together no longer than
+    """``receive``, with limits for reading a body: ``seconds`` for each wait, ``total`` seconds for all of them from now on.
 
-    ``total`` from now: it raises ``TooSlow`` then.
+    Raises ``TooSlow`` if one is exceeded.
     """
     cycle = getattr(receive, "__self__", None)
     return (
         receive if isinstance(cycle, RequestCycle) and not cycle.more_body else _Patience(receive, seconds, total)
-    )  # it is all there
+    )  # all of it has arrived
 
 
 class _Patience:
@@ -101,7 +101,7 @@ class _Patience:
 
     async def __call__(self) -> MutableMapping[str, Any]:
         left = self._end - self._loop.time()
-        if left <= 0:  # bytes that are always there leave no wait to be cut short
+        if left <= 0:  # data that is always available leaves no wait to be limited
             raise TooSlow(self._total, whole=True)
         alarm = asyncio.timeout(min(self._seconds, left))
         try:
@@ -115,9 +115,9 @@ class _Patience:
 
 
 def respond(send: Send, status: int, headers: Headers | bytes, body: bytes) -> Awaitable[None]:
-    """A whole answer, to be awaited at once; ``headers`` may be their ``header_lines``. What is large goes out as the client
+    """A whole response, to be awaited at once; ``headers`` may be ``header_lines``.
 
-    takes it: at once it would be held twice.
+    A large body is written as fast as the client reads: at once it would be held twice.
     """
     cycle = getattr(send, "__self__", None)
     if isinstance(cycle, RequestCycle) and len(body) <= _LARGE:
@@ -126,7 +126,7 @@ def respond(send: Send, status: int, headers: Headers | bytes, body: bytes) -> A
 
 
 def headers_in(lines: bytes) -> Headers:
-    """The headers whose ``header_lines`` these are, for a server that takes no lines."""
+    """The headers in these ``header_lines``, for a server that does not accept lines."""
     return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])]
 
 
@@ -145,7 +145,7 @@ _PIECE = 256 * 1024
 
 
 def on_leaving(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
-    """Call ``left`` once, when the client has left, unless what this gives is called before.
+    """Call ``left`` once, when the client has left, unless the returned function is called before.
 
     Our own server reports it; with any other a task waits for its message.
     """
@@ -176,7 +176,7 @@ class _Leaving:
 
 
 async def lifespan(receive: Receive, send: Send, close: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Answers the server's lifespan messages; ``close`` is what there is to do at the end."""
+    """Answers the server's lifespan messages; ``close`` runs at the end."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown" and close is not None:

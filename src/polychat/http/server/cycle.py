@@ -1,4 +1,4 @@
-"""One request and its answer: what an ASGI application gets as ``receive`` and ``send``, and the bytes it becomes."""
+"""One request and its response: the ``receive`` and ``send`` of an ASGI application, and the bytes that are written."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 SMALL = 64 * 1024
-"""Bytes: of a body that are held for an application that does not read, and that are read only to keep a connection."""
+"""Bytes: of a body that are held for an application that does not read, and that are skipped to keep a connection."""
 
 EARLY = b"HTTP/1.1 "
-"""How every response begins: it may be sent before there is one, see ``RequestCycle.send_early_byte``."""
+"""The beginning of every response: it may be sent before there is one, see ``RequestCycle.send_early_byte``."""
 _STATUS = {code.value: b"HTTP/1.1 %d %b\r\n" % (code.value, code.phrase.encode()) for code in HTTPStatus}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
-"""What a header's value may hold: nothing that ends its line."""
+"""The characters of a header's value: none that ends its line."""
 _LENGTH, _CODING, _CONNECTION = b"content-length", b"transfer-encoding", b"connection"
 _FRAMING = frozenset({_LENGTH, _CODING, _CONNECTION})
 _CHUNKED, _CLOSE = b"transfer-encoding: chunked\r\n", b"connection: close\r\n"
 _names = set(_FRAMING)
-"""The names of headers that went out, in lower case. Applications have few of them."""
+"""The names of headers that were sent, in lower case. Applications have few of them."""
 _name_of, _line_of = itemgetter(0), b": ".join
 _BROKEN = (500, "internal error")
 _log = logging.getLogger(__name__)
 
 
 class CycleConnection(Protocol):
-    """The connection, as its cycles know it."""
+    """The connection, as its cycles use it."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -60,21 +60,21 @@ class FastPath(Protocol):
     """
 
     def begin(self, cycle: RequestCycle, body: bytes) -> bool:
-        """Begin to answer, and set ``cycle.fast_run``. ``False``: this one needs a task, and nothing was done."""
+        """Begin to answer, and set ``cycle.fast_run``. ``False``: the request needs a task, and nothing was done."""
 
 
 class FastRun(Protocol):
-    """One request that is being answered without a task."""
+    """One request that is answered without a task."""
 
     def hand_over(self) -> None:
-        """Go on in a task."""
+        """Continue in a task."""
 
 
 class Source(Protocol):
-    """Where the pieces of an answer come from that are pushed."""
+    """The origin of pushed pieces of a response."""
 
     def pause(self) -> None:
-        """The client reads slower than they come."""
+        """The client reads slower than they arrive."""
 
     def resume(self) -> None:
         """The client has caught up, or is gone."""
@@ -113,16 +113,16 @@ class RequestCycle:
         wants_continue: bool,
         body: bytes | None = None,
     ) -> None:
-        """``body``: all of it, where it is there."""
+        """``body``: all of it, if it has arrived."""
         self.connection, self.scope, self.keep_alive = connection, scope, keep_alive
         self.body: bytes | bytearray = body or b""
-        """What came and was not given to the application yet."""
+        """Received data that the application did not get yet."""
         self.more_body = body is None
         self.end_delivered = False
-        """Whether the application knows the body's end."""
+        """Whether the application was notified of the end of the body."""
         self.disconnected = False
         self.fast_run: FastRun | None = None
-        """What answers it, while that is no task."""
+        """The run that answers the request, as long as it has no task."""
         self.started = False
         self.complete = False
         self._head = b""
@@ -152,10 +152,10 @@ class RequestCycle:
 
     @property
     def head_sent(self) -> bool:
-        """Whether the client was sent anything of the answer."""
+        """Whether any part of the response was sent."""
         return self.started and not self._head
 
-    # What comes in.
+    # Receiving.
 
     async def receive(self) -> Message:
         while True:
@@ -173,7 +173,7 @@ class RequestCycle:
             await self._wait_for_change()
 
     def take_rest(self) -> bytes | None:
-        """What ``receive`` would still give of the body, where all of it has come: the application knows its end then."""
+        """The rest of the body that ``receive`` would return, if it is complete: the application then knows the end."""
         if self.more_body or self.end_delivered or self.disconnected or self.complete:
             return None
         body, self.body = self.body, b""
@@ -182,7 +182,7 @@ class RequestCycle:
         return bytes(body)
 
     def add_body(self, data: bytes) -> int:
-        """A piece of the body; gives how many bytes are held now."""
+        """Add a piece of the body; returns how many bytes are held now."""
         self._wants_continue = False
         if not self.body:
             self.body = data
@@ -225,17 +225,17 @@ class RequestCycle:
             self.connection.transport.write(b"0")
 
     def on_disconnect(self, callback: Callable[[], None]) -> None:
-        """``callback`` is called when the client goes away, which is cheaper than a task that waits."""
+        """Call ``callback`` when the client leaves, which is cheaper than a task that waits."""
         self._on_disconnect = callback
         if self.disconnected:
             self.connection.loop.call_soon(callback)
 
     def off_disconnect(self) -> None:
-        """Nothing is called any more."""
+        """Call nothing any more."""
         self._on_disconnect = None
 
     async def _wait_for_change(self) -> None:
-        # A future each: one that is awaited by two tasks dies with the first of them.
+        # A future each: one that two tasks await is cancelled with the first of them.
         waiter = self.connection.loop.create_future()
         if self._waiters is None:
             self._waiters = []
@@ -248,7 +248,7 @@ class RequestCycle:
             if not waiter.done():
                 waiter.set_result(None)
 
-    # What goes out.
+    # Sending.
 
     async def send(self, message: Message) -> None:
         if self.connection.write_paused and not self.disconnected:
@@ -265,17 +265,14 @@ class RequestCycle:
             raise RuntimeError(f"the application sent {kind!r} where the answer is {stage}")
 
     async def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]] | bytes, body: bytes) -> None:
-        """A whole response, as ``send`` would take it in two messages; ``headers``, or their ``header_lines``, without its
-
-        length.
-        """
+        """A whole response, like two messages to ``send``; ``headers``, or their ``header_lines``, without its length."""
         if self.connection.write_paused and not self.disconnected:
             await self.connection.drain(self)
         if not self.disconnected:
             self.respond_now(status, headers, body)
 
     def respond_now(self, status: int, headers: Sequence[tuple[bytes, bytes]] | bytes, body: bytes) -> None:
-        """``respond``, to a client that is there and reads."""
+        """``respond``, for a client that is connected and reads."""
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
         if type(headers) is bytes:
@@ -285,14 +282,14 @@ class RequestCycle:
         self._write(b"" if self._has_no_body else body, False)
 
     def start(self, status: int, lines: bytes) -> None:
-        """The head of a response in pieces; ``lines`` are its ``header_lines``. It goes out with the first piece."""
+        """The head of a response in pieces; ``lines`` are its ``header_lines``. It is sent with the first piece."""
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
         if not self.disconnected:
             self._begin(status, lines, -1)
 
     async def send_piece(self, data: bytes, more: bool) -> None:
-        """A piece of a response that has started, as ``send`` would take it in a message."""
+        """A piece of a response that has started, as in a message to ``send``."""
         if self.connection.write_paused and not self.disconnected:
             await self.connection.drain(self)
         if not self.disconnected:
@@ -344,7 +341,7 @@ class RequestCycle:
         self._head = b"%b%b%b%b\r\n" % (first, self.connection.default_headers(), lines, framed)
 
     def _framing_headers(self, status: int, framing: dict[bytes, bytes]) -> bytes:
-        """How the body's end will be known, and what the head has to say of it beyond what the application did."""
+        """Headers that determine the end of the body, if the application set none."""
         length = framing.get(_LENGTH)
         self.content_left = int(length) if length is not None else -1
         self._has_no_body = self.scope["method"] == "HEAD" or status in (204, 304)
@@ -357,14 +354,14 @@ class RequestCycle:
         return extra
 
     def _must_close(self) -> bool:
-        """Whether the connection ends with this answer."""
+        """Whether the connection ends with this response."""
         if (
             not self.keep_alive
             or self.connection.draining()
             or (self.content_left < 0 and not self._has_no_body and not self.chunked)
         ):
             return True
-        # A client that waits for 100 Continue may send the body or leave it out: where its next request begins is unknown.
+        # A client that waits for 100 Continue may send or omit the body: where its next request begins is unknown.
         return self.more_body and (self._wants_continue or _announced(self.scope) > SMALL)
 
     def _send_body(self, body: bytes, more: bool) -> None:
@@ -379,7 +376,7 @@ class RequestCycle:
         self._write(data, more)
 
     def _write(self, data: bytes, more: bool) -> None:
-        """The head, if it is not sent, and what is framed already."""
+        """Write the head, if it was not sent, and the framed data."""
         if self._head:
             head = self.connection.without_early_bytes(self._head) if self.connection.early_bytes_sent else self._head
             data, self._head = head + data, b""
@@ -400,7 +397,7 @@ class RequestCycle:
 
 
 def header_lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Headers as lines of a head, names in lower case. Raises ``RuntimeError`` for what no header may contain."""
+    """Headers as lines of a head, names in lower case. Raises ``RuntimeError`` for values that no header may contain."""
     if not set(map(_name_of, headers)) <= _names:
         headers = [(_checked(name), value) for name, value in headers]
     lines = b"\r\n".join([*map(_line_of, headers), b""])
@@ -420,6 +417,6 @@ def _checked(name: bytes) -> bytes:
 
 
 def _announced(scope: MutableMapping[str, Any]) -> int:
-    """Bytes of the request's body according to its head; more than any limit if the head does not say."""
+    """Bytes of the request's body according to its head; more than any limit if the head has no length."""
     length: bytes | None = scope["polychat.fields"].get(b"content-length")
     return SMALL + 1 if length is None else int(length)
