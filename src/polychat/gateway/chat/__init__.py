@@ -1,1 +1,1 @@
-"""One chat at the gateway: routed, answered, and kept alive while its backend is silent."""
+"""One chat at the gateway: routing, the response, and heartbeats while its backend is silent."""

@@ -1,4 +1,4 @@
-"""Who may answer a chat: the plan of its model's name, and what the client's ``provider`` makes of that."""
+"""The targets that may answer a chat: the plan of its model's name, restricted by the client's ``provider``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from .traits import passes
 
 
 async def plan_of(context: RequestContext, inbound: InboundChat) -> Plan:
-    """Raises ``UnknownTarget`` and ``BadInput`` as ``planned``, and where no target is left that the client wants."""
+    """The plan. Raises ``UnknownTarget`` and ``BadInput`` as ``planned`` does, and if preferences leave no target."""
     plan = await planned(context, *(inbound.models or (inbound.model,)))
     return plan if inbound.preferences is None else as_wanted(context, inbound, plan)
 
 
 def as_wanted(context: RequestContext, inbound: InboundChat, plan: Plan) -> Plan:
-    """The plan as ``inbound.preferences`` want it; ``inbound.lost`` has what could not be obeyed. Raises ``UnknownTarget``."""
+    """The plan restricted by ``inbound.preferences``; those that cannot be obeyed are added to ``inbound.lost``. Raises
+    ``UnknownTarget``.
+    """
     wanted, runtime = inbound.preferences, context.runtime
     if wanted is None:
         return plan

@@ -1,4 +1,4 @@
-"""A chat's answer on its way to the client: its head, its pieces in the client's own bytes, and its end whatever happens."""
+"""Sends a chat's response to the client: its head, its pieces in the client's format, and its end in every case."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 HEADER = 4096
-"""Bytes of a client's header that goes to a backend, and of the losses that a header tells."""
+"""Maximum bytes of a client's header that is sent to a backend, and of the losses in a response header."""
 _PASSED, _REASON = 10, 200
-"""Targets that were passed over, and letters of each with its reason, that a header tells."""
+"""Maximum number of skipped targets in a header, and maximum characters of each with its reason."""
 _NO_END = "the backend's events ended without a finish"
 
 
 class Delivery:
-    """Made with the chat; ``ChatRun`` sets here what the head and the record say of it."""
+    """Created with the chat; ``ChatRun`` sets the facts that the head and the record report."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
         self.asked_at = self.answered_at = 0.0
         self.call_info: CallInfo | None = None
         self.asked_url = ""
-        """Where the backend was asked; empty where that is its own place."""
+        """The URL that the backend was requested at; empty for its configured one."""
         self.limits: Headers = []
         self.error: PolychatError | None = None
-        """What cut the answer off after it had begun."""
+        """The error that cut off a response which had begun."""
         self.attempts = 0
         self.target: Target | None = None
-        """The target that answers; ``None`` where no backend was asked."""
+        """The target that answers; ``None`` if no backend was called."""
         self.text: list[str] | None = [] if context.runtime.gateway.log_text else None
-        """The answer's text, where the log is to hold it."""
+        """The answer's text, if it is to be logged."""
         self._writer: Writer | None = None
-        """What writes an answer that is no passthrough."""
+        """The writer of a response that is translated."""
 
-    # What is awaited here gives on what it awaits, where it has nothing to do behind that: a coroutine less.
+    # If nothing follows a call, its awaitable is returned and not awaited: this saves a coroutine.
 
     def send(self, reply: OpenReply) -> Awaitable[None]:
-        """All of it, to the client."""
+        """Send the whole response to the client."""
         if isinstance(reply, PassthroughStream):
             return self._stream(reply)
         if isinstance(reply, PassthroughBody):
@@ -104,10 +104,12 @@ class Delivery:
             await piece(write([finish]))
         reply.end(finish)
         self._note(reply.outcome)
-        await responder.last(data + writer.end())  # of a short reply that is all of it, in one write
+        await responder.last(data + writer.end())  # a short reply is complete and is sent in one write
 
     async def _written(self, reply: EventReply, pipe: EventPipe, writer: Writer) -> Finish | None:
-        """The rest of a stream, each read of the backend's connection read, written and sent in the same call; its end."""
+        """The rest of a stream: each read of the backend's connection is parsed, written and sent in the same call; then its
+        end.
+        """
         responder, write, look = self.context.responder, writer.write, reply.look
         push = responder.push
         finish: Finish | None = None
@@ -142,7 +144,7 @@ class Delivery:
         writer.write(batch)
         if self.text is not None:
             self._keep_text(batch)
-        if reply.look(batch) is None:  # a backend's comes whole; another's may not
+        if reply.look(batch) is None:  # a backend's is complete; another's may not be
             return self._rest(reply, writer)
         body = writer.end()
         return self._sent_whole(reply.outcome, writer.status, writer.content_type, body)
@@ -183,13 +185,13 @@ class Delivery:
             await responder.piece(reply.first)
             await self._passed_on(reply, passing)
         else:
-            held = reply.first  # a short reply is whole: it goes out with its end, in one write
+            held = reply.first  # a short reply is complete: it is sent with its end, in one write
         outcome, rest = self._end(reply, content_type, held or responder.latest)
         self._note(outcome)
         await responder.last(held + rest)
 
     async def _passed_on(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:
-        """What comes behind the first piece, as far as it comes."""
+        """The pieces after the first one, as they arrive."""
         responder, monitor, response = self.context.responder, reply.monitor, reply.response
         try:
             if responder.pushes:
@@ -202,7 +204,7 @@ class Delivery:
             reply.connection_lost(error)
 
     def _end(self, reply: PassthroughStream, content_type: str, latest: bytes) -> tuple[Outcome, bytes]:
-        """How a stream went that is over, and what is still to be sent of it, behind ``latest``."""
+        """The outcome of a stream that is over, and what still has to be sent of it, after ``latest``."""
         monitor, naming = reply.monitor, reply.naming
         rest = monitor.end()
         if naming is not None:
@@ -220,7 +222,7 @@ class Delivery:
         return outcome, rest
 
     async def _pushed(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:
-        """The rest of a stream, each read of the backend's connection written to the client's in the same call."""
+        """The rest of a stream: each read of the backend's connection is written to the client's in the same call."""
         responder, monitor = self.context.responder, reply.monitor
         push = responder.push
 
@@ -236,7 +238,7 @@ class Delivery:
             responder.couple(None)
 
     def _passing(self, reply: PassthroughStream) -> Callable[[bytes], bytes]:
-        """What of each read goes on to the client."""
+        """The part of each read that is forwarded."""
         monitor, naming, feed = reply.monitor, reply.naming, reply.monitor.feed
         passing = feed if naming is None else lambda data: naming.feed(feed(data), monitor.served)
         if self.text is None:
@@ -251,26 +253,26 @@ class Delivery:
         return keeping
 
     def cut(self, reply: OpenReply | None, finish: Finish) -> bytes:
-        """How a stream that has begun ends here, with this."""
+        """The end of a stream that has begun and failed with this error."""
         if isinstance(reply, PassthroughStream):
             return self._break() + self.failure(finish)
         writer = self._writer
         return self.failure(finish) if writer is None else writer.write([finish]) + writer.end()
 
     def _break(self, latest: bytes = b"") -> bytes:
-        """What ends a piece of the dialect's, if the last was cut amid one: ``latest``, or what was sent."""
+        """The end of a piece in the dialect's format, if the last one (``latest``, or what was sent) was cut within it."""
         end = self.inbound.dialect.piece_end
         return b"" if (latest or self.context.responder.latest).endswith(end) else end
 
     def _keep_text(self, events: list[Event]) -> None:
-        """Keep the text that the log is to hold."""
+        """Keep the text that is to be logged."""
         if self.text is not None:
             self.text += [event.text for event in events if type(event) is Text and event.choice == 0]
 
-    # What the head and the record say of it
+    # The facts for the head and the record
 
     def head(self, content_type: str, *, stream: bool) -> bytes:
-        """The ``header_lines`` of an answer that begins now: who answers, and what that took."""
+        """The ``header_lines`` of a response that begins now: which target answers, and what led to it."""
         context, target = self.context, self.target
         overhead = (self.asked_at - context.record.start) + (monotonic() - (self.answered_at or self.asked_at))
         usual = context.responder.lines(content_type, stream=stream)
@@ -282,7 +284,7 @@ class Delivery:
         return lines + losses_line(context.record, losses, self.inbound.lost) if losses or self.inbound.lost else lines
 
     def _note(self, outcome: Outcome) -> None:
-        """What the answer took, and how it ended, for the record."""
+        """Record what the response took, and how it ended."""
         note_usage(self.context.record, self.context.runtime, outcome, self.target, self.asked_at, self.asked_url)
         if outcome.finish is not None:
             self.ended(outcome.finish)
@@ -296,14 +298,14 @@ class Delivery:
             record.error = reason_of(finish.error)
 
     def writer(self) -> Writer:
-        """Raises ``BadInput``."""
+        """The writer. Raises ``BadInput``."""
         return writer_for(self.inbound, self.inbound.request())
 
     def failure(self, finish: Finish, monitor: StreamMonitor | None = None) -> bytes:
-        """The end of a stream that failed; ``monitor``: of one that passed until then."""
+        """The end of a stream that failed; ``monitor``: of one that was passed through until then."""
         try:
             writer = self.writer()
-        except (BadInput, Refused):  # what passed was the backend's to understand
+        except (BadInput, Refused):  # the forwarded part was the backend's own
             writer = writer_for(self.inbound, ChatRequest(self.inbound.model, [], stream=self.inbound.stream))
         if monitor is not None:
             self.inbound.dialect.go_on(writer, monitor)
@@ -319,13 +321,13 @@ def note_usage(
     asked_url: str,
     state: TargetState | None = None,
 ) -> None:
-    """What an answer took, and who gave it, for the record and for the choice of later targets.
+    """Record the usage and the source of an answer, and the target's speed for the choice of later targets.
 
-    ``state``: what is known of the target, from callers that have it already; else it is looked up.
+    ``state``: the target's state, from callers that have it already; otherwise it is looked up.
     """
     served, usage = outcome.model, outcome.usage
     if served:
-        served = record.served = served[:LONGEST]  # a backend says it: what is kept by it is bounded
+        served = record.served = served[:LONGEST]  # a backend's own text: what is kept of it is bounded
     if usage is not None:
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
@@ -337,26 +339,27 @@ def note_usage(
 
 
 def head_lines(usual: bytes, target: Target | None, attempts: int, overhead: float, limits: Headers) -> bytes:
-    """The ``header_lines`` of an answer: the ``usual_lines``, who answers after so many ``attempts``, the seconds that the
-    gateway itself took, and the target's ``limits``."""
+    """The ``header_lines`` of an answer: the ``usual_lines``, the target and the number of ``attempts``, the seconds that the
+    gateway itself took, and the target's ``limits``.
+    """
     answering = b"" if target is None else _answering(target.label, target.model)
     lines = b"%b%bx-polychat-attempts: %d\r\nx-polychat-overhead-ms: %.2f\r\n" % (usual, answering, attempts, overhead * 1000)
     return lines + header_lines(limits) if limits else lines
 
 
 def losses_line(record: Record, losses: Sequence[Loss], lost: Sequence[str] = ()) -> bytes:
-    """The header line that tells what of a request its backend did not get, routing fields that were ``lost`` too.
+    """The header line with the fields of a request that its backend did not get, including ``lost`` routing fields.
 
-    The record gets them as well.
+    They are also added to the record.
     """
     record.losses = names = [*lost, *(_lost(loss) for loss in losses)]
     record.fields_dropped = len(names)
-    # A client may name fields without end.
+    # A client may send any number of fields.
     return header_lines([(b"x-polychat-losses", _sendable(", ".join(dict.fromkeys(names))[:HEADER]))])
 
 
 def cost_line(record: Record) -> bytes:
-    """The header line that tells the cost of an answer that is whole; empty where it is not known."""
+    """The header line with the cost of a complete answer; empty if it is unknown."""
     return b"" if record.cost is None else b"x-polychat-cost: %.8f\r\n" % record.cost
 
 
@@ -369,13 +372,13 @@ _BLANK_LINE = {
     b"\n": b"\n",
     b"\r": b"\n\r\n",
 }
-"""What an event that is over may end in, and what is then missing of its blank line, the first that fits."""
+"""The possible ends of a complete event, and what is then missing of its blank line; the first match counts."""
 
 
 def _closing(latest: bytes) -> bytes:
-    """What is missing of the blank line behind the last event, without which no client takes it.
+    """The missing part of the blank line after the last event, without which clients ignore that event.
 
-    A reply is known to be whole by its last line, and nothing is read behind it: ``latest`` may end within the blank line.
+    A reply is known to be complete by its last line, and nothing after it is read: ``latest`` may end within the blank line.
     """
     for end, missing in _BLANK_LINE.items():
         if latest.endswith(end):
@@ -389,10 +392,10 @@ def _answering(label: str, model: str) -> bytes:
 
 
 def _lost(loss: Loss) -> str:
-    """The field, with what it was where the field does not say that."""
+    """The field, with its value if the field alone does not identify the loss."""
     return f"{loss.field} ({redact(loss.detail.replace(',', ''), 200)})" if loss.field in EACH else loss.field
 
 
 def _sendable(text: str) -> bytes:
-    """As a header can carry it."""
+    """As text that a header can contain."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()

@@ -1,28 +1,28 @@
-"""The usual chat that is no stream, answered within the two calls that bring its bytes: without a task, a wait or a timer.
+"""The usual chat without a stream, answered within the two calls that receive its bytes: without a task, a wait or a timer.
 
-What a request's head decides (its endpoint, its key, its origin, its settings) is found out once for each head, and what the
-model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force. A
-``FastChat`` then does what is left: it is let in, sends the body on a connection that lies idle, and answers from the call in
-which the reply becomes whole. A chat passes, is changed for its vendor, or is translated both ways (``PreparedPlan.written``).
-All verdicts, counts and headers come from the functions that the ordinary way has them from.
+What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
+the model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force.
+A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection, and answers from the call in which
+the reply is completed. A chat is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
+All verdicts, counts and headers come from the same functions as on the ordinary path.
 
 step                 usual                                  else
 ===================  =====================================  ==================================================================
 ``begin``            the request is sent                    nothing was done, and a task answers it: another head or
-                                                            configuration than is prepared, a guard or a limit that says no, a
-                                                            stream, a route whose choice differs, a target that is not well,
+                                                            configuration than is prepared, a guard or a limit that refuses, a
+                                                            stream, a route whose choice differs, an unhealthy target,
                                                             no idle connection
-the reply comes      it is looked at when it is whole       ``hand_over``: another status than 200, a failure, a loss, a
+the reply arrives    it is read when it is complete         ``hand_over``: another status than 200, a failure, a loss, a
                                                             timeout, much more than usual, or no answer; after a second or
-                                                            so also where a further target could be asked
+                                                            so also if a further target could be tried
 the client leaves                                           ``hand_over``
 the server ends                                             ``hand_over``
 ===================  =====================================  ==================================================================
 
-``hand_over`` loses nothing: the task that goes on counts what was sent as its first attempt, and takes its reply, or its
-failure, from the connection as if it had waited for it there. So what is unusual is dealt with in one place, ``run.py``.
+``hand_over`` loses nothing: the task counts the sent request as its first attempt, and takes the reply, or the failure,
+from the connection as if it had waited for it there. So unusual cases are handled in one place, ``run.py``.
 
-Bounds: those of the ordinary way; a body by ``WRITE_SIZE``, the reply by what a connection holds for who does not take it.
+Bounds: those of the ordinary path; a body by ``WRITE_SIZE``, the reply by what a connection holds for a caller.
 """
 
 from __future__ import annotations
@@ -62,45 +62,45 @@ if TYPE_CHECKING:
     from .replies import PassthroughBody
 
 _PLANS = 64
-"""Names of models that are prepared for one head, or known not to be."""
+"""Maximum names of models that are prepared for one head, or known to be unusual."""
 _SLOW = 0.75 * LEAST
-"""Seconds that a chat waits without a task where another target may be asked: less than one is given at least."""
+"""Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
 _STREAMS = re.compile(rb'"stream"\s{0,9}:\s{0,9}true')
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
 class PreparedHead:
-    """One head of requests to an endpoint for chats, and what follows from it alone."""
+    """One head of requests to an endpoint for chats, and the facts that follow from it alone."""
 
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
-        """``guards`` gives those of the configuration in force."""
+        """``guards`` returns those of the configuration in force."""
         assert isinstance(endpoint.dialect, Dialect)
         self.service, self.endpoint, self.path, self.dialect = service, endpoint, path, endpoint.dialect
         self._scope, self._guards_now = scope, guards
         self.guards = Guards()
         self.runtime: Runtime | None = None
-        """The configuration that all below holds for."""
+        """The configuration for which everything below is valid."""
         self.is_usual = False
         self.context: RequestContext
-        """One of these requests, for what all have in common."""
+        """One of these requests, for the facts that all have in common."""
         self.query = scope["query_string"].decode("latin-1")
         self.record_id = id_in(scope["polychat.fields"])
-        """What the client calls each of these requests; empty where it does not."""
+        """The client's id for each of these requests; empty if it sends none."""
         self.most = 0
-        """Bytes of a body."""
+        """Maximum bytes of a body."""
         self.forwarded: dict[str, str] = {}
         self.patience: tuple[float, bool] | None = None
-        """Seconds that the client waits, and whether for all of the reply."""
+        """Seconds that the client waits, and whether that is for the complete reply."""
         self.key = self.traceparent = ""
         self._asked: tuple[Callable[[], bool], ...] = ()
-        """What may refuse a request at any moment."""
+        """The guards that may refuse a request at any moment."""
         self._plans: dict[str, PreparedPlan] = {}
         self._unusual: set[bytes] = set()
         """Names of models that are not prepared."""
         self._slow: TimeoutQueue[FastChat] | None = None
 
     def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastChat]:
-        """Chats whose plans have further targets: one that waits for long gets a task, which asks another in time."""
+        """Chats whose plans have further targets: one that waits too long gets a task, which tries another in time."""
         if self._slow is None:
             self._slow = TimeoutQueue(loop, lambda: _SLOW, FastChat.hand_over)
         return self._slow
@@ -117,7 +117,7 @@ class PreparedHead:
         return FastChat(self, cycle, body).begin()
 
     def _is_known_as_unusual(self, body: bytes) -> bool:
-        """Whether a body most likely asks for a stream, or for a model that is known as unusual: it is not worth a try."""
+        """Whether a body most likely requests a stream, or a model that is known as unusual: trying is not worth it."""
         if (place := body.find(b'"stream"')) >= 0 and _STREAMS.match(body, place):
             return True
         if not self._unusual or (place := body.find(b'"model"')) < 0:
@@ -126,10 +126,10 @@ class PreparedHead:
         return named is not None and named[1] in self._unusual
 
     def plan(self, model: str) -> PreparedPlan:
-        """Raises ``PolychatError`` where it is not usual, or means nothing."""
+        """The plan. Raises ``PolychatError`` for a model that is unusual or unknown."""
         assert self.runtime is not None  # it is prepared
         plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
-        if prepared is None or prepared.plan is not plan:  # what backends list may have changed what a name means
+        if prepared is None or prepared.plan is not plan:  # lists of backends may have changed the meaning of a name
             try:
                 prepared = PreparedPlan(self.context, self.dialect, self.forwarded, plan, model, self.patience)
             except Unusual:
@@ -158,11 +158,11 @@ class PreparedHead:
             handler_of(self.endpoint, context)
             self.forwarded = forwarded(self.dialect, context.headers)
         except (PolychatError, Refused):
-            return  # the ordinary way says why
+            return  # the ordinary path reports why
         if b"content-encoding" in context.headers:
             return
         deadline, record = context.deadline, context.record
-        # A little has passed when a target is asked; timeouts are rounded down.
+        # Some time has passed when a target is called; timeouts are rounded down.
         self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
         self.key, self.traceparent = record.key, record.traceparent
         self.most = min(runtime.limits.body, WRITE_SIZE)
@@ -171,7 +171,7 @@ class PreparedHead:
 
 
 class FastChat:
-    """One request, from its body to its answer. It is what the dialect reads the chat from."""
+    """One request, from its body to its response. The dialect reads the chat from it."""
 
     opened = None
     __slots__ = (
@@ -191,7 +191,7 @@ class FastChat:
         self._attempt: StraightAttempt
 
     def begin(self) -> bool:
-        """Send the request; whether it was."""
+        """Send the request; returns whether it was sent."""
         head, runtime, body = self._head, self.runtime, self.body
         share = self._share = Share(self.service.bodies, runtime.limits.body_total)
         inbound: InboundChat | None = None
@@ -231,7 +231,7 @@ class FastChat:
         return True
 
     def _not_begun(self, inbound: InboundChat | None) -> bool:
-        """Let a task answer it, which need not read the chat again if it was read."""
+        """Let a task answer the request, which need not read the chat again if it was read."""
         self._share.release()
         if inbound is None:
             return False
@@ -258,7 +258,7 @@ class FastChat:
             timer.wait("idle", connection.loop.time(), timer.timeouts.idle)
 
     def _answer(self) -> None:
-        """The reply is whole: the client gets it, if it can pass."""
+        """The reply is complete: send it to the client, if possible."""
         connection, written, cycle = self._connection, self._written, self._cycle
         secrets = written.request.secrets
         reply: PassthroughBody | TranslatedBody | None = None
@@ -282,7 +282,7 @@ class FastChat:
         record = self.record
         lines = self._noted(reply, limits, answered_at)
         record.status = 200
-        cycle.body = b""  # its connection would hold it until the next request
+        cycle.body = b""  # its connection would refer to it until the next request
         cycle.respond_now(200, lines, reply.body)
         self._attempt.completed()
         self._share.release()
@@ -290,12 +290,12 @@ class FastChat:
         self.service.ended(record)
 
     def _read(self, body: bytes) -> PassthroughBody | TranslatedBody | None:
-        """A reply as the client gets it; ``None`` where it is no answer. Raises where it tells a failure, or cannot be read."""
+        """The reply in the client's format; ``None`` if it is no answer. Raises if it reports a failure, or cannot be read."""
         translation = self._written.translation
         return passed_whole(self._head.dialect, body, self._plan.name) if translation is None else translation.answer(body)
 
     def _noted(self, reply: PassthroughBody | TranslatedBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
-        """The header lines of the answer, whose facts the record gets."""
+        """The header lines of the response, whose facts are also recorded."""
         record, written, outcome = self.record, self._written, reply.outcome
         target, finish = self._plan.target, outcome.finish
         assert finish is not None  # it is whole
@@ -315,7 +315,7 @@ class FastChat:
         return lines + cost_line(record)
 
     def _let_go(self) -> None:
-        """Nobody tells it anything any more."""
+        """Stop all callbacks to this object."""
         if self._kind is not None:
             self._head.slow(self._connection.loop).stop(self)
         self._cycle.fast_run = None
@@ -323,7 +323,7 @@ class FastChat:
         self._connection.listener = None
 
     def hand_over(self) -> None:
-        """A task goes on with what was begun."""
+        """A task continues the request."""
         if self._cycle.fast_run is not self:
             return
         self._let_go()
@@ -338,12 +338,12 @@ class FastChat:
         try:
             await answer(head.endpoint, context, receive, Guards(), self._share)
         finally:
-            if context.begun is not None:  # its target was not asked after all
+            if context.begun is not None:  # its target was not called
                 self._pool.give_back(self._connection)
 
 
 def _is_usual(inbound: InboundChat) -> bool:
-    """Whether a chat wants a whole reply of whomever its model's name means."""
+    """Whether a chat requests a whole reply from any target of its model's name."""
     return not (
         inbound.stream
         or inbound.models is not None
@@ -354,4 +354,4 @@ def _is_usual(inbound: InboundChat) -> bool:
 
 
 async def _send(message: Any) -> None:
-    """Of a context that answers nobody."""
+    """The ``send`` of a context that answers nobody."""

@@ -1,4 +1,4 @@
-"""What a chat would meet at each target, without a request to any: its place, passed or translated, and losses."""
+"""Where a chat would be sent, without sending it: the order of targets, passed through or translated, and losses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _REASON = 400
 
 
 def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
-    """What ``observe.recent.explanation`` would report for the request in ``context``, as far as it is known beforehand.
+    """The ``observe.recent.explanation`` of the request in ``context``, as far as it is known beforehand.
 
-    Raises ``PolychatError`` where the request is wrong, or its model means nothing without asking the backends for their lists.
+    Raises ``PolychatError`` for an invalid request, and for a model that is unknown without requesting the backends' lists.
     """
     inbound = dialect.inbound(context)
     resolver = context.runtime.resolver
@@ -44,7 +44,7 @@ def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
 
 
 def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> Iterator[dict[str, Any]]:
-    """In the order in which they would be asked now."""
+    """In the order in which they would be tried now."""
     choice = context.runtime.router.chooser.choose(plan, monotonic(), ChatTraits(context, inbound, plan), is_turn=False)
     passed = {over.target: over.reason for over in choice.passed}
     for target in choice.targets:

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 class Heartbeat:
-    """From the moment it is made until ``stop``: each time that ``queue`` finds it late, and no piece went out since the last,
-    the client is sent ``beat``.
+    """Sends the client ``beat`` each time that ``queue`` finds that no piece was sent since the last check, until ``stop``.
 
-    The first begins the answer, with status 200: what fails after that is an error event in the stream.
+    The first begins the response, with status 200: a failure after that is an error event in the stream.
     """
 
     __slots__ = ("_beat", "_content_type", "_latest", "_queue", "_responder", "_sending")
@@ -31,7 +30,7 @@ class Heartbeat:
 
     @classmethod
     def of(cls, context: RequestContext, inbound: InboundChat) -> Heartbeat | None:
-        """The heartbeat of a stream, where the configuration and the dialect have one."""
+        """The heartbeat of a stream; ``None`` if the configuration or the dialect has none."""
         runtime = context.runtime
         seconds, queue = runtime.heartbeat, runtime.heartbeats
         if not (seconds and inbound.dialect.beat):
@@ -41,23 +40,23 @@ class Heartbeat:
         return cls(context.responder, inbound.dialect, queue)
 
     def ring(self) -> None:
-        """It waits on while pieces come, and looks when it rings: cheaper than to wait anew with each piece."""
+        """It keeps waiting while pieces arrive, and checks when it is late: cheaper than a new wait for each piece."""
         self._queue.start(self)
         latest = self._responder.latest
         silent, self._latest = latest is self._latest, latest
-        if silent and (not latest or latest.endswith((b"\n\n", b"\r\n\r\n"))):  # not within an event that passes through
+        if silent and (not latest or latest.endswith((b"\n\n", b"\r\n\r\n"))):  # not within an event that is passed through
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
     async def _send(self) -> None:
         responder = self._responder
         if responder.latest is not self._latest:
-            return  # something came meanwhile
+            return  # a piece was sent meanwhile
         if not responder.started:
             await responder.start(200, responder.lines(self._content_type, stream=True))
         await responder.beat(self._beat)
 
     def stop(self) -> None:
-        """No more of them."""
+        """Send no more heartbeats."""
         self._queue.stop(self)
         if self._sending is not None:
             self._sending.cancel()

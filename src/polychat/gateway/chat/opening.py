@@ -1,4 +1,4 @@
-"""The body of a chat, opened before a dialect reads it: a large one beside the loop, so that others are served meanwhile."""
+"""Opens the body of a chat before a dialect reads it: a large one in a thread, so that other requests are served meanwhile."""
 
 from __future__ import annotations
 

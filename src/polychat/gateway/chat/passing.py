@@ -1,4 +1,4 @@
-"""What of a request and of its reply changes where they pass through, as both sides speak the same wire."""
+"""The changes of a request and its reply if both sides use the same wire and the bytes are passed through."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .replies import Outcome, PassthroughBody
 
 @cache
 def _sent(names: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
-    """Headers' names, each with its bytes."""
+    """Names of headers, each as bytes."""
     return tuple((name, name.encode()) for name in names)
 
 
 def forwarded(dialect: Dialect, headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    """The client's headers that go to the backend too. Raises ``BadInput`` for one that is too long."""
+    """The client's headers that are sent to the backend too. Raises ``BadInput`` for one that is too long."""
     passed = {}
     for name, sent in _sent(dialect.forwards):
         value = headers.get(sent)
@@ -36,16 +36,16 @@ def forwarded(dialect: Dialect, headers: Mapping[bytes, bytes]) -> dict[str, str
 
 
 def asked_as(dialect: Dialect, model: str, target: Target) -> str | None:
-    """The model name that a passed reply must carry, if clients compare it and the backend was asked by another name."""
+    """The model name that a reply must carry, if clients compare it and the backend was called with another name."""
     return None if not dialect.compares or model == target.model else model
 
 
 def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> PassthroughBody:
-    """The reply that ``body`` is, under this name. Raises the failure that it reports, or that it is."""
+    """The reply in ``body``, under this name. Raises the failure that it reports, or that it is."""
     finish, usage, served = dialect.ending(body)
     if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
         raise billed(finish.error, [], body)
-    # A whole reply that names no end says so itself, where it passes as it came.
+    # A whole reply without a finish reason is forwarded unchanged, and so shows that itself.
     if name is not None:
         body = named_body(body, dialect.model_member, served, name)
     return PassthroughBody(body, Outcome(finish, usage, served))

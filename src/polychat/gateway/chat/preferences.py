@@ -1,8 +1,8 @@
-"""Settings that the gateway, a route, a key and a request may each decide: which one holds for one request.
+"""Settings that the gateway, a route, a key and a request may each set: which value applies to one request.
 
-The most particular one wins: a header of the request, then ``[gateway.key_settings]`` of its key, then the route (or
+The most specific one applies: a header of the request, then ``[gateway.key_settings]`` of its key, then the route (or
 ``[gateway.direct]``), then ``[gateway]``. A setting is a field of the same name in ``GatewaySettings``, ``Rules`` and
-``KeySettings`` (``None`` where it is not decided there), and has a line in ``HEADERS``.
+``KeySettings`` (``None`` if it is not set there), and has a line in ``HEADERS``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..context import RequestContext
 
 HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
-"""Each setting, and the header by which a client decides it for one request."""
+"""Each setting, and the header by which a client sets it for one request."""
 
 
 PRIORITY = b"x-polychat-priority"
@@ -27,21 +27,21 @@ PRIORITIES = get_args(Priority)
 
 
 def on_loss(context: RequestContext, rules: Rules) -> OnLossSetting:
-    """What to do about parts of this request that a backend cannot take. Raises ``BadInput`` for a header with another word."""
+    """What to do about fields of this request that a backend does not support. Raises ``BadInput`` for an invalid header."""
     chosen: OnLossSetting = _chosen(context, rules, "on_loss")
     return chosen
 
 
 def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
-    """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for a header with another word."""
+    """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for an invalid header."""
     chosen: HostedSetting = _chosen(context, rules, "hosted_tools")
     return chosen
 
 
 def priority(context: RequestContext) -> int:
-    """The priority of a request where requests wait: its key's, or what its header says, if that is not higher.
+    """The priority of a request in a queue: its key's, or that of its header if it is not higher.
 
-    Raises ``BadInput`` for a header with another word.
+    Raises ``BadInput`` for an invalid header.
     """
     value = context.headers.get(PRIORITY)
     word = "" if value is None else value.decode("latin-1").strip()

@@ -1,4 +1,4 @@
-"""What a model's name decides for all chats with the same head, once: who is asked, and how a chat is written for it."""
+"""What a model's name determines for all chats with the same head: the target, and how a chat is written for it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class Unusual(PolychatError):  # a request is
-    """It is answered in a task."""
+    """The request is answered in a task."""
 
 
 class PreparedPlan:
-    """What a model's name means for requests with one head: the target that is asked first, and how it is asked."""
+    """The meaning of a model's name for requests with one head: the target that is tried first, and how it is called."""
 
     __slots__ = (
         *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_timeouts"),
@@ -47,17 +47,17 @@ class PreparedPlan:
         model: str,
         patience: tuple[float, bool] | None,
     ) -> None:
-        """``context`` is of one request with that head. ``forwarded`` and ``patience``: see ``PreparedHead``.
+        """``context`` is that of one request with the head. ``forwarded`` and ``patience``: see ``PreparedHead``.
 
-        Raises ``PolychatError`` where the target cannot be asked, or such requests are not usual.
+        Raises ``PolychatError`` if the target cannot be called, or such requests are not usual.
         """
         rules = plan.rules
         if not is_constant(plan) or plan.unlisted or plan.shadow is not None or rules.hedge or rules.continuation:
             raise Unusual
         self.is_alone = len(plan.targets) == 1
-        """Whether no other target is left to ask when it is slow, or fails."""
+        """Whether no other target can be tried when it is slow or fails."""
         if not self.is_alone and patience is not None:
-            raise Unusual  # who waits for a short time only wants others to be asked soon
+            raise Unusual  # a client that waits only briefly needs another target soon
         self.plan, self.target = plan, plan.targets[0]
         backend = self.target.backend
         self._relay = relay = backend.relay(dialect.wire.NAME)
@@ -76,11 +76,11 @@ class PreparedPlan:
         self._policy: tuple[Any, Any] | None = None
         self._constant: ConstantOutcome | None = None
         self._others: list[Facts] = []
-        """What is known of the targets behind the first."""
+        """The states of the targets after the first."""
         self._kinds: dict[tuple[Any, ...], RecordKind] = {}
 
     def written(self, inbound: InboundChat) -> tuple[WrittenChat, bytes]:
-        """What is sent of a chat, with its body. Raises ``PolychatError`` for one that this target cannot be asked."""
+        """What is sent for a chat, with its body. Raises ``PolychatError`` for a chat that this target cannot answer."""
         relay = self._relay
         if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
             translation = Translation(inbound, self.target, self._call_info(), self._timeouts)
@@ -94,7 +94,7 @@ class PreparedPlan:
         return written, inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
 
     def kind(self, differs: tuple[Any, ...]) -> RecordKind:
-        """Of the records of chats by this plan that agree in these facts too, and in which nothing is unusual."""
+        """The kind of records of chats by this plan that also have these facts in common, and nothing unusual."""
         kinds = self._kinds
         if (kind := kinds.get(differs)) is None:
             if len(kinds) >= _KINDS:
@@ -109,12 +109,12 @@ class PreparedPlan:
         return CallInfo(*self._policy)
 
     def suits(self, inbound: InboundChat) -> bool:
-        """Whether nothing in a chat speaks against any of the targets, of which there are several."""
+        """Whether no condition of a chat excludes any of the targets, of which there are several."""
         traits = ChatTraits(self._context, inbound, self.plan)
         return not traits.is_choosy or not any(traits.unfit(target) for target in self.plan.targets)
 
     def facts(self, router: Router, now: float) -> Facts | None:
-        """What is known of the target; ``None`` where anything speaks against it, or against one behind it, which is told."""
+        """The state of the target; ``None`` if the target, or one after it, may not be used now, which is recorded."""
         constant = self._constant
         if constant is None or not constant.is_current:
             constant = self._constant = constant_outcome(router, self.plan)
@@ -131,15 +131,15 @@ class PreparedPlan:
 
 
 class WrittenChat(NamedTuple):
-    """Where the body of a chat is sent, and what becomes of the reply."""
+    """Where the body of a chat is sent, and how the reply is treated."""
 
     request: PoolRequest
     timeouts: Timeouts
     url: str
     losses: list[Loss]
-    """What of the chat the target does not get."""
+    """The parts of the chat that the target does not get."""
     translation: Translation | None
-    """``None``: its reply passes."""
+    """``None``: its reply is passed through."""
 
 
 _KINDS = 64

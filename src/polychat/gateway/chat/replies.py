@@ -1,4 +1,4 @@
-"""Backends that have begun to answer: as events, as a stream that passes through, as a body that does. None knows a chat."""
+"""Replies of backends that have begun: events, a stream that is passed through, or a body that is. They do not know the chat."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a reply went, as far as it has come."""
+    """How a reply went so far."""
 
     finish: Finish | None
-    """``None`` while it goes on."""
+    """``None`` while it is received."""
     usage: Usage | None = None
     model: str | None = None
     """The model that answers, by its backend's name."""
 
 
 class OpenReply(Protocol):
-    """A backend that has begun to answer."""
+    """A backend's reply that has begun."""
 
     @property
     def outcome(self) -> Outcome: ...
 
     async def close(self) -> None:
-        """Nothing more is wanted of it."""
+        """Release it: no more is needed."""
 
 
 class EventReply:
-    """Events, to be written in the bytes of the client: ``first``, then those of ``batches`` or, if there is one, ``pipe``."""
+    """Events, which are written in the client's format: ``first``, then those of ``batches`` or, if there is one, ``pipe``."""
 
     def __init__(self, batches: AsyncGenerator[list[Event], None], first: list[Event], pipe: EventPipe | None = None) -> None:
         self.batches, self.pipe = batches, pipe
         self.first = first
-        """What has come; for a client that gets the reply whole, all of it."""
+        """The events so far; all of them for a client that gets the reply whole."""
         self._finish: Finish | None = None
         self._usage: Usage | None = None
         self._model: str | None = None
@@ -56,7 +56,7 @@ class EventReply:
         return Outcome(self._finish, self._usage, self._model)
 
     def look(self, batch: list[Event]) -> Finish | None:
-        """Note what a batch tells of the reply; its end, if that is in it."""
+        """Record the facts of the reply in a batch; returns its end if the batch contains it."""
         for event in batch:
             if type(event) is Usage:
                 self._usage = event
@@ -68,7 +68,7 @@ class EventReply:
         return None
 
     def end(self, finish: Finish) -> None:
-        """It ends in a way that no event said."""
+        """End the reply without an event."""
         self._finish = finish
 
     async def close(self) -> None:
@@ -76,7 +76,7 @@ class EventReply:
 
 
 class PassthroughBody:
-    """A whole reply as it came."""
+    """A whole reply as received."""
 
     __slots__ = ("body", "content_type", "outcome")
 
@@ -88,9 +88,9 @@ class PassthroughBody:
 
 
 class PassthroughStream:
-    """A stream as it comes: ``first``, then the response's pieces by way of the monitor.
+    """A stream as received: ``first``, then the response's pieces through the monitor.
 
-    ``naming`` puts the name into it that was asked for.
+    ``naming`` replaces the model's name by the requested one.
     """
 
     def __init__(self, response: PooledResponse, monitor: StreamMonitor, first: bytes, naming: Naming | None = None) -> None:
@@ -105,7 +105,7 @@ class PassthroughStream:
         return Outcome(finish, monitor.usage, monitor.served)
 
     def connection_lost(self, error: BackendError) -> None:
-        """The connection broke."""
+        """The connection was lost."""
         self._lost = error
 
     async def close(self) -> None:
@@ -119,9 +119,9 @@ class PassthroughStream:
 async def open_events(
     batches: AsyncGenerator[list[Event], None], call_info: CallInfo | None, *, whole: bool, hold: OpeningHold | None = None
 ) -> EventReply:
-    """Waits for the first piece and what is held behind it, or, where the client gets it whole, for all of it.
+    """Waits for the first piece and the held data after it, or, if the client gets the reply whole, for all of it.
 
-    Raises what it fails with before.
+    Raises the error of a failure before that.
     """
     first: list[Event] = []
     try:
@@ -145,9 +145,9 @@ async def open_events(
 async def open_stream(
     response: PooledResponse, monitor: StreamMonitor, naming: Naming | None = None, hold: OpeningHold | None = None
 ) -> PassthroughStream:
-    """Waits for the first piece of an answer that can be read, and what is held behind it: others can be asked until then.
+    """Waits for the first piece of an answer that can be read, and the held data after it: until then others can be tried.
 
-    Raises the failure that comes before it, unless there are words that were paid for.
+    Raises the error of a failure before that, unless there is text that was billed.
     """
     first = raw = b""
 
@@ -175,7 +175,7 @@ async def open_stream(
 
 
 def _error_of(monitor: StreamMonitor) -> BackendError | None:
-    """The error with which a stream ended already, with what it has cost."""
+    """The error with which a stream ended already, with its cost."""
     finish = monitor.finish
     if finish is None or finish.error is None:
         return None

@@ -1,4 +1,4 @@
-"""A chat at the gateway: read by one wire, routed, and written by another, or let pass where both are the same."""
+"""A chat at the gateway: read by one wire, routed, and written by another, or passed through if both are the same."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from ...wire.contract import Wire
 
 MAX_REPLY = 64 * 1024 * 1024
-"""Bytes of a reply that passes through whole."""
+"""Maximum bytes of a whole reply that is passed through."""
 
 
 class Chats:
-    """What answers at an endpoint that is for chats of a dialect and for nothing else: without a task, where it can be."""
+    """Answers at an endpoint for one dialect's chats only: without a task, if possible."""
 
     __slots__ = ("_dialect",)
 
@@ -64,7 +64,7 @@ class Chats:
 
 
 class ChatRun:
-    """One chat: from the question to the last byte of its answer."""
+    """One chat: from the request to the last byte of its response."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
@@ -100,12 +100,12 @@ class ChatRun:
             if reply is not None:
                 await reply.close()
             else:
-                self._credit()  # of one whose client left before
+                self._credit()  # of an earlier request whose client left
             if plan.shadow is not None and self.attempts.count:
                 mirror(context, inbound, plan)
 
     def _routed(self) -> Awaitable[OpenReply]:
-        """The reply of a backend, when it has begun."""
+        """The reply of a backend, once it has begun."""
         context, plan = self.context, self.plan
         is_plain = len(plan.targets) == 1 and not plan.rules.conditions and plan.rules.concurrency is None
         self.traits = UNKNOWN if is_plain else ChatTraits(context, self.inbound, plan)
@@ -114,13 +114,13 @@ class ChatRun:
         return self._hedged(ChatRun._ask) if plan.rules.hedge else self._first_of(self._ask)
 
     def _first_of(self, ask: Callable[[Target], Awaitable[OpenReply]], **more: Any) -> Awaitable[OpenReply]:
-        """The reply of the first target that begins to answer; ``more`` of what ``Router.run`` takes."""
+        """The reply of the first target that begins to answer; ``more`` are arguments of ``Router.run``."""
         context, plan, attempts = self.context, self.plan, self.attempts
         run, times, until = context.runtime.router.run, context.repeated, context.deadline
         return run(plan, ask, attempts, repeated=times, traits=self.traits, kind=self._kind, deadline=until, **more)
 
     async def _hedged(self, ask: Callable[[ChatRun, Target], Awaitable[OpenReply]]) -> OpenReply:
-        """The reply of the target that begins first, where a second one may be asked."""
+        """The reply of the target that begins first, if a second one may be called."""
         other = self
 
         def second(plan: Plan) -> tuple[Attempts, Awaitable[OpenReply]]:
@@ -145,17 +145,17 @@ class ChatRun:
         return reply
 
     def _may_hedge(self) -> bool:
-        """Whether the request may be asked twice: no vendor runs tools for it, and a reply may be read on by another task."""
+        """Whether the request may be sent twice: no vendor runs tools for it, and another task may read the reply."""
         with suppress(BadInput, Refused):
             tools = self.inbound.request().tools
             are_ours = not any(isinstance(tool, HostedTool) for tool in tools)
             return are_ours and all(target.backend.restores for target in self.plan.targets)
         return False
 
-    # A reply that goes on with another target's words: see ``routing/continuation.py``
+    # A reply that another target continues: see ``routing/continuation.py``
 
     def _continuable(self) -> ChatRequest | None:
-        """The request, if its reply may go on so."""
+        """The request, if its reply may be continued."""
         inbound = self.inbound
         if not inbound.stream or inbound.size > LARGE:
             return None
@@ -172,7 +172,7 @@ class ChatRun:
         return EventReply(batches, reply.first[:-1] if failure_in(reply.first) else reply.first)
 
     async def _part_after(self, error: PolychatError, text: str) -> Part:
-        """The reply of the target that goes on behind ``text``, where the last one broke off."""
+        """The reply of the target that continues after ``text``, where the last one was cut off."""
         attempts, record, responder = self.attempts, self.context.record, self.context.responder
         attempts.cut(error)
         reply = await self._first_of(partial(self._translated, text=text), after=error)
@@ -186,7 +186,7 @@ class ChatRun:
         return Part(reply.first, reply.batches)
 
     async def _failed(self, error: PolychatError) -> None:
-        """The client gets the error."""
+        """Send the error to the client."""
         record, responder, delivery = self.context.record, self.context.responder, self.delivery
         self._credit()
         record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
@@ -195,11 +195,11 @@ class ChatRun:
         release_locals(error)
         if not responder.started:
             await responder.refuse(fault, delivery.limits if delivery.call_info is None else delivery.call_info.limits)
-        else:  # a heartbeat came first: the stream tells of the failure
+        else:  # a heartbeat was sent first: the stream reports the failure
             await responder.last(delivery.failure(finish_of(error)))
 
     async def _stopped(self, reply: OpenReply | None) -> None:
-        """The client left, or the gateway shuts down: a client that is still there gets the end of its stream."""
+        """The client left, or the gateway shuts down: a client that is still connected gets the end of its stream."""
         responder, delivery = self.context.responder, self.delivery
         if self.context.service.draining and responder.streams:
             finish = Finish("truncated", error=Truncated("the gateway is shutting down: retry the request"))
@@ -207,7 +207,7 @@ class ChatRun:
             await responder.last(delivery.cut(reply, finish))
 
     def _over(self, heartbeat: Heartbeat | None) -> None:
-        """Its record is complete."""
+        """Complete the record."""
         delivery = self.delivery
         if self.context.record.verdict == "complete":
             self.attempts.completed()
@@ -220,7 +220,7 @@ class ChatRun:
             self.context.record.text = (self._asked(), "".join(delivery.text))
 
     async def _guarded(self) -> OpenReply | None:
-        """What a guard answers in a backend's place."""
+        """The answer of a guard in place of a backend."""
         for guard in self.context.guards:
             waiting = guard.before(self.context)
             if waiting is not None and (reply := await waiting) is not None:
@@ -228,14 +228,14 @@ class ChatRun:
         return None
 
     def _asked(self) -> str:
-        """The last turn's text."""
+        """The text of the last message."""
         with suppress(BadInput, Refused):
             turns = self.inbound.with_media().messages
             return "".join(part.text for part in turns[-1].parts if isinstance(part, TextPart)) if turns else ""
         return ""
 
     def _credit(self) -> None:
-        """Keep which target answers, or was the last that did not."""
+        """Record which target answers, or was the last to fail."""
         self.delivery.attempts = self.attempts.count
         self.context.record.asked = self.delivery.asked_at or None
         target = self.context.credit(self.attempts)
@@ -243,7 +243,7 @@ class ChatRun:
             self.delivery.target = target
 
     def _ask(self, target: Target) -> Awaitable[OpenReply]:
-        """One attempt; what it gives has begun to answer. Raises ``PolychatError``."""
+        """One attempt; returns a reply that has begun. Raises ``PolychatError``."""
         inbound = self.inbound
         begun = self.context.begun
         self.delivery.asked_at = monotonic() if begun is None else begun.asked_at
@@ -253,7 +253,7 @@ class ChatRun:
         return self._translated(target)
 
     async def _translated(self, target: Target, text: str = "") -> OpenReply:
-        """``text``: what the client has of the reply, which is to go on there."""
+        """``text``: the part of the reply that the client has, which is to be continued."""
         rules, delivery = self.plan.rules, self.delivery
         inbound, whole = self.inbound, bool(text) or not target.backend.restores
         is_large = inbound.size > LARGE
@@ -295,7 +295,7 @@ class ChatRun:
         headers = forwarded(dialect, self.context.headers)
         begun = self.context.take_begun()
         response = await relay.ask(path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun)
-        del body, short  # which may be large, and the answer may take its time
+        del body, short  # the body may be large, and the reply may take long
         try:
             delivery.answered_at = monotonic()
             delivery.call_info, delivery.asked_url = call_info, relay.url
@@ -314,14 +314,14 @@ class ChatRun:
     async def _relayed_stream(self, response: PooledResponse, target: Target, call_info: CallInfo | None) -> OpenReply:
         dialect = self.inbound.dialect
         if response.content_type != dialect.stream_type:
-            # It answers whole all the same: what the client is to get as a stream is read, and written as one.
+            # It answers whole all the same: for a client that gets a stream, the reply is read, and written as one.
             return await open_events(response.events(dialect.wire.Reader()), call_info, whole=False)
         name = self._asked_as(target)
         naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
         return await open_stream(response, dialect.monitor(self.inbound), naming, self._hold(dialect.wire))
 
     def _hold(self, wire: Wire) -> OpeningHold | None:
-        """What may be kept back of the attempt at hand."""
+        """What may be held back of the current attempt."""
         attempts = self.attempts
         return OpeningHold(attempts.hold, attempts.begins, wire.Reader) if self.inbound.stream and attempts.may_hold else None
 

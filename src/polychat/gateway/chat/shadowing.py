@@ -1,4 +1,4 @@
-"""Requests that are mirrored to a route's shadow once their client has its answer: see ``routing/shadow.py``."""
+"""Requests that are mirrored to a route's shadow after their client has its answer: see ``routing/shadow.py``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def mirror(context: RequestContext, inbound: InboundChat, plan: Plan) -> None:
-    """Send a request that was answered to the plan's shadow too, if it is one of those that are."""
+    """Send an answered request to the plan's shadow too, if it is selected."""
     shadows = context.service.shadows
     if plan.shadow is None or context.record.verdict is None:
         return
@@ -42,7 +42,7 @@ def mirror(context: RequestContext, inbound: InboundChat, plan: Plan) -> None:
 
 
 async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, shadow: Plan) -> None:
-    """Ask the shadow, and count what became of it beside what became of the answer."""
+    """Call the shadow, and count its result next to that of the answer."""
     attempts, begun = Attempts(), monotonic()
     verdict, usage = await _answer_of(shadow, context, request, plan, attempts)
     target, prices = attempts.target, context.runtime.configured.prices
@@ -58,7 +58,7 @@ async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, s
 async def _answer_of(
     shadow: Plan, context: RequestContext, request: ChatRequest, plan: Plan, attempts: Attempts
 ) -> tuple[Verdict, Usage | None]:
-    """What became of the answer. Takes ``SECONDS`` at most."""
+    """The result of the answer. Takes at most ``SECONDS``."""
     router = context.runtime.router
     verdict: Verdict = "failed"
     usage: Usage | None = None

@@ -1,4 +1,6 @@
-"""What of a chat counts when its target is chosen, read from the body as it came: if it passes, nothing else reads it."""
+"""Traits of a chat that the choice of its target depends on, read from the body as received: if it is passed through, nothing
+else reads it.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,16 @@ from .opening import LARGE
 from .preferences import hosted_tools, on_loss, priority
 
 SESSIONS = (b"x-session-id", b"x-session-affinity")
-"""Headers by which clients name the conversation that a request belongs to; the first that is there counts."""
+"""Headers by which clients name the conversation that a request belongs to; the first one present counts."""
 TAGS = b"x-polychat-tags"
-"""The header by which clients say what conditions ask for: ``region=eu, team=search``."""
+"""The header with the tags that conditions of a route compare: ``region=eu, team=search``."""
 _LONGEST = 1024
 _REASON = 200
 _NAMES = ("prompt_cache_key", "session_id")
-"""Fields of a body that do: OpenAI's and OpenRouter's."""
+"""Fields of a body that name the conversation: OpenAI's and OpenRouter's."""
 _SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
 _MESSAGES = ("messages", "input", "contents", "prompt")
-"""Fields in which the wires have the system message, and the other messages."""
+"""The fields of the wires with the system message, and with the other messages."""
 
 
 class _Turn(msgspec.Struct):
@@ -42,13 +44,13 @@ _ROLE = msgspec.json.Decoder(_Turn)
 
 
 class ChatTraits(Traits):
-    """Of one chat. Nothing is read before it is asked for."""
+    """Traits of one chat. Each is read on first use."""
 
     def __init__(self, context: RequestContext, inbound: InboundChat, plan: Plan) -> None:
         self._context, self._inbound, self._plan = context, inbound, plan
-        # Of a large request it is not found out before what would be lost: that takes longer than to ask one more target.
+        # For a large request losses are not predicted: that takes longer than trying one more target.
         self._refuses = inbound.size <= LARGE and on_loss(context, plan.rules) == "refuse"
-        """Whether a target that would lose something of the request refuses it."""
+        """Whether a target refuses requests of which it would lose something."""
         self.is_choosy = self._refuses or context.runtime.catalog.is_known
 
     @cached_property
@@ -75,7 +77,7 @@ class ChatTraits(Traits):
     def needs(self) -> frozenset[str]:
         try:
             return needs_of(self._inbound.request())
-        except BadInput:  # the attempt itself reports what is wrong
+        except BadInput:  # the attempt itself reports the error
             return frozenset()
 
     @property
@@ -132,18 +134,18 @@ class ChatTraits(Traits):
 
 
 _REASONING = frozenset({"reasoning", "reasoning_effort", "thinking", "think"})
-"""Fields that ask a model to reason; in Gemini's API it is in ``generationConfig``."""
+"""Fields that make a model reason; in Gemini's API they are in ``generationConfig``."""
 
 
 def kind_in(inbound: InboundChat) -> Kind:
-    """What the time to the first token of a chat is learned for."""
+    """The kind of chat for which the time to the first token is learned."""
     fields = inbound.fields
     reasons = not _REASONING.isdisjoint(fields) or b"thinkingConfig" in bytes(fields.get("generationConfig", b""))
     return kind_of(streamed=inbound.stream, size=inbound.size, reasons=reasons)
 
 
 def passes(inbound: InboundChat, target: Target, call_info: CallInfo) -> bool:
-    """Whether it would go as it came; else it is translated, as far as that goes without sending it."""
+    """Whether it would be passed through; otherwise it is translated, as far as that is possible without sending it."""
     relay = target.backend.relay(inbound.dialect.wire.NAME) if inbound.may_pass else None
     if relay is not None and relay.takes(inbound.fields):
         if relay.fit is not None:

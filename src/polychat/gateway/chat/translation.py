@@ -1,4 +1,4 @@
-"""A whole chat between two wires, without a wait: read by one and written by the other, and its reply the other way round."""
+"""Translates a whole chat between two wires, without waiting: the request by one and its reply by the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TranslatedBody(NamedTuple):
-    """A whole reply in the bytes of the client."""
+    """A whole reply in the client's format."""
 
     body: bytes
     outcome: Outcome
@@ -27,9 +27,9 @@ class TranslatedBody(NamedTuple):
 
 
 class Translation:
-    """One chat in the bytes of its target's wire: ``ready`` and ``body`` are what is sent.
+    """One chat in the format of its target's wire: ``ready`` and ``body`` are sent.
 
-    Raises ``BadInput`` for a chat that cannot be written, and ``NotReady`` for want of a key.
+    Raises ``BadInput`` for a chat that cannot be written, and ``NotReady`` if a key is missing.
     """
 
     __slots__ = ("_direct", "_inbound", "body", "call_info", "ready")
@@ -40,7 +40,7 @@ class Translation:
         self.ready, self.body = direct.ready, direct.body
 
     def answer(self, reply: bytes) -> TranslatedBody | None:
-        """``reply`` as the client gets it; ``None`` where it is no answer. Raises ``BackendError`` where it cannot be read."""
+        """``reply`` in the client's format; ``None`` if it is no answer. Raises ``BackendError`` if it cannot be read."""
         events = self._direct.events(reply)
         finish, usage, served = ending_in(events)
         if finish.error is not None:
@@ -52,5 +52,5 @@ class Translation:
 
 
 def writer_for(inbound: InboundChat, request: ChatRequest) -> Writer:
-    """What writes an answer to ``inbound``, whose whole ``request`` is this, for its client."""
+    """The writer of an answer to ``inbound`` for its client; ``request`` is the complete request."""
     return inbound.dialect.writer(inbound, request, os.urandom(12).hex(), int(time()))
