@@ -1,4 +1,4 @@
-"""Replies of backends that have begun: events, a stream that is passed through, or a body that is. They do not know the chat."""
+"""Replies of backends that have begun: events, a stream that is passed through, or a body that is. None knows the chat."""
 
 from __future__ import annotations
 
