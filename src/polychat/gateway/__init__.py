@@ -1,1 +1,1 @@
-"""The answering side: what serves others in the protocols they already speak."""
+"""The server side: serves chats in the protocols that clients use."""

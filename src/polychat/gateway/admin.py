@@ -1,7 +1,7 @@
-"""What operators may look at: recent requests and the state of each target, below ``/admin``.
+"""Pages for operators below ``/admin``: recent requests and the state of each target.
 
-The paths need a key of ``[gateway.admin]``, which no chat does; without any such key they do not exist. What they answer has no
-secret and no text of a conversation.
+The paths require a key of ``[gateway.admin]``, which is not accepted for chats; without any such key they do not exist. Their
+answers contain no secrets and no text of conversations.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 class AdminService(Protocol):
-    """The gateway, as its operator looks at it."""
+    """The gateway, as these pages use it."""
 
     runtime: Runtime
     health: Health
     metrics: Metrics
     recent: RecentRequests | None
-    """``None`` where no key opens it."""
+    """``None`` if there is no admin key."""
 
 
 def admin_routes(gateway: AdminService) -> list[BaseRoute]:
-    """The paths; none where no key opens them."""
+    """The paths; none if there is no admin key."""
     if not gateway.runtime.admin_keys:
         return []
 
@@ -63,7 +63,7 @@ def admin_routes(gateway: AdminService) -> list[BaseRoute]:
 
 
 def _guarded(gateway: AdminService, answer: Callable[[Request], dict[str, Any] | None]) -> Answer:
-    """``answer`` for requests with an admin key; ``None`` of it is 404."""
+    """``answer`` for requests with an admin key; if it returns ``None``, the response is 404."""
 
     async def guarded_answer(request: Request) -> Response:
         if not gateway.runtime.admin_keys.name_of(dict(request.scope["headers"]), b""):

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: every dialect before every backend."""
+"""The gateway as an ASGI application: every dialect in front of every backend."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .service import Service
 from .tasks import BackgroundTasks
 
 _HEADS = 256
-"""Heads that are kept prepared: clients may send others without end."""
+"""Maximum number of heads that are kept prepared: clients may send any number."""
 
 
 class Gateway:
-    """Serves ``configured`` until it is closed; one event loop. ``shared`` is where all workers leave their metrics;
-    ``guards`` makes the guards of a configuration, at the start and when another comes into force.
+    """Serves ``configured`` until it is closed; for one event loop. ``shared`` is the folder for the metrics of all workers;
+    ``guards`` returns the guards of a configuration, at the start and at each reload.
 
     Raises ``PolychatError`` for a configuration that cannot be served.
     """
@@ -60,7 +60,7 @@ class Gateway:
         self.bodies = Bodies()
         self.shadows = BackgroundTasks()
         self.running = 0
-        """Requests under way."""
+        """Requests in progress."""
         self.draining = False
         self._idle: asyncio.Event | None = None
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
@@ -70,15 +70,15 @@ class Gateway:
         self._telemetry = self._tracing(configured)
         self.is_traced = self._telemetry is not None
         self.recent: RecentRequests | None = None
-        """``None`` where no key opens them."""
+        """``None`` if there is no admin key."""
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], PreparedHead] = {}
-        """Of requests that may take the fast path; all connections share them."""
+        """Heads of requests that may take the fast path; all connections share them."""
         self._rest: Any = None
         self._sized: Runtime | None = None
         self._app = self._built()
 
-    # What a server calls
+    # For a server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -102,7 +102,7 @@ class Gateway:
         return beside
 
     def fast_path(self, scope: Scope) -> FastPath | None:
-        """What answers the usual requests with this head without a task (``FastPath``)."""
+        """The fast path for requests with this head (see ``FastPath``)."""
         path: str = scope["path"]
         endpoint = ENDPOINTS.get(path) or endpoint_at(path, scope)
         if endpoint is None or not isinstance(endpoint.answer, Chats):
@@ -122,7 +122,7 @@ class Gateway:
         return self._guards
 
     def reload(self, configured: Config) -> None:
-        """Use ``configured`` for later requests. Raises ``PolychatError`` and then changes nothing."""
+        """Use ``configured`` for later requests. If it raises ``PolychatError``, nothing has changed."""
         before = self.runtime
         try:
             self.runtime = Runtime(configured, self.health)
@@ -135,25 +135,25 @@ class Gateway:
         self._observers = self._observing()
 
     def drain(self) -> None:
-        """Take no new requests; those under way go on."""
+        """Accept no new requests; those in progress continue."""
         self.draining = True
 
     async def when_idle(self) -> None:
-        """Returns when no request is under way."""
+        """Returns when no request is in progress."""
         self._idle = asyncio.Event()
         if not self.running:
             return
         await self._idle.wait()
 
     async def close(self) -> None:
-        """What is still to be written is written."""
+        """Write all pending output and release everything."""
         await self.shadows.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
         self.metrics.close()
         self.log.close()
 
-    # What a request calls
+    # For a request
 
     def next_id(self) -> str:
         """A new unique id for a request."""
@@ -161,7 +161,7 @@ class Gateway:
         return f"{prefix}{next(counted):x}"
 
     def ended(self, record: Record) -> None:
-        """Tell everybody who wants to know."""
+        """Notify all observers."""
         self.running -= 1
         for observer in self._observers:
             observer(record)
@@ -183,7 +183,7 @@ class Gateway:
     def _states(self) -> RouteStates:
         return route_states(self.runtime.configured.routes, self.health, self.runtime.router.clock())
 
-    # How it is made
+    # Construction
 
     def _observing(self) -> tuple[Observer, ...]:
         more = () if self._telemetry is None else (self._telemetry,)
@@ -211,7 +211,7 @@ class Gateway:
             return self._dispatch
         from starlette.middleware.cors import CORSMiddleware  # Starlette takes as long to load as all the dialects
 
-        from .openapi.operation import HEADERS  # as Starlette, only where a configuration has origins
+        from .openapi.operation import HEADERS  # like Starlette, only if a configuration has origins
 
         exposed = ["x-request-id", "retry-after", *(name for name in HEADERS if name.startswith("x-polychat-"))]
         shared = CORSMiddleware(
@@ -219,14 +219,16 @@ class Gateway:
         )
 
         def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            # Browsers apply CORS to no WebSocket; the middleware would take its server from it.
+            # Browsers do not apply CORS to WebSockets; the middleware would hide the server from them.
             is_upgrade = scope.get("polychat.fields", {}).get(b"upgrade", b"").lower() == b"websocket"
             return self._dispatch(scope, receive, send) if is_upgrade else shared(scope, receive, send)
 
         return app
 
     def _size(self) -> None:
-        """As many requests as may be under way may all ask backends: the running loop's pool is to have room for them."""
+        """Make the running loop's pool as large as the number of requests that may be in progress, each of which may call a
+        backend.
+        """
         self._sized = self.runtime
         pool().allow(self.runtime.limits.concurrent)
 

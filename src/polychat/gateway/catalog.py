@@ -20,9 +20,9 @@ _FAILED = 10.0
 
 
 class ModelCatalog:
-    """The lists of one registry's backends, each asked at most every five minutes, and once for all who wait.
+    """The lists of one registry's backends, each requested at most every five minutes, and once for all that wait.
 
-    A backend that gives none keeps the one it gave before, and is asked again soon.
+    If a request fails, the previous list is kept, and requested again soon.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -33,15 +33,15 @@ class ModelCatalog:
 
     @property
     def is_known(self) -> bool:
-        """Whether any backend has given a list so far."""
+        """Whether any backend has returned a list so far."""
         return bool(self._models)
 
     def known(self, target: str) -> ModelInfo | None:
-        """The entry of ``provider/model`` in the lists that were given so far; no backend is asked."""
+        """The entry of ``provider/model`` in the lists that were returned so far; no backend is called."""
         return self._models.get(target)
 
     async def of(self, names: Iterable[str]) -> list[ModelInfo]:
-        """The models of these vendors as targets; a vendor that gives no list in time has none."""
+        """The models of these vendors as targets; none for a vendor that returns no list in time."""
         lists = await asyncio.gather(*(self._of(name) for name in names))
         return [model for listed in lists for model in listed]
 
@@ -61,7 +61,7 @@ class ModelCatalog:
             listed = [replace(model, id=f"{name}/{model.id}", owner=model.owner or name) for model in models]
             seconds = _KEPT
         except PolychatError:
-            pass  # its models can be asked for all the same
+            pass  # its models can be requested all the same
         finally:
             del self._asking[name]
         self._known[name] = (monotonic() + seconds, listed)

@@ -1,4 +1,4 @@
-"""One request under way: what it is, who it is for, and what is written down of it."""
+"""One request in progress: what it is, who sent it, and what is recorded of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 class BegunAttempt(NamedTuple):
-    """The first attempt of a request, whose target was asked before the request got a task."""
+    """The first attempt of a request whose target was called before the request got a task."""
 
     target: Target
     connection: PoolConnection
@@ -35,7 +35,7 @@ class BegunAttempt(NamedTuple):
 
 
 class RequestContext:
-    """Made for one request, and handed to all that have to do with it. ``responder`` is how it is answered."""
+    """Created for each request, and passed to everything that handles it. ``responder`` sends its response."""
 
     __slots__ = (
         "begun",
@@ -65,10 +65,10 @@ class RequestContext:
         runtime: Runtime | None = None,
         record: Record | None = None,
     ) -> None:
-        """``runtime`` and ``record``: those of a request that is under way already."""
+        """``runtime`` and ``record``: those of a request that is in progress already."""
         self.service = service
         self.runtime = runtime or service.runtime
-        """The configuration in force when the request came; a reload counts for later requests."""
+        """The configuration in force when the request arrived; a reload affects later requests."""
         self.dialect = dialect
         self.path = path
         self.method: str = scope["method"]
@@ -80,9 +80,9 @@ class RequestContext:
             self.record.traceparent = self.headers.get(b"traceparent", b"").decode("latin-1")
         self.body = b""
         self.opened: Opened | None = None
-        """The body as dialects read it, where it was opened outside the loop."""
+        """The body as dialects read it, if it was opened outside the loop."""
         self.begun: BegunAttempt | None = None
-        """Where the request's first target was asked already, until its response is taken."""
+        """The first attempt, if it was made already and its response was not taken yet."""
         self.chat: InboundChat | None = None
         """The chat, once the request was read as one."""
         self.guards: Sequence[Guard] = ()
@@ -90,7 +90,7 @@ class RequestContext:
         self.responder = Responder(send, dialect, self.record, self.headers)
 
     def take_begun(self) -> PoolConnection | None:
-        """Where the request was sent before it got a task, once."""
+        """The attempt that was made before the request got a task; returned once."""
         begun, self.begun = self.begun, None
         return None if begun is None else begun.connection
 
@@ -106,9 +106,9 @@ class RequestContext:
 
     @property
     def deadline(self) -> Deadline | None:
-        """When the client gives up, by its own word: ``x-request-timeout`` is for all of the reply; what OpenAI's and
+        """When the client gives up, by its headers: ``x-request-timeout`` limits the whole reply; the header of OpenAI's and
 
-        Anthropic's clients send is for its beginning.
+        Anthropic's clients limits its beginning.
         """
         headers = self.headers
         whole = headers.get(b"x-request-timeout")
@@ -136,20 +136,20 @@ def id_in(headers: Mapping[bytes, bytes]) -> str:
 
 
 class Guard:
-    """A subclass writes ``before``, ``after`` or both. One guard serves all requests, many at a time."""
+    """A guard. Subclasses define ``before``, ``after`` or both. One guard serves all requests, many at a time."""
 
     by_head: ClassVar[bool] = False
-    """Whether ``before`` reads nothing but a request's head: its result holds for all requests with the same head."""
+    """Whether ``before`` reads only a request's head: its result is then valid for all requests with the same head."""
 
     def admits(self) -> bool:
-        """Whether ``before`` would let any request pass at this moment; a guard that cannot know returns false."""
+        """Whether ``before`` would admit any request at this moment; a guard that cannot know returns false."""
         return False
 
     def before(self, context: RequestContext) -> Awaitable[OpenReply | None] | None:
-        """Refuse by raising ``Refused``, let go on with ``None``, or, before a chat, answer it with a reply of one's own.
+        """Refuse by raising ``Refused``, admit with ``None``, or, before a chat, answer it with a reply.
 
-        A guard that has to wait for something writes it as ``async def``; one that has not needs none, and costs less.
-        ``context.responder.tap`` lets a guard see, and change, each piece of the answer on its way to the client.
+        It is an ``async def`` if it has to wait; a plain ``def`` costs less.
+        With ``context.responder.tap`` a guard reads, and may change, each piece of the answer on its way to the client.
         """
         return None
 
@@ -158,7 +158,7 @@ class Guard:
 
 
 def reason_of(error: PolychatError) -> str:
-    """What went wrong, for the log: it may name variables and files of the gateway's operator."""
+    """The error's message for the log, which may name variables and files of the gateway's operator."""
     if len(error.failures) > 1:
         return "; ".join(f"{failure.target}: {failure.reason}" for failure in error.failures)
     return str(error)

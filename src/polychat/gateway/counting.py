@@ -30,10 +30,10 @@ class CountedRequest:
     request: ChatRequest
     aside: Placeholders | None = None
     whole: Callable[[], ChatRequest] | None = None
-    """Makes the request without placeholders, where it has some."""
+    """Returns the request without placeholders, if it has any."""
 
     def changed(self, change: Callable[[ChatRequest], None]) -> CountedRequest:
-        """With what ``change`` makes of a request."""
+        """The request changed by ``change``."""
         whole = self.whole
 
         def changed_whole() -> ChatRequest:
@@ -46,14 +46,14 @@ class CountedRequest:
         return replace(self, whole=whole and changed_whole)
 
     def estimated(self) -> int:
-        """About how many they are."""
+        """The estimated number of tokens."""
         return estimated_prompt(self.request, 0 if self.aside is None else self.aside.text_size)
 
 
 async def request_to_count(context: RequestContext, read: Callable[[bytes], ChatRequest]) -> CountedRequest:
-    """What ``read`` makes of the body, large schemas as JSON: outside the loop, where that takes long.
+    """The request that ``read`` reads from the body, large schemas as JSON: in a thread, if that takes long.
 
-    Raises as ``read``, and ``BadInput`` where the arguments of an earlier call are deeper than ``gateway.limits.depth``.
+    Raises as ``read``, and ``BadInput`` if the arguments of an earlier call are deeper than ``gateway.limits.depth``.
     """
     limits = context.runtime.limits
 
@@ -61,7 +61,7 @@ async def request_to_count(context: RequestContext, read: Callable[[bytes], Chat
         body = readable(context.body, limits)
         aside = with_placeholders(body, new_token) if len(body) > LARGE else None
         if aside is not None:
-            with suppress(BadInput):  # the error is about what came
+            with suppress(BadInput):  # the error refers to the original body
                 request = read(aside.short)
                 if not measures_media(request):
                     return CountedRequest(request, aside, partial(read, body))

@@ -22,13 +22,13 @@ _JSON = (b"application/json", b"application/x-www-form-urlencoded")  # the latte
 
 
 class Endpoint(NamedTuple):
-    """``answer`` sends through the context's responder; what it raises is sent as the dialect's error."""
+    """An endpoint: ``answer`` sends through the context's responder; an exception is sent as the dialect's error."""
 
     dialect: ClientDialect
     method: str
     answer: Callable[[RequestContext], Awaitable[None]]
     upgrade: Callable[[RequestContext], Awaitable[None]] | None = None
-    """What goes over to WebSocket, where the endpoint has that too."""
+    """Switches to WebSocket, if the endpoint supports that."""
 
 
 async def answer(
@@ -66,7 +66,7 @@ async def answer(
 
 
 def _over(context: RequestContext, guards: Guards) -> None:
-    """Tell each guard and the service that the request is over."""
+    """Notify each guard and the service that the request is over."""
     record = context.record
     if context.responder.left and record.verdict is None:
         record.verdict = "cancelled"
@@ -77,7 +77,7 @@ def _over(context: RequestContext, guards: Guards) -> None:
 
 
 def _after(guards: Guards, context: RequestContext) -> None:
-    """Tell each guard; one that fails is a defect for the log, and no other misses its turn for it."""
+    """Notify each guard; an exception is logged as a defect, and the other guards are notified all the same."""
     for guard in guards.over:
         try:
             guard.after(context)
@@ -105,7 +105,7 @@ async def _refuse(context: RequestContext, error: Exception) -> None:
         case PolychatError():
             _note(context, error)
             await responder.refuse(fault_of(error))
-        case OSError(errno=errno.EMFILE | errno.ENFILE) if not responder.started:  # of no backend: those are errors of ours
+        case OSError(errno=errno.EMFILE | errno.ENFILE) if not responder.started:  # without a backend: those are errors of ours
             context.record.error = "the process has reached its limit of open files: raise it (ulimit -n)"
             fault = Fault("the gateway has reached its limit of open files: retry later", "overloaded", 503, retry_after=1.0)
             await responder.refuse(fault)
@@ -121,7 +121,7 @@ def _note(context: RequestContext, error: PolychatError) -> None:
 
 
 async def _failed(context: RequestContext, error: Exception) -> None:
-    """A defect of the gateway: the client gets a general error, the log all of it."""
+    """A defect of the gateway: the client gets a general error, the log the details."""
     context.service.bug(error, context.record)
     if context.responder.started:
         raise error
@@ -130,7 +130,9 @@ async def _failed(context: RequestContext, error: Exception) -> None:
 
 
 def _took_body(context: RequestContext, receive: Receive, share: Share) -> bool:
-    """Take the body if all of it has come, uncompressed; gives whether it has. Raises ``NoRoom`` and ``TooLarge``."""
+    """Take the body if it has arrived completely and is uncompressed; returns whether it was. Raises ``NoRoom`` and
+    ``TooLarge``.
+    """
     if b"content-encoding" in context.headers:
         return False
     body = body_at_hand(receive)
@@ -155,7 +157,7 @@ async def _read(context: RequestContext, receive: Receive, share: Share) -> None
 
 
 def handler_of(endpoint: Endpoint, context: RequestContext) -> Callable[[RequestContext], Awaitable[None]]:
-    """What answers the request. Raises ``Refused`` for a wrong method or content type."""
+    """The handler of the request. Raises ``Refused`` for a wrong method or content type."""
     headers = context.headers
     if context.method != endpoint.method:
         if headers.get(b"upgrade", b"").lower() == b"websocket":
@@ -171,7 +173,7 @@ def handler_of(endpoint: Endpoint, context: RequestContext) -> Callable[[Request
 
 
 def no_websocket(context: RequestContext, hint: str) -> Refused:
-    """The refusal of an upgrade with 426, after which clients go on over HTTP at once."""
+    """The refusal of an upgrade with 426, after which clients use HTTP at once."""
     message = f"{redact(context.path, 80)} does not support WebSockets: {hint}"
     return Refused(Fault(message, "invalid_request", 426), [(b"upgrade", b"HTTP/1.1")])
 

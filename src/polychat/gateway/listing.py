@@ -1,4 +1,4 @@
-"""The models there are: those of the configuration, and those in the backends' lists."""
+"""The available models: those of the configuration, and those in the backends' lists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _named(runtime: Runtime, name: str, models: Mapping[str, ModelInfo]) -> Mode
     info = ModelInfo(name, name.partition("/")[0] if "/" in name else "polychat")
     try:
         targets = runtime.resolver.plan(name).targets
-    except PolychatError:  # an alias for what a backend does not serve any more
+    except PolychatError:  # an alias for a model that a backend does not serve any more
         return info
     known = [models.get(target.name) for target in targets]
     info.context = _smallest([None if model is None else model.context for model in known])
@@ -90,7 +90,7 @@ def dialect_of(headers: Mapping[bytes, bytes]) -> str:
 
 
 async def models(context: RequestContext) -> None:
-    """``/v1/models`` and ``/v1/models/{id}`` for clients of OpenAI, Anthropic and Google, each in its own shape."""
+    """``/v1/models`` and ``/v1/models/{id}`` for clients of OpenAI, Anthropic and Google, each in its own format."""
     dialect = context.dialect.name
     name = unquote(context.path.partition("/models")[2].lstrip("/"))
     entries = await listed(context)
@@ -99,7 +99,7 @@ async def models(context: RequestContext) -> None:
         return
     model = next((model for model in entries if model.id == name), None)
     if model is None:
-        target = (await planned(context, name)).targets[0]  # it can be asked for though no list has it
+        target = (await planned(context, name)).targets[0]  # it can be requested though no list has it
         model = ModelInfo(name, target.label)
     whole = decoded(write_models(dialect, [model]))
     await context.responder.json(encoded((whole.get("data") or whole["models"])[0]))

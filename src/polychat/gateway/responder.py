@@ -1,4 +1,4 @@
-"""One client: what it is sent, and whether it is still there."""
+"""The connection to one client: what is sent, and whether the client is still connected."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _usual_lines(content_type: str, stream: bool) -> bytes:
 
 
 def usual_lines(dialect: ClientDialect, request_id: str, content_type: str, *, stream: bool) -> bytes:
-    """The ``header_lines`` of every answer, whole or streamed."""
-    name = request_id.encode()  # letters that a header can hold: see ``context.id_in``
+    """The ``header_lines`` of every response, whole or streamed."""
+    name = request_id.encode()  # characters that a header can contain: see ``context.id_in``
     lines = b"x-request-id: %b\r\n%b" % (name, _usual_lines(content_type, stream))
     if id_header := dialect.id_header:
         lines += b"%b: %b\r\n" % (id_header, name)
@@ -36,7 +36,7 @@ def usual_lines(dialect: ClientDialect, request_id: str, content_type: str, *, s
 
 
 class ClientDialect(Protocol):
-    """What a client sees of a dialect whatever it asks: its name, its header for ids, its list of models, its errors."""
+    """The part of a dialect that does not depend on the request: its name, header for ids, list of models, errors."""
 
     @property
     def name(self) -> str: ...
@@ -48,7 +48,7 @@ class ClientDialect(Protocol):
 
 
 class Refused(Exception):  # a request is
-    """Not answered by any backend, and why."""
+    """A request that no backend answers, and why."""
 
     def __init__(self, fault: Fault, headers: Headers | None = None) -> None:
         super().__init__(fault.message)
@@ -57,9 +57,9 @@ class Refused(Exception):  # a request is
 
 
 class Responder:
-    """Sends one answer: whole, or in pieces from ``start`` to ``last``."""
+    """Sends one response: whole, or in pieces from ``start`` to ``last``."""
 
-    # What is seldom set stays the class's until then.
+    # Attributes that are seldom set are the class's until then.
     started = left = False
     latest = b""
     """The piece that was sent last."""
@@ -68,7 +68,7 @@ class Responder:
     _draining: asyncio.TimerHandle | None = None
     _task: asyncio.Task[None] | None = None
     _stop_listening: Callable[[], None] | None = None
-    """While the client's leaving is listened for: what ends that."""
+    """Stops detecting that the client leaves, while that is active."""
 
     def __init__(self, send: Send, dialect: ClientDialect, record: Record, headers: Mapping[bytes, bytes]) -> None:
         """``headers`` are the request's."""
@@ -78,10 +78,10 @@ class Responder:
         self.more: Headers = []
         """Headers of the answer in addition to the usual ones."""
 
-    # What is sent
+    # Sending
 
     def tap(self, change: Callable[[bytes], bytes]) -> None:
-        """Each piece of the answer from here on, and a whole one, goes through ``change``; heartbeats do not."""
+        """Pass each piece of the response from here on, and a whole one, through ``change``; not heartbeats."""
         self._taps = (*self._taps, change)
 
     def _tapped(self, data: bytes) -> bytes:
@@ -90,15 +90,15 @@ class Responder:
         return data
 
     def lines(self, content_type: str, *, stream: bool) -> bytes:
-        """The ``header_lines`` of every answer, whole or streamed."""
+        """The ``header_lines`` of every response, whole or streamed."""
         return usual_lines(self._dialect, self._record.request_id, content_type, stream=stream)
 
     def whole_headers(self, content_type: str) -> Headers:
-        """Of every answer in one piece."""
+        """The headers of every response in one piece."""
         return headers_in(self.lines(content_type, stream=False))
 
     async def start(self, status: int, lines: bytes) -> None:
-        """The head of an answer that comes in pieces; ``lines`` are its ``header_lines``."""
+        """The head of a response in pieces; ``lines`` are its ``header_lines``."""
         self.started = True
         self._record.status = status
         if self._cycle is not None:
@@ -107,7 +107,7 @@ class Responder:
             await self._send({"type": "http.response.start", "status": status, "headers": headers_in(lines)})
 
     def piece(self, data: bytes) -> Awaitable[None]:
-        """A piece of the answer, to be awaited at once."""
+        """A piece of the response, to be awaited at once."""
         if self._taps:
             data = self._tapped(data)
         self.latest = data
@@ -120,11 +120,11 @@ class Responder:
 
     @property
     def pushes(self) -> bool:
-        """Whether pieces may be pushed: our own server can, any other waits for each."""
+        """Whether pieces may be pushed: our own server supports it, with others each piece is awaited."""
         return self._cycle is not None
 
     def push(self, data: bytes) -> None:
-        """``piece``, without a wait: for what is coupled."""
+        """``piece``, without waiting: for a coupled source."""
         cycle = self._cycle
         assert cycle is not None
         if self._taps:
@@ -138,18 +138,18 @@ class Responder:
         self._cycle.couple(source)
 
     def beat(self, data: bytes) -> Awaitable[None]:
-        """A sign of life, which is no piece, to be awaited at once."""
+        """Send a heartbeat, which is not a piece, to be awaited at once."""
         return self._sent(data, more=True)
 
     def last(self, data: bytes = b"") -> Awaitable[None]:
-        """The end of an answer that came in pieces, with ``data`` as the last of them, to be awaited at once."""
+        """The end of a response in pieces, with ``data`` as the last of them, to be awaited at once."""
         self.stop_listening()
         if self._taps and data:
             data = self._tapped(data)
         return self._sent(data, more=False)
 
     def whole(self, status: int, headers: Headers | bytes, body: bytes) -> Awaitable[None]:
-        """An answer in one piece, to be awaited at once; ``headers`` may be their ``header_lines``."""
+        """A response in one piece, to be awaited at once; ``headers`` may be ``header_lines``."""
         self.started = True
         self._record.status = status
         if self._stop_listening is not None:
@@ -164,7 +164,7 @@ class Responder:
         return self._cycle
 
     def hand_over(self) -> None:
-        """The connection goes over to another protocol at once: it is answered with 101."""
+        """Switch the connection to another protocol at once: the response is 101."""
         self.started, self._record.status = True, 101
         self.stop_listening()
 
@@ -173,7 +173,7 @@ class Responder:
         await self.whole(status, [*self.whole_headers("application/json"), *self.more], body)
 
     async def refuse(self, fault: Fault, headers: Headers | None = None) -> None:
-        """Send the failure in the request's dialect; does nothing if a response has begun: that one ends by itself."""
+        """Send the failure in the request's dialect; does nothing if a response has begun, which has its own end."""
         record = self._record
         record.error = record.error or redact(fault.message, 400)
         if self.started or self.left:
@@ -186,11 +186,11 @@ class Responder:
             answer_headers.append(_NO_RETRY)
         await self.whole(status, answer_headers, body)
 
-    # The client's leaving
+    # Clients that leave
 
     @property
     def streams(self) -> bool:
-        """Whether an answer has begun that is not over, and the client is there."""
+        """Whether a response has begun and is not over, and the client is connected."""
         return self.started and not self.left and self._stop_listening is not None
 
     def listen(self, receive: Receive, drain_seconds: float) -> None:
@@ -217,7 +217,7 @@ class Responder:
             self._draining.cancel()
 
     def takes_back(self) -> bool:
-        """Whether the running task was cancelled because the client left; the cancellation is taken back then."""
+        """Whether the running task was cancelled because the client left; if so, the cancellation is undone."""
         if not self.left or self._task is None:
             return False
         self._task.uncancel()
@@ -229,22 +229,22 @@ class Responder:
         self.left = True
         assert self._task is not None
         if self._drain_seconds:
-            # What was asked goes on to its end, unheard: for backends that bill it anyway, and for what is to be stored.
+            # The request continues without a receiver: for backends that bill it anyway, and for replies that are stored.
             self._draining = asyncio.get_running_loop().call_later(self._drain_seconds, self._task.cancel)
         else:
             self._task.cancel()
 
 
 def retry_after(seconds: float) -> Headers:
-    """In whole seconds, as HTTP has it, and in the milliseconds that OpenAI's and Anthropic's clients look for first."""
+    """In whole seconds, as in HTTP, and in the milliseconds that OpenAI's and Anthropic's clients read first."""
     left = max(0.0, seconds)
     return [(b"retry-after", b"%d" % ceil(left)), (b"retry-after-ms", b"%d" % ceil(left * 1000))]
 
 
 def marking_final(send: Send) -> Send:
-    """``send`` that puts ``x-should-retry: false`` on each refusal whose status means that the same request fails again.
+    """``send`` that adds ``x-should-retry: false`` to each refusal whose status means that the same request fails again.
 
-    For answers that no ``Responder`` sends.
+    For responses that no ``Responder`` sends.
     """
 
     async def marked(message: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a configuration amounts to, made ready once: requests under way keep theirs while another comes into force."""
+"""The objects made from a configuration: requests in progress keep theirs after a reload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .catalog import ModelCatalog
 
 
 class Runtime:
-    """Raises ``PolychatError`` for a configuration that cannot be served."""
+    """The objects of one configuration. Raises ``PolychatError`` if it cannot be served."""
 
     def __init__(self, configured: Config, health: Health) -> None:
         gateway = configured.gateway
@@ -35,7 +35,7 @@ class Runtime:
         self.router = Router(health, pricing=pricing_of(configured.prices))
         self.heartbeat = gateway.heartbeat or None
         self.heartbeats: TimeoutQueue[Any] | None = None
-        """One timer for the heartbeats of all streams, made with the first of them."""
+        """One timer for the heartbeats of all streams, created with the first of them."""
         self.drain_seconds = _drain(gateway.on_disconnect)
 
 

@@ -1,4 +1,4 @@
-"""The process that answers: what its requests share."""
+"""The gateway as its requests use it: what they share in one process."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .tasks import BackgroundTasks
 
 
 class Service(Protocol):
-    """As a request sees it."""
+    """The interface of the gateway for its requests."""
 
     running: int
-    """Requests under way."""
+    """Requests in progress."""
     draining: bool
     """Whether it is shutting down."""
     is_traced: bool
     """Whether requests carry a trace id."""
     bodies: Bodies
     shadows: BackgroundTasks
-    """Requests that are mirrored."""
+    """Mirrored requests in progress."""
     responses: ResponseStore
     runtime: Runtime
-    """What is in force now."""
+    """The configuration in force now."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer another request, as an ASGI application."""

@@ -1,4 +1,4 @@
-"""The answering halves of the chat sites, as an ASGI application: each under the name of its provider's file."""
+"""The server side of the chat sites, as an ASGI application: each under the name of its provider's file."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 Answer: TypeAlias = Callable[[SiteRequest], AsyncGenerator[list[Event], None]]
-"""What answers a question: its events, the last one a ``Finish``. It may raise ``PolychatError`` before the first."""
+"""Answers a question: its events, the last one a ``Finish``. It may raise ``PolychatError`` before the first."""
 
 _ECHO_PIECE = 4
 
 
 async def echo(question: SiteRequest) -> AsyncGenerator[list[Event], None]:
-    """``echo: `` and the message or prompt as it arrived, a few letters a piece."""
+    """``echo: `` and the message or prompt as it arrived, a few characters at a time."""
     answer = f"echo: {question.text}"
     for start in range(0, len(answer), _ECHO_PIECE):
         yield [Text(answer[start : start + _ECHO_PIECE])]
-        await asyncio.sleep(0)  # a turn for the loop: the client may have left
+        await asyncio.sleep(0)  # lets the loop detect that the client has left
     yield [complete("stop")]
 
 
@@ -75,7 +75,7 @@ def routed(runtime: Runtime, name: str) -> Answer:
 
 
 def services(era: Era = ERA) -> dict[str, Site]:
-    """A new answering half of each service that brings one, by the name it is mounted under."""
+    """A new ``Site`` of each service that has one, by the name under which it is mounted."""
     return {provider.__name__.lower(): _made(provider.site, era) for provider in every() if provider.site is not None}
 
 
@@ -85,9 +85,9 @@ def _made(site: type[Site], era: Era) -> Site:
 
 
 class Sites:
-    """The ASGI application. What its sites remember lives as long as it does.
+    """The ASGI application. The state of its sites lives as long as it does.
 
-    ``patience``: the most seconds without a byte of a request's body; ``upload``: the most for all of it.
+    ``patience``: maximum seconds without a byte of a request's body; ``upload``: maximum for the whole body.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Sites:
         await send({"type": "http.response.body", "body": writer.end(), "more_body": False})
 
     async def _events(self, question: SiteRequest) -> AsyncGenerator[list[Event], None]:
-        """The answer's events; its errors too, as the ``Finish`` they amount to."""
+        """The answer's events; its errors too, as a ``Finish``."""
         try:
             async with aclosing(self._answer(question)) as batches:
                 async for batch in batches:
@@ -155,7 +155,7 @@ class Sites:
 
 
 async def _unless_left(receive: Receive, work: Any) -> None:
-    """Do ``work`` until it is done or the client has left, whichever is first."""
+    """Run ``work`` until it is done or the client has left, whichever is first."""
     speaking = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(receive))
     try:

@@ -1,4 +1,4 @@
-"""How each target of each route is: what ``GET /admin/targets`` answers."""
+"""The state of each target of each route, for ``GET /admin/targets``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: 
     for name in runtime.configured.routes:
         try:
             plan = runtime.resolver.plan(name)
-        except PolychatError as error:  # by what backends list, which changes
+        except PolychatError as error:  # depends on the backends' lists, which change
             states.append({"route": name, "error": redact(str(error), 400)})
             continue
         states += _of_route(plan, health, counts, now)
@@ -50,7 +50,7 @@ def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> 
 
 
 def _state(facts: Facts, now: float) -> dict[str, Any]:
-    """``resting``: not to be asked before ``seconds``; else as its breaker is, ``closed`` where all is well."""
+    """``resting``: not to be called before ``seconds``; otherwise the state of its breaker, ``closed`` if it is healthy."""
     seconds, breaker, remaining = facts.rest_of(now), facts.breaker(now), facts.remaining(now)
     return {
         "target": redact(facts.name, 256),
@@ -74,7 +74,7 @@ def _asked(route: str, counts: AttemptCounts) -> Mapping[str, int]:
 
 
 def _expected(plan: Plan) -> dict[Target, float]:
-    """The share of each target while all are well; of none where a strategy decides by what it sees."""
+    """The expected share of each target while all are healthy; of none if a strategy decides by measurements."""
     rules, members = plan.rules, plan.members or plan.targets
     priorities = rules.priorities or (0,) * len(members)
     weights = rules.weights or (1.0,) * len(members)

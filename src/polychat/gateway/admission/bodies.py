@@ -1,10 +1,10 @@
-"""How many bytes of requests' bodies one process holds, and how many it may."""
+"""The bytes of request bodies that one process holds, and their limit."""
 
 from __future__ import annotations
 
 
-class NoRoom(Exception):  # what has none is the body
-    """The bodies of all requests under way are ``limit`` bytes with this one."""
+class NoRoom(Exception):  # without one there is no body
+    """With this body, the bodies of all current requests exceed ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -14,7 +14,7 @@ class NoRoom(Exception):  # what has none is the body
 
 
 class Bodies:
-    """Of all requests under way in one process."""
+    """The bodies of all current requests in one process."""
 
     __slots__ = ("held",)
 
@@ -33,7 +33,7 @@ class Share:
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Hold so many bytes more, or fewer. Raises ``NoRoom``; what was taken before stays until ``release``."""
+        """Add this many bytes, which may be negative. Raises ``NoRoom``; what was added before stays until ``release``."""
         self.size += size
         self._bodies.held += size
         if size > 0 and self._bodies.held > self._limit:

@@ -1,7 +1,7 @@
-"""Guards: what decides about a request before it is answered, and sees its end: keys, origins, limits; a budget or a cache too.
+"""Guards decide about a request before it is answered, and are notified of its end: keys, origins, limits, budgets.
 
-There are two places. Guards of ``head`` run when a request's head is there and its body is not read, whatever
-the request wants; those of ``chat`` when a chat was read and before any backend is called; the chat is in ``context.chat``.
+There are two lists. Guards of ``head`` run when a request's head is read and its body is not, for every kind of request;
+those of ``chat`` when a chat was read and no backend has been called; the chat is in ``context.chat``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Guards(NamedTuple):
     head: tuple[Guard, ...] = ()
     chat: tuple[Guard, ...] = ()
     over: tuple[Guard, ...] = ()
-    """Those of both that have an ``after``."""
+    """The guards of both lists that define ``after``."""
 
 
 def in_order(head: Sequence[Guard], chat: Sequence[Guard] = ()) -> Guards:

@@ -1,7 +1,6 @@
 """The gateway's chat sites: which requests are admitted, how many at a time, and what is recorded of each.
 
-Their protocols have neither keys nor limits, so both are checked here, for the gateway and for ``polychat sites``, which has
-nothing else.
+Their protocols have neither keys nor limits, so both are checked here, for the gateway and for ``polychat sites``.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class FixedRules(NamedTuple):
 
 
 class Host(Protocol):
-    """What serves the sites. ``running`` counts the requests under way; ``ended`` gets the record of each."""
+    """The server of the sites. ``running`` counts current requests; ``ended`` gets the record of each."""
 
     running: int
     draining: bool
@@ -58,7 +57,7 @@ class Host(Protocol):
 
 
 class Admission:
-    """The sites, protected by keys, origins and limits. A key comes in the header ``x-api-key``, separate from a site's own."""
+    """The sites, protected by keys, origins and limits. The key is in the header ``x-api-key``, separate from a site's own."""
 
     def __init__(self, host: Host, app: Sites) -> None:
         self._host, self._app = host, app
@@ -101,7 +100,7 @@ class Admission:
             await respond(send, status, [*PLAIN, *headers], f"{record.error}\n".encode())
 
     def _refused(self, scope: Scope, record: Record) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
-        """Status, what is wrong, and headers; ``None`` where nothing is."""
+        """Status, message and headers of a refusal; ``None`` if the request is admitted."""
         runtime, headers = self._host.runtime, dict(scope["headers"])
         if runtime.keys:
             record.key = runtime.keys.name_of(headers, scope["query_string"])
@@ -125,7 +124,7 @@ class Admission:
 
 
 class Standalone:
-    """``polychat sites`` as a server serves it: the sites, with the gateway's rules for a place without keys."""
+    """The application of ``polychat sites``: the sites, with the gateway's rules without keys."""
 
     def __init__(self, app: Sites, limits: Limits | None = None) -> None:
         self.runtime: AdmissionRules = FixedRules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
@@ -155,7 +154,7 @@ class Standalone:
         self.draining = True
 
     async def when_idle(self) -> None:
-        """Returns when no request is under way."""
+        """Returns when no request is in progress."""
         self._idle = asyncio.Event()
         if self.running:
             await self._idle.wait()

@@ -1,7 +1,6 @@
-"""The APIs that clients speak, a folder each, known by being there.
+"""The APIs that the gateway offers, a folder each; a folder needs no registration.
 
-``dialect`` is what a dialect makes of a request and of its failures, ``endpoints`` where its clients ask, ``openapi`` how it
-describes itself.
+``dialect`` reads requests and writes failures, ``endpoints`` has the paths, ``openapi`` their descriptions.
 """
 
 from __future__ import annotations

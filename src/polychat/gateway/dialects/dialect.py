@@ -1,4 +1,4 @@
-"""What a dialect is: one vendor's API as clients know it, and what it makes of a request."""
+"""A dialect: one vendor's API as clients use it, and how its requests are read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Opened: TypeAlias = tuple[bytes, Object, Placeholders | None]
 
 
 class InboundRequest(Protocol):
-    """What a dialect reads a chat from."""
+    """The request that a dialect reads a chat from."""
 
     @property
     def opened(self) -> Opened | None: ...
@@ -64,7 +64,7 @@ _values = attrgetter(*(column.name for column in fields(ChatRequest)))
 
 
 class InboundChat:
-    """What a dialect made of a chat request: enough to route it and to let it pass, and the whole request when that is
+    """A chat request as its dialect read it: enough to route it and to pass it through, and the whole request when it is
     needed.
     """
 
@@ -90,26 +90,26 @@ class InboundChat:
     def __init__(self, dialect: Dialect, opened: Opened, model: str, *, stream: bool, limits: Limits) -> None:
         self.dialect = dialect
         self.body, self.fields, self.placeholders = opened
-        """The body, its own fields, each still in JSON, and the detached parts of both: ``restored`` puts them back."""
+        """The body, its top-level fields, each still JSON, and the detached parts of both, which ``restored`` puts back."""
         self.model = model
         self.stream = stream
         self.limits = limits
         self.reading = RAW
         """The limits for a reader of ``body``."""
         self.models: list[str] | None = None
-        """The targets in order, where the request names more than ``model``."""
+        """The targets in order, if the request names more than ``model``."""
         self.lost: tuple[str, ...] = ()
         """Routing fields of the request that the gateway does not support."""
         self.preferences: ProviderPreferences | None = None
-        """Which providers the client wants."""
+        """The providers that the client prefers."""
         self.wants_usage = True
         """Whether the client asked for a stream's usage; only on wires where it must be requested."""
         self.may_pass = dialect.passes
-        """Whether it may go to a backend of the same wire unchanged."""
+        """Whether it may be sent to a backend of the same wire unchanged."""
         self.own_form = ""
-        """Which of the forms its dialect has for an answer, where there are several."""
+        """Which of its dialect's answer formats, if there are several, the request uses."""
         self.own: Any = None
-        """What the dialect itself keeps of it."""
+        """Data of the dialect's own."""
         self._request: ChatRequest | None = None
 
     def request(self) -> ChatRequest:
@@ -120,7 +120,7 @@ class InboundChat:
             except BadInput:
                 if self.placeholders is None:
                     raise
-                self._request = self.with_media()  # which raises it of what came; else it was a placeholder's fault
+                self._request = self.with_media()  # reports an error in the original; else a placeholder caused it
         return self._request
 
     def whole(self) -> ChatRequest:
@@ -132,7 +132,7 @@ class InboundChat:
         return self.request() if self.placeholders is None else self._read_again(self.reading)
 
     def original_body(self) -> bytes:
-        """The body with nothing aside."""
+        """The original body."""
         aside = self.placeholders
         return self.body if aside is None else aside.body if self.body is aside.short else aside.restored(self.body)
 
@@ -162,30 +162,30 @@ class Dialect:
     name: ClassVar[str]
     wire: ClassVar[Wire]
     beat: ClassVar[bytes] = b": waiting\n\n"
-    """What a stream is sent while the backend is silent; nothing where the dialect has no such thing."""
+    """The heartbeat in a stream while the backend is silent; empty if the dialect has none."""
     stream_type: ClassVar[str] = "text/event-stream"
-    """What its streams are."""
+    """The content type of its streams."""
     piece_end: ClassVar[bytes] = b"\n\n"
-    """What each piece of its streams ends with."""
+    """The end of each piece of its streams."""
     id_header: ClassVar[bytes] = b""
-    """Where its clients look for a request's name, if not in ``x-request-id``."""
+    """The header of its clients for a request's id, if it is not ``x-request-id``."""
     models_path: ClassVar[str] = "/v1/models"
-    """Where its clients get the list of models."""
+    """The path of its list of models."""
     model_member: ClassVar[str] = "model"
     """The member of its replies that holds the model's name."""
     compares: ClassVar[bool] = False
     """Whether its clients compare the model in a reply with the one in the request. If not, replies pass unchanged."""
     passes: ClassVar[bool] = True
-    """Whether requests may go to a backend of the same wire unchanged."""
+    """Whether requests may be sent to a backend of the same wire unchanged."""
     streams: ClassVar[bool] = False
     """Whether a request without ``stream`` asks for a stream."""
     forwards: ClassVar[tuple[str, ...]] = ()
-    """Headers of the client that mean something to a backend of the same wire."""
+    """Headers of the client that are forwarded to a backend of the same wire."""
 
     _path = ""
 
     def inbound(self, request: InboundRequest) -> InboundChat:
-        """The chat that a request is. Raises ``BadInput`` naming the field."""
+        """The chat in a request. Raises ``BadInput`` naming the field."""
         limits = request.runtime.limits
         opened = _, fields, _ = request.opened or open_body(request.body, limits)
         model = value_of(fields, "model")
@@ -201,7 +201,7 @@ class Dialect:
         return self.wire.read_request(inbound.body, limits=inbound.reading)
 
     def writer(self, inbound: InboundChat, ask: ChatRequest, name: str, created: int) -> Writer:
-        """What writes the answer; ``name`` is the reply's id."""
+        """The writer of the answer; ``name`` is the reply's id."""
         return self.wire.writer(ask, name, created, inbound.model)
 
     def path(self, model: str, *, stream: bool) -> str:
@@ -211,37 +211,37 @@ class Dialect:
         return self._path
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
-        """The body for a backend of the same wire, each field once: the backend reads what was read here.
+        """The body for a backend of the same wire, each field once, so that the backend reads the same as was read here.
 
-        ``usage``: its stream is to end with usage, if that must be asked for. ``fields`` are the body's
-        where they are to be others than came.
+        ``usage``: request usage at the end of its stream, if that must be requested. ``fields`` replace those of
+        the body if they differ.
         """
         return with_model(inbound.fields if fields is None else fields, model)
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
-        """How a whole reply that passes through ends, what it cost, and which model answered."""
+        """The finish, usage and model of a whole reply that is passed through."""
         return ending_in(self.wire.read_reply(body))
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
-        """What looks at a stream that passes through."""
+        """The monitor of a stream that is passed through."""
         return Reading(self.wire.Reader())
 
     def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
-        """``writer`` is to end a passed stream that broke off, as part of the same reply where the dialect shows that."""
+        """Prepare ``writer`` to end a passed stream that was cut off, as part of the same reply if the dialect shows that."""
 
     def seam(self, note: str) -> bytes:
-        """What marks in a stream that another target continues, where the dialect's clients accept events outside a reply."""
+        """The marker in a stream that another target continues, for dialects whose clients accept events outside a reply."""
         return f": {note}\n\n".encode("ascii", "replace") if self.beat else b""
 
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
     ) -> tuple[int, bytes]:
-        """Status and body of a failure of the request that has this name and these headers, where there is an endpoint."""
+        """Status and body of a failed request with this id and these headers, at ``endpoint`` if there is one."""
         return fault.status, self.wire.write_fault(fault)
 
 
 def with_model(fields: Object, model: str | None) -> bytes:
-    """A body with this model (``None``: with none) and no second one: some servers read ``Model`` as ``model``."""
+    """A body with this model (``None``: without one) and no second one: some servers read ``Model`` as ``model``."""
     members = fields if model is None else {**fields, "model": model}
     for name in members:
         if len(name) == 5 and (name != "model" or model is None) and name.lower() == "model":
@@ -272,11 +272,11 @@ def _read(inbound: InboundChat) -> ChatRequest:
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
 OPENED = replace(LIMITS, depth=sys.maxsize)
-"""For a body that was opened: how deep it is was looked at then."""
+"""Limits for a body that was opened, whose depth was checked then."""
 RAW = replace(OPENED, raw_schemas=True)
-"""The same, for who knows of large schemas that stay JSON."""
+"""The same, for readers that support large schemas as JSON."""
 _MANY = 256 * 1024
-"""Bytes of a body, as it is read, from which no garbage is collected meanwhile."""
+"""Bytes of a body above which garbage collection is paused while it is read."""
 _TURNS = ("messages", "input", "contents")
 _LARGE = frozenset(
     (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt", *WITH_SCHEMAS)
@@ -287,19 +287,19 @@ _Read = TypeVar("_Read")
 
 
 def open_body(body: bytes, limits: Limits) -> Opened:
-    """The body, its fields as ``shallow`` gives them, and the detached parts of both. Raises ``BadInput``."""
+    """The body, its fields as ``shallow`` returns them, and the detached parts of both. Raises ``BadInput``."""
     if len(body) <= LEAST:  # as most are
         try:
             return body, shallow(body, limits), None
         except BadInput:
-            pass  # it may be one that is read leniently
+            pass  # it may be a body that is read leniently
     return leniently(partial(_opened, limits=limits), body)
 
 
 def leniently(read: Callable[[bytes], _Read], body: bytes) -> _Read:
-    """What ``read`` gives of a body, or of the body with U+FFFD in place of halves of emoji. Raises ``BadInput`` as ``read``.
+    """The result of ``read`` for a body, or for the body with U+FFFD for half an emoji. Raises ``BadInput`` as ``read``.
 
-    JavaScript's programs cut texts in such a place, and say so in JSON.
+    JavaScript programs may cut texts within an emoji, and JSON can contain that.
     """
     try:
         return read(body)
@@ -315,7 +315,7 @@ def _opened(body: bytes, limits: Limits) -> Opened:
         try:
             fields = shallow(aside.short, limits)
         except BadInput:
-            break  # the error is about what came
+            break  # the error refers to the original body
         settings = [aside.numbers_in(value) for name, value in fields.items() if name not in _LARGE]
         if not any(settings):
             return aside.short, fields, aside
@@ -330,7 +330,7 @@ def shallow(body: bytes, limits: Limits) -> Object:
         fields: Object = _SHALLOW.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"the body is not a JSON object: {redact(str(error)) or 'it is empty'}", field="body") from None
-    if len(body) > 2 * limits.messages:  # with less there cannot be too many
+    if len(body) > 2 * limits.messages:  # a shorter body cannot have too many
         for name in _TURNS:
             if (
                 name in fields
@@ -346,7 +346,7 @@ def shallow(body: bytes, limits: Limits) -> Object:
 
 
 def readable(body: bytes, limits: Limits) -> bytes:
-    """A body that is read whole, as it came or as ``leniently`` has it. Raises ``BadInput`` as ``shallow``."""
+    """A body that is read whole, as received or as ``leniently`` changes it. Raises ``BadInput`` as ``shallow``."""
 
     def looked_at(data: bytes) -> bytes:
         shallow(data, limits)
@@ -356,7 +356,7 @@ def readable(body: bytes, limits: Limits) -> bytes:
 
 
 def check_body(body: bytes, limits: Limits) -> None:
-    """For a body that is read whole, with ``OPENED``. Raises ``BadInput`` where it is not UTF-8 or too deep."""
+    """For a body that is read whole, with ``OPENED``. Raises ``BadInput`` if it is not UTF-8 or too deep."""
     try:
         check_utf8(body)
         check_depth(body, limits.depth)
@@ -369,7 +369,7 @@ def check_body(body: bytes, limits: Limits) -> None:
 
 
 def value_of(fields: Object, name: str) -> Any:
-    """The value of a field that ``shallow`` gave; ``None`` if the field is absent. Raises ``BadInput``."""
+    """The value of a field that ``shallow`` returned; ``None`` if the field is absent. Raises ``BadInput``."""
     if name not in fields:
         return None
     try:

@@ -1,1 +1,1 @@
-"""What is written down of each request: the log, metrics, traces."""
+"""What is recorded of each request: the log, metrics, traces."""

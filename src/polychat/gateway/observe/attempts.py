@@ -22,7 +22,9 @@ class Attempt(NamedTuple):
     route: str
     target: str
     outcome: str
-    """``answered``, ``continued`` where it went on with another target's reply, or one word for why not: see ``outcome_of``."""
+    """``answered``, ``continued`` if it continued another target's reply, or a word for the kind of failure: see
+    ``outcome_of``.
+    """
 
 
 Count = Annotated[int, Meta(ge=0)]

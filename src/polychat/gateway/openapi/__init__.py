@@ -1,4 +1,4 @@
-"""The gateway's own description of itself: what it answers, dialect by dialect, for people and for tools."""
+"""The gateway's own OpenAPI document: its endpoints, dialect by dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lists of models, and what the gateway reports about itself."""
+"""Descriptions of the lists of models, and of the endpoints that report about the gateway itself."""
 
 from __future__ import annotations
 

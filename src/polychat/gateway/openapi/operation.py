@@ -1,4 +1,4 @@
-"""What an operation of a dialect is: its request, its answers, and its ways to fail, in the dialect's own shape."""
+"""The description of one operation of a dialect: its request, its responses, and its errors, in the dialect's own format."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DialectInfo:
     about: str
     wire: str
     error: str
-    """The component that its failures are."""
+    """The component of its failures."""
     overloaded: int = 503
 
 
@@ -63,16 +63,16 @@ class Operation:
     example: Any = None
     answer: Schema | None = None
     streams: str = ""
-    """The content type of its streams, where it has them."""
+    """The content type of its streams, if it has any."""
     stream: Schema = field(default_factory=text)
-    """One event of such a stream; all of it where it is not of events."""
+    """One event of such a stream; the whole body if it does not consist of events."""
     parameters: tuple[Schema, ...] = ()
     headers: dict[str, Schema] = field(default_factory=dict)
     """Headers of a 2xx answer in addition to the usual ones."""
     links: dict[str, Schema] = field(default_factory=dict)
     """What a good answer leads to."""
     status: int = 200
-    """Of a good answer: 101 where the connection goes on in WebSocket."""
+    """The status of a success: 101 if the connection switches to WebSocket."""
 
     def described(self) -> Schema:
         """As the document has it."""
@@ -102,7 +102,7 @@ class Operation:
 
 
 def failures(dialect: DialectInfo, *, body: bool) -> Schema:
-    """The answers that are none, by status."""
+    """The error responses, by status."""
     without_body = {408, 413, 415}
     statuses = [
         status for status in FAILURES if (body or status not in without_body) and status in (dialect.overloaded, *_ALWAYS)
@@ -114,7 +114,7 @@ _ALWAYS = tuple(status for status in FAILURES if status != 529)
 
 
 def responses(operation: Operation) -> Schema:
-    """The components that ``failures`` names, each with the very bytes that the gateway would write."""
+    """The components that ``failures`` names, each with exactly the bytes that the gateway would write."""
     dialect, statuses = operation.dialect, failures(operation.dialect, body=operation.request is not None)
     return {f"{dialect.error}{status}": _failure(dialect, int(status)) for status in statuses}
 
@@ -176,7 +176,7 @@ COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polych
 
 
 def _setting(name: str, header: str) -> Schema:
-    """A header by which a request decides a setting for itself."""
+    """A header by which a request sets a setting for itself."""
     key = keys_of(GatewaySettings)[name]
     return {"name": header, "in": "header", "required": False, "schema": word(*choices_of(key.type), about=meaning(key))}
 

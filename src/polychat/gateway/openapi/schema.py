@@ -38,7 +38,7 @@ def flag(about: str = "", **more: Any) -> Schema:
 
 
 def word(*choices: str, about: str = "") -> Schema:
-    """One of these."""
+    """One of these values."""
     return _described({"type": "string", "enum": list(choices)}, about)
 
 
@@ -52,7 +52,7 @@ def mapping(values: Schema, about: str = "") -> Schema:
 
 
 def anything(about: str = "") -> Schema:
-    """An object that is not looked into here."""
+    """An object that is not described further."""
     return _described({"type": "object"}, about)
 
 
@@ -61,7 +61,7 @@ def either(*schemas: Schema, about: str = "") -> Schema:
 
 
 def event(payload: Schema, about: str, *, done: str = "") -> Schema:
-    """One event of a stream, its ``data`` JSON; ``done`` is what the last holds in place of JSON."""
+    """One event of a stream with JSON ``data``; ``done`` is the text that the last event has in place of JSON."""
     data: Schema = {"type": "string", "contentMediaType": "application/json", "contentSchema": payload}
     if done:
         data = {"type": "string", "if": {"const": done}, "else": data}
@@ -75,14 +75,14 @@ def ref(name: str) -> Schema:
 
 
 def request_object(*needed: str, about: str = "", **fields: Schema) -> Schema:
-    """An object of a request. Null for what need not be there is the same as not saying it; other fields may be there too."""
+    """An object of a request. Null in an optional field is the same as omitting it; unknown fields are allowed."""
     named = {name: schema if name in needed else _or_null(schema) for name, schema in fields.items()}
     required = {"required": list(needed)} if needed else {}
     return _described({"type": "object", **required, "properties": named}, about)
 
 
 def reply_object(*sometimes: str, about: str = "", **fields: Schema) -> Schema:
-    """An object of an answer; those ``sometimes`` there are not in each."""
+    """An object of a response; the fields in ``sometimes`` are optional."""
     required = [name for name in fields if name not in sometimes]
     return _described({"type": "object", "required": required, "properties": fields}, about)
 
@@ -127,4 +127,4 @@ def _described(schema: Schema, about: str) -> Schema:
 
 
 MODEL = text("`provider/model`, a route, or an alias.", minLength=1, examples=["openai/gpt-4o-mini", "fast"])
-"""What a request names as its model."""
+"""The field of a request that names the model."""

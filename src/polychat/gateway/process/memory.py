@@ -1,7 +1,7 @@
-"""Memory that a burst took goes back to the system.
+"""Returns memory to the system after a burst.
 
-glibc's allocator keeps the memory that large bodies free: once one was freed, later ones come from the heap, and pages in its
-middle are returned by ``malloc_trim`` alone. A process that had a minute of megabytes would hold them for as long as it lives.
+glibc's allocator keeps the memory that large bodies free: after one was freed, later ones are allocated from the heap, and
+pages in its middle are returned only by ``malloc_trim``. Otherwise a process would hold a busy minute's memory for ever.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 EVERY = 10.0
-"""Seconds between two looks at how much is resident."""
+"""Seconds between two checks of the resident memory."""
 GROWTH = 2_000_000
-"""Bytes by which a process has grown since it last returned memory, from which on it does so again."""
+"""Growth in bytes since the last return above which memory is returned again."""
 _STATM = Path("/proc/self/statm")
 
 
 class MemoryReturn:
-    """Looks every ``EVERY`` seconds whether the process has grown, and then returns what it does not use.
+    """Checks every ``EVERY`` seconds whether the process has grown, and then returns unused memory.
 
-    ``resident`` gives the process's bytes in memory, ``trim`` returns the unused ones to the system.
+    ``resident`` returns the resident bytes of the process, ``trim`` returns the unused ones to the system.
     """
 
     def __init__(self, resident: Callable[[], int], trim: Callable[[], object]) -> None:
         self._resident, self._trim = resident, trim
         self._before = 0
-        """Bytes that were resident after the last return."""
+        """Resident bytes after the last return."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look again and again, for as long as ``loop`` runs."""
+        """Check repeatedly, for as long as ``loop`` runs."""
         self.look()
         loop.call_later(EVERY, self.start, loop)
 
@@ -46,7 +46,7 @@ class MemoryReturn:
 
 
 def memory_return() -> MemoryReturn | None:
-    """That of this process; ``None`` where the system's allocator has no ``malloc_trim`` (it is glibc's)."""
+    """The ``MemoryReturn`` of this process; ``None`` if the system's allocator has no ``malloc_trim`` (it is glibc's)."""
     import ctypes  # a gateway alone needs it
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _STATM.exists() else None

@@ -14,19 +14,19 @@ from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest, Object, 
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"
-"""How the name begins by which Gemini CLI makes itself known."""
+"""The beginning of Gemini CLI's user agent."""
 _ALIAS = "an operator can add an alias for the model, or one for all models of Gemini CLI: gemini-*"
 
 
 class Gemini(Dialect):
-    """``/v1beta/models/{model}:…``, and the same under ``/v1``. A model's name may hold slashes."""
+    """``/v1beta/models/{model}:…``, and the same under ``/v1``. A model's name may contain slashes."""
 
     name = "gemini"
     wire = wire("gemini")
     models_path = "/v1beta/models"
     model_member = "modelVersion"
     beat = b""
-    """None: Google's own client takes a comment for the beginning of a reply."""
+    """None: Google's own client treats a comment as the beginning of a reply."""
 
     def inbound(self, request: InboundRequest) -> InboundChat:
         limits = request.runtime.limits
@@ -37,7 +37,7 @@ class Gemini(Dialect):
         if stream and parse_qs(request.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False
-        if gemini.FOREIGN in request.body:  # the API refuses another vendor's signature: it must be removed
+        if gemini.FOREIGN in request.body:  # the API rejects another vendor's signature: it must be removed
             inbound.may_pass = False
         return inbound
 
@@ -54,12 +54,12 @@ class Gemini(Dialect):
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
     ) -> tuple[int, bytes]:
         if fault.kind == "not_found" and headers.get(b"user-agent", b"").startswith(_CLI):
-            # It also requests models of its own choice, and repeats that after a 404 at once, without end.
+            # It also requests models of its own choice, and retries after a 404 at once, without end.
             fault = replace(fault, kind="invalid_request", status=400, message=f"{fault.message}; {_ALIAS}")
         return super().refusal(fault, request_id, headers)
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
-        return with_model(inbound.fields if fields is None else fields, None)  # the path has it
+        return with_model(inbound.fields if fields is None else fields, None)  # the path contains it
 
 
 def named(path: str) -> tuple[str, str]:

@@ -41,14 +41,14 @@ OF_MODELS = {
     "countTokens": Endpoint(DIALECT, "POST", count),
     **dict.fromkeys(("embedContent", "batchEmbedContents"), Endpoint(DIALECT, "POST", embed)),
 }
-"""By what follows the colon in ``/v1beta/models/{model}:…``, and in the same under ``/v1``."""
+"""By the action after the colon in ``/v1beta/models/{model}:…``, and in the same under ``/v1``."""
 
 ENDPOINTS: dict[str, Endpoint] = {}
 """All paths of its clients name a model."""
 
 
 def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
-    """What is at a path that names a model; ``None``: nothing of Gemini's."""
+    """The endpoint at a path that names a model; ``None`` for any other path."""
     if path.startswith(("/v1/models", "/v1beta/models")):
         return OF_MODELS.get(path.rpartition(":")[2])
     return None

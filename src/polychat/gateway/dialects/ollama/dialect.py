@@ -13,7 +13,7 @@ from ..dialect import Dialect, InboundChat, InboundRequest
 
 
 class Ollama(Dialect):
-    """``/api/chat``, streamed by default. Its JSON lines have no place for a heartbeat."""
+    """``/api/chat``, streamed by default. Its JSON lines have no heartbeat."""
 
     name = "ollama"
     wire = wire("ollama")
@@ -62,11 +62,11 @@ class OllamaGenerate(Ollama):
 
 
 _LATEST = ":latest"
-"""What clients append to a name without a tag."""
+"""The tag that clients append to a name without one."""
 
 
 def known(request: InboundRequest, name: str) -> str:
-    """The model's name as the configuration has it: with the default tag, or without it."""
+    """The model's name in the configuration: with the default tag, or without it."""
     resolver, bare = request.runtime.resolver, name.removesuffix(_LATEST)
     listed = resolver.listed()
     if bare in listed and name not in listed:

@@ -27,20 +27,20 @@ DIALECTS = (DIALECT,)
 FAMILY = "/api/"
 """The prefix of paths that only Ollama's clients use."""
 VERSION = "0.13.0"
-"""The Ollama whose API this is: clients ask for it to see what they may use."""
+"""The version of Ollama whose API this is: clients request it to find out which features they may use."""
 _EMPTY = 64
 """Bytes of JSON that may still be an empty list."""
 
 
 @opened_first
 def chat(context: RequestContext) -> Awaitable[None]:
-    """``/api/chat``. A request without messages wants the model loaded or unloaded, and is answered here."""
+    """``/api/chat``. A request without messages loads or unloads the model, and is answered here."""
     return _asked(context, DIALECT.inbound(context), ("messages",))
 
 
 @opened_first
 def generate(context: RequestContext) -> Awaitable[None]:
-    """``/api/generate``. A request without a prompt wants the model loaded or unloaded, and is answered here."""
+    """``/api/generate``. A request without a prompt loads or unloads the model, and is answered here."""
     return _asked(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
 
 
@@ -63,7 +63,7 @@ async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
 
 
 async def embed_one(context: RequestContext) -> None:
-    """``/api/embeddings``, which came before ``/api/embed``: one text, one vector."""
+    """``/api/embeddings``, which is older than ``/api/embed``: one text, one vector."""
 
     def read(body: bytes) -> Embed:
         members = shallow(body, context.runtime.limits)
@@ -75,7 +75,7 @@ async def embed_one(context: RequestContext) -> None:
 
 
 async def banner(context: RequestContext) -> None:
-    """``/``: what Ollama's clients look for to see whether a server is there."""
+    """``/``, by which Ollama's clients check whether a server is running."""
     await context.responder.whole(200, context.responder.whole_headers("text/plain; charset=utf-8"), b"Ollama is running")
 
 
@@ -90,7 +90,7 @@ async def version(context: RequestContext) -> None:
 
 
 async def running(context: RequestContext) -> None:
-    """``/api/ps``: what a server holds in memory, which a gateway does not."""
+    """``/api/ps``: models in a server's memory, of which a gateway has none."""
     await context.responder.json(encoded({"models": []}))
 
 
@@ -113,7 +113,9 @@ _CAN = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
 
 
 def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:
-    """What every target can: by the lists of their backends, else as their vendors can. Clients leave out what has not some."""
+    """What every target supports: by the lists of their backends, otherwise by their vendors. Clients hide models that lack
+    some.
+    """
     can = [target.backend.can for target in targets]
     capabilities = (word for name, word in _CAN.items() if known.get(name, all(name in abilities for abilities in can)))
     return ["completion", *capabilities]
@@ -132,7 +134,7 @@ ENDPOINTS = {
 
 
 def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
-    """What is at ``/``; ``None`` for every other path."""
+    """The endpoint at ``/``; ``None`` for every other path."""
     if path == "/":
         return Endpoint(DIALECT, scope["method"] if scope["method"] == "HEAD" else "GET", banner)
     return None

@@ -14,7 +14,9 @@ from ..openrouter import prefer
 
 
 class OpenAIChat(Dialect):
-    """``/v1/chat/completions``. OpenRouter's ``models`` and ``provider`` are understood: who may answer, in which order."""
+    """``/v1/chat/completions``. OpenRouter's ``models`` and ``provider`` are supported: which targets may answer, in which
+    order.
+    """
 
     name = "openai-chat"
     wire = wire("openai-chat")
@@ -46,7 +48,7 @@ class OpenAIChat(Dialect):
 
 
 class OpenAICompletions(OpenAIChat):
-    """``/v1/completions``: the prompt is sent as a user's message."""
+    """``/v1/completions``: the prompt is sent as a user message."""
 
     name = "openai-completions"
     passes = False

@@ -1,7 +1,7 @@
-"""``POST /v1/responses/compact``: a conversation made shorter.
+"""``POST /v1/responses/compact``: a shorter version of a conversation.
 
-What comes back is the vendor's own: an item that only it can read. So the request goes to a backend that speaks Responses
-itself, as it came; a summary by another model would be no such item.
+The result is an item that only its vendor can read. So the request is sent unchanged to a backend that supports the Responses
+API; a summary by another model would not be such an item.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PATH = "/responses/compact"
 
 
 async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
-    """Answer with what the backend makes of the conversation. Raises ``PolychatError``."""
+    """Answer with the backend's compacted conversation. Raises ``PolychatError``."""
     record, runtime = context.record, context.runtime
     fields = leniently(lambda body: shallow(body, runtime.limits), context.body)
     model, name = value_of(fields, "model"), value_of(fields, "previous_response_id")
@@ -62,7 +62,7 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
 
 
 def _able(targets: Iterable[Target], dialect: OpenAIResponses) -> tuple[Target, ...]:
-    """Those whose backend speaks Responses. Raises ``BadInput`` if none does."""
+    """The targets whose backend supports the Responses API. Raises ``BadInput`` if none does."""
     able = tuple(target for target in targets if target.backend.relay(dialect.wire.NAME) is not None)
     if not able:
         labels = ", ".join(dict.fromkeys(target.label for target in targets))
@@ -92,7 +92,7 @@ async def _asked(context: RequestContext, dialect: OpenAIResponses, target: Targ
 
 
 def _with_previous(fields: Object, previous: StoredResponse, target: Target) -> Object:
-    """``fields`` with the conversation of a reply that is stored here: the backend does not know its name."""
+    """``fields`` with the conversation of a reply that is stored here: the backend does not know its id."""
     before = ChatRequest(target.model, previous.messages)
     items = openai_responses.write_request(before, vendor=target.backend.tag())["input"]
     together = b",".join(part for part in (encoded(items)[1:-1], items_of(fields.get("input"))) if part)

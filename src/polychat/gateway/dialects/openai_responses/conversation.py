@@ -1,4 +1,4 @@
-"""The conversation that a ``response.create`` goes on with, as the ``input`` of a request that needs no memory of it."""
+"""The conversation that a ``response.create`` continues, as the ``input`` of a stateless request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _members = msgspec.json.Decoder(dict[str, Any])
 
 
 class Remembered:
-    """A response that a later request may go on from. ``items`` is its conversation: JSON values with commas between."""
+    """A response that a later request may continue. ``items`` is its conversation: JSON values separated by commas."""
 
     __slots__ = ("items", "name")
 
@@ -32,7 +32,7 @@ class Remembered:
 
 
 def conversation(fields: Object, previous: Remembered | None) -> bytes:
-    """The items of all of the conversation, which ``fields`` becomes a body of. Raises ``BadInput``."""
+    """The items of the whole conversation; ``fields`` becomes a body with them. Raises ``BadInput``."""
     for name in ("type", "stream_id"):
         fields.pop(name, None)
     if value_of(fields, "generate") is not False:
@@ -47,7 +47,7 @@ def conversation(fields: Object, previous: Remembered | None) -> bytes:
 
 
 def items_of(value: msgspec.Raw | None) -> bytes:
-    """The items that ``input`` holds. Raises ``BadInput``."""
+    """The items in ``input``. Raises ``BadInput``."""
     text = b"" if value is None else bytes(value).strip()
     if text.startswith(b'"'):
         return b'{"type":"message","role":"user","content":%b}' % text
@@ -61,8 +61,8 @@ def items_of(value: msgspec.Raw | None) -> bytes:
 def sendable(output: bytes) -> bytes:
     """The items of a response as a later request may send them.
 
-    Reasoning that is only a name is left out, and so are the names of the rest: only the vendor's own memory
-    knows what they mean, and it takes one that misses as an error.
+    Reasoning that consists of an id only is omitted, and so are the ids of other items: they refer to the vendor's own storage,
+    which answers an unknown id with an error.
     """
     if b'"reasoning"' not in output:
         return output.strip()[1:-1].strip()

@@ -32,9 +32,9 @@ class _Storage:
 
 
 class OpenAIResponses(Dialect):
-    """``/v1/responses``. Replies are kept here, unless the backend speaks this wire itself and the request passes through.
+    """``/v1/responses``. Replies are stored here, unless the backend uses this wire itself and the request is passed through.
 
-    OpenRouter's ``models`` and ``provider`` are understood, as in chat completions.
+    OpenRouter's ``models`` and ``provider`` are supported, as in chat completions.
     """
 
     name = "openai-responses"
@@ -60,7 +60,7 @@ class OpenAIResponses(Dialect):
         """Raises ``Refused`` if the previous reply that it names is not stored here."""
         storage: _Storage = inbound.own
         chat_request = super().read(inbound)
-        chat_request.store = None  # that is done here
+        chat_request.store = None  # which is done here
         go_on_from(chat_request, storage.previous)
         return chat_request
 
@@ -89,9 +89,9 @@ def _writer(chat_request: ChatRequest, name: str, created: int, inbound: Inbound
 
 
 class _RestoringWriter:
-    """Writes as another writer does, with the detached parts of instructions, tools and schemas: a reply repeats them.
+    """Wraps a writer and restores the detached parts of instructions, tools and schemas, which a reply repeats.
 
-    As bytes, for as a text they could take five times as many.
+    They stay bytes, because as text they could take five times the memory.
     """
 
     def __init__(self, writer: Writer, aside: Placeholders) -> None:
@@ -124,7 +124,7 @@ def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> No
 
 
 class _StoringWriter:
-    """Writes as another writer does, and stores the reply once it is complete."""
+    """Wraps a writer and stores the reply once it is complete."""
 
     def __init__(self, writer: Writer, whole: Writer, name: str, storage: _Storage, inbound: InboundChat) -> None:
         self._writer, self._whole, self._name, self._storage, self._inbound = writer, whole, name, storage, inbound
@@ -134,7 +134,7 @@ class _StoringWriter:
 
     @property
     def written(self) -> Writer:
-        """What writes for the client."""
+        """The writer for the client."""
         return self._writer
 
     def write(self, events: list[Event]) -> bytes:
@@ -163,7 +163,7 @@ class _StoringWriter:
         messages: Messages
         if self._inbound.placeholders is None or previous is not None:
             messages = _conversation_of(self._inbound.with_media(), reply.turn())
-        else:  # as it came it is smaller
+        else:  # as received it is smaller
             messages = partial(_conversation, self._inbound.original_body(), reply.turn())
         request.service.responses.put(
             self._name,
@@ -180,6 +180,6 @@ def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:
 
 
 def _conversation_of(chat_request: ChatRequest, reply: ChatMessage) -> list[ChatMessage]:
-    """What a later request goes on from: without instructions, and with no name of a tool that this request alone gave it."""
+    """The conversation that a later request continues: without instructions and without tool names of this request only."""
     messages = [message for message in chat_request.messages if message.role not in ("system", "developer")]
     return openai_responses.with_client_names([*messages, reply], chat_request.tools)

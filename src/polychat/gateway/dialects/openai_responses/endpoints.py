@@ -1,4 +1,4 @@
-"""The endpoints of OpenAI's Responses: asking, also over WebSocket, and getting or deleting what is stored."""
+"""The endpoints of OpenAI's Responses: creating, also over WebSocket, and reading or deleting stored ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def create(context: RequestContext) -> Awaitable[None]:
 
 
 async def _warm_up(context: RequestContext, inbound: InboundChat) -> None:
-    """A response without output, from which a later request goes on: no backend is asked."""
+    """A response without output, which a later request continues: no backend is called."""
     record, responder = context.record, context.responder
     record.model, record.stream = inbound.model[:LONGEST], True
     record.plan = plan = await plan_of(context, inbound)
@@ -140,13 +140,13 @@ ENDPOINTS = {
 
 
 def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
-    """What is at the path of a stored response; ``None`` for every other path."""
+    """The endpoint at the path of a stored response; ``None`` for every other path."""
     if not path.startswith("/v1/responses/"):
         return None
     if path.count("/") == 4 and path.endswith("/input_items"):
         return Endpoint(DIALECT, "GET", input_items)
     if path.count("/") > 3:
-        return None  # what the API has besides is no name of a reply
+        return None  # other paths of the API are not ids of replies
     if scope["method"] == "DELETE":
         return Endpoint(DIALECT, "DELETE", delete)
     return Endpoint(DIALECT, "GET" if scope["method"] == "GET" else "GET, DELETE", stored)
