@@ -1,1 +1,1 @@
-"""Backends as objects: what a configuration, an environment and the providers' classes amount to. ``Registry`` makes them."""
+"""Backends as objects, made from a configuration, an environment and the providers' classes. ``Registry`` makes them."""

@@ -1,4 +1,4 @@
-"""What a backend is: anything that answers a chat, as one object of one registry."""
+"""A backend: anything that answers a chat, as one object of one registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Backend(ABC):
     """One backend, with its address, its credentials and its part of the configuration.
 
-    It may be asked from any number of tasks, loops and threads. Two registries have two objects for the same name, which share
+    It may be used from any number of tasks, loops and threads. Two registries have two objects for the same name, which share
     nothing. The keywords of each call are ``proxy``, ``timeout``, ``base_url``, ``cookies``, ``headers`` and ``options``.
     """
 
@@ -37,16 +37,16 @@ class Backend(ABC):
 
     def __init__(self, name: str, *, url: str, working: bool, options: tuple[str, ...], default_model: str = "") -> None:
         self.name = name
-        """As replies and errors say it: ``Local``, ``openai``."""
+        """The name in replies and errors: ``Local``, ``openai``."""
         self.label = name.lower()
-        """As targets say it: ``local/…``."""
+        """The name in targets: ``local/…``."""
         self.url = url
-        """Its public address, which no environment moves: what it costs is known by it."""
+        """Its public address, which the environment does not change: its prices are found by it."""
         self.working = working
         self.options = options
-        """The keywords that it takes in addition to the common ones."""
+        """The keywords that it accepts in addition to the common ones."""
         self.default_model = default_model
-        """What it is asked for where no model is named; empty: it chooses, or insists on a name."""
+        """The model for requests that name none; empty: the backend chooses, or requires a name."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -58,7 +58,7 @@ class Backend(ABC):
         """The events of one reply, in batches; the last is its ``Finish``. Errors before the first event are raised."""
 
     def compiled(self, request: ChatRequest) -> CompiledRequest | None:
-        """The request for ``answers_compiled``, its prompt being ``compiled.STAND_IN``.
+        """The request for ``answers_compiled``, whose prompt is ``compiled.STAND_IN``.
 
         ``None`` if it must be written again for each prompt: it loses something, or it raises, which ``answers`` then does.
         """
@@ -67,11 +67,13 @@ class Backend(ABC):
     def answers_compiled(
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> AsyncGenerator[list[Event], None]:
-        """``answers`` to a request that ``compiled`` gave, always with the same options; ``body`` is its body with a prompt."""
+        """``answers`` to a request that ``compiled`` returned, always with the same options; ``body`` is its body with a
+        prompt.
+        """
         raise NotImplementedError
 
     def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
-        """What ``answers`` would send for a reply that comes whole, for callers that send it without a wait.
+        """The request that ``answers`` would send for a whole reply, for callers that send it without waiting.
 
         Raises as ``answers``. A backend that cannot know does not define it.
         """
@@ -79,20 +81,20 @@ class Backend(ABC):
 
     @abstractmethod
     def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
-        """All of ``answers`` that comes before anybody is asked: ``call_info`` gets what would be lost.
+        """The part of ``answers`` before a request is sent: ``call_info`` gets the losses.
 
-        Raises what can be known to be wrong, such as ``NotReady`` for want of a key.
+        Raises errors that are known beforehand, such as ``NotReady`` for a missing key.
         """
 
     @abstractmethod
     def events(
         self, model: str | None, messages: Messages, proxy: str | None = None, **options: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``answers`` to a conversation as people write it, every setting a keyword."""
+        """``answers`` to a conversation as callers write it, every setting a keyword."""
 
     @abstractmethod
     def address(self) -> str:
-        """The address unless ``base_url`` is given. Raises ``NotReady`` where nothing answers there."""
+        """The address unless ``base_url`` is given. Raises ``NotReady`` if the service is known to be gone."""
 
     def quota_domain(self) -> str:
         """A name that all backends have in common whose requests share a key, and so its quota."""
@@ -112,12 +114,12 @@ class Backend(ABC):
 
     @property
     def has_page(self) -> bool:
-        """Whether its address is a page that people open."""
+        """Whether its address is a page for browsers."""
         return False
 
     @property
     def lists_models(self) -> bool:
-        """Whether ``list_models`` asks it."""
+        """Whether ``list_models`` sends a request."""
         return False
 
     @property
@@ -126,31 +128,31 @@ class Backend(ABC):
         return False
 
     def tag(self) -> str:
-        """Whose the opaque parts of its replies are; it gets back those that bear the same tag."""
+        """The vendor of its replies' opaque parts; it gets back those with the same tag."""
         return self.name
 
     def relay(self, wire: str) -> Relay | None:
-        """Where requests on this wire may go unchanged; ``None``: nowhere. Raises ``NotReady`` where a key is missing."""
+        """Where requests on this wire may be sent unchanged; ``None``: nowhere. Raises ``NotReady`` if a key is missing."""
         return None
 
     async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
-        """The models that it lists; where it has no list, those that its entry names."""
+        """The models that it lists; if it has no list, those that its entry names."""
         return [ModelInfo(name) for name in self.models()]
 
     @property
     def counts(self) -> bool:
-        """Whether it counts tokens itself: else ``count`` gives ``None`` and sends no request."""
+        """Whether it counts tokens itself: otherwise ``count`` returns ``None`` and sends no request."""
         return False
 
     async def count(
         self, request: ChatRequest, proxy: str | None = None, call_info: CallInfo | None = None, **options: Any
     ) -> int | None:
-        """How many tokens the prompt of ``request`` is, by the backend's own count; ``None`` where it has none.
+        """The tokens of the prompt of ``request``, by the backend's own count; ``None`` if it has none.
 
-        ``call_info``: its placeholders, for who ``restores`` them.
+        ``call_info``: its placeholders, for backends that restore them.
         """
         return None
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
-        """One vector a text. Raises ``BadInput`` where it has no embeddings."""
+        """One vector for each text. Raises ``BadInput`` if it has no embeddings."""
         raise BadInput(f"{self.name} does not support embeddings: use another model", field="model")

@@ -1,4 +1,4 @@
-"""The vendors that polychat brings: the rows of vendors.toml."""
+"""The built-in vendors: the rows of vendors.toml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FILE = Path(__file__).with_name("vendors.toml")
 
 @cache
 def known() -> Mapping[str, VendorSpec]:
-    """Each vendor's row by its name."""
+    """Each vendor's row by name."""
     content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     errors = FileErrors(_FILE)
     return {name: spec_of(name, table, errors, name) for name, table in content.items()}

@@ -1,4 +1,4 @@
-"""A request that is written and not sent, and how its reply is read: for callers that send it without a wait or a task."""
+"""A request that is written and not sent, and the reader of its reply: for callers that send it without a wait or a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .vendor_reply import Change
 
 
 class DirectRequest(NamedTuple):
-    """Made by ``Backend.direct``; its reply comes whole."""
+    """Made by ``Backend.direct``; its reply is not streamed."""
 
     ready: ReadyRequest
     body: bytes

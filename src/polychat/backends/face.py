@@ -1,4 +1,4 @@
-"""Vendors by the contract of providers: what ``polychat.providers`` gives to code that asks classes."""
+"""Vendors as provider classes: ``polychat.providers`` for code that uses classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .vendor import TIMEOUT, VendorBackend
 
 
 class Vendor(AsyncGeneratorProvider):
-    """Asks the API that ``row`` describes. Options: ``api_key``, ``on_loss``, and every keyword of ``polychat.ask``."""
+    """Calls the API that ``row`` describes. Options: ``api_key``, ``on_loss``, and every keyword of ``polychat.ask``."""
 
     row: ClassVar[VendorSpec]
     backend: ClassVar[VendorBackend]
@@ -64,7 +64,7 @@ class Vendor(AsyncGeneratorProvider):
 def find(name: str) -> type[Provider]:
     """A provider by name, in any case: a service's class, or one for a vendor of the person's own configuration.
 
-    Raises ``UnknownTarget`` with the nearest.
+    Raises ``UnknownTarget``, which names the most similar.
     """
     name = name.lower()
     if name in files():
@@ -81,7 +81,7 @@ def resolve(target: str) -> tuple[type[Provider], str | None]:
 
 
 def vendors() -> Mapping[str, VendorSpec]:
-    """Every vendor: those that polychat brings, and those of the person's own polychat.toml, which override them."""
+    """Every vendor: the built-in ones, and those of the user's own polychat.toml, which override them."""
     return own_registry().vendors()
 
 

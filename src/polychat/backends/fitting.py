@@ -1,6 +1,6 @@
-"""A request's body as one vendor takes it: fields dropped, renamed and kept within its limits, by the vendor's row.
+"""Changes a request's body for one vendor, by the vendor's row: fields are dropped, renamed and kept within limits.
 
-The same for a body that was written here and for one that passes through: of the latter only what must change is read.
+The same for a body that was written here and for one that is passed through: of the latter only the changed fields are read.
 """
 
 from __future__ import annotations
@@ -33,15 +33,13 @@ _LETTERS = digits + ascii_letters
 
 _BETWEEN = ("openai-chat", "openai-responses")
 _ALONG = ("safety_identifier", "prompt_cache_key")
-"""Fields that mean the same on both of these wires."""
+"""Fields with the same meaning on both of these wires."""
 _TAKES_ALONG = ("openai", "openai-responses", "azure-openai", "azure-openai-responses", "openrouter")
-"""Rows of vendors that know them; others may refuse a field that they do not know."""
+"""Rows of vendors that support them; others may reject unknown fields."""
 
 
 def taken_along(request: ChatRequest, row: VendorSpec) -> tuple[ChatRequest, Object]:
-    """What of the fields that only its wire knows goes to a vendor of OpenAI's other wire as it is, and the request without
-    it.
-    """
+    """The fields of ``extra`` that a vendor of OpenAI's other wire supports unchanged, and the request without them."""
     if request.wire == row.wire or request.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
         return request, {}
     along: Object = {name: value for name in _ALONG if isinstance(value := request.extra.get(name), str)}
@@ -53,13 +51,13 @@ def taken_along(request: ChatRequest, row: VendorSpec) -> tuple[ChatRequest, Obj
 
 
 def changes(row: VendorSpec) -> bool:
-    """Whether this vendor wants any request otherwise than as it came."""
+    """Whether this vendor requires changes of any request."""
     limits = row.stops or row.call_id or not row.developer or row.one_system or row.assistant_after_tool or not row.stream_usage
     return bool(row.rename or row.drop or row.message_drop or row.reasoning or limits)
 
 
 def fitted(body: Object, row: VendorSpec, call_info: CallInfo) -> Object:
-    """The body as this vendor takes it; what it does not take is noted as lost."""
+    """The body for this vendor; fields that it does not support are recorded as losses."""
     title = row.title or row.name
     gone = [name for name in row.drop if name in body]
     if gone:
@@ -99,7 +97,7 @@ def prefilled(body: Object, model: str, row: VendorSpec) -> Object:
 
 
 def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: VendorSpec) -> Object:
-    """The same of the fields of a body that passes through, each still in JSON. Raises ``BadInput``."""
+    """The same for the fields of a body that is passed through, each still in JSON. Raises ``BadInput``."""
     body = dict(fields)
     for name in (*row.drop, "stop") if row.stops else row.drop:
         if name in body:
@@ -114,7 +112,7 @@ def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: Vendo
 
 
 def _is_read(messages: bytes, row: VendorSpec) -> bool:
-    """Whether messages must be read whole, and not just which fields they have."""
+    """Whether messages must be read completely, and not only the names of their fields."""
     return bool(
         (row.call_id and b'"tool_call' in messages)
         or (row.assistant_after_tool and b'"tool"' in messages)
@@ -137,7 +135,7 @@ def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> l
             return messages  # the vendor's error explains what is wrong with them
     for message in messages:
         if len(message) == 2 and "content" in message and message.get("role") == "user":
-            continue  # nothing that any vendor wants otherwise
+            continue  # nothing that any vendor requires otherwise
         for name in row.message_drop:
             message.pop(name, None)
         for name in _REASONING if row.reasoning else ():
@@ -153,7 +151,7 @@ def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> l
 
 
 def _one_system(messages: list[Object]) -> list[Object]:
-    """The system's messages as one before all others: some templates refuse a second, or one that comes late."""
+    """The system messages as one before all others: some templates reject a second one, or one that comes later."""
     system = [message for message in messages if message.get("role") in ("system", "developer")]
     if len(system) < 2 and messages[: len(system)] == system:
         return messages
@@ -173,7 +171,7 @@ BRIDGE = "I have the result."
 
 
 def _bridged(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> list[Object]:
-    """Adds an assistant message after each run of results that none follows."""
+    """Adds an assistant message after each run of results that is not followed by one."""
     bridged: list[Object] = []
     for message in messages:
         if bridged and bridged[-1].get("role") == "tool" and message.get("role") not in ("tool", "assistant"):
@@ -186,7 +184,7 @@ def _bridged(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> li
 
 
 def _name_calls(message: Object, length: int) -> None:
-    """Ids of calls, and of their results, of letters and digits and so long: the same of the same id in every request."""
+    """Replaces ids of calls, and of their results, by letters and digits of this length: always the same for the same id."""
     if isinstance(name := message.get("tool_call_id"), str):
         message["tool_call_id"] = call_id(name, length)
     calls = message.get("tool_calls")
@@ -196,7 +194,7 @@ def _name_calls(message: Object, length: int) -> None:
 
 
 def call_id(name: str, length: int) -> str:
-    """``name`` where it has that many letters and digits and nothing else, else a name that is always the same for it."""
+    """``name`` if it consists of that many letters and digits, otherwise a name that is always the same for it."""
     if len(name) == length and _PLAIN.issuperset(name):
         return name
     number = int.from_bytes(sha256(name.encode("utf-8", "replace")).digest(), "big")

@@ -1,4 +1,4 @@
-"""Where a vendor is asked, and with which key: the one place that looks at its row and the environment for both.
+"""A vendor's address and key: the only module that reads its row and the environment for both.
 
 A row from a file that was found in the current folder, and not named by the user, sends no secret anywhere: a key goes only to
 an address that the built-in row, the environment or the person's own configuration names, and such a file names no secret.
@@ -19,14 +19,14 @@ from ..user.secrets import secret
 from .builtin import known
 
 _SECRETS = ("api_key", "key", "params", "host_env")
-"""Keys of a table that say where a secret or a variable of the environment is."""
+"""Members of a table that say where a secret or an environment variable is."""
 _ADDRESSES = ("base_url", "models")
 _URLS = 256
-"""URLs of one vendor whose proxies are kept: some wires have the model's name in theirs."""
+"""Maximum number of a vendor's URLs whose proxies are kept: some wires have the model's name in theirs."""
 
 
 class _Found:
-    """What was found for one vendor while ``state`` was so."""
+    """The result for one vendor while ``state`` is unchanged."""
 
     __slots__ = ("address", "headers", "proxies", "state")
 
@@ -40,8 +40,8 @@ class _Found:
 class VendorEndpoint:
     """One vendor's address, the headers with its key, and the proxy on the way there.
 
-    What was found is kept until a variable that it depends on changes, or the file with the key. ``fixed``: it is kept for
-    good, and nothing is looked at again: a gateway makes new ones when it reloads its configuration.
+    They are kept until a variable that they depend on changes, or the file with the key. ``fixed``: they are kept
+    permanently; a gateway makes new ones when it reloads its configuration.
     """
 
     __slots__ = ("_fixed", "_key_file", "_last", "_row", "_variables")
@@ -54,7 +54,7 @@ class VendorEndpoint:
         self._last = _Found(None)
 
     def address(self) -> str:
-        """The base URL. Raises ``NotReady`` where a part of it is not set."""
+        """The base URL. Raises ``NotReady`` if a part of it is not set."""
         resolved = self.found()
         if resolved.address is None:
             resolved.address = address(self._row)
@@ -84,7 +84,7 @@ class VendorEndpoint:
         return {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
 
     def found(self) -> _Found:
-        """What is known, and another object where something has changed: of that nothing is known yet."""
+        """The current result; a new, empty one if something has changed."""
         resolved = self._last
         if self._fixed:
             return resolved
@@ -92,7 +92,7 @@ class VendorEndpoint:
         if self._key_file:
             state.append(_stamp(self._key_file))
         if resolved.state != state:
-            self._last = resolved = _Found(state)  # one assignment: another thread has all of the old or all of the new
+            self._last = resolved = _Found(state)  # one assignment: another thread sees either the old result or the new
         return resolved
 
 
@@ -110,7 +110,7 @@ def _variables_of(row: VendorSpec) -> Iterator[str]:
 
 
 def _stamp(file: str) -> tuple[int, int, int] | None:
-    """What changes when a file is rewritten."""
+    """A value that changes when the file is rewritten."""
     try:
         state = os.stat(file)
     except OSError:
@@ -119,9 +119,9 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 
 def address(row: VendorSpec) -> str:
-    """The base URL: ``<VENDOR>_BASE_URL``, else the entry's, its placeholders filled. Raises ``NotReady``.
+    """The base URL: ``<VENDOR>_BASE_URL``, otherwise the entry's, with its placeholders filled in. Raises ``NotReady``.
 
-    Where the row's own address is the built-in one, the variable that the vendor's own tools read goes over it.
+    If the row's address is the built-in one, the variable of the vendor's own tools overrides it.
     """
     url = _moved(row) or _hosted(row)
     if url and (fault := address_fault(url)):
@@ -139,12 +139,12 @@ def address(row: VendorSpec) -> str:
 
 
 def _moved(row: VendorSpec) -> str:
-    """The address by the environment; a vendor's other wires at the same address move with it."""
+    """The address set by the environment; a vendor's other wires at the same address follow."""
     return next((value for name in _moving(row) if (value := set_to(name).strip())), "")
 
 
 def _moving(row: VendorSpec) -> list[str]:
-    """The variables that say so."""
+    """The variables that set it."""
     first = known().get(row.name.partition("-")[0])
     names = [variable_of(row, "BASE_URL")]
     if first is not None and first is not row and first.base_url == row.base_url:
@@ -153,7 +153,7 @@ def _moving(row: VendorSpec) -> list[str]:
 
 
 def _hosted(row: VendorSpec) -> str:
-    """By the variable of the server's own tools, ``HOST[:PORT]`` or a URL; an address in a file overrides it."""
+    """From the variable of the server's own tools, ``HOST[:PORT]`` or a URL; an address in a file overrides it."""
     builtin = known().get(row.name)
     host_setting = set_to(row.host_env).strip().strip("\"'") if row.host_env else ""
     if not host_setting or builtin is None or builtin.base_url != row.base_url or "host_env" in row.untrusted:
@@ -170,7 +170,7 @@ def _hosted(row: VendorSpec) -> str:
 
 
 def _host_and_port(place: str, default: str) -> tuple[str, str]:
-    """What a server listens on everywhere is reached on this machine."""
+    """A server that listens on all interfaces is reached on this machine."""
     if place.startswith("[") or place.count(":") < 2:
         host, _, port = place.rpartition(":") if not place.endswith("]") and ":" in place else (place, "", "")
     else:
@@ -223,14 +223,16 @@ def variable_of(row: VendorSpec, of: str) -> str:
 
 
 def _check_trusted(row: VendorSpec) -> None:
-    """Raises ``NotReady`` if a file that the user did not name would direct where a secret is sent."""
+    """Raises ``NotReady`` if a file that the user did not choose would decide where a secret is sent."""
     if row.untrusted and (refused := distrusted(row)) is not None:
         key, why = refused
         raise NotReady(f"providers.{row.name}.{key} {why}")
 
 
 def distrusted(row: VendorSpec) -> tuple[str, str] | None:
-    """The key of a file that was found in a folder by which a secret would go out, and what is to be done; ``None``: none."""
+    """The setting of a file in the current folder that would send out a secret, and what to do about it; ``None`` if there is
+    none.
+    """
     trust = "if you trust the file, name it: polychat serve --config FILE"
     for key in _SECRETS:
         if key in row.untrusted:

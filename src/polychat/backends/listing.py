@@ -1,4 +1,4 @@
-"""Which vendors can be asked for the list of their models."""
+"""Which vendors can be requested for the list of their models."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from .registry import Registry
 
 
 def listing(registry: Registry) -> list[str]:
-    """The vendors that the configuration names or whose key is set, and that have lists which are not spelt out there.
+    """The vendors that the configuration names or whose key is set, and whose models the configuration does not list.
 
-    A vendor that is known by several wires is asked by the first that is set up.
+    A vendor with several wires is requested through the first that is set up.
     """
     rows, providers = registry.vendors(), registry.config.providers
     ready = [

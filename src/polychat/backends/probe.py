@@ -1,7 +1,7 @@
-"""Whether a target is available, and what prevents it: by requests that cost nothing, or by one that may.
+"""Whether a target is available, and if not, why: by free requests, or by one that may cost.
 
-A free probe connects (name, TCP, TLS, a bot wall) and gets the list of models where there is one. One that asks sends a short
-request as any caller would, and reads its reply to the end.
+A free probe connects (name, TCP, TLS, a bot wall) and gets the list of models if there is one. With ``ask`` it also sends a
+short request like any caller's, and reads its reply to the end.
 
 | state              | what it means                                                                              |
 |--------------------|--------------------------------------------------------------------------------------------|
@@ -69,7 +69,7 @@ PROMPT = "Reply with the word: ok"
 _TOKENS = 16
 _EVIDENCE = 300
 _PAGE = 64 * 1024
-"""Bytes of an answer that are looked at for a bot wall."""
+"""Maximum bytes of a page that are searched for a bot wall."""
 _BY_KIND: dict[FaultKind, State] = {
     "authentication": "needs credentials",
     "permission": "needs credentials",
@@ -95,27 +95,27 @@ _BY_CLASS: tuple[tuple[type[PolychatError], State], ...] = (
     (Truncated, "protocol changed"),
     (BadInput, "protocol changed"),
 )
-"""Of errors without a kind, the first that fits; others are the backend's own failure."""
+"""For errors without a kind: the first match counts; others are the backend's own failure."""
 _GONE = (404, 410)
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe found."""
+    """The result of a probe."""
 
     target: str
     state: State
     step: Step
-    """Where that showed."""
+    """The step at which the state was found."""
     evidence: str
     seconds: float
-    """How long it took."""
+    """The duration in seconds."""
     sent: bool = True
-    """Whether anything was sent."""
+    """Whether a chat request was sent."""
 
 
 def state_after(error: PolychatError) -> State:
-    """The state that an error shows the target to be in."""
+    """The target's state that an error shows."""
     if isinstance(error, ChallengeRequired):
         return "challenged"
     if isinstance(error, BackendError) and error.kind is not None and error.kind in _BY_KIND:
@@ -126,7 +126,9 @@ def state_after(error: PolychatError) -> State:
 
 
 async def probe(backend: Backend, model: str, target: str, *, ask: bool, seconds: float) -> Probed:
-    """Look whether ``target`` is there within so many seconds a step. ``ask``: also by a request that may cost."""
+    """Check whether ``target`` is available, with this timeout in seconds for each step. ``ask``: also by a request that may
+    cost.
+    """
     step: Step = "connect"
     state: State = "reachable"
     begun, sent = monotonic(), True
@@ -147,7 +149,7 @@ async def probe(backend: Backend, model: str, target: str, *, ask: bool, seconds
 
 
 async def _connected(backend: Backend, seconds: float) -> str:
-    """A plain GET of the address. A page that people open has to be there; an API need not answer anything but requests."""
+    """A plain GET of the address. A page for browsers has to exist; an API need not answer a GET."""
     address = backend.address()
     if not address:
         return "it runs on this machine"
@@ -173,7 +175,7 @@ async def _listed(backend: Backend, model: str, seconds: float) -> str:
 
 
 async def _asked(backend: Backend, model: str, seconds: float) -> str:
-    """Raises what is wrong with the reply, or with the way there."""
+    """Raises the error of the reply, or of the connection."""
     request = ChatRequest(model, [ChatMessage("user", [TextPart(PROMPT)])], max_tokens=_TOKENS, stream=True)
     finish = None
     async with aclosing(backend.answers(request, CallInfo("allow"), timeout=seconds)) as batches:
@@ -183,6 +185,6 @@ async def _asked(backend: Backend, model: str, seconds: float) -> str:
                 break
     if finish is None:
         raise BadReply("the reply ended before it was complete")
-    if finish.error is not None and finish.reason != "length":  # it had all the tokens that it was given
+    if finish.error is not None and finish.reason != "length":  # it used all the tokens that it was allowed
         raise finish.error
     return "it answers a request"

@@ -1,4 +1,4 @@
-"""Requests to one vendor that are made ready once for each path and each set of options: address, headers, proxy, timeouts."""
+"""Requests to one vendor that are prepared once for each path and set of options: address, headers, proxy, timeouts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..http.pool.pool import Pool, PooledResponse
 
 _KEPT = 256
-"""Requests that are kept ready, at most: some wires have the model's name in the path."""
+"""Maximum number of prepared requests: some wires have the model's name in the path."""
 
 
 @cache
@@ -35,7 +35,7 @@ class ReadyRequest:
 
     def __init__(self, state: object, name: str, base_url: str, request: PoolRequest, timeouts: Timeouts) -> None:
         self.state = state
-        """What the endpoint had found when this was made ready: with any other it is out of date."""
+        """The endpoint's state when this was prepared: with any other it is outdated."""
         self._name, self.base_url, self.request, self.timeouts = name, base_url, request, timeouts
 
     def sent(

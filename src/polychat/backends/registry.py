@@ -1,4 +1,4 @@
-"""Every backend of one configuration by its name, each made when it is first asked for."""
+"""Every backend of one configuration by its name, each made at first use."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ..config.vendor_spec import VendorSpec
 
 _NAMED = 256
-"""Characters of an unknown name that are compared and reported."""
+"""Maximum characters of an unknown name that are compared and reported."""
 
 
 class Registry:
-    """The backends of ``config``; those of another registry are others, whatever they are called.
+    """The backends of ``config``; a registry shares no backend with another.
 
-    A variable or a file with a key that changes counts at the next call. ``fixed``: keys and addresses are kept as they were
-    found first, which is what a gateway wants; it makes a new registry when it reloads.
+    A changed variable or key file takes effect at the next call. ``fixed``: keys and addresses are read once, for a gateway,
+    which makes a new registry when it reloads.
     """
 
     def __init__(self, config: Config, *, fixed: bool = False) -> None:
@@ -48,20 +48,20 @@ class Registry:
         return [self.find(name) for name in (*files(), *self.vendors())]
 
     def vendors(self) -> Mapping[str, VendorSpec]:
-        """The rows of all vendors: those that polychat brings, and the configuration's, which override them.
+        """The rows of all vendors: the built-in ones, and the configuration's, which override them.
 
-        Raises ``BadInput`` for a row that means nothing, or that a file found in a folder may not have.
+        Raises ``BadInput`` for an invalid row, or one that a file in the current folder may not have.
         """
         return self._rows
 
     def moved(self, before: Registry) -> set[str]:
-        """The labels of vendors that ``before`` had otherwise, or had not: what it learned of them is of others."""
+        """The labels of vendors that ``before`` had differently or not at all: what was learned of them is outdated."""
         earlier = before.vendors()
         return {name for name, row in self.vendors().items() if earlier.get(name) != row}
 
     @cached_property
     def _rows(self) -> Mapping[str, VendorSpec]:
-        from .rows import rows_of  # read at the first request for a name that is no service's
+        from .rows import rows_of  # read at the first request for a name that is not a service's
 
         return rows_of(self.config)
 
@@ -76,13 +76,13 @@ class Registry:
         return VendorBackend(row, fixed=self._fixed)
 
     def _near(self, name: str) -> tuple[str, ...]:
-        """Names like this one, of those that work."""
+        """The most similar names, of providers that work."""
         names = [file for file in files() if service(file).working] + sorted(self.vendors())
         return tuple(self.find(close).name for close in difflib.get_close_matches(name[:_NAMED], names, n=2))
 
 
 def split(target: str) -> tuple[str, str | None]:
-    """The provider and the model of ``provider/model``, cut at the first slash or colon; ``None`` where no model is named."""
+    """The provider and the model of ``provider/model``, cut at the first slash or colon; ``None`` if no model is named."""
     cuts = [cut for cut in (target.find("/"), target.find(":")) if cut >= 0]
     if not cuts:
         return target, None
@@ -93,7 +93,7 @@ _own: list[Registry] = []
 
 
 def own_registry() -> Registry:
-    """The registry of the person's own polychat.toml: the same one as long as the file is. Raises ``BadInput``."""
+    """The registry of the user's own polychat.toml: the same one until the file changes. Raises ``BadInput``."""
     config = load()
     registry = _own[0] if _own else None
     if registry is None or registry.config is not config:

@@ -1,4 +1,4 @@
-"""Requests that go to a backend as they came, where both sides speak the same wire."""
+"""Requests that are sent to a backend unchanged, because both sides use the same wire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Relay:
-    """A backend's API made ready once: its address and key are not looked up again."""
+    """A backend's API, prepared once: its address and key are not looked up again."""
 
     __slots__ = ("_base", "_headers", "_pool", "_proxy", "_ready", "fit", "refusal", "url", "usage")
 
@@ -36,18 +36,18 @@ class Relay:
         self._pool, self._proxy = pool, proxy
         self._headers = dict(headers)
         self._ready: dict[str, PoolRequest] = {}
-        """By path: requests to which no header of a client is added."""
+        """By path: requests without additional headers of a client."""
         self.fit = fit
-        """Makes the fields of a body, each still in JSON, those that this backend takes; ``None``: it takes any."""
+        """Changes the fields of a body, each still in JSON, for this backend; ``None``: it needs no change."""
         self.usage = usage
-        """Whether a stream can be asked to end with its usage."""
+        """Whether a stream can be requested to end with its usage."""
         self.refusal = refusal
-        """The error of an answer other than 2xx, with the backend's own message."""
+        """Returns the error of a response other than 2xx, with the backend's own message."""
 
     def takes(self, fields: Mapping[str, object]) -> bool:
-        """Whether a request with these fields can go as it came, but for what ``fit`` does.
+        """Whether a request with these fields can be sent unchanged, except by ``fit``.
 
-        Other vendors' opaque parts, which a client sends back, must be removed: that takes a reader of the whole request.
+        Other vendors' opaque parts, which a client returns, must be removed, which requires reading the whole request.
         """
         return self.fit is None or _FOREIGN not in bytes(fields.get("messages", b""))  # type: ignore[call-overload]  # JSON
 
@@ -61,7 +61,7 @@ class Relay:
         provider: str,
         begun: PoolConnection | None = None,
     ) -> Awaitable[PooledResponse]:
-        """The answer as soon as its head is there; to be closed. ``headers`` go along with the backend's own.
+        """The response after its head was received; the caller closes it. ``headers`` are added to the backend's own.
 
         ``begun``: where the request was sent already. Raises as ``Pool.request``.
         """
@@ -69,7 +69,7 @@ class Relay:
         return self._pool().send(request, body, timeouts=timeouts, provider=provider, begun=begun)
 
     def request(self, path: str, headers: Mapping[str, str], provider: str) -> PoolRequest:
-        """What ``ask`` sends, but for the body. Raises ``BadInput``."""
+        """The request that ``ask`` sends, without its body. Raises ``BadInput``."""
         request = None if headers else self._ready.get(path)
         if request is None:
             url = path if path.startswith("https://") else self._base + path
@@ -83,7 +83,7 @@ class Relay:
 
 _MOST_READY = 256
 _FOREIGN = b'"pc1.'
-"""How such a part begins: see ``wire/tags.py``."""
+"""The beginning of such a part: see ``wire/tags.py``."""
 _LIMITS = (b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit-", b"ratelimitbysize-")
 
 
@@ -97,5 +97,5 @@ def rate_limits_in(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, 
     limits = []
     for name, value in headers:
         if len(name) > 12 and name[:1] in b"xXaArR" and name.lower().startswith(_LIMITS):
-            limits.append((name.lower(), value))  # a comprehension is a call of its own
+            limits.append((name.lower(), value))  # a comprehension is a separate call
     return limits

@@ -1,4 +1,4 @@
-"""The vendors of one configuration: those that polychat brings, and its own, which override them."""
+"""The vendors of one configuration: the built-in ones, and its own, which override them."""
 
 from __future__ import annotations
 

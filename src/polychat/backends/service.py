@@ -1,4 +1,4 @@
-"""A provider's class as a backend: the chat sites, the models of this machine, and classes of the user's own."""
+"""A provider's class as a backend: chat sites, models on this machine, and classes of the user's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ServiceBackend(Backend):
-    """``provider`` by one configuration: whatever it reads of one, it reads of this."""
+    """``provider`` with one configuration, which it uses for everything that it reads."""
 
     def __init__(self, provider: type[Provider], config: Config) -> None:
         model = str(getattr(provider, "default_model", "") or "")

@@ -1,4 +1,4 @@
-"""API vendors, and servers of one's own that speak a vendor's wire: each a row of data, none a file."""
+"""API vendors, and one's own servers with a vendor's wire: each is a row of data, without a file of its own."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from ..http.timeouts import Timeouts
 
 TIMEOUT = 600.0
-"""Seconds of a whole call, unless the caller says otherwise: models that think take their time."""
+"""Default timeout of a whole call in seconds: reasoning models take their time."""
 
 
 class VendorBackend(Backend):
-    """The API that ``row`` describes, asked by its wire. Options: ``api_key``, and every keyword of ``polychat.ask``.
+    """The API that ``row`` describes, called through its wire. Options: ``api_key``, and every keyword of ``polychat.ask``.
 
     ``fixed``: see ``VendorEndpoint``.
     """
@@ -60,11 +60,11 @@ class VendorBackend(Backend):
     def __init__(self, row: VendorSpec, *, fixed: bool = False) -> None:
         super().__init__(row.name, url=row.base_url, working=True, options=("api_key", *KEYWORDS))
         self.row = row
-        self.can = row.can or ("tools",)  # one that does not say can have what is usual
+        self.can = row.can or ("tools",)  # a vendor without a declaration is treated as a usual one
         self._endpoint = VendorEndpoint(row, fixed=fixed)
         self._fixed = fixed
         self._changes = changes(row)
-        """Whether a body that was written is not what the vendor takes yet."""
+        """Whether a written body must be changed for the vendor."""
         self._relay: Relay | None = None
         self._ready = ReadyRequests(self._endpoint, self.name, self.options, TIMEOUT)
 
@@ -124,7 +124,7 @@ class VendorBackend(Backend):
         api_key: str | None,
         options: dict[str, Any] | None = None,
     ) -> VendorReply:
-        """The events of one reply under ``call``, or under the call that ``options`` amount to, ``api_key`` among them."""
+        """The events of one reply under ``call``, or under the call made from ``options``, which may contain ``api_key``."""
 
         async def send() -> Sent:
             spoken, tag = wire(self.row.wire), self.tag()
@@ -167,12 +167,12 @@ class VendorBackend(Backend):
         if not request.model:
             raise BadInput(f"no model given: use {row.name}/MODEL (polychat models {row.name} lists them)", field="model")
         if request.extra and request.wire is None:
-            request.wire = row.wire  # a caller's ``extra`` is in the words of the wire it goes to
+            request.wire = row.wire  # a caller's ``extra`` has the names of the wire that is used
 
     def _written(
         self, request: ChatRequest, call_info: CallInfo, tag: str
     ) -> tuple[ChatRequest, Calls | AsFunctions | None, RequestBody]:
-        """The request as the vendor takes it, what gives the calls of its reply back, and its body. Raises ``BadInput``."""
+        """The request for the vendor, the changes that its reply's calls need, and the body. Raises ``BadInput``."""
         written, aside = self._short(request, call_info, tag), call_info.placeholders
         if aside is None:
             return written
@@ -184,7 +184,7 @@ class VendorBackend(Backend):
     def _short(
         self, request: ChatRequest, call_info: CallInfo, tag: str
     ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
-        """As ``_written`` gives it, its body with the placeholders that the request has."""
+        """As ``_written``, with the request's placeholders in the body."""
         row, spoken = self.row, wire(self.row.wire)
         request, along = taken_along(request, row)
         request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
@@ -200,16 +200,14 @@ class VendorBackend(Backend):
         return request, calls, body
 
     def _support_table(self) -> SupportTable:
-        """What becomes of a request's fields on the vendor's wire, as this vendor speaks it."""
+        """What happens to a request's fields on the vendor's wire, as this vendor implements it."""
         return wire(self.row.wire).SUPPORT if self.row.custom_tools else _without_custom(self.row.wire)
 
     def _adapted(self, request: ChatRequest) -> tuple[ChatRequest, Calls | AsFunctions | None]:
-        """The request with tools as this vendor takes them, and what gives the calls of the reply back as they were asked
-        for.
-        """
+        """The request with tools that this vendor supports, and the changes that restore the calls of its reply."""
         spoken = self.row.wire
         if request.wire == spoken:
-            return request, None  # in its own words: the vendor itself is to say what it does not take
+            return request, None  # from the same wire: the vendor itself reports what it does not support
         calls: Calls | AsFunctions | None = None
         if request.tools or _answers_before(request):  # otherwise it has no tools, calls or reasoning
             custom = self._support_table()["tools.custom"].kind == "kept"
@@ -251,7 +249,7 @@ class VendorBackend(Backend):
         return bool(self.row.key or self.row.api_key) and not self.row.key_optional and not has_key(self.row)
 
     async def list_models(self, proxy: str | None = None, **options: Any) -> list[ModelInfo]:
-        """What the vendor says that it serves. Raises ``NotReady`` where it has no list, and what a request raises."""
+        """The vendor's list of models. Raises ``NotReady`` if it has none, and the errors of a request."""
         row = self.row
         if not row.models:
             raise NotReady(f"{row.title or row.name} has no model list: see {row.source or 'its documentation'}")
@@ -292,8 +290,8 @@ class VendorBackend(Backend):
         return counts.read_count(await self._asked(call, "POST", counts.count_path(request), body))
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
-        """One vector a text. Raises ``BadInput`` where the vendor has no embeddings, and what a request raises."""
-        if not self.row.embeddings and self.row.name in known():  # a server of one's own speaks for itself
+        """One vector for each text. Raises ``BadInput`` if the vendor has no embeddings, and the errors of a request."""
+        if not self.row.embeddings and self.row.name in known():  # one's own server reports that itself
             raise BadInput(
                 f"{self.row.title or self.row.name} does not support embeddings: use another vendor, or set embeddings = true "
                 "in its [providers] table",
@@ -317,7 +315,7 @@ class VendorBackend(Backend):
         return f"{urlsplit(row.base_url).netloc} {keys}" if keys else self.label
 
     def tag(self) -> str:
-        """Whose opaque parts this vendor's are. A vendor may have several rows, one for each wire it speaks."""
+        """The vendor of its opaque parts. A vendor may have several rows, one for each wire that it supports."""
         return _tag(self.row.name, self.row.wire)
 
     def _call(self, proxy: str | None, options: dict[str, Any]) -> Call:
@@ -335,7 +333,7 @@ class VendorBackend(Backend):
         return call.exchange(method, url, self._endpoint.headers(api_key), body, self._endpoint.proxy)
 
     async def refusal(self, response: PooledResponse) -> StatusError:
-        """The error of a status other than 2xx, with what the vendor says of it."""
+        """The error of a status other than 2xx, with the vendor's message."""
         try:
             body = await response.read()
         except BackendError:  # the status is known all the same
@@ -360,7 +358,7 @@ def _answers_before(request: ChatRequest) -> bool:
 
 @lru_cache(maxsize=64)
 def _knows_custom(name: str) -> bool:
-    """Whether those who speak this wire know calls of free text."""
+    """Whether vendors on this wire support free-text tools."""
     return wire(name).SUPPORT["tools.custom"].kind == "kept"
 
 
@@ -372,7 +370,7 @@ def _tag(name: str, spoken: str) -> str:
 
 @lru_cache(maxsize=64)
 def _without_custom(name: str) -> SupportTable:
-    """The support table of a wire at a vendor that takes no custom tools there."""
+    """The support table of a wire for a vendor without custom tools."""
     support_table = wire(name).SUPPORT
     return {**support_table, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else support_table
 

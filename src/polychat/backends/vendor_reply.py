@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ..wire.contract import Reader
 
 MAX_REPLY = 64 * 1024 * 1024
-"""Bytes of a reply that is read whole."""
+"""Maximum bytes of a reply that is read whole."""
 
 Change = Callable[[list[Event]], list[Event]]
-"""What each batch goes through, to give calls back by the names that the request has."""
+"""Changes each batch, to restore the names that the request has for tools."""
 
 
 class Sent:
-    """A request that is on its way, and how its reply is read."""
+    """A request that was sent, and how its reply is read."""
 
     __slots__ = ("change", "reader", "refusal", "response", "whole")
 
@@ -40,12 +40,12 @@ class Sent:
     ) -> None:
         self.response, self.refusal = response, refusal
         self.reader = reader
-        """Of a reply that is streamed; ``None`` for one that comes whole, which ``whole`` reads."""
+        """The reader of a streamed reply; ``None`` for a whole one, which ``whole`` reads."""
         self.whole, self.change = whole, change
 
 
 class VendorReply(AsyncGenerator[list[Event], None]):
-    """The batches of one reply. ``send`` is called when the first of them is wanted.
+    """The batches of one reply. ``send`` is called for the first of them.
 
     The connection goes back to its pool with the batch that ends the reply. A reply that is neither read to its end nor closed
     is closed by the loop that it came on, when nothing refers to it any more.
@@ -57,11 +57,11 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         self._send: Callable[[], Any] | None = send
         self._call_info = call_info
         self._response: PooledResponse
-        """Of a reply that has begun, as is what follows."""
+        """Of a reply that has begun, like the following members."""
         self._reader: Reader
         self._change: Change | None
         self.is_over = True
-        """Whether nothing more comes."""
+        """Whether the reply is over."""
 
     async def __anext__(self) -> list[Event]:
         if self._send is not None:
@@ -92,7 +92,7 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         raise StopAsyncIteration
 
     def _begin(self, reader: Reader, change: Change | None, response: PooledResponse) -> None:
-        """The reply's head is there, and the rest of it comes in pieces."""
+        """The reply's head was received, and the rest is streamed."""
         self._response, self._reader, self._change = response, reader, change
         self._loop = asyncio.get_running_loop()
         self.is_over = False
@@ -100,7 +100,7 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         self._call_info.piped = (response, reader, change)
 
     async def _whole(self, sent: Sent, response: PooledResponse) -> list[Event]:
-        """The events of a reply that comes whole. Raises the error of one that is a refusal."""
+        """The events of a whole reply. Raises the error of a response other than 2xx."""
         call_info = self._call_info
         try:
             call_info.limits = rate_limits(response)
