@@ -1,4 +1,4 @@
-"""A request to the targets of a plan, by the router, which owns the retries and knows the health of targets across calls."""
+"""A request to the targets of a plan, through the router, which owns retries and tracks the health of targets across calls."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ..wire.reading import failure_in
 from .prepared import PreparedCall
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
-"""Options that are meant for one provider: no other may get them."""
+"""Options for one provider only: no other may get them."""
 
 
 class RoutedCall:
     """One chat to the targets of ``plan``: ``begin`` it, read ``batches``, then ``completed`` or ``end``.
 
-    ``call_info`` has the caller's policy; what a backend records is in ``call_info`` of this object, which is another for each
+    ``call_info`` has the caller's policy; a backend's records are in ``call_info`` of this object, which is new for each
     attempt. Raises ``BadInput`` for a ``timeout`` that is invalid, and for options that only one of several providers may get.
     """
 
@@ -52,28 +52,30 @@ class RoutedCall:
         prepared: PreparedCall | None = None,
         prompt: str = "",
     ) -> None:
-        """``request`` is ``None`` where ``prepared`` makes it of ``prompt``."""
+        """``request`` is ``None`` if ``prepared`` makes it from ``prompt``."""
         self._prepared, self._prompt = prepared, prompt
         self._straight: StraightAttempt | None = None
         self._attempts: Attempts | None = None
         self._traits: Traits
-        """What counts in choosing, and what its times are learned for, once the router is asked."""
+        """The traits for the choice of a target and for its times, once the router is used."""
         self._kind: Callable[[], Kind] | None
         self._failure: PolychatError | None = None
-        """Why the attempt failed that was made before the router was asked."""
+        """Why the attempt failed that was made before the router was used."""
         self._router, self._plan, self._request, self._options = router, plan, request, options
         self.call_info = call_info
         self.target = plan.targets[0]
-        """The target that was asked last."""
+        """The target that was called last."""
         self.batches: AsyncGenerator[list[Event], None]
         """The events after those that ``begin`` returned."""
         self.seams: list[str] = []
-        """Where another target went on with the text of one that was cut off."""
+        """Where another target continued a text that was cut off."""
         if plan.route or len(plan.targets) > 1:
             check_options(plan, options)
 
     async def begin(self) -> list[list[Event]]:
-        """Ask until a target begins to answer; the batches of its events up to the first piece. Raises ``PolychatError``."""
+        """Try targets until one begins to answer; returns the batches of its events up to the first piece. Raises
+        ``PolychatError``.
+        """
         prepared = self._prepared
         plan = StraightPlan(self._router, self._plan) if prepared is None else prepared.straight
         self._straight = straight = plan.attempt()
@@ -94,7 +96,7 @@ class RoutedCall:
         return await self._routed()
 
     def completed(self, usage: Usage | None) -> None:
-        """The reply came to its end. ``end`` may follow."""
+        """The reply is complete. ``end`` may follow."""
         if self._straight is not None:
             self._straight.completed()
             self._straight = None
@@ -104,14 +106,14 @@ class RoutedCall:
                 self._router.chooser.settled(self.target.name, usage)
 
     def end(self, error: PolychatError | None = None) -> None:
-        """The reply is over: cut off by ``error``, or no more of it is wanted. Only the first call counts."""
+        """The reply is over: cut off by ``error``, or not needed any more. Only the first call has an effect."""
         if self._straight is not None:
             self._straight.end(error)
         if self._attempts is not None:
             self._attempts.end(error)
 
     def __del__(self) -> None:
-        # Streams that are neither read to their end nor closed: their target would seem busy, or under probe, for ever.
+        # Streams that are neither read to their end nor closed: their target would count as busy, or under probe, for ever.
         if self._straight is not None or self._attempts is not None:
             self.end()
 
@@ -130,12 +132,12 @@ class RoutedCall:
         return [first[:-1] if failure_in(first) is not None else first]
 
     def _first_of(self, ask: Callable[[Target], Awaitable[list[list[Event]]]], **more: Any) -> Awaitable[list[list[Event]]]:
-        """What ``ask`` gives for the first target that begins to answer; ``more`` of what ``Router.run`` takes."""
+        """The result of ``ask`` for the first target that begins to answer; ``more`` are arguments of ``Router.run``."""
         assert self._attempts is not None  # set before
         return self._router.run(self._plan, ask, self._attempts, traits=self._traits, kind=self._kind, **more)
 
     async def _part_after(self, error: PolychatError, text: str) -> Part:
-        """The reply of the target that continues after ``text``, where the last one broke off."""
+        """The reply of the target that continues after ``text``, where the last one was cut off."""
         attempts = self._attempts
         assert attempts is not None  # there was an answer
         attempts.cut(error)
@@ -144,7 +146,7 @@ class RoutedCall:
         return Part([event for batch in first for event in batch], self.batches)
 
     async def _hedged(self) -> list[list[Event]]:
-        """The reply of the target that begins first, where a second one may be asked."""
+        """The reply of the target that begins first, if a second one may be called."""
         assert self._attempts is not None  # set before
 
         def second(plan: Plan) -> tuple[Attempts, Awaitable[tuple[RoutedCall, list[list[Event]]]]]:
@@ -170,11 +172,11 @@ class RoutedCall:
         return first
 
     async def _begun_by(self, **more: Any) -> tuple[RoutedCall, list[list[Event]]]:
-        """This call, and how its reply begins."""
+        """This call, and the beginning of its reply."""
         return self, await self._first_of(self._ask, **more)
 
     def _may_hedge(self) -> bool:
-        """Whether the request may be asked twice: no vendor runs tools for it, and a reply may be read on by another task."""
+        """Whether the request may be sent twice: no vendor runs tools for it, and another task may read the reply."""
         are_ours = not any(isinstance(tool, HostedTool) for tool in self.request.tools)
         return are_ours and all(target.backend.restores for target in self._plan.targets)
 
@@ -196,7 +198,7 @@ class RoutedCall:
 
     @property
     def request(self) -> ChatRequest:
-        """What is asked, made when it is first looked at."""
+        """The request, made at first use."""
         request = self._request
         if request is None:
             assert self._prepared is not None  # else there is a request
@@ -204,7 +206,7 @@ class RoutedCall:
         return request
 
     def _compiled_answer(self) -> Awaitable[list[list[Event]]] | None:
-        """``_answer`` of the only target by what was written once for all prompts; ``None`` where this one must be written."""
+        """``_answer`` of the only target with its compiled request; ``None`` if this one must be written."""
         prepared = self._prepared
         compiled = None if prepared is None else prepared.compiled()
         body = None if compiled is None else compiled.body(self._prompt)
@@ -214,7 +216,7 @@ class RoutedCall:
         return self._begun(batches, whole=not compiled.streamed)
 
     async def _checked_answer(self, check: Callable[[], None]) -> list[list[Event]]:
-        """``_answer`` of the only target, which ``check`` may keep from being asked: see ``http/sending.py``."""
+        """``_answer`` of the only target, unless ``check`` prevents the call: see ``http/sending.py``."""
         token = last_check.set(check)
         try:
             return await self._answer(self.target, self._options)
@@ -258,7 +260,7 @@ class RoutedCall:
         return first
 
     def _check(self, first: list[list[Event]], *, whole: bool, held: bool) -> None:
-        """Raises the failure that these batches end with, where another target may be asked in this one's place."""
+        """Raises the failure at the end of these batches, if another target may be tried."""
         events = [event for batch in first for event in batch]
         error = opening_failure(events, self.call_info.raw or b"", whole=whole, held=held)
         if error is not None:
@@ -300,7 +302,7 @@ def check_options(plan: Plan, options: dict[str, Any]) -> None:
 def options_for(plan: Plan, options: dict[str, Any], attempts: Attempts) -> dict[str, Any]:
     """The options of one attempt: those of the call, with the attempt's timeouts where the plan's rules set them."""
     if not plan.route and len(plan.targets) == 1:
-        return options  # the defaults of the backend hold for a target that a caller names
+        return options  # for a target that a caller names the backend's defaults are valid
     timeouts = attempts.timeouts
     if "timeout" in options:
         timeouts = Timeouts.of(options["timeout"], timeouts)
@@ -308,6 +310,6 @@ def options_for(plan: Plan, options: dict[str, Any], attempts: Attempts) -> dict
 
 
 def _kind(request: ChatRequest) -> Kind:
-    """The kind of request that the time to its first token is learned for."""
+    """The kind of request for which the time to its first token is learned."""
     size = sum(len(part.text) for message in request.messages for part in message.parts if isinstance(part, TextPart))
     return kind_of(streamed=bool(request.stream), size=size, reasons=request.reasoning is not None)

@@ -41,11 +41,11 @@ class Stream(Generic[Parsed]):
         self._batches: AsyncGenerator[list[Event], None] | None = None
         """The reply's events, once it has begun."""
         self._unread: Iterator[Event] = iter(())
-        """The events of the batch at hand that were not looked at."""
+        """The events of the current batch that were not read yet."""
         self._events: AsyncGenerator[list[Event], None] | None = None
 
     def _begun(self) -> None:
-        """The reply has begun: note who answers."""
+        """The reply has begun: record which target answers."""
         call = self._call
         self.provider, self.model = call.target.backend.name, call.target.model or None
         self._batches = call.batches
@@ -68,7 +68,7 @@ class Stream(Generic[Parsed]):
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The calls so far; their arguments are whole at the end."""
+        """The calls so far; their arguments are complete at the end."""
         return self._assembled.first.calls
 
     @property
@@ -77,7 +77,7 @@ class Stream(Generic[Parsed]):
 
     @property
     def usage(self) -> Usage | None:
-        """The backend's own count, once it gave one."""
+        """The backend's own count, once it was received."""
         return self._assembled.usage
 
     @property
@@ -85,7 +85,7 @@ class Stream(Generic[Parsed]):
         return self._assembled.finish.reason if self._assembled.finish is not None else None
 
     def reply(self) -> Reply[Parsed]:
-        """What has arrived as one value; before the end its verdict is ``cancelled``.
+        """The received part as one value; before the end its verdict is ``cancelled``.
 
         Raises ``BadReply`` if the text does not match the schema.
         """
@@ -164,7 +164,7 @@ class Stream(Generic[Parsed]):
                 for event in self._unread:
                     if type(event) is Text and event.choice == 0:
                         text = event.text
-                        assembled.first.answer.pieces.append(text)  # as it is handed over: unread pieces are no part of `text`
+                        assembled.first.answer.pieces.append(text)  # when it is returned: unread pieces are not part of `text`
                         return text
                     assembled.take(event)
                 if self.verdict is None and assembled.finish is not None:
@@ -214,7 +214,7 @@ class Stream(Generic[Parsed]):
         error.provider = error.provider or self.provider
 
     def _settle(self, finish: Finish) -> None:
-        """The reply has its end. Raises the error of one that failed."""
+        """The reply is over. Raises the error of one that failed."""
         self.verdict = finish.verdict
         if finish.error is not None:
             self._call.end(finish.error)

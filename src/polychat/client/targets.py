@@ -1,4 +1,4 @@
-"""What the model of a call means: a route, an alias, a target or a bare model, a chain of these, or the default."""
+"""The meaning of a call's model: a route, an alias, a target or a bare model, a chain of these, or the default."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from .routed import RoutedCall
 
 DEFAULT_MODEL = "local/smollm2"
-"""The embedded model: no key, no account, no network once its weights are here."""
+"""The embedded model: no key, no account, and no network after its weights were downloaded."""
 
 _KNOWN = 1_000
-"""Names whose meaning is kept, at most."""
+"""Maximum number of names whose meaning is kept."""
 _ROUTERS = 256
-"""Accounts and addresses whose targets' health is kept, at most."""
+"""Maximum number of accounts and addresses whose targets' health is kept."""
 
 
 class Targets:
-    """The targets that the names of one registry mean, and what is known of their health.
+    """The targets that the names of one registry mean, and their health.
 
     ``is_own``: the registry is that of the user's own file.
     """
@@ -49,7 +49,7 @@ class Targets:
         self._prepared: dict[tuple[object, ...], PreparedCall] = {}
         """Calls by their target, system message, and options."""
         self._routers: dict[tuple[object, ...], Router] = {}
-        """What is known of targets by the options with which they are asked as another account, or at another address."""
+        """The health of targets, by the options that select another account or another address."""
 
     @cached_property
     def _resolver(self) -> ModelResolver:
@@ -77,7 +77,7 @@ class Targets:
         return self._routed_call(self.router(options), plan, request, call_info, options)
 
     def prepared(self, target: str, system: str | None, options: dict[str, Any], *, streamed: bool) -> PreparedCall:
-        """A call to ``target`` with these options, which is kept where nothing of it may change. Raises as ``plan``, and
+        """A call to ``target`` with these options, which is kept if nothing of it may change. Raises as ``plan`` does, and
 
         ``BadInput`` for invalid options of a call that is kept.
         """
@@ -85,7 +85,7 @@ class Targets:
         if type(target) is str and (system is None or type(system) is str):
             key = call_key(target, system, streamed, options=options)
             try:
-                prepared = self._prepared.get(key)  # of what may change none is kept
+                prepared = self._prepared.get(key)  # calls that may change are not kept
             except TypeError:
                 prepared = key = None
             if prepared is not None:
@@ -95,7 +95,7 @@ class Targets:
         if prepared.wanted is not None:
             self._narrow(prepared, target)
         if key is not None and are_lasting(options) and self._plans.get(target) is plan:
-            prepared.request(STAND_IN)  # raises for what the options would raise with any prompt
+            prepared.request(STAND_IN)  # raises the errors that these options cause with any prompt
             prepared.keep(self.router(prepared.options))
             if len(self._prepared) >= _KNOWN:
                 self._prepared.clear()
@@ -103,13 +103,13 @@ class Targets:
         return prepared
 
     def _narrow(self, prepared: PreparedCall, name: str) -> None:
-        """Leave the targets that the call's ``provider`` wants, in its order. Raises ``BadInput`` and ``UnknownTarget``."""
+        """Keep the targets that the call's ``provider`` allows, in its order. Raises ``BadInput`` and ``UnknownTarget``."""
         plan, unknown = self.wanted(prepared.plan, name, prepared.wanted, prepared.options, prepared.carries)
         prepared.narrow(plan, unknown)
 
     @staticmethod
     def provider_in(body: dict[str, Any], plan: Plan) -> object:
-        """``provider`` of a request in OpenAI's shape, which ``body`` loses; ``None`` where it is OpenRouter's to obey."""
+        """``provider`` of a request in OpenAI's format, removed from ``body``; ``None`` if it is for OpenRouter itself."""
         from ..routing.provider_preferences import is_for_openrouter  # it loads the router
 
         return None if "provider" not in body or is_for_openrouter(plan) else body.pop("provider")
@@ -117,7 +117,7 @@ class Targets:
     def wanted(
         self, plan: Plan, name: str, provider: object, options: dict[str, Any], carries: Callable[[Target], bool]
     ) -> Preferred:
-        """The plan that ``name`` means, as ``provider`` wants it. ``carries``: see ``preferred``.
+        """The plan that ``name`` means, restricted by ``provider``. ``carries``: see ``preferred``.
 
         Raises ``BadInput`` and ``UnknownTarget``.
         """
@@ -139,7 +139,7 @@ class Targets:
         )
 
     def router(self, options: dict[str, Any]) -> Router:
-        """The router that knows the health of targets across calls: one for each account and address that ``options`` name."""
+        """The router that tracks the health of targets across calls: one for each account and address in ``options``."""
         get = options.get
         account: tuple[object, ...] = (get("api_key"), get("base_url"), get("cookies"), get("headers"))
         try:
@@ -153,7 +153,7 @@ class Targets:
         if router is None:
             if len(self._routers) >= _ROUTERS:
                 del self._routers[next(iter(self._routers))]
-                self._prepared.clear()  # they would go on with it, and others with a new one
+                self._prepared.clear()  # they would continue with it, and others with a new one
             router = self._routers[account] = self._new_router()
         return router
 
@@ -229,7 +229,7 @@ class Targets:
             near = unknown.near
         except UnknownTarget as error:
             plan, near = None, error.near or unknown.near
-        # A service that is known to be gone is only asked when it is named.
+        # A service that is known to be gone is only tried when it is named.
         if plan is None or not plan.targets[0].backend.working:
             raise UnknownTarget(
                 f"no model {(short := redact(name, 80))!r}: name its provider, such as openai/{short} (see polychat providers)",

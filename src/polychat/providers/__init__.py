@@ -1,4 +1,4 @@
-"""Every provider by name, loaded when touched. A provider is known by being here: one file, its class named like it."""
+"""Every provider by name, imported at first use. A provider needs no registration: one file, whose class has its name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _HOMES = {
     "Notes": "..calls.info",
     "tool_of": "..calls.functions",
 }
-"""Where the other public names of this package live."""
+"""The modules of the package's other public names."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""An answer whose form a grammar binds: JSON, a JSON schema, calls of tools; and how a model without a form for tools is asked.
+"""Answers that a grammar constrains (JSON, a JSON schema, tool calls), and prompts for a model without tool support.
 
-llama.cpp makes a grammar of a JSON schema, token by token, so that whatever the model is, the answer fits. A call of a tool is
-such an answer: an object with the tool's name and arguments that follow the tool's schema, or, where the model may choose, one
-with its words. What the tools are stands in a system message, and earlier calls and results stand in the conversation as text.
+llama.cpp makes a grammar of a JSON schema, token by token, so that the answer is valid with any model. A tool call is
+such an answer: an object with the tool's name and arguments that match the tool's schema, or, if the model may choose, one
+with its text. A system message describes the tools, and earlier calls and results are part of the conversation as text.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SUPPORT = {
     "parallel_tool_calls": emulated("one tool is called at a time"),
     "tools.custom": emulated(AS_FUNCTION),
 }
-"""What binding does with the fields that a service of plain text drops."""
+"""How the fields that a text-only service drops are supported with a grammar."""
 
 
 class Bound:
-    """The form of one request's answer. ``format`` is llama.cpp's ``response_format``, ``None`` where the answer is free."""
+    """The format of one request's answer. ``format`` is llama.cpp's ``response_format``, ``None`` if the answer is free."""
 
     def __init__(self, request: ChatRequest) -> None:
         self.tools = _offered(request)
@@ -45,7 +45,7 @@ class Bound:
             self.format = _schema_format(request.format.schema)
 
     def messages(self, request: ChatRequest) -> list[dict[str, str]]:
-        """The conversation as messages of text, the tools before it."""
+        """The conversation as text messages, preceded by the tools."""
         messages = [{"role": "system", "content": _instructions(self.tools)}] if self.tools else []
         for message in request.messages:
             text = "\n".join(filter(None, map(_line, message.parts)))
@@ -55,7 +55,7 @@ class Bound:
         return messages
 
     def read(self, batch: list[Event]) -> list[Event]:
-        """The events of a free answer as they are; those of one with tools held until it is whole, and then a call or words."""
+        """Unconstrained answers unchanged; an answer with tools is held until it is complete, and then is a call or text."""
         if not self.tools:
             return batch
         held: list[Event] = []
@@ -84,7 +84,7 @@ class Bound:
 
 
 def _offered(request: ChatRequest) -> list[Tool]:
-    """The tools that may be called now. Raises ``BadInput`` for a choice of one that is not there."""
+    """The tools that may be called now. Raises ``BadInput`` for the choice of a tool that does not exist."""
     choice = request.tool_choice
     tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     if choice is None or choice.mode == "auto" or not tools:
@@ -112,7 +112,7 @@ def _calls(tools: list[Tool], *, may_answer: bool) -> dict[str, Any]:
 
 
 def _parameters(tool: Tool, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tool's arguments; what it refers to goes to the top, where references look for it."""
+    """The schema of a tool's arguments; referenced definitions are moved to the top level, where references point."""
     schema = dict(tool.parameters or {})
     definitions.update(schema.pop("$defs", {}))
     return {"type": "object", "properties": {}, **schema}

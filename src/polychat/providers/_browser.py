@@ -1,4 +1,4 @@
-"""The headers a desktop Chrome sends with a page's own requests, for services that look at them."""
+"""The headers that desktop Chrome sends with a page's own requests, for services that check them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ USER_AGENT = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like G
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of ``url``, as the header ``origin`` has them; a user and password are left out."""
+    """Scheme, host and port of ``url`` for the header ``origin``; user and password are omitted."""
     return f"{urlsplit(url).scheme}://{host_of(url)}"
 
 
 def host_of(url: str) -> str:
-    """Host and port of ``url``, as the header ``authority`` has them."""
+    """Host and port of ``url`` for the header ``authority``."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def browser_headers(url: str, referer: str | None = None) -> dict[str, str]:
-    """What Chrome sends when a page of the site at ``url`` asks that site; ``content-type`` comes with the body."""
+    """Chrome's headers for a request of a page at ``url`` to the same site; ``content-type`` is set with the body."""
     headers = {
         "authority": host_of(url),
         "accept": "*/*",
@@ -45,6 +45,6 @@ def page_url(base_url: str, page: str) -> str:
             url = page if page.startswith(("http://", "https://")) else urljoin(f"{base_url}/", page.lstrip("/"))
             if urlsplit(url).hostname:
                 return url
-    except (AttributeError, ValueError):  # no text, or half an IPv6 address
+    except (AttributeError, ValueError):  # not text, or half an IPv6 address
         pass
     raise BadInput("page must be the path or URL of the page that holds the chat, such as /chat/", field="page")

@@ -1,4 +1,4 @@
-"""The answering half of GPTalk: logins good for five asks, asks that wait for their stream, the stream."""
+"""The server side of GPTalk: logins valid for five requests, requests that wait for their stream, the stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._gptalk_stream import StreamWriter
 from ._json import json_response
 
 USES = 5
-"""Asks that a login is good for."""
+"""Requests that a login is valid for."""
 
 _FINGERPRINT = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -35,21 +35,21 @@ class _Ask:
 
     @property
     def weight(self) -> int:
-        """About what it takes to remember it, in bytes."""
+        """Approximate bytes that it takes to remember it."""
         return 512 + len(self.prompt)
 
 
 class GPTalkSite:
-    """``clock`` gives unix seconds, ``token`` a new secret. It remembers so much, then forgets the oldest."""
+    """``clock`` returns unix seconds, ``token`` a new secret. Its memory is limited: the oldest entries are removed."""
 
     limits: ClassVar[int] = 1024 * 1024
     lifetime: ClassVar[int] = 24 * 3600
-    """Seconds a login lasts."""
+    """Seconds for which a login is valid."""
     patience: ClassVar[int] = 60
     """Seconds a request waits for its stream to be fetched."""
     most_logins: ClassVar[int] = 10_000
     most_waiting: ClassVar[int] = 16 * 1024 * 1024
-    """About how many bytes the requests that wait for their streams may take, together."""
+    """Approximate maximum bytes of the requests that wait for their streams, together."""
 
     def __init__(
         self, clock: Callable[[], float] = time.time, token: Callable[[], str] = lambda: secrets.token_hex(16)

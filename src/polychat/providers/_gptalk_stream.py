@@ -25,7 +25,7 @@ def failure_in(value: object) -> str | None:
 
 
 class Reader(StreamReader):
-    """The stream's bytes into events: each ``data:`` line holds the whole reply so far, ``[DONE]`` ends."""
+    """The stream's bytes as events: each ``data:`` line has the whole reply so far, ``[DONE]`` is the end."""
 
     SHAPE = "a line of the stream is not JSON with content"
 
@@ -59,7 +59,9 @@ class Reader(StreamReader):
 
 
 class StreamWriter:
-    """An answer as GPTalk streams it: each line repeats the whole so far, ``[DONE]`` ends. No end is claimed that was not."""
+    """An answer in GPTalk's format: each line repeats all of it so far, ``[DONE]`` is the end, and is sent only for a complete
+    answer.
+    """
 
     streams = True
     status = 200

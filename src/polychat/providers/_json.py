@@ -1,4 +1,4 @@
-"""What services whose bodies are JSON have in common, on either side."""
+"""Common code for services with JSON bodies, on either side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def body_of(response: StreamResponse) -> bytes:
-    """The body of a 2xx. Raises the ``refusal`` of another status."""
+    """The body of a 2xx response. Raises the ``refusal`` for another status."""
     if response.ok:
         return await response.read()
     raise await refusal(response)
@@ -34,12 +34,12 @@ async def refusal(response: StreamResponse) -> StatusError:
 
 
 def json_response(status: int, value: dict[str, Any]) -> Response:
-    """``value`` as an answer."""
+    """``value`` as a response."""
     return Response(status, json.dumps(value).encode())
 
 
 class WholeWriter:
-    """Holds an answer until it is whole. A service's writer subclasses it and gives the bytes in ``end``."""
+    """Holds an answer until it is complete. A service's writer subclasses it and returns the bytes in ``end``."""
 
     streams = False
     status = 200
@@ -68,7 +68,7 @@ class WholeWriter:
 
     @property
     def failure(self) -> str | None:
-        """Why there is no answer to send; ``None`` where there is one, whole."""
+        """Why there is no answer to send; ``None`` if there is a complete one."""
         if self._finish is None:
             return "the answer was cut"
         if self._finish.verdict == "complete":

@@ -1,9 +1,9 @@
-"""Leases: the right to use a credential so many times until some moment, fetched once for all who wait for it.
+"""Leases: the right to use a credential a number of times until some time, fetched once for all callers that wait for it.
 
-A chat site hands out a login that is good for a few asks and some minutes. A *caller* wants one use of one. A *fetch* is a task
-that logs in, for as many callers as a login has uses. A *lease* is a login that was fetched, with the uses that are left of it.
-Accounts, event loops and threads each have leases of their own: nothing here is shared between loops, so nothing is locked but
-the way from a loop to its accounts.
+A chat site issues a login that is valid for a few requests and some minutes. A *caller* needs one use of one. A *fetch* is a
+task that logs in, for as many callers as a login has uses. A *lease* is a fetched login with its remaining uses. Accounts, event
+loops and threads each have their own leases: nothing here is shared between loops, so only the lookup of a loop's accounts is
+locked.
 
 A fetch, from the caller that starts it to its end:
 
@@ -61,7 +61,7 @@ from ..errors import ConnectionFailed
 T = TypeVar("T")
 Clock: TypeAlias = Callable[[], float]
 Fetch: TypeAlias = Callable[[], Coroutine[Any, Any, tuple[T, float]]]
-"""Gets a new credential, and the moment (on the leases' clock) from which it is not to be used."""
+"""Gets a new credential, and the time (on the leases' clock) from which it must not be used."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,10 +73,10 @@ class Lease(Generic[T]):
     uses_left: int
     used: int = 0
     refused: bool = False
-    """The server refused it, so no caller gets it again. The caller that learns so sets this."""
+    """The server refused it, so no caller gets it again. The caller that receives the refusal sets this."""
 
     def usable(self, now: float) -> bool:
-        """Whether it is neither refused nor expired; there may be no use left."""
+        """Whether it is neither refused nor expired; it may have no use left."""
         return not self.refused and now < self.until
 
     def state(self, now: float) -> str:
@@ -88,7 +88,7 @@ class Lease(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class _PendingFetch(Generic[T]):
-    """A fetch under way, and who was promised a use of what it brings."""
+    """A fetch in progress, and the callers that were promised a use of its result."""
 
     task: asyncio.Task[tuple[T, float]]
     waiting: list[asyncio.Future[Lease[T]]] = field(default_factory=list)
@@ -98,20 +98,20 @@ class _PendingFetch(Generic[T]):
 
 
 class Leases(Generic[T]):
-    """One account's leases in one event loop. Nothing here awaits between a look and the reservation that follows it."""
+    """One account's leases in one event loop. Nothing here awaits between a check and the reservation that follows it."""
 
     def __init__(self, uses: int, clock: Clock) -> None:
         self.latest: Lease[T] | None = None
-        """The one of which a use was last given."""
+        """The lease of which a use was granted last."""
         self._uses = uses
         self._clock = clock
         self._available: deque[Lease[T]] = deque()
         self._pending: list[_PendingFetch[T]] = []
 
     async def take(self, fetch: Fetch[T]) -> Lease[T]:
-        """One use of a credential, reserved: it counts from here on, whatever becomes of it.
+        """One use of a credential, reserved: it counts from here on, in any case.
 
-        Where no use is left, ``fetch`` gets a credential, in a task of its own and for as many callers as it has uses; more
+        If no use is left, ``fetch`` gets a credential, in a separate task and for as many callers as it has uses; more
         callers mean more fetches at once. Each caller raises an error of its own when its fetch fails. A caller cancelled while
         it waits gives its place back; a fetch that no caller waits for any more is cancelled.
         """
@@ -119,10 +119,10 @@ class Leases(Generic[T]):
             lease = self._reserve() or await self._wait(self._with_room() or self._start(fetch))
             if not lease.refused:
                 return lease
-            self._return_use(lease)  # another caller learned of it between this one's reservation and its waking
+            self._return_use(lease)  # another caller found out between this one's reservation and its waking
 
     def is_idle(self) -> bool:
-        """No request waits, and what was fetched is of no more use."""
+        """No request waits, and no fetched lease is usable."""
         return not self._pending and (self.latest is None or not self.latest.usable(self._clock()))
 
     def _reserve(self) -> Lease[T] | None:
@@ -187,7 +187,7 @@ class Leases(Generic[T]):
         value, until = pending.task.result()
         lease = Lease(value, until, self._uses)
         self._available.append(lease)
-        # Those who waited are given it even if it is past by our clock: a clock that is off must not log in without end.
+        # Waiting callers get it even if it is expired by our clock: a wrong clock must not cause endless logins.
         for waiter in waiters:
             waiter.set_result(self._grant(lease))
 
@@ -199,9 +199,9 @@ def _failure(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 def _copy(error: BaseException) -> BaseException:
-    """A copy of the error, caused by the first. Tracebacks and ``text`` are written on an error: no two callers share one."""
-    # Not by its constructor, which may want more than its message. The built-in class that an error's memory is laid out by
-    # (`OSError` of one that is a RuntimeError and a TimeoutError) is the only one that may make it.
+    """A copy of the error, caused by the first. Tracebacks and ``text`` are set on an error: no two callers share one."""
+    # Not by its constructor, which may require more than its message. Only the built-in class that determines the memory layout
+    # (`OSError` for a class that is a RuntimeError and a TimeoutError) can create it.
     builtin: Any = type(error)
     while builtin.__module__ != "builtins":
         builtin = builtin.__base__
@@ -213,7 +213,7 @@ def _copy(error: BaseException) -> BaseException:
 
 
 class Accounts(Generic[T]):
-    """Each account's leases, in each running loop by themselves: accounts, loops and threads do not meet."""
+    """Each account's leases, separately for each running loop: accounts, loops and threads share nothing."""
 
     def __init__(self, uses: int, clock: Clock) -> None:
         self._uses = uses
@@ -229,7 +229,9 @@ class Accounts(Generic[T]):
         return lease
 
     def latest(self, account: Hashable) -> Lease[T] | None:
-        """What the account last used in the running loop; where none runs, in this thread, if no other account did since."""
+        """The lease that the account last used in the running loop; without a loop, in this thread, if no other account did
+        since.
+        """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -250,7 +252,7 @@ class Accounts(Generic[T]):
 
     def _accounts(self, loop: asyncio.AbstractEventLoop) -> dict[Hashable, Leases[T]]:
         if loop not in self._loops:
-            # What a loop left waiting when it was closed holds on to the loop: the weak key alone would not let go of it.
+            # Waiters of a loop that was closed refer to the loop: the weak key alone would not release it.
             for closed in [other for other in self._loops if other.is_closed()]:
                 del self._loops[closed]
             self._loops[loop] = {}

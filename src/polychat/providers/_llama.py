@@ -3,7 +3,7 @@
 xllamacpp is llama.cpp's HTTP server as an object: the object is what we use, the HTTP server cannot be left out. It is made to
 listen on a Unix socket in a folder of ours that is removed as soon as the model is loaded, so no other process can reach it.
 
-Two facts about xllamacpp (2026.10) shape this file. While a model answers, its callback is the only way to stop it: it is
+Two facts about xllamacpp (2026.10) determine this file. While a model answers, its callback is the only way to stop it: it is
 called for each token and, because we ask for progress, for each batch of the prompt. And while a model is *loaded*, xllamacpp
 does not let go of Python's lock: for that long (0.3 s for smollm2) the whole process waits, and no thread of ours can prevent
 it. So the file is read into the system's cache before that, which keeps a slow disk out of it.
@@ -34,13 +34,13 @@ CONTEXT = 4096
 """Tokens one request may hold, unless the model was trained for less or polychat.toml sets another limit."""
 
 PARALLEL = 4
-"""Asks answered at the same time; the others wait. Each costs the memory of a context, whether it is in use or not."""
+"""Requests answered at the same time; the others wait. Each takes the memory of a context, in use or not."""
 
 _BATCH = 128
-"""Tokens of a prompt between two looks at whether the request was given up; larger ones are no faster on a CPU."""
+"""Tokens of a prompt between two checks whether the request was cancelled; larger batches are no faster on a CPU."""
 
 _LONGEST_SOCKET = 80
-"""Letters of a folder that leave room for a name in a Unix socket's address (104 bytes on macOS)."""
+"""Characters of a folder's path that leave room for a name in a Unix socket's address (104 bytes on macOS)."""
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -50,23 +50,23 @@ Chunk: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What makes one loaded model differ from another."""
+    """The parameters by which loaded models differ."""
 
     path: Path
     stamp: tuple[int, int]
-    """The file's size and time of change: a file that was replaced is another model."""
+    """The file's size and modification time: a file that was replaced is another model."""
     context: int = CONTEXT
     parallel: int = PARALLEL
     threads: int | None = None
-    """``None``: as many as llama.cpp thinks good."""
+    """``None``: llama.cpp's default."""
     embeds: bool = False
-    """It is loaded to give vectors; such a one does not answer, and one that answers gives none."""
+    """It is loaded for embeddings; such a model does not answer, and a model that answers has no embeddings."""
     pooling: str | None = None
-    """How vectors of tokens become one; ``None``: as the model's file has it."""
+    """How token vectors become one; ``None``: the default of the model's file."""
 
 
 class Once(Generic[Key, Result]):
-    """Work that is done once for all who wait for it, in a thread of its own, whichever event loops they are in.
+    """Work that is done once for all callers that wait for it, in a separate thread, in whatever event loops they are.
 
     With ``keep`` its result stays. A failure is raised to all who waited, and the next caller starts again. When the last
     waiter has left, or the process ends, the work's ``given_up()`` is true.
@@ -86,7 +86,7 @@ class Once(Generic[Key, Result]):
         self._ended = False
 
     async def get(self, key: Key) -> Result:
-        """The result for ``key``; raises whatever the work raises."""
+        """The result for ``key``; raises the exceptions of the work."""
         task = self._join(key)
         try:
             return await asyncio.wrap_future(task.future)
@@ -94,7 +94,7 @@ class Once(Generic[Key, Result]):
             self._leave(key, task)
 
     def drop(self, unwanted: Callable[[Key], bool]) -> None:
-        """Let go of the results that stayed under unwanted keys."""
+        """Release the results under unwanted keys."""
         with self._lock:
             for key in [key for key, task in self._tasks.items() if task.future.done() and unwanted(key)]:
                 del self._tasks[key]
@@ -175,7 +175,7 @@ class Lanes:
         self._threads: set[threading.Thread] = set()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Have ``job`` done, which must not raise."""
+        """Run ``job``, which must not raise."""
         with self._lock:
             if len(self._threads) < self._width:
                 thread = threading.Thread(target=self._run, name="polychat-llama", daemon=True)
@@ -201,7 +201,7 @@ class Lanes:
 
 
 class Model:
-    """A loaded model. ``ask`` it from any event loop; several asks at once."""
+    """A loaded model. ``ask`` may be called from any event loop, also concurrently."""
 
     def __init__(self, setting: Setting, given_up: Callable[[], bool]) -> None:
         _read_ahead(setting.path, given_up)
@@ -211,13 +211,13 @@ class Model:
         _alive.add(self)
 
     def ask(self, question: dict[str, Any]) -> LlamaReply:
-        """Begin an answer, or queue for it. ``question`` is a chat completion request as OpenAI has it."""
+        """Begin an answer, or queue for it. ``question`` is a chat completion request in OpenAI's format."""
         answer = LlamaReply(self, question)
         self._lanes.submit(answer.run)
         return answer
 
     async def embed(self, texts: list[str]) -> Chunk:
-        """The vectors of ``texts`` as OpenAI shapes them, or an ``error``. It cannot be stopped once it has started."""
+        """The vectors of ``texts`` in OpenAI's format, or an ``error``. It cannot be stopped once it has started."""
         future: Future[Chunk] = Future()
 
         def embedded() -> None:
@@ -240,7 +240,7 @@ class Model:
 class LlamaReply:
     """One answer on its way from llama.cpp's thread to the event loop that asked.
 
-    What is not read yet is kept; the tokens of the model's context bound it. Close it, or the model goes on.
+    Unread chunks are kept, at most as many as the context has tokens. It must be closed, otherwise the model continues.
     """
 
     def __init__(self, model: Model, question: dict[str, Any]) -> None:
@@ -264,10 +264,10 @@ class LlamaReply:
         self._closed = True
 
     def run(self) -> None:
-        """The whole answer, in this thread. Does not raise: what goes wrong is a chunk with an ``error``."""
+        """The whole answer, in this thread. Does not raise: an error is a chunk with an ``error``."""
         try:
             if not self._over():
-                # xllamacpp lets go of Python's lock in here, and takes it for each call of _take_chunk.
+                # xllamacpp releases Python's lock in here, and takes it for each call of _take_chunk.
                 self._model.server.handle_chat_completions(self._question, self._take_chunk)
         except Exception as error:  # noqa: BLE001  # C++ exceptions come as RuntimeError; the caller gets any
             self._put({"error": {"message": str(error)}})
@@ -295,7 +295,7 @@ class LlamaReply:
 
 
 def require() -> None:
-    """Raises ``MissingPackage`` where xllamacpp is not installed; loads nothing."""
+    """Raises ``MissingPackage`` if xllamacpp is not installed; loads nothing."""
     if find_spec("xllamacpp") is None:
         raise MissingPackage("xllamacpp", extra="local", purpose="a model on this machine")
 
@@ -320,7 +320,7 @@ def _load(setting: Setting, given_up: Callable[[], bool]) -> Model:
 
 
 def _read_ahead(path: Path, given_up: Callable[[], bool]) -> None:
-    """Have the system read the file into its cache while other threads run; see the top of this file."""
+    """Make the system read the file into its cache while other threads run; see the top of this file."""
     block = bytearray(4 * 1024 * 1024)
     try:
         with path.open("rb", buffering=0) as file:
@@ -339,7 +339,7 @@ def _short_spins() -> Generator[None]:
     second down to 3 to 8; like this it is 18 to 50 then, and still 125 where the cores are free.
     """
     if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
-        yield  # someone has chosen
+        yield  # already set by the user
         return
     os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
@@ -368,7 +368,7 @@ def _parameters(params: Any, setting: Setting) -> Any:
         params.n_batch = params.n_ubatch = params.n_ctx  # a text must fit into one batch, whole
     if setting.threads is not None:
         params.cpuparams.n_threads = setting.threads
-    params.verbosity = -1  # not a line on stderr
+    params.verbosity = -1  # no line on stderr
     params.offline = True
     params.warmup = params.fit_params = params.ui = False
     params.cache_ram_mib = 0  # else up to 8 GiB of old conversations
@@ -396,13 +396,13 @@ def _loaded_server(setting: Setting) -> Any:
 
 @contextmanager
 def _unreachable() -> Generator[str]:
-    """An address for the server that comes with llama.cpp: a socket that has no name any more when this is left."""
+    """An address for llama.cpp's own server: a socket whose name is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="polychat-")  # for this user alone
     if len(folder) > _LONGEST_SOCKET:
         os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="polychat-", dir="/tmp")  # mkdtemp's names cannot be taken before
+        folder = tempfile.mkdtemp(prefix="polychat-", dir="/tmp")  # nobody else can create the names of mkdtemp before
     try:
-        yield f"{folder}/llama.sock"  # the ending is what makes llama.cpp take it for a socket's path
+        yield f"{folder}/llama.sock"  # by the suffix llama.cpp recognizes a socket's path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -414,7 +414,7 @@ def _end() -> None:
 
 
 def _forked() -> None:
-    """In a forked child: the parent's models came along, but not the threads that work them; nor can llama.cpp begin again."""
+    """In a forked child: the parent's models were copied, but not their threads; nor can llama.cpp be initialized again."""
     for model in list(_alive):
         # Never to be freed here: that would wait for those threads.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(model))
@@ -424,7 +424,7 @@ def _forked() -> None:
 
 _inherited: list[Model] = []
 _alive: weakref.WeakSet[Model] = weakref.WeakSet()
-atexit.register(_end)  # before the Once below, so that it runs after that one's own: what is being loaded is loaded by then
+atexit.register(_end)  # before the Once below, so that it runs after that one's handler, when loading models are loaded
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)  # before it too: it must keep the models before that one forgets them
+    os.register_at_fork(after_in_child=_forked)  # before it too: it must keep the models before that handler removes them
 _models: Once[Setting, Model] = Once(_load, name="polychat-load", keep=True)

@@ -12,11 +12,11 @@ from ..wire.fields import FIELDS, plain_fields
 
 _TEXT_ONLY = "this service takes text only"
 _BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
-"""Fields of a request that a provider may take as options of the same name."""
+"""Fields of a request that a provider may accept as options of the same name."""
 
 
 def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
-    """What becomes of each field of a request, by what the provider declares and which options it takes."""
+    """What happens to each field of a request, by what the provider declares and which options it has."""
     system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
     history = KEPT if provider.supports_message_history else emulated("earlier messages go into the prompt as lines")
     support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
@@ -36,12 +36,12 @@ def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     }
     support_table["messages.assistant.last"] = emulated("it is sent as an earlier message")
     support_table["parts.reasoning"] = dropped("earlier reasoning is not sent to a chat site")
-    support_table["parts.opaque.foreign"] = KEPT  # it means nothing to any other vendor
+    support_table["parts.opaque.foreign"] = KEPT  # no other vendor can read it
     return support_table | {name: KEPT for name in _BY_NAME if name in options}
 
 
 def messages_of(request: ChatRequest) -> list[dict[str, str]]:
-    """The conversation as messages of text; what else was in it is lost by now, by the caller's choice."""
+    """The conversation as text messages; losses were handled before, by the caller's policy."""
     messages = []
     for message in request.messages:
         texts = [part.text for part in message.parts if isinstance(part, TextPart)]
@@ -51,6 +51,6 @@ def messages_of(request: ChatRequest) -> list[dict[str, str]]:
 
 
 def options_from(request: ChatRequest, options: tuple[str, ...]) -> dict[str, Any]:
-    """The request's fields that the provider takes as options."""
+    """The request's fields that the provider accepts as options."""
     values = {name: getattr(request, name) for name in _BY_NAME if name in options}
     return {name: value for name, value in values.items() if value not in (None, [])}

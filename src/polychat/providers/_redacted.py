@@ -29,15 +29,15 @@ def _password(url: str) -> str:
 
 
 class Redacted:
-    """The events of one reply, whose text may be cut anywhere."""
+    """The events of one reply with credentials removed from its text, which may be cut anywhere."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         self._held: dict[int, str] = {}
-        """The end of each choice's text, where it may be the beginning of a credential."""
+        """By choice, the end of the text, if it may be the beginning of a credential."""
 
     def batch(self, events: list[Event]) -> list[Event]:
-        """What may go on; the text that was held comes before the end."""
+        """The events to forward; held text is emitted before the end."""
         clean: list[Event] = []
         for event in events:
             if type(event) is Text:

@@ -16,7 +16,7 @@ from ..types import AsyncResult
 
 @dataclass(slots=True)
 class CallSources:
-    """One call, and the sources of its answer as they become known; none until then, and none if it fails."""
+    """One call, and the sources of its answer once they are known; none until then, and none if it fails."""
 
     sources: list[Citation] = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class CallSources:
 
 
 class _Callers(threading.local):
-    """One thread's callers and the latest call of each. A task that has made none has none, not that of its parent."""
+    """One thread's callers and the latest call of each. A task without a call has none, not that of its parent."""
 
     def __init__(self) -> None:
         self.tasks: WeakKeyDictionary[asyncio.Task[Any], CallSources] = WeakKeyDictionary()
@@ -61,14 +61,14 @@ def latest() -> list[Citation]:
 
 
 async def with_sources(call: CallSources, answer: Callable[[], Awaitable[str]]) -> str:
-    """The answer, in whichever task runs this (``create_task`` makes one); ``call`` gets its sources."""
+    """The answer, in any task that runs this (``create_task`` makes one); ``call`` gets its sources."""
     text = await answer()
     call.sources = latest()
     return text
 
 
 async def stream_with_sources(call: CallSources, pieces: AsyncResult) -> AsyncResult:
-    """``with_sources`` for an answer that comes in pieces."""
+    """``with_sources`` for an answer in pieces."""
     async with aclosing(pieces):
         async for piece in pieces:
             call.sources = latest()

@@ -1,4 +1,4 @@
-"""Stop texts in an answer that comes in pieces."""
+"""Stop sequences in a streamed answer."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 
 class Stops:
-    """Ends an answer before the first stop text in it, however the answer is cut into pieces.
+    """Ends an answer before the first stop sequence in it, wherever the pieces are cut.
 
-    The first is the one whose last letter comes first; of several that end there, the longest. What may still become a stop is
-    held back, and no more than that. Each letter costs the same on average, whatever the stops are (Knuth, Morris, Pratt).
+    The first is the one that ends first; of several that end there, the longest. Only text that may become a stop sequence is
+    held back. Each character takes constant time on average, for any stop sequences (Knuth, Morris, Pratt).
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self.found = False
-        """A stop text came: the answer is over."""
+        """Whether a stop sequence was found: the answer is over."""
         self._stops = [_Stop(text) for text in stops]
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """The part of the answer that this piece makes certain. Nothing comes after a stop text."""
+        """The part of the answer that is certain after this piece. Nothing follows a stop sequence."""
         if self.found:
             return ""
         whole = self._held + text
@@ -33,27 +33,27 @@ class Stops:
         return certain
 
     def rest(self) -> str:
-        """What was held back, for an answer that ended without becoming a stop text. It is given once."""
+        """The held text of an answer that ended without a stop sequence. It is returned once."""
         held, self._held = self._held, ""
         return held
 
 
 class _Stop:
-    """One stop text, and how much of its beginning the answer ends with."""
+    """One stop sequence, and how much of its beginning the answer ends with."""
 
     __slots__ = ("_shorter", "_text", "matched", "size")
 
     def __init__(self, text: str) -> None:
         self._text, self.size, self.matched = text, len(text), 0
         self._shorter = [0] * len(text)
-        """For each beginning, the longest shorter one that it ends with."""
+        """For each prefix, the longest shorter prefix that it ends with."""
         for place in range(1, len(text)):
             self.matched = self._longer(self.matched, text[place])
             self._shorter[place] = self.matched
         self.matched = 0
 
     def ends_with(self, letter: str) -> bool:
-        """Whether the whole text is complete with ``letter``, the answer's next one."""
+        """Whether the sequence is complete with ``letter``, the answer's next character."""
         self.matched = self._longer(self.matched, letter)
         return self.matched == self.size
 

@@ -1,4 +1,4 @@
-"""chat-gpt.org: one JSON question, one JSON reply, for those who bring a browser's cookies."""
+"""chat-gpt.org: a JSON request, a JSON reply, for users with a browser's cookies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def question(messages: Messages, temperature: float = 0.5, top_p: float = 1) -> 
 
 
 def read(body: bytes) -> list[Event]:
-    """The events of a reply. Where ``response`` is falsy the service has failed, and the error shows the reply."""
+    """The events of a reply. If ``response`` is falsy the service has failed, and the error shows the reply."""
     match parsed(body):
         case {"response": good} if not good:
             return [failed(ReplyFailed(f"the service answered with a failure: {redact(body)}"))]
@@ -46,7 +46,7 @@ def root_of(base_url: str) -> str:
 
 
 class AichatSite:
-    """The answering half: JSON in, JSON out, for any cookie. Its page gives one to a browser. It remembers nothing."""
+    """The server side: JSON in, JSON out, for any cookie. Its page sets one in a browser. It has no state."""
 
     limits: ClassVar[int] = 2 * 1024 * 1024
     _SETTINGS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -78,7 +78,7 @@ def _no(why: str) -> dict[str, Any]:
 
 
 def _numbers(body: Mapping[Any, object], names: tuple[str, ...]) -> dict[str, float] | None:
-    """Those of ``names`` that are given; ``None`` where one is no number."""
+    """Those of ``names`` that are set; ``None`` if one is not a number."""
     numbers: dict[str, float] = {}
     for name in names:
         match body.get(name):
@@ -95,13 +95,13 @@ def _numbers(body: Mapping[Any, object], names: tuple[str, ...]) -> dict[str, fl
 
 class _Writer(WholeWriter):
     def end(self) -> bytes:
-        # The service's own way to fail is a reply like any other, under 200.
+        # The service reports a failure like any other reply, with status 200.
         reply = _no(self.failure) if self.failure is not None else {"response": True, "message": self.text}
         return json.dumps(reply).encode()
 
 
 class Aichat(AsyncProvider):
-    """Needs the cookies of a browser that has been on the site: ``cookies={…}``, or what ``get_cookies`` finds for its host.
+    """Requires the cookies of a browser that visited the site: ``cookies={…}``, or those that ``get_cookies`` finds.
 
     ``cookies={}`` sends none, and leaves it to the site to refuse.
     """
@@ -116,7 +116,7 @@ class Aichat(AsyncProvider):
     async def reply(
         cls, model: str | None, messages: Messages, call: Call, *, temperature: float = 0.5, top_p: float = 1
     ) -> AsyncGenerator[list[Event], None]:
-        """``temperature`` and ``top_p`` are the sampling parameters the service is sent."""
+        """``temperature`` and ``top_p`` are the sampling parameters that the service gets."""
         body = question(messages, temperature, top_p)
         root = root_of(call.base_url)
         cookies = call.cookies if call.cookies is not None else await _found_cookies(root)
@@ -129,8 +129,8 @@ class Aichat(AsyncProvider):
 
 
 async def _found_cookies(root: str) -> Mapping[str, str]:
-    """This user's cookies for the host that will be asked: those of chat-gpt.org go to no other. Raises ``MissingCookies``."""
-    from ..user.cookies import cookies_for  # loads what only those without cookies of their own need
+    """This user's cookies for the requested host; those of chat-gpt.org are sent to no other. Raises ``MissingCookies``."""
+    from ..user.cookies import cookies_for  # imports that are needed only without the caller's own cookies
 
     site = urlsplit(root)
     host = site.hostname or ""

@@ -1,4 +1,4 @@
-"""Which services there are: each file of this folder is one, but for those whose names begin with ``_`` and the two below."""
+"""The list of services: each file of this folder is one, except for names that begin with ``_`` and the two below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_SERVICE = frozenset({"catalogue", "contract"})
 
 @cache
 def files() -> tuple[str, ...]:
-    """The names of the provider files, sorted; nothing is imported for it."""
+    """The names of the provider files, sorted; none is imported."""
     package = import_module(__package__)
     return tuple(
         sorted(info.name for info in iter_modules(package.__path__) if info.name[0] != "_" and info.name not in _NO_SERVICE)

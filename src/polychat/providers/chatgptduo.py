@@ -1,4 +1,4 @@
-"""chatgptduo.com: an answer and the web pages it rests on, as one JSON."""
+"""chatgptduo.com: an answer and the web pages that support it, as one JSON object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def question(messages: Messages) -> dict[str, str]:
 
 
 def read(body: bytes) -> list[Event]:
-    """The events of a reply. One without results, or with a result that lacks its title or snippet, is a reply all the same."""
+    """The events of a reply. One without results, or with a result without title or snippet, is valid."""
     match parsed(body):
         case {"answer": str(answer), **rest}:
             sources = _sources(rest.get("results") or [])
@@ -61,7 +61,7 @@ def _sources(results: object) -> list[Citation] | None:
 
 
 class ChatgptDuoSite:
-    """The answering half: the form in, JSON out. It remembers nothing."""
+    """The server side: the form in, JSON out. It has no state."""
 
     limits: ClassVar[int] = 2 * 1024 * 1024
 
@@ -90,7 +90,7 @@ class _Writer(WholeWriter):
 
 
 class ChatgptDuo(AsyncProvider):
-    """Answers from a web search. ``get_sources()`` names the pages; ``events`` gives them as ``Citation``."""
+    """Answers from a web search. ``get_sources()`` returns the pages; ``events`` has them as ``Citation``."""
 
     url = "https://chatgptduo.com"
     working = False
@@ -104,7 +104,7 @@ class ChatgptDuo(AsyncProvider):
         cls, model: str | None, messages: Messages, proxy: str | None = None, timeout: float | None = 120, **kwargs: Any
     ) -> Coroutine[Any, Any, str]:
         """The whole answer. Keywords and errors as for ``create_async_generator``."""
-        # Not ``async def``: who asks is known when this is called. The task that awaits it may be another (``create_task``).
+        # Not ``async def``: the caller is known when this is called; the task that awaits the result may be another.
         answer = partial(super().create_async, model, messages, proxy, timeout=timeout, **kwargs)
         return with_sources(new_call(), answer)
 
@@ -112,8 +112,8 @@ class ChatgptDuo(AsyncProvider):
     def create_completion(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """The answer for code without a loop. Its sources are the caller's, though the request goes on in a thread of its
-        own.
+        """The answer for code without an event loop. Its sources belong to the caller, though the request runs in another
+        thread.
         """
         call_sources = new_call()
         return pieces_of(
@@ -122,9 +122,9 @@ class ChatgptDuo(AsyncProvider):
 
     @classmethod
     def get_sources(cls) -> list[dict[str, str]]:
-        """The sources of the caller's own latest ask: ``title``, ``url``, ``snippet`` of each.
+        """The sources of the caller's own latest request: ``title``, ``url``, ``snippet`` of each.
 
-        A caller is a task, or a thread outside any loop. Empty until the answer is there, and after a request that failed.
+        A caller is a task, or a thread without a loop. Empty until the answer was received, and after a failed request.
         """
         return [{"title": source.title, "url": source.url, "snippet": source.snippet} for source in latest()]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def headers_for(base_url: str) -> dict[str, str]:
-    """What the seed's client sent with everything."""
+    """The headers that the original client sent with every request."""
     return {
         "authority": host_of(base_url),
         "accept": "application/json",
@@ -40,7 +40,7 @@ def _bare(url: str) -> str:
 
 
 class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
-    """Takes a nonce from the page, then asks; a stale nonce is renewed once.
+    """Reads a nonce from the page, then sends the request; an expired nonce is renewed once.
 
     Which model answers is the site's choice: this protocol has no field for it, so ``model`` is not sent. Whether the answer
     streams is the site's choice too. The conversation goes as one prompt.
@@ -60,14 +60,14 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
     async def reply(
         cls, model: str | None, messages: Messages, call: Call, *, page: str | None = None
     ) -> AsyncGenerator[list[Event], None]:
-        """``page`` is the path or URL of the page that holds the chat; without it the home page is taken."""
+        """``page`` is the path or URL of the page with the chat; by default the home page."""
         prompt = ai_power.checked(prompt_of(messages))
         page_address = call.base_url if page is None else page_url(call.base_url, page)
         client_id = secrets.token_hex(5)
         async with call.session(headers_for(call.base_url)) as session:
             endpoint = cls.api_endpoint if call.base_url == cls.url else call.base_url + ai_power.AJAX
             bot = await _bot_of(session, page_address)
-            # The seed's client named the site; a page of one's own names itself.
+            # The original client named the site; another page names itself.
             address = _bare(call.base_url) if page is None else bot.url or _bare(page_address)
             response = await session.post(endpoint, data=ai_power.question(prompt, bot, address, client_id))
             if not response.ok:
@@ -81,7 +81,7 @@ class ChatGptt(AsyncGeneratorProvider, ProviderModelMixin):
 
 
 async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> AIPowerBot:
-    # A cache in between hands out pages whose nonce has gone stale. It may ignore the headers, but it distinguishes queries.
+    # A cache may return pages with an expired nonce. It may ignore the headers, but it distinguishes queries.
     headers = {"cache-control": "no-cache", "pragma": "no-cache"} if fresh else {}
     params = {"fresh": secrets.token_hex(4)} if fresh else None
     async with session.get(page, headers={"accept": "text/html,*/*", **headers}, params=params) as response:
@@ -91,7 +91,7 @@ async def _bot_of(session: StreamSession, page: str, *, fresh: bool = False) -> 
 
 
 async def _renewed(session: StreamSession, response: StreamResponse, bot: AIPowerBot, page: str) -> AIPowerBot:
-    """The chat with another nonce; raises the refusal where it is not about the nonce, or the page still has the same."""
+    """The chat with another nonce; raises the site's error if it is not about the nonce, or the page still has the same."""
     refused = response.error(ai_power.refusal(response.status, await response.read()))
     if not isinstance(refused, Unauthorized):
         raise refused

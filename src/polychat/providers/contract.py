@@ -1,4 +1,4 @@
-"""The contract every provider keeps, and what it gives for one method: ``reply``."""
+"""The contract of every provider, and the methods that it gets from one: ``reply``."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Provider:
-    """What speaks to one backend. Nothing is kept on the class: call it, or an instance of it, from any loop.
+    """A client of one service. The class has no state: it may be used, as a class or an instance, from any loop.
 
-    A subclass fills in the form (the attributes) and writes ``reply``. One that comes from elsewhere and has only
+    A subclass sets the attributes and defines ``reply``. One from another code base that has only
     ``create_async_generator`` or ``create_async`` works as well.
     """
 
@@ -44,9 +44,9 @@ class Provider:
     listed_only: ClassVar[bool] = False
     """Whether clients of the gateway may request only the models it names: any other name is a file of this machine."""
     site: ClassVar[type[Site] | None] = None
-    """The answering half, where the service brings one."""
+    """The server side, if the service has one."""
     options: ClassVar[tuple[str, ...] | None] = None
-    """What ``reply`` takes by keyword, where its signature does not say it."""
+    """The keywords of ``reply``, if its signature does not show them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,7 +74,7 @@ class Provider:
 
     @classmethod
     async def reply(cls, model: str | None, messages: Messages, call: Call) -> AsyncGenerator[list[Event], None]:
-        """Ask the backend: the events of one reply, in batches, a batch a network read; the last one is its ``Finish``.
+        """Send the request: the events of one reply, a batch for each network read; the last event is its ``Finish``.
 
         Errors before the first event are raised; later ones are in the ``Finish``. A provider's options are keyword-only
         parameters here.
@@ -87,11 +87,11 @@ class Provider:
     async def events(
         cls, model: str | None, messages: Messages, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``reply`` with the keywords of the contract, its errors marked with the provider's name; no credential in either."""
+        """``reply`` with the contract's keywords; errors name the provider; neither events nor errors contain credentials."""
         secrets: Secrets | None = None
         try:
             if _same(cls.reply, Provider.reply):
-                kwargs.pop("config", None)  # a class without ``reply`` does not know it
+                kwargs.pop("config", None)  # a class without ``reply`` does not accept it
                 batches = _borrowed(cls, model, messages, proxy, kwargs)
             else:
                 call = call_of(cls, proxy, kwargs)
@@ -111,7 +111,7 @@ class Provider:
     async def answers(
         cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``events`` of a ``ChatRequest``: what of it does not reach the backend is noted, refused or warned of."""
+        """``events`` of a ``ChatRequest``: losses are recorded, refused or warned of."""
         options = options_of(cls)
         cls.rehearse(request, call_info)
         messages = messages_of(request)
@@ -123,27 +123,27 @@ class Provider:
 
     @classmethod
     def rehearse(cls, request: ChatRequest, call_info: CallInfo) -> ChatRequest:
-        """The request without what does not reach the backend, which ``call_info`` notes, refuses or warns of."""
+        """The request without the fields that the backend does not support, which are recorded, refused or warned of."""
         return call_info.apply_loss_policy(request, support_table_of(cls, options_of(cls)), cls.__name__, cls.__name__)
 
     @classmethod
     def models_of(cls, config: Config | None = None) -> list[str]:
-        """The models that it names without asking its backend, by this configuration; ``None``: by the person's own file."""
+        """The models that it names without a request, with this configuration; ``None``: with the user's own file."""
         return cls.get_models() if hasattr(cls, "get_models") else []
 
     @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
-        """What the backend serves; the provider's own list where the backend cannot be asked."""
+        """The models that the backend serves; the provider's own list if the backend cannot be requested."""
         return [ModelInfo(name) for name in cls.models_of(kwargs.get("config"))]
 
     @classmethod
     async def count(cls, request: ChatRequest, proxy: str | None = None, **kwargs: Any) -> int | None:
-        """How many tokens the request's prompt is, by the backend's own count; ``None`` where it has none."""
+        """The tokens of the request's prompt, by the backend's own count; ``None`` if it has none."""
         return None
 
     @classmethod
     async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
-        """One vector a text. Raises ``BadInput`` where the provider has no embeddings."""
+        """One vector for each text. Raises ``BadInput`` if the provider has no embeddings."""
         raise BadInput(f"{cls.__name__} does not support embeddings: use another model", field="model")
 
     @classmethod
@@ -154,7 +154,7 @@ class Provider:
 
         Keywords: ``proxy``, ``timeout`` (seconds in total, or ``Timeouts``), ``base_url``, ``cookies``, ``headers``,
         and the provider's own.
-        Raises ``PolychatError``; after a cut, ``Truncated`` follows what came and holds it in ``text``.
+        Raises ``PolychatError``; a reply that is cut off ends with ``Truncated``, whose ``text`` has the received part.
         """
         so_far: list[str] = []
         async with aclosing(cls.events(model, messages, proxy, **kwargs)) as batches:
@@ -184,7 +184,7 @@ class Provider:
 
 
 def blamed(error: BackendError, provider: str, so_far: list[str]) -> BackendError:
-    """The error with the provider's name and what of the reply came before it."""
+    """The error with the provider's name and the text of the reply before it."""
     error.provider = error.provider or provider
     error.text = error.text or "".join(so_far)
     return error
@@ -240,7 +240,7 @@ class ProviderModelMixin:
 
     @classmethod
     def get_models(cls) -> list[str]:
-        """The names that can be asked for; the default alone where there is no list."""
+        """The names that can be requested; only the default if there is no list."""
         return list(cls.models) or ([cls.default_model] if cls.default_model else [])
 
     @classmethod

@@ -1,4 +1,4 @@
-"""gptalk.net: log in, ask, fetch the stream. A login is good for five asks."""
+"""gptalk.net: log in, send the request, fetch the stream. A login is valid for five requests."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _MODEL = "gpt-3.5-turbo"
 _LOGIN_TIMEOUT = 60.0
-"""Seconds a login may take. It serves several requests, so it uses none of their timeouts."""
+"""Timeout of a login in seconds. It serves several requests, so it uses none of their timeouts."""
 
 
 def headers_for(url: str, now: int) -> dict[str, str]:
-    """What every request carries; ``now`` is in unix seconds."""
+    """The headers of every request; ``now`` is in unix seconds."""
     auth = {"x-auth-appid": "2229", "x-auth-openid": "", "x-auth-platform": "", "x-auth-timestamp": str(now)}
     return {**browser_headers(url), **auth}
 
@@ -88,7 +88,9 @@ _accounts: Accounts[dict[str, Any]] = Accounts(USES, time.time)
 
 
 class _Latest:
-    """What the seed kept on the class, as a view: the login that plain calls use, in the running loop, else in this thread."""
+    """The class-level state of the original, as a view: the login that plain calls use, in the running loop, else in this
+    thread.
+    """
 
     @staticmethod
     def lease(provider: type[GPTalk]) -> Lease[dict[str, Any]] | None:
@@ -109,7 +111,7 @@ class _UsedTimes(_Latest):
 
 
 class GPTalk(AsyncGeneratorProvider):
-    """Logs in by itself, once for five asks. Asks share logins where they share account, proxy, address and event loop."""
+    """GPTalk logs in by itself, once for five requests. Calls with the same account, proxy, address and loop share logins."""
 
     url = "https://gptalk.net"
     working = False
@@ -141,7 +143,7 @@ def _user_agent(call: Call) -> str:
 
 
 async def _stream_token(session: StreamSession, call: Call, body: dict[str, Any]) -> str:
-    """Ask under a login; under another, once, where the service does not take the first."""
+    """Send the request with a login; once more with another, if the service rejects the first."""
     lease = await _lease(call)
     try:
         return await _ask(session, call, body, lease)
@@ -152,7 +154,7 @@ async def _stream_token(session: StreamSession, call: Call, body: dict[str, Any]
 
 
 async def _ask(session: StreamSession, call: Call, body: dict[str, Any], lease: Lease[dict[str, Any]]) -> str:
-    """The token of the answer's stream. A login that the service does not take is marked, for everybody."""
+    """The token of the answer's stream. A login that the service rejects is marked, for all callers."""
     bearer = {"authorization": f"Bearer {lease.value['token']}"}
     async with session.post(f"{call.base_url}/api/chatgpt/chatapi/text", json=body, headers=bearer) as response:
         if response.status == 401:
@@ -172,7 +174,7 @@ async def _lease(call: Call) -> Lease[dict[str, Any]]:
 
 
 async def _login(call: Call) -> tuple[dict[str, Any], float]:
-    """A new login, and when it ends."""
+    """A new login, and when it expires."""
     deadline = asyncio.get_running_loop().time() + _LOGIN_TIMEOUT
     login_call = replace(call, timeout=_LOGIN_TIMEOUT, deadline=deadline)
     who = {"fingerprint": secrets.token_hex(16), "platform": "fingerprint"}

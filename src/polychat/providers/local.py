@@ -1,4 +1,4 @@
-"""The embedded model: llama.cpp in this process, on weights that polychat fetches or on any GGUF file."""
+"""The embedded model: llama.cpp in this process, with weights that polychat downloads or any GGUF file."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ _WHOLE_RANGES: dict[str, tuple[int, int]] = {
 }
 
 _MOST_STOPS = 64
-"""Stop texts of one answer: each letter of it is held against each of them."""
+"""Maximum stop sequences of one answer: each character is compared with each of them."""
 
 _LONGEST_STOP = 1_000
-"""Letters of a stop text: so much of an answer may be held back."""
+"""Maximum characters of a stop sequence: as much of an answer may be held back."""
 
 
 class Local(AsyncGeneratorProvider, ProviderModelMixin):
@@ -71,11 +71,11 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     models: ClassVar[list[str]] = list(weights.KNOWN)
     listed_only = True
     timeout: ClassVar[float | None] = None
-    """A slow machine is not a dead service: without a timeout of the caller's the model may take its time."""
+    """A slow machine is not a failed service: without a timeout of the caller's there is no limit."""
 
     @classmethod
     def get_models(cls) -> list[str]:
-        """The known models, and the names in polychat.toml. Raises ``BadInput`` for a polychat.toml that means nothing."""
+        """The known models, and the names in polychat.toml. Raises ``BadInput`` for an invalid polychat.toml."""
         return cls.models_of()
 
     @classmethod
@@ -84,7 +84,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     def get_model(cls, model: str | None) -> str:
-        """``model``, or the default where there is none. A file is a model too, so nothing is replaced by the default."""
+        """``model``, or the default if there is none. A file is a model too, so nothing is replaced by the default."""
         return model or cls.default_model
 
     @classmethod
@@ -109,9 +109,9 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         numbers |= {"seed": seed, "frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty}
         stops = _stops(stop)
         body = question(messages, numbers)
-        body["timings_per_token"] = bool(stops)  # an answer that we stop has no other count of its tokens
+        body["timings_per_token"] = bool(stops)  # an answer that is stopped here has no other count of its tokens
         if response_format is not None:
-            body["response_format"] = response_format  # llama.cpp makes a grammar of it, and the answer keeps to that
+            body["response_format"] = response_format  # llama.cpp makes a grammar of it, which constrains the answer
         _llama.require()
         setting = await _in_time(_setting(cls.get_model(model), call.config), call)
         loaded = await _in_time(_llama.loaded(setting), call)
@@ -120,7 +120,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
             while True:
                 events = await _next(answer, reader, call)
                 if reader.done:
-                    answer.close()  # at once, and not when the reader of the last events asks for more
+                    answer.close()  # at once, and not when the reader requests more after the last events
                 if events:
                     yield events
                 if reader.done:
@@ -132,7 +132,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     async def answers(
         cls, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[list[Event], None]:
-        """``events`` of a ``ChatRequest``; schemas and calls of tools are bound by a grammar."""
+        """``events`` of a ``ChatRequest``; a grammar constrains schemas and tool calls."""
         options = options_of(cls)
         request = cls.rehearse(request, call_info)
         request, calls = adapted(request, custom=False, named=False)
@@ -150,7 +150,9 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
-        """One vector a text, by a GGUF file of an embedding model. Raises ``BadInput`` for another, and for too long a text."""
+        """One vector for each text, by a GGUF file of an embedding model. Raises ``BadInput`` for another, and for too long a
+        text.
+        """
         if request.dimensions is not None:
             raise BadInput("dimensions is not supported by local models: omit it", field="dimensions")
         for place, text in enumerate(request.texts()):
@@ -178,16 +180,16 @@ def vectors_of(body: dict[str, Any], model: str) -> Embeddings:
 
 
 def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, Any]:
-    """What llama.cpp is asked: a chat completion as OpenAI has it, and more. Raises ``BadInput`` naming the field.
+    """The request to llama.cpp: a chat completion in OpenAI's format, and more. Raises ``BadInput`` naming the field.
 
-    Stop texts are not in it: llama.cpp loses what begins like one where ``max_tokens`` ends the answer (see ``Stops``).
+    Stop sequences are not in it: llama.cpp loses the beginning of one if ``max_tokens`` ends the answer (see ``Stops``).
     """
     history = [{"role": role, "content": _as_words(text)} for role, text in turns(messages)]
     for index, message in enumerate(history):
         for part, text in message.items():
             byte_size(text, f"messages[{index}].{part}")
     body: dict[str, Any] = {"messages": history, "stream": True, "stream_options": {"include_usage": True}}
-    body["return_progress"] = True  # a chunk for each batch of the prompt: else a long one could not be given up
+    body["return_progress"] = True  # a chunk for each batch of the prompt: otherwise a long one could not be cancelled
     body["reasoning_format"] = "auto"  # reasoning apart from the answer, if the model's template marks it
     body |= {name: _number(name, value) for name, value in numbers.items() if value is not None}
     return body
@@ -199,8 +201,8 @@ _CONTROL = re.compile(r"<(?=\|[\w ]{1,40}\|>|/?s>|/?(?:start|end)_of_\w{1,20}>|(
 def _as_words(text: str) -> str:
     """The text with an invisible space inside what looks like a model's control tokens.
 
-    llama.cpp reads the whole conversation at once, the template's tokens and a user's words alike: without it, words could end
-    their own turn and begin another's.
+    llama.cpp reads the whole conversation at once, the template's tokens and a user's text alike: otherwise a text could end
+    its own turn and begin another's.
     """
     return _CONTROL.sub(lambda mark: f"{mark[0]}\u200b", text)
 
@@ -208,7 +210,7 @@ def _as_words(text: str) -> str:
 def _number(name: str, value: object) -> float:
     whole = name in _WHOLE_RANGES
     low, high = _WHOLE_RANGES[name] if whole else _RANGES[name]
-    # A float that is whole will do where a whole number is wanted: settings from other protocols' JSON come as floats.
+    # A float without a fraction is accepted as a whole number: settings from other protocols' JSON may be floats.
     if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high and not (whole and value % 1):
         return int(value) if whole else float(value)
     kind = "a whole number" if whole else "a number"
@@ -233,18 +235,18 @@ def _stops(stop: object) -> list[str]:
 
 
 class Reader:
-    """llama.cpp's chunks of one answer into events. The answer ends before the first of the stop texts."""
+    """llama.cpp's chunks of one answer as events. The answer ends before the first stop sequence."""
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self.done = False
         self._stops = Stops(stops)
         self.began = False
-        """Some of the answer was given."""
+        """Whether a part of the answer was emitted."""
         self._reason: str | None = None
         self._usage: list[Event] = []
 
     def feed(self, chunks: list[Chunk | None]) -> list[Event]:
-        """The events of these chunks. Raises ``BadInput`` where llama.cpp refuses what it was asked."""
+        """The events of these chunks. Raises ``BadInput`` if llama.cpp rejects the request."""
         events: list[Event] = []
         for chunk in chunks:
             if not self.done:
@@ -253,7 +255,7 @@ class Reader:
         return events
 
     def cut(self, error: TimedOut) -> list[Event]:
-        """The last event of an answer that is left here."""
+        """The last event of an answer that is stopped here."""
         self.done = True
         return [*self._rest(), Finish("truncated", error=error)]
 
@@ -283,7 +285,7 @@ class Reader:
         return []
 
     def _stopped(self, chunk: Chunk) -> list[Event]:
-        """The end of an answer at a stop text, and the tokens as the chunk that has it counts them."""
+        """The end of an answer at a stop sequence, with the token counts of its chunk."""
         self.done = True
         match chunk.get("timings"):
             case {"cache_n": int(cached), "prompt_n": int(read), "predicted_n": int(answered)}:
@@ -291,7 +293,7 @@ class Reader:
         return [*self._usage, complete("stop")]
 
     def _rest(self) -> list[Event]:
-        """What was held back as it could have become a stop text."""
+        """The held text, which could have become a stop sequence."""
         text = self._stops.rest()
         return [Text(text)] if text else []
 
@@ -303,7 +305,7 @@ class Reader:
 
 
 def _failure(error: object) -> BadInput | ReplyFailed:
-    """What an error of llama.cpp amounts to: ``BadInput`` where it is about what was asked."""
+    """The exception for an error of llama.cpp: ``BadInput`` if the request caused it."""
     match error:
         case {"type": "exceed_context_size_error", "n_prompt_tokens": int(size), "n_ctx": int(limit)}:
             return BadInput(
@@ -328,7 +330,7 @@ async def _next(answer: _llama.LlamaReply, reader: Reader, call: Call) -> list[E
 
 
 async def _in_time(step: Awaitable[T], call: Call) -> T:
-    """One step of a call, under its clock. The clock is not held over a yield, where the caller's own time passes."""
+    """One step of a call, with its timeout, which does not run during a yield, where the caller takes its time."""
     try:
         async with asyncio.timeout_at(call.deadline) as clock:
             return await step
@@ -339,16 +341,16 @@ async def _in_time(step: Awaitable[T], call: Call) -> T:
 
 
 async def _setting(model: str, config: Config | None, *, embeds: bool = False) -> Setting:
-    """The file and the parameters that a model's name stands for. Fetches known weights that are not here.
+    """The file and the parameters of a model's name. Downloads known weights that are missing.
 
-    The few system calls on the way (is it there, is it GGUF, what does polychat.toml say) are not worth a thread.
+    The few system calls for that (the file, its type, polychat.toml) are not worth a thread.
     """
     entry = _entry(model, config)
     return _checked(entry.path or weights.path(model) or await _pulled.get(model), entry, embeds=embeds)
 
 
 def _entry(model: str, config: Config | None) -> LocalModel:
-    """What a name says, and polychat.toml about it; without a path exactly where the weights are known."""
+    """The entry of a name, including polychat.toml's; without a path exactly if the weights are known."""
     from ..config.settings import LocalModel  # it loads msgspec
 
     if "/" in model or "\\" in model or model.endswith(".gguf"):
@@ -358,7 +360,7 @@ def _entry(model: str, config: Config | None) -> LocalModel:
         raise _unknown(model, configured)
     entry = configured.get(model, LocalModel())
     if model in weights.KNOWN and entry.path is not None:
-        # A folder that one happens to be in must not put another file in the place of checked weights.
+        # The current folder must not replace checked weights by another file.
         raise BadInput(f"polychat.toml gives a path for {model}, whose weights polychat fetches: rename it", field="model")
     if model not in weights.KNOWN and entry.path is None:
         raise BadInput(f"polychat.toml names the model {model} but not its file: give it a path", field="model")
@@ -366,7 +368,7 @@ def _entry(model: str, config: Config | None) -> LocalModel:
 
 
 def _configured(config: Config | None) -> Mapping[str, LocalModel]:
-    """``[local.models]`` of this configuration, else of the person's own file. Raises ``BadInput``."""
+    """``[local.models]`` of this configuration, otherwise of the user's own file. Raises ``BadInput``."""
     return (load() if config is None else config).local_models
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ..transport import StreamResponse, StreamSession
 
 _PAGE = "/chatgpt-free-use/"
-"""The page that the original client gave as its referer; a nonce is looked for there."""
+"""The page that the original client sent as its referer; a nonce is looked up there."""
 
 
 def headers_for(page: str) -> dict[str, str]:
-    """What the seed's client sent with everything, as if from that page."""
+    """The headers that the original client sent with every request, as if from that page."""
     host = host_of(page)
     return {
         "User-Agent": USER_AGENT,
@@ -43,10 +43,10 @@ def headers_for(page: str) -> dict[str, str]:
 
 
 class Opchatgpts(AsyncGeneratorProvider):
-    """Asks the bot ``default`` at ``base_url``, as the seed's client did; with ``page``, the first bot of that page.
+    """Uses the bot ``default`` at ``base_url``, as the original client did; with ``page``, the first bot of that page.
 
-    A nonce is fetched when the site asks for one, and a stale one is renewed once. The last message is asked as the user's; of
-    those before it the server keeps the last 14, and forgets the older ones. ``temperature``, ``max_tokens`` and system
+    A nonce is fetched when the site requires one, and an expired one is renewed once. The last message is sent as the user's;
+    of those before it the server keeps the last 14. ``temperature``, ``max_tokens`` and system
     messages take effect up to version 2.0.8; later ones pass them over.
     """
 
@@ -70,12 +70,12 @@ class Opchatgpts(AsyncGeneratorProvider):
         temperature: float | None = None,
         max_tokens: int | None = None,
     ) -> AsyncGenerator[list[Event], None]:
-        """``page`` is the path or URL of the page that holds the chat; without it nothing is fetched before the request."""
+        """``page`` is the path or URL of the page with the chat; without it nothing is fetched before the request."""
         page_address = page_url(call.base_url, _PAGE if page is None else page)
         overrides = Overrides(temperature=temperature, max_tokens=max_tokens)
         chat = secrets.token_urlsafe(8)
         bot = AIEngineBot(f"{call.base_url}/wp-json")
-        body = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be refused here
+        body = ai_engine.question(messages, bot, chat, overrides)  # before anything is sent: it may be rejected here
         async with call.session(headers_for(page_address)) as session:
             if page is not None:
                 bot = await _bot_of(session, page_address)
@@ -92,7 +92,7 @@ class Opchatgpts(AsyncGeneratorProvider):
 
 
 async def _submit(session: StreamSession, bot: AIEngineBot, body: dict[str, object]) -> StreamResponse:
-    # An empty nonce is refused by every version, a missing one only by those that want one.
+    # Every version rejects an empty nonce, and only those that require one reject a missing one.
     headers = {"X-WP-Nonce": bot.nonce} if bot.nonce else {}
     return await session.post(bot.submit_url, json=body, headers=headers)
 
@@ -107,13 +107,13 @@ async def _bot_of(session: StreamSession, page: str) -> AIEngineBot:
 
 
 async def _session_nonce(session: StreamSession, bot: AIEngineBot) -> str | None:
-    """What ``start_session`` gives. Versions before 2.4.4 have none: there a page without a nonce means that none is needed."""
+    """The nonce of ``start_session``. Before 2.4.4 there is none, and a page without a nonce needs none."""
     async with session.post(bot.session_url, headers={"Content-Type": "application/json"}) as response:
         return ai_engine.nonce_of(await response.read()) if response.ok else None
 
 
 async def _renewed(session: StreamSession, response: StreamResponse, bot: AIEngineBot, page: str) -> AIEngineBot:
-    """The bot with a fresh nonce; raises the refusal where it is not about the nonce, or no other nonce can be had."""
+    """The bot with a new nonce; raises the site's error if it is not about the nonce, or no other nonce is available."""
     body = await response.read()
     obstacle: StatusError = response.error(ai_engine.refusal(response.status, body))
     if not ai_engine.is_nonce_failure(response.status, body):
@@ -125,7 +125,7 @@ async def _renewed(session: StreamSession, response: StreamResponse, bot: AIEngi
         obstacle = wall
     except (BadReply, StatusError):
         pass  # no such page, or no chat in it: start_session needs none
-    if nonce in (None, bot.nonce):  # a cache may give the stale one again
+    if nonce in (None, bot.nonce):  # a cache may return the expired one again
         nonce = await _session_nonce(session, bot)
     if nonce in (None, bot.nonce):
         raise obstacle
