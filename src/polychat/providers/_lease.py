@@ -1,8 +1,8 @@
 """Leases: the right to use a credential a number of times until some time, fetched once for all callers that wait for it.
 
 A chat site issues a login that is valid for a few requests and some minutes. A *caller* needs one use of one. A *fetch* is a
-task that logs in, for as many callers as a login has uses. A *lease* is a fetched login with its remaining uses. Accounts, event
-loops and threads each have their own leases: nothing here is shared between loops, so only the lookup of a loop's accounts is
+task that logs in, for as many callers as a login has uses. A *lease* is a fetched login with its remaining uses. Accounts,
+event loops and threads each have their own leases: nothing here is shared between loops, so only the lookup of a loop's accounts is
 locked.
 
 A fetch, from the caller that starts it to its end:
