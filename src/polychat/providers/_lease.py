@@ -2,8 +2,8 @@
 
 A chat site issues a login that is valid for a few requests and some minutes. A *caller* needs one use of one. A *fetch* is a
 task that logs in, for as many callers as a login has uses. A *lease* is a fetched login with its remaining uses. Accounts,
-event loops and threads each have their own leases: nothing here is shared between loops, so only the lookup of a loop's accounts is
-locked.
+event loops and threads each have their own leases: nothing here is shared between loops, so only the lookup of a loop's
+accounts is locked.
 
 A fetch, from the caller that starts it to its end:
 
