@@ -39,13 +39,13 @@ def cost_of(
     model: str | None,
     usage: Usage | None,
     *,
-    asked: str | None = None,
+    requested: str | None = None,
     is_elsewhere: bool = False,
 ) -> float | None:
     """US dollars; ``None`` where the price is unknown, the package (extra ``prices``) is not here, or nothing was counted.
 
     What the vendor itself reports as billed goes first, then what ``prices`` (``Config.prices``) has for ``model``, or for the
-    name by which it was ``asked``. A vendor is known by its name or by its API's ``url``; where the request went
+    name by which it was ``requested``. A vendor is known by its name or by its API's ``url``; where the request went
     ``is_elsewhere``, the same model may cost anything, and the vendor's price is none.
     """
     if usage is None:
@@ -54,7 +54,7 @@ def cost_of(
         return usage.cost
     if usage.prompt_tokens is None:
         return None
-    if prices and (own_price := _own_price(prices, provider, model, asked)) is not None:
+    if prices and (own_price := _own_price(prices, provider, model, requested)) is not None:
         return _by_own_price(own_price, usage)
     return None if not model or is_elsewhere else _by_list_price(provider, url, model, usage, usage.prompt_tokens)
 

@@ -77,8 +77,8 @@ async def probed(handler: Any, model: str = "small", *, ask: bool = False, **mor
     async with serving(handler) as server:
         row = {"wire": "openai-chat", "base_url": f"{server.url}/v1", "models": "/models", **more}
         backend = Registry(Config(providers={"house": row})).find("house")
-        found = await probe(backend, model, f"house/{model}", ask=ask, seconds=5.0)
-        return found, list(server.seen)
+        current = await probe(backend, model, f"house/{model}", ask=ask, seconds=5.0)
+        return current, list(server.seen)
 
 
 async def lists(seen: Seen, say: Say) -> None:
@@ -93,9 +93,9 @@ async def lists(seen: Seen, say: Say) -> None:
 
 async def test_a_free_probe_connects_and_lists() -> None:
     """Nothing is asked that could cost, and the list says whether it names the model."""
-    found, seen = await probed(lists)
-    assert (found.state, found.step, found.sent) == ("reachable", "models", True)
-    assert "lists 2 models" in found.evidence
+    current, seen = await probed(lists)
+    assert (current.state, current.step, current.sent) == ("reachable", "models", True)
+    assert "lists 2 models" in current.evidence
     assert [one.method for one in seen] == ["GET", "GET"]
     other, _ = await probed(lists, "latest")
     assert (other.state, "does not name latest" in other.evidence) == ("reachable", True)
@@ -103,8 +103,8 @@ async def test_a_free_probe_connects_and_lists() -> None:
 
 async def test_one_that_asks_reads_a_reply_to_its_end() -> None:
     """One short request, as any caller sends it."""
-    found, seen = await probed(lists, ask=True)
-    assert (found.state, found.step) == ("reachable", "ask")
+    current, seen = await probed(lists, ask=True)
+    assert (current.state, current.step) == ("reachable", "ask")
     (asked,) = [one for one in seen if one.method == "POST"]
     assert asked.json["max_tokens" if "max_tokens" in asked.json else "max_completion_tokens"] == 16
 
@@ -128,8 +128,8 @@ async def test_what_the_list_answers_is_what_the_target_is(status: int, headers:
         else:
             await say.whole("", status=404)
 
-    found, _ = await probed(handler)
-    assert (found.state, found.step) == (state, "models"), found.evidence
+    current, _ = await probed(handler)
+    assert (current.state, current.step) == (state, "models"), current.evidence
 
 
 async def test_a_changed_protocol_names_what_differs() -> None:
@@ -141,24 +141,24 @@ async def test_a_changed_protocol_names_what_differs() -> None:
         else:
             await lists(seen, say)
 
-    found, _ = await probed(handler, ask=True)
-    assert (found.state, found.step) == ("protocol changed", "ask")
-    assert found.evidence
+    current, _ = await probed(handler, ask=True)
+    assert (current.state, current.step) == ("protocol changed", "ask")
+    assert current.evidence
 
 
 async def test_without_its_key_it_needs_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The evidence says which variable; its key is asked for only after it was seen to be there."""
     monkeypatch.delenv("HOUSE_KEY", raising=False)
-    found, seen = await probed(lists, key=["HOUSE_KEY"])
-    assert (found.state, found.step) == ("needs credentials", "models")
-    assert "HOUSE_KEY" in found.evidence
+    current, seen = await probed(lists, key=["HOUSE_KEY"])
+    assert (current.state, current.step) == ("needs credentials", "models")
+    assert "HOUSE_KEY" in current.evidence
     assert [one.path for one in seen] == ["/v1"]
 
 
 async def test_a_service_that_is_known_to_be_gone_is_not_asked() -> None:
     """What is at its address now is somebody else's."""
-    found = await probe(Registry(Config()).find("gptalk"), "", "GPTalk", ask=True, seconds=1.0)
-    assert (found.state, found.sent) == ("gone", False)
+    current = await probe(Registry(Config()).find("gptalk"), "", "GPTalk", ask=True, seconds=1.0)
+    assert (current.state, current.sent) == ("gone", False)
 
 
 async def test_a_page_that_is_not_there_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,5 +169,5 @@ async def test_a_page_that_is_not_there_is_gone(monkeypatch: pytest.MonkeyPatch)
 
     async with serving(missing) as server:
         monkeypatch.setenv("GPTALK_BASE_URL", server.url)
-        found = await probe(Registry(Config()).find("gptalk"), "", "GPTalk", ask=False, seconds=5.0)
-    assert (found.state, found.step) == ("gone", "connect")
+        current = await probe(Registry(Config()).find("gptalk"), "", "GPTalk", ask=False, seconds=5.0)
+    assert (current.state, current.step) == ("gone", "connect")

@@ -83,8 +83,8 @@ async def test_a_vendors_models_are_listed(serve: Any, vendor: str) -> None:
         await say.whole(models.write_models(wire, [ModelInfo("b"), ModelInfo("a")]))
 
     server = await serve(listing)
-    found = await find(vendor).list_models(base_url=server.url + LISTS[vendor], api_key="k-1")
-    assert [one.id for one in found] == ["b", "a"]
+    current = await find(vendor).list_models(base_url=server.url + LISTS[vendor], api_key="k-1")
+    assert [one.id for one in current] == ["b", "a"]
     assert vendor == "ollama" or "k-1" in " ".join(server.seen[0].headers.values())
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.client.targets import own_targets
+from polychat.client.targets import user_targets
 from polychat.events import Finish, Start, Text
 
 from ..support.scripted_server import Say, Seen
@@ -162,7 +162,7 @@ async def test_after_the_first_piece_nothing_is_asked_again(serve: Any) -> None:
 async def test_a_reply_that_breaks_off_is_a_failure_of_its_target(serve: Any) -> None:
     """As one that never began: some in a row, and the target is known to be ill."""
     server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
-    router = own_targets().router(options(server.url))
+    router = user_targets().router(options(server.url))
     for _ in range(5):
         with pytest.raises(errors.Truncated):
             await streamed(server.url)
@@ -175,7 +175,7 @@ async def test_a_stream_that_is_dropped_is_over(reads: int, serve: Any) -> None:
     """Its target is not taken to be busy for ever, be the stream closed or not, and not taken to have answered to the end."""
     server = await serve(ScriptedVendor("openai-chat", HELLO))
     reply = polychat.stream("hi", **options(server.url))
-    facts = own_targets().router(options(server.url)).health.facts("", "openai/m")
+    facts = user_targets().router(options(server.url)).health.facts("", "openai/m")
     facts.cut(0.0, 0.0, 0.1)
     if reads:
         assert await anext(aiter(reply)) == "Hello"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Meta, inspect
 
 from polychat import config
-from polychat.backends.registry import Registry, own_registry
+from polychat.backends.registry import Registry, user_registry
 from polychat.config import Config
 from polychat.config.decoding import form
 from polychat.config.places import line_of
@@ -302,14 +302,14 @@ def test_a_registry_goes_by_what_it_was_given(own_config: Any) -> None:
     """Whatever becomes of the file: one that breaks touches only whoever reads it anew."""
     row = '[providers.house]\nwire = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
     file = own_config(row)
-    given, own = Registry(config.read(file)), own_registry()
-    assert own_registry() is own
+    given, own = Registry(config.read(file)), user_registry()
+    assert user_registry() is own
     file.write_text("[gateway\n")
     assert given.find("house").address() == own.find("house").address() == "http://127.0.0.1:9/v1"
     with pytest.raises(BadInput):
-        own_registry()
+        user_registry()
     file.write_text(row.replace(":9", ":10"))
-    assert own_registry().find("house").address() == "http://127.0.0.1:10/v1"
+    assert user_registry().find("house").address() == "http://127.0.0.1:10/v1"
 
 
 def test_an_error_after_reading_has_its_line_too(own_config: Any) -> None:

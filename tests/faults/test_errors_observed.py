@@ -20,7 +20,7 @@ from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.metrics import Metrics, fold
 from polychat.gateway.observe.prometheus import View
 from polychat.gateway.observe.record import Record
-from polychat.gateway.observe.setup import EVENT, SetupNews
+from polychat.gateway.observe.setup import EVENT, SetupEvents
 from polychat.gateway.paths import DIALECTS
 
 from ..support.running_gateway import Running, asking, configured, fault, gateway, good, row
@@ -204,7 +204,7 @@ async def test_made_up_names_are_no_news_twice() -> None:
     """Models that a client makes up for a backend without a key are one event, and what is remembered of it is bounded."""
     told: list[dict[str, Any]] = []
     now = [0.0]
-    news = SetupNews(lambda event, **facts: told.append(facts), clock=lambda: now[0])
+    news = SetupEvents(lambda event, **facts: told.append(facts), clock=lambda: now[0])
     record = Record("req", "openai-chat", "POST", "/", 0.0)
     for number in range(50):
         record.failures = [Failure(f"house/{number}", "not_set_up", "", "no key")]

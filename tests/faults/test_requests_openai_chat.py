@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polychat.backends.builtin import known
-from polychat.backends.fitting import BRIDGE, call_id, fitted, fitted_as_it_came
+from polychat.backends.fitting import BRIDGE, call_id, fitted, fitted_fields
 from polychat.calls.info import CallInfo
 from polychat.types import (
     ChatMessage,
@@ -110,7 +110,7 @@ def test_ids_of_calls_as_mistral_wants_them() -> None:
     messages = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"], "content": "x"}]
     row = known()["mistral"]
     raw = {"messages": json.dumps(messages).encode()}
-    passed = fitted_as_it_came(raw, CallInfo(), row)["messages"]
+    passed = fitted_fields(raw, CallInfo(), row)["messages"]
     written = fitted({"messages": messages}, row, CallInfo())["messages"]
     for made in (passed, written):
         name = made[0]["tool_calls"][0]["id"]
@@ -144,7 +144,7 @@ def test_the_assistant_speaks_between_a_result_and_the_user(comes_as_it_was: boo
         ("openai", said),
     ):
         if comes_as_it_was:
-            made = fitted_as_it_came({"messages": json.dumps(said).encode()}, call_info, known()[name])["messages"]
+            made = fitted_fields({"messages": json.dumps(said).encode()}, call_info, known()[name])["messages"]
         else:
             made = fitted({"messages": [dict(one) for one in said]}, known()[name], call_info)["messages"]
         assert (json.loads(made) if isinstance(made, bytes) else made) == expected

@@ -12,7 +12,7 @@ import pytest
 from polychat.config.settings import Limits
 from polychat.errors import BadInput
 from polychat.events import Event, Finish, Start, Text, Usage
-from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
+from polychat.gateway.admission.bodies import Bodies, BodyMemoryFull, Share
 from polychat.gateway.dialects.gemini.endpoints import OF_MODELS
 from polychat.gateway.paths import DIALECTS, ENDPOINTS
 from polychat.gateway.sites import Sites, echo
@@ -181,7 +181,7 @@ def test_a_share_is_given_back() -> None:
     bodies = Bodies()
     one, other = Share(bodies, 100), Share(bodies, 100)
     one.take(60)
-    with pytest.raises(NoRoom):
+    with pytest.raises(BodyMemoryFull):
         other.take(50)
     assert bodies.held == 110
     other.release()

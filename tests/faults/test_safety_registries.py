@@ -14,7 +14,7 @@ import pytest
 import polychat
 from polychat import errors
 from polychat.backends.backend import Backend
-from polychat.backends.registry import Registry, own_registry
+from polychat.backends.registry import Registry, user_registry
 from polychat.config import Config
 from polychat.config.settings import LocalModel, Price
 from polychat.events import Finish, Text, Usage
@@ -297,13 +297,13 @@ def test_the_library_sees_what_changes(monkeypatch: pytest.MonkeyPatch, own_conf
 def test_the_same_backend_as_long_as_the_file_is(own_config: Any) -> None:
     """A registry makes each once, whatever the case of its name; the person's own registry lives as long as the file."""
     file = own_config('[providers.house]\nwire = "ollama"\nbase_url = "http://127.0.0.1:9"\n')
-    own = own_registry()
+    own = user_registry()
     house = own.find("house")
     assert isinstance(house, Backend)
-    assert own_registry().find("HOUSE") is house
+    assert user_registry().find("HOUSE") is house
     assert find("house").address() == "http://127.0.0.1:9"  # type: ignore[attr-defined]
     file.write_text(file.read_text().replace(":9", ":10"))
-    assert own_registry().find("house") is not house
+    assert user_registry().find("house") is not house
     assert find("house").address() == "http://127.0.0.1:10"  # type: ignore[attr-defined]
     assert house.address() == "http://127.0.0.1:9", "whoever has it goes on with it"
 

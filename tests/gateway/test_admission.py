@@ -10,7 +10,7 @@ import pytest
 
 from polychat.config.settings import Limits, Route
 from polychat.errors import BadInput
-from polychat.gateway.admission.bodies import Bodies, NoRoom, Share
+from polychat.gateway.admission.bodies import Bodies, BodyMemoryFull, Share
 from polychat.gateway.admission.keys import Keys
 from polychat.gateway.admission.origins import OriginPolicy
 from polychat.gateway.paths import DIALECTS
@@ -170,7 +170,7 @@ def test_bodies_may_be_as_large_as_the_limit_together() -> None:
     first, second = Share(bodies, 10), Share(bodies, 10)
     first.take(4)
     second.take(6)
-    with pytest.raises(NoRoom, match="10 bytes"):
+    with pytest.raises(BodyMemoryFull, match="10 bytes"):
         second.take(1)
     first.release()
     first.release()

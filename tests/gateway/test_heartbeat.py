@@ -137,13 +137,13 @@ async def test_an_event_that_begins_while_a_sign_is_on_its_way() -> None:
     """The sign that was to be sent is not, nor while pieces come: only where none came since the last look."""
     sent: list[bytes] = []
 
-    async def beat(data: bytes) -> None:
+    async def send(data: bytes) -> None:
         sent.append(data)
 
-    door: Any = SimpleNamespace(beat=b": waiting\n\n", stream_type="text/event-stream")
-    responder: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, beat=beat)
+    dialect: Any = SimpleNamespace(heartbeat=b": waiting\n\n", stream_type="text/event-stream")
+    responder: Any = SimpleNamespace(latest=b"data: 1\n\n", started=True, heartbeat=send)
     queue = TimeoutQueue(asyncio.get_running_loop(), lambda: 60.0, Heartbeat.ring)
-    beats = Heartbeat(responder, door, queue)
+    beats = Heartbeat(responder, dialect, queue)
     beats.ring()
     responder.latest = b"data: hal"
     for _ in range(3):

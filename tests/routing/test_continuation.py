@@ -19,9 +19,9 @@ from polychat.routing.continuation import (
     Transcript,
     _is_repeated,
     added,
+    can_continue,
+    continuation_of,
     continued,
-    going_on,
-    may_go_on,
     overlap,
 )
 from polychat.types import ChatMessage, ChatRequest, Format, TextPart, Thinking, Tool
@@ -116,7 +116,7 @@ def test_a_seam_takes_linear_time(text: str, more: str) -> None:
 
 def test_who_may_go_on() -> None:
     """Plain text alone: no tools, schema, thoughts, probabilities, or several answers."""
-    assert may_go_on(REQUEST)
+    assert can_continue(REQUEST)
     for more in (
         {"tools": [Tool("f")]},
         {"format": Format("json_schema", schema={})},
@@ -124,17 +124,17 @@ def test_who_may_go_on() -> None:
         {"logprobs": 0},
         {"n": 2},
     ):
-        assert not may_go_on(ChatRequest("m", REQUEST.messages, **more))  # type: ignore[arg-type]
+        assert not can_continue(ChatRequest("m", REQUEST.messages, **more))  # type: ignore[arg-type]
     for event in (Reasoning("hm"), ToolCallPiece(0, "1", "f")):
         transcript = Transcript(REQUEST)
         transcript.take([Text("a"), event])
-        assert not transcript.may_go_on(Truncated("it broke"))
+        assert not transcript.can_continue(Truncated("it broke"))
     long = Transcript(REQUEST)
     long.take([Text("a" * LONGEST)])
-    assert long.may_go_on(Truncated("it broke"))
+    assert long.can_continue(Truncated("it broke"))
     long.take([Text("a")])
-    assert not long.may_go_on(Truncated("it broke"))
-    assert not Transcript(REQUEST).may_go_on(Truncated("it broke")), "without a word it is a retry"
+    assert not long.can_continue(Truncated("it broke"))
+    assert not Transcript(REQUEST).can_continue(Truncated("it broke")), "without a word it is a retry"
 
 
 @pytest.mark.parametrize("kind", ["invalid_request", "authentication", "quota", "context_length"])
@@ -144,16 +144,16 @@ def test_failures_that_another_would_have_too(kind: str) -> None:
     transcript.take([Text("a")])
     error = ReplyFailed("no")
     error.kind = kind  # type: ignore[assignment]
-    assert not transcript.may_go_on(error)
+    assert not transcript.can_continue(error)
 
 
 def test_what_is_asked() -> None:
     """The words so far, without blanks at their end, as the last message or with the wish to go on; fewer tokens are left."""
-    begun = going_on(REQUEST, "Once upon ", takes_beginning=True)
+    begun = continuation_of(REQUEST, "Once upon ", continues=True)
     assert [turn.role for turn in begun.messages] == ["user", "assistant"]
     assert begun.messages[-1].parts == [TextPart("Once upon")]
     assert begun.max_tokens == 98
-    asked = going_on(REQUEST, "Once upon ", takes_beginning=False)
+    asked = continuation_of(REQUEST, "Once upon ", continues=False)
     assert [turn.role for turn in asked.messages] == ["user", "assistant", "user"]
     assert len(REQUEST.messages) == 1
 

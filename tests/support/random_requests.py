@@ -89,7 +89,7 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
 def values_of(row: Field) -> st.SearchStrategy[Any]:
     """Values of a plain field of the table that every wire that carries it carries as they are."""
     assert row.type is not None
-    return st.sampled_from(row.words) if row.words else _VALUES[row.type.read]
+    return st.sampled_from(row.values) if row.values else _VALUES[row.type.read]
 
 
 class _Asks:

@@ -56,8 +56,8 @@ TOOL = Tool("f", "does", {"type": "object", "properties": {"a": {"type": "intege
 def samples(row: Field) -> list[Any]:
     """Values of a plain field: one that counts, and what is falsy but said."""
     assert row.type is not None
-    if row.words:
-        return [row.words[-1]]
+    if row.values:
+        return [row.values[-1]]
     values: dict[Any, list[Any]] = {
         NUMBER.read: [0.5, 0.0],
         FLAG.read: [True, False],

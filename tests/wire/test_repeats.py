@@ -142,7 +142,7 @@ def whole_events(data: bytes) -> bytes:
 def test_what_passes_is_watched_as_if_nothing_was_known_of_it(begin: list[bytes], reads: list[bytes]) -> None:
     """The same events have passed after each read, and the same is known of them at the end."""
     quick, slow = ChunkMonitor(usage=True), ChunkMonitor(usage=True)
-    slow._learned = 1_000
+    slow._times_learned = 1_000
     passed = [b"", b""]
     for data in [OPENED["openai-chat"], *begin, *reads]:
         if quick.finish is None:

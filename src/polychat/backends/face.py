@@ -15,7 +15,7 @@ from ..providers.contract import AsyncGeneratorProvider, Provider
 from ..types import ChatRequest, Messages
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.models import ModelInfo
-from .registry import own_registry, split
+from .registry import split, user_registry
 from .vendor import TIMEOUT, VendorBackend
 
 
@@ -69,7 +69,7 @@ def find(name: str) -> type[Provider]:
     name = name.lower()
     if name in files():
         return load(name)
-    backend = own_registry().find(name)
+    backend = user_registry().find(name)
     assert isinstance(backend, VendorBackend)
     return _class_of(backend)
 
@@ -82,7 +82,7 @@ def resolve(target: str) -> tuple[type[Provider], str | None]:
 
 def vendors() -> Mapping[str, VendorSpec]:
     """Every vendor: the built-in ones, and those of the user's own polychat.toml, which override them."""
-    return own_registry().vendors()
+    return user_registry().vendors()
 
 
 _classes: dict[str, type[Vendor]] = {}

@@ -38,7 +38,7 @@ _TAKES_ALONG = ("openai", "openai-responses", "azure-openai", "azure-openai-resp
 """Rows of vendors that support them; others may reject unknown fields."""
 
 
-def taken_along(request: ChatRequest, row: VendorSpec) -> tuple[ChatRequest, Object]:
+def shared_extra(request: ChatRequest, row: VendorSpec) -> tuple[ChatRequest, Object]:
     """The fields of ``extra`` that a vendor of OpenAI's other wire supports unchanged, and the request without them."""
     if request.wire == row.wire or request.wire not in _BETWEEN or row.wire not in _BETWEEN or row.name not in _TAKES_ALONG:
         return request, {}
@@ -96,7 +96,7 @@ def prefilled(body: Object, model: str, row: VendorSpec) -> Object:
     return {**body, "messages": [*messages[:-1], {row.prefill: True, **last}]}
 
 
-def fitted_as_it_came(fields: Mapping[str, Any], call_info: CallInfo, row: VendorSpec) -> Object:
+def fitted_fields(fields: Mapping[str, Any], call_info: CallInfo, row: VendorSpec) -> Object:
     """The same for the fields of a body that is passed through, each still in JSON. Raises ``BadInput``."""
     body = dict(fields)
     for name in (*row.drop, "stop") if row.stops else row.drop:
@@ -146,11 +146,11 @@ def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> l
         if row.call_id:
             _name_calls(message, row.call_id)
     if row.one_system:
-        messages = _one_system(messages)
+        messages = _joined_system(messages)
     return _bridged(messages, row, call_info) if row.assistant_after_tool else messages
 
 
-def _one_system(messages: list[Object]) -> list[Object]:
+def _joined_system(messages: list[Object]) -> list[Object]:
     """The system messages as one before all others: some templates reject a second one, or one that comes later."""
     system = [message for message in messages if message.get("role") in ("system", "developer")]
     if len(system) < 2 and messages[: len(system)] == system:

@@ -25,7 +25,7 @@ _URLS = 256
 """Maximum number of a vendor's URLs whose proxies are kept: some wires have the model's name in theirs."""
 
 
-class _Found:
+class _EndpointState:
     """The result for one vendor while ``state`` is unchanged."""
 
     __slots__ = ("address", "headers", "proxies", "state")
@@ -51,11 +51,11 @@ class VendorEndpoint:
         self._variables = Variables(_variables_of(row))
         kind, _, name = row.api_key.partition(":")
         self._key_file = os.path.expanduser(name) if kind == "file" else ""
-        self._last = _Found(None)
+        self._last = _EndpointState(None)
 
     def address(self) -> str:
         """The base URL. Raises ``NotReady`` if a part of it is not set."""
-        resolved = self.found()
+        resolved = self.current()
         if resolved.address is None:
             resolved.address = address(self._row)
         return resolved.address
@@ -64,14 +64,14 @@ class VendorEndpoint:
         """The headers of every request, with the caller's key or the configured one. Raises ``NotReady`` and ``BadInput``."""
         if api_key is not None:
             return self._headers(api_key)
-        resolved = self.found()
+        resolved = self.current()
         if resolved.headers is None:
             resolved.headers = self._headers(None)
         return resolved.headers
 
     def proxy(self, url: str) -> str | None:
         """The proxy that the environment names for ``url``."""
-        proxies = self.found().proxies
+        proxies = self.current().proxies
         try:
             return proxies[url]
         except KeyError:
@@ -83,7 +83,7 @@ class VendorEndpoint:
     def _headers(self, api_key: str | None) -> Mapping[str, str]:
         return {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
 
-    def found(self) -> _Found:
+    def current(self) -> _EndpointState:
         """The current result; a new, empty one if something has changed."""
         resolved = self._last
         if self._fixed:
@@ -92,7 +92,9 @@ class VendorEndpoint:
         if self._key_file:
             state.append(_stamp(self._key_file))
         if resolved.state != state:
-            self._last = resolved = _Found(state)  # one assignment: another thread sees either the old result or the new
+            self._last = resolved = _EndpointState(
+                state
+            )  # one assignment: another thread sees either the old result or the new
         return resolved
 
 

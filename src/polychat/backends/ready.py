@@ -39,13 +39,13 @@ class ReadyRequest:
         self._name, self.base_url, self.request, self.timeouts = name, base_url, request, timeouts
 
     def sent(
-        self, body: RequestBody, begun: PoolConnection | None = None, check: Callable[[], None] | None = None
+        self, body: RequestBody, sent_on: PoolConnection | None = None, check: Callable[[], None] | None = None
     ) -> Awaitable[PooledResponse]:
         """The response, which the caller closes. To be awaited at once. Raises as ``Pool.request``.
 
-        ``begun``: where the request was sent already; ``check``: see ``Pool.send``.
+        ``sent_on``: where the request was sent already; ``check``: see ``Pool.send``.
         """
-        return _pool()().send(self.request, body, timeouts=self.timeouts, provider=self._name, begun=begun, check=check)
+        return _pool()().send(self.request, body, timeouts=self.timeouts, provider=self._name, sent_on=sent_on, check=check)
 
 
 class ReadyRequests:
@@ -60,7 +60,7 @@ class ReadyRequests:
 
         Raises ``BadInput`` for a value that cannot be, and ``NotReady`` for want of a key; warns of an unknown option once.
         """
-        state = self._endpoint.found()
+        state = self._endpoint.current()
         key = (path, *options.items())
         try:
             ready = self._kept.get(key)

@@ -92,7 +92,7 @@ def split(target: str) -> tuple[str, str | None]:
 _own: list[Registry] = []
 
 
-def own_registry() -> Registry:
+def user_registry() -> Registry:
     """The registry of the user's own polychat.toml: the same one until the file changes. Raises ``BadInput``."""
     config = load()
     registry = _own[0] if _own else None

@@ -59,14 +59,14 @@ class Relay:
         *,
         timeouts: Timeouts,
         provider: str,
-        begun: PoolConnection | None = None,
+        sent_on: PoolConnection | None = None,
     ) -> Awaitable[PooledResponse]:
         """The response after its head was received; the caller closes it. ``headers`` are added to the backend's own.
 
-        ``begun``: where the request was sent already. Raises as ``Pool.request``.
+        ``sent_on``: where the request was sent already. Raises as ``Pool.request``.
         """
         request = self.request(path, headers, provider)
-        return self._pool().send(request, body, timeouts=timeouts, provider=provider, begun=begun)
+        return self._pool().send(request, body, timeouts=timeouts, provider=provider, sent_on=sent_on)
 
     def request(self, path: str, headers: Mapping[str, str], provider: str) -> PoolRequest:
         """The request that ``ask`` sends, without its body. Raises ``BadInput``."""

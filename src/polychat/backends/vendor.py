@@ -33,7 +33,7 @@ from .builtin import known
 from .compiled import CompiledRequest, is_compilable
 from .compiled import compiled as compiled_request
 from .direct import DirectRequest
-from .fitting import changes, continues_by_request, fitted, fitted_as_it_came, prefilled, taken_along
+from .fitting import changes, continues_by_request, fitted, fitted_fields, prefilled, shared_extra
 from .keys import VendorEndpoint, has_key
 from .ready import ReadyRequests
 from .relay import Relay
@@ -95,7 +95,7 @@ class VendorBackend(Backend):
     ) -> VendorReply:
         def send() -> Sent:
             ready = compiled.ready
-            if ready is None or ready.state is not self._endpoint.found():
+            if ready is None or ready.state is not self._endpoint.current():
                 compiled.ready = ready = self._ready.of(compiled.path, options)
             call_info.url = ready.base_url
             reader = compiled.new_reader() if compiled.streamed else None
@@ -137,7 +137,7 @@ class VendorBackend(Backend):
             if call is None:
                 ready = self._ready.of(path, options or {})
                 call_info.url = ready.base_url
-                sending = ready.sent(body, call_info.take_begun and call_info.take_begun())
+                sending = ready.sent(body, call_info.take_early_connection and call_info.take_early_connection())
             else:
                 call_info.url = call.base_url
                 sending = self._exchange(call, "POST", path, api_key, body).sent()
@@ -186,7 +186,7 @@ class VendorBackend(Backend):
     ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
         """As ``_written``, with the request's placeholders in the body."""
         row, spoken = self.row, wire(self.row.wire)
-        request, along = taken_along(request, row)
+        request, along = shared_extra(request, row)
         request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
         request, changed = spoken.adjusted(request, tag)
         if changed:
@@ -221,17 +221,17 @@ class VendorBackend(Backend):
             return None
         if self._relay is not None:
             return self._relay
-        relay = self._relay_made()
+        relay = self._make_relay()
         if self._fixed:
             self._relay = relay
         return relay
 
-    def _relay_made(self) -> Relay:
+    def _make_relay(self) -> Relay:
         from ..http.pool.pool import pool  # no import of a provider loads an HTTP client
 
         row, base = self.row, self.address()
         proxy, headers = self._endpoint.proxy(base), self._endpoint.headers()
-        fit = partial(fitted_as_it_came, row=row) if self._changes else None
+        fit = partial(fitted_fields, row=row) if self._changes else None
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 
     def continues(self, model: str) -> bool:

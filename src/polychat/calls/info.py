@@ -44,7 +44,7 @@ class CallInfo:
     """Makes the request without placeholders, where it has some."""
     is_large: bool = False
     """Whether the request is so large that it is written in a thread."""
-    take_begun: Callable[[], PoolConnection | None] | None = None
+    take_early_connection: Callable[[], PoolConnection | None] | None = None
     """Gives the connection on which the request was sent already, once; asked when it would be sent."""
     check: Callable[[], None] | None = None
     """Raises if the target is not to be asked after all; called where the request has waited before it is sent."""

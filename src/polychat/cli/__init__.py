@@ -30,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_output()  # the reader of our output has gone
+        _discard_output()  # the reader of our output has gone
         return PIPE_CLOSED
     except PolychatError as error:
         complain(str(error))
         return MISUSED if isinstance(error, BadInput) else FAILED
     except OSError as error:
-        _give_up_output()
+        _discard_output()
         place = "the output cannot be written" if error.filename is None else str(error.filename)
         complain(f"{place}: {error.strerror or error}")
         return FAILED
@@ -47,7 +47,7 @@ def _run(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser().print_help()
         return MISUSED
-    _speak_plainly()
+    _show_warnings_as_lines()
     return int(import_module(f".{arguments.command}", __package__).run(arguments))
 
 
@@ -68,7 +68,7 @@ def _settle_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _give_up_output() -> None:
+def _discard_output() -> None:
     """Send what is left of the output nowhere, so that the exit does not fail on the flush."""
     with suppress(OSError, ValueError):  # a stream without a file, as in tests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,7 +91,7 @@ def print_json(value: object, *, indent: int | None = None, default: Callable[[o
     print(text)
 
 
-def _speak_plainly() -> None:
+def _show_warnings_as_lines() -> None:
     """Warnings as one line for a person, not as a place in our source."""
     import warnings
 

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from ..client import Reply, Stream
 from ..client.calls import stream_of
-from ..client.targets import Targets, own_targets, targets_of
+from ..client.targets import Targets, targets_of, user_targets
 from ..errors import BadInput, BadReply, PolychatError
 from ..prompt import decoded_text
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
@@ -32,7 +32,7 @@ _PATIENCE = 1.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
-    targets = own_targets() if arguments.config is None else targets_of(arguments.config)
+    targets = user_targets() if arguments.config is None else targets_of(arguments.config)
     prompt = _from_stdin() if arguments.prompt == "-" else _with_piped(arguments.prompt)
     reply = stream_of(targets, prompt, arguments.model, arguments.system, _options(arguments, targets))
     return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream, usage=arguments.usage))

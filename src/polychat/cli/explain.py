@@ -65,7 +65,7 @@ def _quiet(configured: Config) -> Config:
     return replace(configured, gateway=configured.gateway.replace(**changes))
 
 
-class _Kept(Guard):
+class _RecordKeeper(Guard):
     """Keeps the record of the request."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Kept(Guard):
 
 async def _answered(configured: Config, path: str, body: bytes) -> dict[str, Any]:
     """What became of the request, once it is over."""
-    guard = _Kept()
+    guard = _RecordKeeper()
     app = App(configured, guards=lambda runtime, service: in_order([guard]))
     endpoint_of(path)
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])

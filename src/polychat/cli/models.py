@@ -7,7 +7,7 @@ import asyncio
 import sys
 from dataclasses import asdict
 
-from ..backends.registry import own_registry
+from ..backends.registry import user_registry
 from ..errors import BadInput
 from ..user import weights
 from ..wire.models import ModelInfo
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _served(name: str, arguments: argparse.Namespace) -> None:
-    backend, _ = own_registry().resolve(name)
+    backend, _ = user_registry().resolve(name)
     options = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
     served = await backend.list_models(**{name: value for name, value in options.items() if value is not None})
     if not served:

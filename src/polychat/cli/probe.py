@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     resolver = ModelResolver(registry)
     targets = [target for name in arguments.targets for target in _meant(resolver, name)] or _set_up(registry)
     results = asyncio.run(_probed(targets, arguments))
-    Probes().keep({result.target: _kept(result) for result in results if result.sent})
+    Probes().keep({result.target: _stored(result) for result in results if result.sent})
     if arguments.json:
         print_json([{**asdict(result), "date": _now()} for result in results], indent=2)
     else:
@@ -91,7 +91,7 @@ def _may_pay(store: Probes, today: date, budget: int, name: str) -> bool:
     return False
 
 
-def _kept(result: Probed) -> dict[str, str]:
+def _stored(result: Probed) -> dict[str, str]:
     return {"state": result.state, "step": result.step, "evidence": result.evidence, "date": _now()}
 
 

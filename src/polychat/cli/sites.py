@@ -6,7 +6,7 @@ import argparse
 import ipaddress
 import socket
 
-from ..backends.registry import own_registry
+from ..backends.registry import user_registry
 from ..config.settings import GatewaySettings as Settings
 from ..errors import BadInput
 from . import ANSWERED
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..gateway.sites import Sites, echo, services, target
     from ..http.server.listening import open_files
 
-    app = Sites(echo if arguments.echo else target(arguments.model, own_registry()), services(arguments.era))
+    app = Sites(echo if arguments.echo else target(arguments.model, user_registry()), services(arguments.era))
     settings = Settings(grace=GRACE)
     open_files()
 

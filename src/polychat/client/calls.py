@@ -16,7 +16,7 @@ from ..wire.embeddings import Embed, Embeddings
 from .prepared import unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
-from .targets import Targets, own_targets
+from .targets import Targets, user_targets
 
 if TYPE_CHECKING:
     from .keywords import AskKeywords, CallKeywords, Keywords
@@ -57,7 +57,7 @@ def stream(
 
     Raises ``UnknownTarget`` and ``BadInput`` here, and any other ``PolychatError`` while the stream is read.
     """
-    return stream_of(own_targets(), prompt, model, system, {**keywords, **(options or {})})
+    return stream_of(user_targets(), prompt, model, system, {**keywords, **(options or {})})
 
 
 @overload
@@ -77,7 +77,7 @@ async def ask(
     With ``schema``, the reply's ``parsed`` is the answer as a value of it. Raises ``PolychatError``; for a reply that was cut
     off it is ``Truncated``, whose ``text`` is what had arrived.
     """
-    return await reply_of(own_targets(), prompt, model, system, {**keywords, **(options or {})})
+    return await reply_of(user_targets(), prompt, model, system, {**keywords, **(options or {})})
 
 
 def stream_of(
@@ -167,7 +167,7 @@ async def embed(
     ``BadInput`` for a provider without embeddings, and any other ``PolychatError``.
     """
     rest = {"provider": provider, **keywords, **(options or {})}
-    return await vectors_of(own_targets(), texts, model, dimensions, user, rest)
+    return await vectors_of(user_targets(), texts, model, dimensions, user, rest)
 
 
 async def vectors_of(

@@ -13,7 +13,7 @@ from .calls import reply_of, stream_of, vectors_of
 from .openai_shape import Chat
 from .reply import Parsed, Reply
 from .streaming import Stream
-from .targets import Targets, own_targets, targets_of
+from .targets import Targets, targets_of, user_targets
 
 if TYPE_CHECKING:
     from .keywords import AskKeywords, CallKeywords, Keywords
@@ -83,7 +83,7 @@ class Client:
         return await vectors_of(self._targets(), texts, model, dimensions, user, rest)
 
     def _targets(self) -> Targets:
-        return self._configured or own_targets()
+        return self._configured or user_targets()
 
     def _with(self, keywords: dict[str, Any], options: Mapping[str, Any] | None) -> tuple[Any, Any, dict[str, Any]]:
         """The model, the system message and the remaining options of one call: the client's, overridden by the call's."""

@@ -15,7 +15,7 @@ from ..http.timeouts import Timeouts
 from ..routing import Plan, Router, Target
 from ..routing.attempts import Attempts
 from ..routing.clocks import Kind, kind_of, timeouts_of
-from ..routing.continuation import Part, continued, going_on, may_go_on
+from ..routing.continuation import Part, can_continue, continuation_of, continued
 from ..routing.hedged import hedged
 from ..routing.holding import OpeningHold, Pumped
 from ..routing.straight import StraightAttempt, StraightPlan
@@ -123,7 +123,7 @@ class RoutedCall:
         if len(plan.targets) > 1 or plan.rules.conditions:
             self._traits = RequestTraits(request, self.call_info.on_loss)
             self._kind = None if "timeout" in self._options else partial(_kind, request)
-        if not (plan.rules.continuation and request.stream and may_go_on(request)):
+        if not (plan.rules.continuation and request.stream and can_continue(request)):
             return await (self._hedged() if plan.rules.hedge else self._first_of(self._ask))
         first = [
             event for batch in await (self._hedged() if plan.rules.hedge else self._first_of(self._ask)) for event in batch
@@ -229,7 +229,7 @@ class RoutedCall:
         if request.model != target.model:
             request = replace(request, model=target.model)
         if text:
-            request = going_on(request, text, takes_beginning=target.backend.continues(target.model))
+            request = continuation_of(request, text, continues=target.backend.continues(target.model))
         batches, attempts = target.backend.answers(request, self.call_info, **options), self._attempts
         may_hold = not text and attempts is not None and request.stream and attempts.may_hold
         if may_hold and attempts is not None and not target.backend.restores and (may_hold := attempts.hold() is not None):

@@ -95,7 +95,13 @@ class Stream(Generic[Parsed]):
         is_elsewhere = call_info.url not in ("", url)
         served = assembled.start.model or self.model
         cost = cost_of(
-            self._targets.registry.config.prices, self.provider, url, served, usage, asked=self.model, is_elsewhere=is_elsewhere
+            self._targets.registry.config.prices,
+            self.provider,
+            url,
+            served,
+            usage,
+            requested=self.model,
+            is_elsewhere=is_elsewhere,
         )
         return Reply(
             self.provider,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import config
 from ..backends.backend import Backend
 from ..backends.compiled import STAND_IN
-from ..backends.registry import Registry, own_registry
+from ..backends.registry import Registry, user_registry
 from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
@@ -245,9 +245,9 @@ class Targets:
 _own: list[Targets] = []
 
 
-def own_targets() -> Targets:
+def user_targets() -> Targets:
     """The targets of the user's own polychat.toml, as the file is now. Raises ``BadInput`` for a file that is invalid."""
-    registry = own_registry()
+    registry = user_registry()
     targets = _own[0] if _own else None
     if targets is None or targets.registry is not registry:
         targets = Targets(registry, is_own=True)

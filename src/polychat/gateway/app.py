@@ -28,7 +28,7 @@ from .observe.metrics import Metrics
 from .observe.recent import RecentRequests
 from .observe.record import Observer, Record
 from .observe.route_states import RouteStates, route_states
-from .observe.setup import SetupNews
+from .observe.setup import SetupEvents
 from .observe.shadows import TargetResult
 from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
@@ -66,7 +66,7 @@ class Gateway:
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
         self.metrics = Metrics(lambda: self.running, shared, self._states)
         self.log = Log(configured.gateway.log, configured.gateway.log_sample)
-        self._news = SetupNews(self.log.event)
+        self._news = SetupEvents(self.log.event)
         self._telemetry = self._tracing(configured)
         self.is_traced = self._telemetry is not None
         self.recent: RecentRequests | None = None
@@ -98,8 +98,8 @@ class Gateway:
                 return answer(endpoint, RequestContext(self, endpoint.dialect, path, scope, send), receive, self._guards)
         elif kind == "lifespan":
             return lifespan(receive, send, self.close)
-        beside: Awaitable[None] = self._beside()(scope, receive, send)
-        return beside
+        response: Awaitable[None] = self._other_paths()(scope, receive, send)
+        return response
 
     def fast_path(self, scope: Scope) -> FastPath | None:
         """The fast path for requests with this head (see ``FastPath``)."""
@@ -232,7 +232,7 @@ class Gateway:
         self._sized = self.runtime
         pool().allow(self.runtime.limits.concurrent)
 
-    def _beside(self) -> Any:
+    def _other_paths(self) -> Any:
         if self._rest is None:
             from .ops import rest
 

@@ -26,22 +26,22 @@ _SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
-class BegunAttempt(NamedTuple):
+class EarlyAttempt(NamedTuple):
     """The first attempt of a request whose target was called before the request got a task."""
 
     target: Target
     connection: PoolConnection
-    asked_at: float
+    called_at: float
 
 
 class RequestContext:
     """Created for each request, and passed to everything that handles it. ``responder`` sends its response."""
 
     __slots__ = (
-        "begun",
         "body",
         "chat",
         "dialect",
+        "early",
         "guards",
         "headers",
         "method",
@@ -81,7 +81,7 @@ class RequestContext:
         self.body = b""
         self.opened: Opened | None = None
         """The body as dialects read it, if it was opened outside the loop."""
-        self.begun: BegunAttempt | None = None
+        self.early: EarlyAttempt | None = None
         """The first attempt, if it was made already and its response was not taken yet."""
         self.chat: InboundChat | None = None
         """The chat, once the request was read as one."""
@@ -89,10 +89,10 @@ class RequestContext:
         """The guards to call before a chat."""
         self.responder = Responder(send, dialect, self.record, self.headers)
 
-    def take_begun(self) -> PoolConnection | None:
+    def take_early_connection(self) -> PoolConnection | None:
         """The attempt that was made before the request got a task; returned once."""
-        begun, self.begun = self.begun, None
-        return None if begun is None else begun.connection
+        early, self.early = self.early, None
+        return None if early is None else early.connection
 
     @property
     def query(self) -> str:

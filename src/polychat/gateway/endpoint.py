@@ -9,11 +9,11 @@ from time import monotonic
 from typing import NamedTuple
 
 from ..errors import PolychatError, redact
-from ..http.server.asgi import Left, Receive, TooLarge, TooSlow, body_at_hand, body_of, patient
+from ..http.server.asgi import ClientLeft, Receive, TooLarge, TooSlow, body_of, received_body, with_read_limits
 from ..http.server.inflating import UnknownCoding, inflated
 from ..routing.policy import failure_of
 from ..wire.faults import Fault, fault_of, is_misconfiguration
-from .admission.bodies import NoRoom, Share
+from .admission.bodies import BodyMemoryFull, Share
 from .admission.guards import Guards
 from .context import RequestContext, reason_of
 from .responder import ClientDialect, Refused
@@ -56,7 +56,7 @@ async def answer(
         except Exception as error:  # noqa: BLE001  # each becomes the dialect's error
             await _refuse(context, error)
     except asyncio.CancelledError:
-        if not responder.takes_back():
+        if not responder.absorbs_cancellation():
             raise
     finally:
         responder.close()
@@ -94,13 +94,13 @@ async def _refuse(context: RequestContext, error: Exception) -> None:
             await responder.refuse(error.fault, error.headers)
         case TooLarge():
             await responder.refuse(Fault(str(error), "too_large", 413), closing)
-        case NoRoom():
+        case BodyMemoryFull():
             await responder.refuse(Fault(str(error), "overloaded", 503, retry_after=1.0), closing)
         case UnknownCoding():
             await responder.refuse(Fault(str(error), "invalid_request", 415), [(b"accept-encoding", error.known.encode())])
         case TooSlow():
             await responder.refuse(Fault(str(error), "timeout", 408), closing)
-        case Left():
+        case ClientLeft():
             responder.left = True
         case PolychatError():
             _note(context, error)
@@ -130,12 +130,12 @@ async def _failed(context: RequestContext, error: Exception) -> None:
 
 
 def _took_body(context: RequestContext, receive: Receive, share: Share) -> bool:
-    """Take the body if it has arrived completely and is uncompressed; returns whether it was. Raises ``NoRoom`` and
+    """Take the body if it has arrived completely and is uncompressed; returns whether it was. Raises ``BodyMemoryFull`` and
     ``TooLarge``.
     """
     if b"content-encoding" in context.headers:
         return False
-    body = body_at_hand(receive)
+    body = received_body(receive)
     if body is None:
         return False
     share.take(len(body))
@@ -149,7 +149,7 @@ def _took_body(context: RequestContext, receive: Receive, share: Share) -> bool:
 async def _read(context: RequestContext, receive: Receive, share: Share) -> None:
     """Receive the body, decompressed if it is compressed. Raises what ``body_of`` and ``inflated`` raise."""
     limits = context.runtime.limits
-    waiting = patient(receive, limits.body_seconds, limits.upload_seconds)
+    waiting = with_read_limits(receive, limits.body_seconds, limits.upload_seconds)
     context.body = await body_of(waiting, limits.body, share.take)
     if (coding := context.headers.get(b"content-encoding")) is not None:
         context.body = await inflated(context.body, coding.decode("latin-1"), limits.body)

@@ -12,7 +12,7 @@ from .dialects.dialect import Dialect
 from .endpoint import Endpoint
 
 
-class Served(Protocol):
+class DialectEndpoints(Protocol):
     """A dialect's module ``endpoints``."""
 
     DIALECTS: Sequence[Dialect]
@@ -26,12 +26,12 @@ class Served(Protocol):
         """The endpoint at a path that holds a name; ``None`` if there is none."""
 
 
-_SERVED = cast(list[Served], dialects.every("endpoints"))
-ENDPOINTS: dict[str, Endpoint] = {path: endpoint for served in _SERVED for path, endpoint in served.ENDPOINTS.items()}
+_ENDPOINTS_OF = cast(list[DialectEndpoints], dialects.every("endpoints"))
+ENDPOINTS: dict[str, Endpoint] = {path: endpoint for served in _ENDPOINTS_OF for path, endpoint in served.ENDPOINTS.items()}
 """By path."""
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for served in _SERVED for dialect in served.DIALECTS}
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for served in _ENDPOINTS_OF for dialect in served.DIALECTS}
 """By name."""
-_FAMILIES = {served.FAMILY: served.DIALECTS[0] for served in _SERVED if served.FAMILY}
+_FAMILIES = {served.FAMILY: served.DIALECTS[0] for served in _ENDPOINTS_OF if served.FAMILY}
 _WITHOUT_VERSION = frozenset(path.split("/")[2] for path in ENDPOINTS if path.startswith("/v1/")) | {"models"}
 """What a path begins with that leaves ``/v1`` out."""
 _SLASHES = re.compile("/{2,}")
@@ -43,7 +43,7 @@ def endpoint_at(path: str, scope: Scope) -> Endpoint | None:
     """The endpoint at a path, also at one that holds a name; ``None`` if no dialect has one there."""
     if (endpoint := ENDPOINTS.get(path)) is not None:
         return endpoint
-    for served in _SERVED:
+    for served in _ENDPOINTS_OF:
         if (endpoint := served.endpoint_at(path, scope)) is not None:
             return endpoint
     _, models, name = path.partition("/models")

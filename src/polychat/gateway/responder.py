@@ -137,7 +137,7 @@ class Responder:
         assert self._cycle is not None
         self._cycle.couple(source)
 
-    def beat(self, data: bytes) -> Awaitable[None]:
+    def heartbeat(self, data: bytes) -> Awaitable[None]:
         """Send a heartbeat, which is not a piece, to be awaited at once."""
         return self._sent(data, more=True)
 
@@ -163,7 +163,7 @@ class Responder:
         """The request at our own server; ``None`` at any other."""
         return self._cycle
 
-    def hand_over(self) -> None:
+    def switch_protocol(self) -> None:
         """Switch the connection to another protocol at once: the response is 101."""
         self.started, self._record.status = True, 101
         self.stop_listening()
@@ -216,7 +216,7 @@ class Responder:
         if self._draining is not None:
             self._draining.cancel()
 
-    def takes_back(self) -> bool:
+    def absorbs_cancellation(self) -> bool:
         """Whether the running task was cancelled because the client left; if so, the cancellation is undone."""
         if not self.left or self._task is None:
             return False

@@ -11,7 +11,19 @@ from urllib.parse import parse_qsl
 from ..backends.registry import Registry
 from ..errors import PolychatError
 from ..events import Event, Finish, Text
-from ..http.server.asgi import Headers, Left, Receive, Scope, Send, TooLarge, TooSlow, body_of, lifespan, patient, respond
+from ..http.server.asgi import (
+    ClientLeft,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    TooLarge,
+    TooSlow,
+    body_of,
+    lifespan,
+    respond,
+    with_read_limits,
+)
 from ..providers import every
 from ..routing import Target
 from ..routing.attempts import Attempts
@@ -111,19 +123,19 @@ class Sites:
             await _respond(send, Response(200 if not name else 404, self._index(scope), "text/plain; charset=utf-8"))
             return
         try:
-            body = await body_of(patient(receive, self._patience, self._upload), site.limits)
+            body = await body_of(with_read_limits(receive, self._patience, self._upload), site.limits)
         except (TooLarge, TooSlow) as error:
             status = 413 if isinstance(error, TooLarge) else 408
             response = Response(status, f"{error}\n".encode(), "text/plain; charset=utf-8", [("Connection", "close")])
             await _respond(send, response)
             return
-        except Left:
+        except ClientLeft:
             return
         answer = site.receive(_request(scope, name, "/" + rest, body))
         if isinstance(answer, Response):
             await _respond(send, answer)
         else:
-            await _unless_left(receive, self._speak(answer, send))
+            await _until_left(receive, self._speak(answer, send))
 
     def _index(self, scope: Scope) -> bytes:
         return "".join(f"{_base(scope, name)}\n" for name in self.sites).encode()
@@ -154,7 +166,7 @@ class Sites:
             yield [finish_of(error)]
 
 
-async def _unless_left(receive: Receive, work: Any) -> None:
+async def _until_left(receive: Receive, work: Any) -> None:
     """Run ``work`` until it is done or the client has left, whichever is first."""
     speaking = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(receive))

@@ -29,21 +29,21 @@ def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: 
 
 
 def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> Iterator[dict[str, Any]]:
-    asked = _asked(plan.route, counts)
-    total = sum(asked.values())
+    attempts = _attempts_of(plan.route, counts)
+    total = sum(attempts.values())
     expected = _expected(plan)
     for target in plan.targets:
         yield {
             "route": plan.route,
             **_state(health.facts(plan.route, target.name), now),
-            "attempts": asked.get(target.name, 0),
+            "attempts": attempts.get(target.name, 0),
             "failures": {
                 count.outcome: number
                 for count, number in counts.items()
                 if (count.route, count.target) == (plan.route, target.name) and count.outcome != "answered"
             },
             "share_expected": round(expected[target], 4) if expected else None,
-            "share_actual": round(asked.get(target.name, 0) / total, 4) if total else None,
+            "share_actual": round(attempts.get(target.name, 0) / total, 4) if total else None,
         }
     for name in plan.unlisted:
         yield {"route": plan.route, "target": name, "state": "unlisted", "reason": UNLISTED}
@@ -65,12 +65,12 @@ def _state(facts: Facts, now: float) -> dict[str, Any]:
     }
 
 
-def _asked(route: str, counts: AttemptCounts) -> Mapping[str, int]:
-    asked: dict[str, int] = {}
+def _attempts_of(route: str, counts: AttemptCounts) -> Mapping[str, int]:
+    attempts: dict[str, int] = {}
     for attempt, number in counts.items():
         if attempt.route == route:
-            asked[attempt.target] = asked.get(attempt.target, 0) + number
-    return asked
+            attempts[attempt.target] = attempts.get(attempt.target, 0) + number
+    return attempts
 
 
 def _expected(plan: Plan) -> dict[Target, float]:

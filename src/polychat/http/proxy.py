@@ -161,8 +161,8 @@ def _no_socks(package: str) -> MissingPackage:
     return MissingPackage(package, extra="socks", purpose="a SOCKS proxy")
 
 
-_SAID_BY = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-PROXY_VARIABLES = (*_SAID_BY, *(name.upper() for name in _SAID_BY), "REQUEST_METHOD")
+_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+PROXY_VARIABLES = (*_VARIABLES, *(name.upper() for name in _VARIABLES), "REQUEST_METHOD")
 """All variables that ``environment_proxy`` reads."""
 
 

@@ -97,7 +97,7 @@ def status_error(
 
 def _challenge(wall: str, url: URL) -> str:
     return (
-        f"a human check ({wall}) blocks it: open {shown_url(url.with_path('/'))} in a browser and pass it, "
+        f"a human check ({wall}) blocks it: open {redacted_url(url.with_path('/'))} in a browser and pass it, "
         "then give polychat that browser's cookies (cookies={…}) and its user-agent (headers={…}), from "
         "the same network"
     )
@@ -115,7 +115,7 @@ def _harmless_of_response(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers.items() if _COUNTS.match(name) or not _SECRET_HEADERS.search(name)]
 
 
-def shown_url(url: URL) -> str:
+def redacted_url(url: URL) -> str:
     """A URL as a message may show it: no user, no query."""
     return errors.redact(str(url.with_user(None).with_query(None).with_fragment(None)))
 

@@ -119,7 +119,7 @@ class Aichat(AsyncProvider):
         """``temperature`` and ``top_p`` are the sampling parameters that the service gets."""
         body = question(messages, temperature, top_p)
         root = root_of(call.base_url)
-        cookies = call.cookies if call.cookies is not None else await _found_cookies(root)
+        cookies = call.cookies if call.cookies is not None else await _user_cookies(root)
         async with (
             call.session(browser_headers(root, referer=f"{root}/chat"), cookies) as session,
             session.post(f"{root}/api/text", json=body) as response,
@@ -128,7 +128,7 @@ class Aichat(AsyncProvider):
         yield events
 
 
-async def _found_cookies(root: str) -> Mapping[str, str]:
+async def _user_cookies(root: str) -> Mapping[str, str]:
     """This user's cookies for the requested host; those of chat-gpt.org are sent to no other. Raises ``MissingCookies``."""
     from ..user.cookies import cookies_for  # imports that are needed only without the caller's own cookies
 

@@ -184,7 +184,7 @@ def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, 
 
     Stop sequences are not in it: llama.cpp loses the beginning of one if ``max_tokens`` ends the answer (see ``Stops``).
     """
-    history = [{"role": role, "content": _as_words(text)} for role, text in turns(messages)]
+    history = [{"role": role, "content": _without_control_tokens(text)} for role, text in turns(messages)]
     for index, message in enumerate(history):
         for part, text in message.items():
             byte_size(text, f"messages[{index}].{part}")
@@ -198,7 +198,7 @@ def question(messages: Messages, numbers: dict[str, float | None]) -> dict[str, 
 _CONTROL = re.compile(r"<(?=\|[\w ]{1,40}\|>|/?s>|/?(?:start|end)_of_\w{1,20}>|(?:bos|eos|pad|unk)>)|\[(?=/?INST\])")
 
 
-def _as_words(text: str) -> str:
+def _without_control_tokens(text: str) -> str:
     """The text with an invisible space inside what looks like a model's control tokens.
 
     llama.cpp reads the whole conversation at once, the template's tokens and a user's text alike: otherwise a text could end

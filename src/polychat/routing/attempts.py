@@ -26,7 +26,7 @@ class AttemptRouter(Protocol):
 
     clock: Callable[[], float]
 
-    def note(self, facts: Facts, rules: Route, error: PolychatError, asked_at: float, answered_at: float) -> None:
+    def note(self, facts: Facts, rules: Route, error: PolychatError, called_at: float, answered_at: float) -> None:
         """Record the failure of an attempt in the facts about its target."""
 
 
@@ -35,7 +35,7 @@ class Attempts:
 
     __slots__ = (
         *("_facts", "_router", "_rules"),
-        *("answered", "answered_at", "asked_at", "asked_before", "asked_first", "begun_at", "count", "failures"),
+        *("answered", "answered_at", "called_at", "called_before", "called_first", "begun_at", "count", "failures"),
         *("is_last", "is_probe"),
         *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
     )
@@ -63,11 +63,11 @@ class Attempts:
         """Headers of the current attempt about its target's limits. The ``ask`` of ``Router.run`` sets them."""
         self.timeouts = _DEFAULT
         """Of the attempt at hand."""
-        self.asked_at = 0.0
+        self.called_at = 0.0
         """When the current attempt began."""
-        self.asked_first: Target | None = None
+        self.called_first: Target | None = None
         """The target that was asked before the run, and is the first of it."""
-        self.asked_before: float | None = None
+        self.called_before: float | None = None
         """When that attempt began."""
         self.begun_at: float | None = None
         """When the first piece of the current attempt came, where ``ask`` holds its answer back for longer."""
@@ -87,7 +87,7 @@ class Attempts:
         self.count += 1
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
-        self.asked_at, self.begun_at = now, None
+        self.called_at, self.begun_at = now, None
         self.is_probe = facts.asked(now)
         self.is_last = is_last
 
@@ -110,7 +110,7 @@ class Attempts:
     def failed(self, failure: Failure) -> None:
         """The current attempt is over without an answer that came to its end."""
         self.failures.append(failure)
-        self.times.append((self.asked_at, self._router.clock()))
+        self.times.append((self.called_at, self._router.clock()))
 
     def cut(self, error: PolychatError) -> None:
         """The answer broke off with this, and another target is asked to go on."""
@@ -148,7 +148,7 @@ class Attempts:
     def completed(self) -> None:
         """The answer came to its end. ``end`` may follow."""
         if self._facts is not None:
-            self._facts.completed(self.asked_at)
+            self._facts.completed(self.called_at)
             self.end()
 
     def end(self, error: PolychatError | None = None) -> None:
@@ -161,8 +161,8 @@ class Attempts:
         if facts is None:
             return
         if self.slots is not None:
-            self.slots.note(self._router.clock() - self.asked_at)
+            self.slots.note(self._router.clock() - self.called_at)
             self.leave()
         if self.answered and error is not None:
-            self._router.note(facts, self._rules, error, self.asked_at, self.answered_at)
+            self._router.note(facts, self._rules, error, self.called_at, self.answered_at)
         facts.over(is_probe=self.is_probe, was_answered=self.answered)

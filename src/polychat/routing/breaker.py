@@ -70,26 +70,26 @@ class Breaker:
         """The probe is over, however it ended; ``answered`` or ``failed``, if either, was called before."""
         self._is_probed = False
 
-    def answered(self, asked_at: float, now: float) -> None:
+    def answered(self, called_at: float, now: float) -> None:
         """An attempt began to be answered."""
         self.outcomes.add(_ANSWERED, now)
-        if self.until is not None and asked_at >= self._opened_at and self._flows_since is None:
+        if self.until is not None and called_at >= self._opened_at and self._flows_since is None:
             self._flows_since = now
 
-    def completed(self, asked_at: float) -> None:
+    def completed(self, called_at: float) -> None:
         """An answer came to its end: failures are counted anew, but for the first one after it was open.
 
         One that began before those failures is no sign of the target's present state.
         """
         if self.until is None:
-            if self._streak and asked_at >= self._streak_since:
+            if self._streak and called_at >= self._streak_since:
                 self._openings = self._streak = 0
-        elif asked_at >= self._opened_at:
+        elif called_at >= self._opened_at:
             self._close()
 
     def failed(
         self,
-        asked_at: float,
+        called_at: float,
         now: float,
         longest: float,
         rng: Random,
@@ -105,11 +105,11 @@ class Breaker:
         if answered_at is not None:
             self.outcomes.take_back(_ANSWERED, answered_at, now)
         if not self._streak:
-            self._streak_since = asked_at
+            self._streak_since = called_at
         self._streak += 1
         self.outcomes.add(FAILED, now)
         if self.until is not None:
-            if asked_at >= self._opened_at:
+            if called_at >= self._opened_at:
                 self._flows_since = None
                 if now >= self.until:
                     self.open(now, longest, rng, retry_after)

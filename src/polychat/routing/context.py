@@ -60,7 +60,7 @@ class RoutingContext:
         facts: Facts,
         rules: Route,
         error: PolychatError,
-        asked_at: float,
+        called_at: float,
         answered_at: float | None = None,
         *,
         kept_back_at: float | None = None,
@@ -79,9 +79,11 @@ class RoutingContext:
             facts.note_retry_after(error, seconds, now)
         began_at = kept_back_at if answered_at is None else answered_at
         if began_at is not None:
-            facts.cut(asked_at, now, now - began_at)
+            facts.cut(called_at, now, now - began_at)
         if rests != "domain":
             at_once = rests == "breaker at once"
-            facts.failed(asked_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at, retry_after=seconds)
+            facts.failed(
+                called_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at, retry_after=seconds
+            )
         elif not seconds:
             facts.down(error, now, rules.cooldown, self.rng)

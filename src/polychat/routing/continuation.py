@@ -40,18 +40,18 @@ class Part(NamedTuple):
     batches: AsyncGenerator[list[Event], None]
 
 
-def may_go_on(request: ChatRequest) -> bool:
+def can_continue(request: ChatRequest) -> bool:
     """Whether the answer to it is plain text, as far as the request shows."""
     return not (
         request.tools or request.format or request.reasoning or request.logprobs is not None or (request.n or 1) > 1
     ) and bool(request.messages)
 
 
-def going_on(request: ChatRequest, text: str, *, takes_beginning: bool) -> ChatRequest:
-    """The request for what follows ``text``; ``takes_beginning``: of a target that goes on with an assistant's last message."""
+def continuation_of(request: ChatRequest, text: str, *, continues: bool) -> ChatRequest:
+    """The request for what follows ``text``; ``continues``: of a target that goes on with an assistant's last message."""
     beginning = ChatMessage("assistant", [TextPart(text.rstrip())])
     turns = [*request.messages, beginning]
-    if not takes_beginning:
+    if not continues:
         turns.append(ChatMessage("user", [TextPart(GO_ON)]))
     most = request.max_tokens
     if most is not None:
@@ -159,7 +159,7 @@ class Transcript:
             elif not isinstance(event, (Start, Finish, Citation)):
                 self._is_plain = False
 
-    def may_go_on(self, error: PolychatError) -> bool:
+    def can_continue(self, error: PolychatError) -> bool:
         """Whether another target may continue the reply after this failure."""
         return self._is_plain and 0 < self._size <= LONGEST and attribution_of(error) == "transient"
 
@@ -223,13 +223,13 @@ async def continued(
         if error is None:
             return
         try:
-            part = await again(error, transcript.text) if transcript.may_go_on(error) else None
+            part = await again(error, transcript.text) if transcript.can_continue(error) else None
         except PolychatError:
             part = None
         if part is None:
             yield _with_usage([finish_of(error)], transcript.usage())
             return
-        transcript.part_is_over(going_on(request, transcript.text, takes_beginning=True))
+        transcript.part_is_over(continuation_of(request, transcript.text, continues=True))
         batches, error = _joined(part, Seam(transcript.text)), None
 
 

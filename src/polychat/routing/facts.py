@@ -332,9 +332,9 @@ class Facts:
             if rest is not None and rest.down_until:
                 rest.answered()
 
-    def cut(self, asked_at: float, now: float, after: float) -> None:
+    def cut(self, called_at: float, now: float, after: float) -> None:
         """An answer was cut off, so many seconds after its beginning."""
-        self.probation.cut(asked_at, now, after)
+        self.probation.cut(called_at, now, after)
         self._early_cuts.cut(now, after)
 
     def learn(self, kind: Kind, seconds: float) -> None:
@@ -344,15 +344,15 @@ class Facts:
             times = self.shared.times[kind] = FirstTokenTimes()
         times.add(seconds)
 
-    def completed(self, asked_at: float) -> None:
+    def completed(self, called_at: float) -> None:
         """An answer came to its end."""
         if self.probation.is_on:
-            self.probation.completed(asked_at)
-        self._breaker.completed(asked_at)
+            self.probation.completed(called_at)
+        self._breaker.completed(called_at)
 
     def failed(
         self,
-        asked_at: float,
+        called_at: float,
         now: float,
         cooldown: float,
         rng: Random,
@@ -368,7 +368,7 @@ class Facts:
         self._alarms.count += 1
         self.shared.first.observe(_PENALTY, now)
         self.probation.failed(now)
-        self._breaker.failed(asked_at, now, cooldown, rng, answered_at=answered_at, retry_after=retry_after)
+        self._breaker.failed(called_at, now, cooldown, rng, answered_at=answered_at, retry_after=retry_after)
         if at_once and self._breaker.until is None:
             self._breaker.open(now, cooldown, rng)
 

@@ -29,11 +29,11 @@ _FURTHER, _LEAST = 2.0, 0.25
 class Probation:
     """Of one target of one route."""
 
-    __slots__ = ("_asked_at", "_cut_after", "_flows_since", "_next", "_rest", "is_on")
+    __slots__ = ("_called_at", "_cut_after", "_flows_since", "_next", "_rest", "is_on")
 
     def __init__(self) -> None:
         self.is_on = False
-        self._asked_at = 0.0
+        self._called_at = 0.0
         """When the request was sent that was cut off."""
         self._cut_after: float | None = None
         """The most seconds from a reply's beginning until it was cut off; ``None`` where none was."""
@@ -46,11 +46,11 @@ class Probation:
             self.is_on, self._cut_after = True, None
             self._next, self._rest = now, FIRST
 
-    def cut(self, asked_at: float, now: float, after: float) -> None:
+    def cut(self, called_at: float, now: float, after: float) -> None:
         """A reply was cut off, so many seconds after its beginning."""
         self.failed(now)
         if self._cut_after is None:
-            self._asked_at, self._cut_after = asked_at, after
+            self._called_at, self._cut_after = called_at, after
         self._cut_after, self._flows_since = max(self._cut_after, after), None
 
     def may_ask(self, now: float) -> bool:
@@ -64,16 +64,16 @@ class Probation:
         elif now >= self._next:
             self._next, self._rest = now + self._rest, min(MOST, 2.0 * self._rest)
 
-    def answered(self, asked_at: float, now: float) -> None:
+    def answered(self, called_at: float, now: float) -> None:
         """It begins to answer."""
         if self._cut_after is None:
             self.is_on = False
-        elif asked_at > self._asked_at and self._flows_since is None:
+        elif called_at > self._called_at and self._flows_since is None:
             self._flows_since = now
 
-    def completed(self, asked_at: float) -> None:
+    def completed(self, called_at: float) -> None:
         """A reply came to its end. Requests begun before the one that was cut off are no sign of its state since."""
-        if self._cut_after is not None and asked_at > self._asked_at:
+        if self._cut_after is not None and called_at > self._called_at:
             self.is_on = False
 
     def hold(self) -> Hold:

@@ -48,5 +48,5 @@ class Router(RoutingContext):
         """
         run = Run(self, plan, ask, attempts, repeated, traits, kind, deadline)
         if after is not None:
-            return run.go_on(after)
+            return run.retry_after_cut(after)
         return run.answer() if is_extra else run.first_answer()

@@ -72,7 +72,7 @@ class Run(Generic[T]):
 
     async def answer(self) -> T:
         """See ``Router.run``."""
-        plan, asked, self.attempts.asked_first = self.plan, self.attempts.asked_first, None
+        plan, asked, self.attempts.called_first = self.plan, self.attempts.called_first, None
         choice = self.router.chooser.choose(plan, self.begun, self.traits, is_turn=asked is None)
         self.attempts.passed = choice.passed
         limited = choice.targets if plan.rules.concurrency is not None else []
@@ -145,7 +145,7 @@ class Run(Generic[T]):
     def _rests(self, target: Target) -> bool:
         return self.router.facts(self.plan, target).rest_of(self.router.clock()) > 0
 
-    async def go_on(self, error: PolychatError) -> T:
+    async def retry_after_cut(self, error: PolychatError) -> T:
         """``answer``, after one that was cut off with this."""
         failed = {failure.target for failure in self.attempts.failures}
         for target in self.plan.targets:
@@ -342,8 +342,8 @@ class Run(Generic[T]):
     def _begin(self, target: Target, facts: Facts) -> float | None:
         """Begin an attempt; the seconds after which it is given up, if there are any."""
         attempts, rules, deadline = self.attempts, self.plan.rules, self.deadline
-        asked_before, attempts.asked_before = attempts.asked_before, None
-        begun = asked_before or self.router.clock()
+        called_before, attempts.called_before = attempts.called_before, None
+        begun = called_before or self.router.clock()
         is_last = len(self.plan.targets) == 1 or attempts.count + 1 >= self._most()
         attempts.begin(self.router, rules, target, facts, begun, is_last=is_last)
         if deadline is None:
@@ -351,23 +351,23 @@ class Run(Generic[T]):
         else:
             attempts.timeouts = timeouts_of(rules, deadline.moment - begun, of_all=deadline.of_all)
         limit = self._limit(facts, begun)
-        return limit if limit is None or not asked_before else max(0.0, limit - (self.router.clock() - begun))
+        return limit if limit is None or not called_before else max(0.0, limit - (self.router.clock() - begun))
 
     def _note_failure(self, facts: Facts, error: PolychatError) -> None:
         """Record the failure of the attempt in its target's facts."""
         attempts, router = self.attempts, self.router
         if attempts.slots is not None and is_too_much(error):
-            attempts.slots.auto.refused(attempts.asked_at, router.clock())
+            attempts.slots.auto.refused(attempts.called_at, router.clock())
         attempts.end()
         if attempts.limits:
             router.note_limits(facts, attempts)
-        router.note(facts, self.plan.rules, error, attempts.asked_at, kept_back_at=attempts.begun_at)
+        router.note(facts, self.plan.rules, error, attempts.called_at, kept_back_at=attempts.begun_at)
 
     def _note_answer(self, facts: Facts) -> None:
         """Record the beginning of an answer in its target's facts."""
         attempts = self.attempts
         now = self.router.clock() if attempts.begun_at is None else attempts.begun_at
-        first = now - attempts.asked_at
+        first = now - attempts.called_at
         attempts.answered, attempts.answered_at = True, now
         facts.answered(first, now)
         if attempts.slots is not None:

@@ -42,9 +42,9 @@ class AutoLimit:
         if in_flight >= _NEAR * self.value:
             self.value = min(MOST, self.value + 1.0 / self.value)
 
-    def refused(self, asked_at: float, now: float) -> None:
+    def refused(self, called_at: float, now: float) -> None:
         """Lower the limit after a refusal, unless the request began before the limit was last lowered."""
-        if asked_at >= self._lowered_at:
+        if called_at >= self._lowered_at:
             self.value = max(1.0, self.value * LESS)
             self._lowered_at = now
 

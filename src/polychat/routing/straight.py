@@ -20,13 +20,13 @@ from .router import Router
 class StraightAttempt:
     """Begun by ``StraightPlan``; then ``answered`` and ``completed`` or ``end``, or ``failed``, once each."""
 
-    __slots__ = ("_answered_at", "_asked_at", "_facts", "_plan", "_router")
+    __slots__ = ("_answered_at", "_called_at", "_facts", "_plan", "_router")
 
     def __init__(self, router: Router, plan: Plan, facts: Facts) -> None:
         self._router, self._plan = router, plan
         self._facts: Facts | None = facts
-        self._asked_at = self._answered_at = router.clock()
-        facts.asked(self._asked_at)
+        self._called_at = self._answered_at = router.clock()
+        facts.asked(self._called_at)
 
     def check(self) -> None:
         """Raises ``Resting`` where the target named a moment to come back since it was chosen: see ``http/sending.py``."""
@@ -42,9 +42,9 @@ class StraightAttempt:
         assert facts is not None  # it is not over
         self._answered_at = now = router.clock()
         router.health.budget(self._plan.route or self._plan.targets[0].name).asked(now)
-        facts.answered(now - self._asked_at, now)
+        facts.answered(now - self._called_at, now)
         if kind is not None:
-            facts.learn(kind, now - self._asked_at)
+            facts.learn(kind, now - self._called_at)
         if limits:
             facts.note_limits(limits, now, time())
 
@@ -58,7 +58,7 @@ class StraightAttempt:
         """The answer came to its end. ``end`` may follow."""
         facts, self._facts = self._facts, None
         if facts is not None:
-            facts.completed(self._asked_at)
+            facts.completed(self._called_at)
             facts.over()
 
     def end(self, error: PolychatError | None = None) -> None:
@@ -66,7 +66,7 @@ class StraightAttempt:
         facts, self._facts = self._facts, None
         if facts is not None:
             if error is not None:
-                self._router.note(facts, self._plan.rules, error, self._asked_at, self._answered_at)
+                self._router.note(facts, self._plan.rules, error, self._called_at, self._answered_at)
             facts.over()
 
 

@@ -127,7 +127,7 @@ class Field:
     type: Type | None = None
     least: int | None = None
     """The smallest value that the keyword of ``polychat.ask`` accepts; on the wires the backend decides."""
-    words: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     """Of text: values that mean something to most backends."""
     default: tuple[object, ...] = ()
     """Values that have no effect: dropping one is no loss."""

@@ -413,7 +413,7 @@ FIELDS = table(
         name="verbosity",
         about="how detailed the reply is",
         type=TEXT,
-        words=("low", "medium", "high"),
+        values=("low", "medium", "high"),
         default=("medium",),
         anthropic=dropped("the API does not support verbosity"),
         gemini=dropped("the API does not support verbosity"),
@@ -447,7 +447,7 @@ FIELDS = table(
         name="service_tier",
         about="the processing tier, which decides latency and price",
         type=TEXT,
-        words=("auto", "default", "flex", "priority"),
+        values=("auto", "default", "flex", "priority"),
         default=("auto", "default"),
         anthropic=At(
             "service_tier", "default becomes standard_only, any other auto", write=_claudes_tier, read=_tier_of_claude

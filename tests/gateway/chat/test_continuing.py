@@ -86,7 +86,7 @@ async def test_every_dialect(serve: Any, door: str, cut: str) -> None:
     assert answer.status == 200
     assert words_of(door, answer.body) == "Once upon a time"
     assert ENDS.get(door, DONE.strip()) in answer.body
-    assert (b": continued by b1/small after 10 characters\n\n" in answer.body) == bool(DIALECTS[door].beat)
+    assert (b": continued by b1/small after 10 characters\n\n" in answer.body) == bool(DIALECTS[door].heartbeat)
     assert (record.verdict, record.attempts, record.provider) == ("complete", 2, "b1")
     assert [failure.target for failure in record.failures] == ["b0/small"]
     assert record.seams == ("by b1/small after 10 characters",)

@@ -147,8 +147,8 @@ def test_what_a_request_lost_is_told_in_a_header_of_bounded_length() -> None:
     assert told.startswith(f"sort, {field} ({field}_0), {field} ({field}_1), {field} ({field}_2)".encode())
 
 
-@pytest.mark.parametrize(("asked_url", "is_priced"), [("", True), ("https://api.openai.com/v1", True), ("https://else", False)])
-def test_a_vendors_price_is_for_its_own_place(asked_url: str, is_priced: bool) -> None:
+@pytest.mark.parametrize(("api_url", "is_priced"), [("", True), ("https://api.openai.com/v1", True), ("https://else", False)])
+def test_a_vendors_price_is_for_its_own_place(api_url: str, is_priced: bool) -> None:
     """Where a request went to another address than the vendor's, the same model may cost anything."""
     pytest.importorskip("genai_prices")
     backend = SimpleNamespace(url="https://api.openai.com/v1")
@@ -156,5 +156,5 @@ def test_a_vendors_price_is_for_its_own_place(asked_url: str, is_priced: bool) -
     chooser = SimpleNamespace(settled=lambda *_: None)
     runtime: Any = SimpleNamespace(router=SimpleNamespace(chooser=chooser), configured=SimpleNamespace(prices={}))
     record = Record("one", "openai-chat", "POST", "/", 0.0)
-    note_usage(record, runtime, Outcome(None, Usage(10, 10, 20), "gpt-4o"), target, 0.0, asked_url)
+    note_usage(record, runtime, Outcome(None, Usage(10, 10, 20), "gpt-4o"), target, 0.0, api_url)
     assert (record.cost is not None) == is_priced

@@ -188,7 +188,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
     return runs
 
 
-MOMENTS = {"start", "first", "over", "asked", "times", "request_id", "started_at", "plan", "kind"}
+MOMENTS = {"start", "first", "over", "called_at", "times", "request_id", "started_at", "plan", "kind"}
 """What differs from one request to the next whatever answers them."""
 DIFFERS = ("date", "request-id", "retry-after-ms", "x-request-id", "x-polychat-overhead-ms")
 
@@ -198,7 +198,7 @@ def facts_of(record: Record) -> dict[str, Any]:
     facts = {name: getattr(record, name) for name in Record.__slots__ if name not in MOMENTS}
     lines = {name: tuple(facts[name]) for name in ("failures", "passed", "seams", "losses")}
     lines["resting"] = tuple((target.name, str(error)) for target, error in record.resting)
-    return {**facts, **lines, "has": sorted(name for name in ("first", "asked") if getattr(record, name) is not None)}
+    return {**facts, **lines, "has": sorted(name for name in ("first", "called_at") if getattr(record, name) is not None)}
 
 
 _OWN = re.compile(rb'req_[0-9a-f]+|[0-9a-f]{24}|"created":\d+|[0-9T:.-]{19,}Z')
@@ -342,18 +342,18 @@ async def test_a_target_that_takes_long_is_waited_for_by_a_task(
     Also where the router would not choose that target any more, as it failed others meanwhile.
     """
     waits, go = asyncio.Event(), asyncio.Event()
-    hand_over = FastChat.hand_over
+    continue_in_task = FastChat.continue_in_task
 
     def noted(self: FastChat) -> None:
-        self._facts.failed(self._asked_at, self.runtime.router.clock(), 30.0, Random(), at_once=True)
-        hand_over(self)
+        self._facts.failed(self._called_at, self.runtime.router.clock(), 30.0, Random(), at_once=True)
+        continue_in_task(self)
         waits.set()
 
     async def slow(seen: Seen, say: Say) -> None:
         await go.wait()
         await say.whole(completion("Hello"))
 
-    monkeypatch.setattr(FastChat, "hand_over", noted)
+    monkeypatch.setattr(FastChat, "continue_in_task", noted)
     monkeypatch.setattr(fast_path, "_SLOW", 0.01)
     async with kept(serve, slow) as (here, caller, backend):
         caller.ask(PATH, {**HELLO, "model": "both"})
@@ -489,16 +489,16 @@ async def test_a_reply_that_does_not_come_is_given_up_in_time(serve: Any, begun:
 
     async with kept(serve, good) as (here, _, _):
         caller = await here.caller()
-        patient = {"x-request-timeout": "0.2"}
+        with_read_limits = {"x-request-timeout": "0.2"}
         for _ in range(2):
-            caller.ask(PATH, HELLO, headers=patient)
+            caller.ask(PATH, HELLO, headers=with_read_limits)
             assert (await caller.whole()).status == 200
     async with kept(serve, silent) as (here, _, _):
         caller = await here.caller()
         del begun[:]
-        caller.ask(PATH, {"model": "nobody/small", **{"messages": []}}, headers=patient)
+        caller.ask(PATH, {"model": "nobody/small", **{"messages": []}}, headers=with_read_limits)
         assert (await caller.whole()).status == 404
-        caller.ask(PATH, HELLO, headers=patient)
+        caller.ask(PATH, HELLO, headers=with_read_limits)
         answer = await caller.whole()
         record = (await here.app.recorded(3))[2]
     assert len(begun) == 1

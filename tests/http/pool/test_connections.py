@@ -482,7 +482,7 @@ async def test_a_request_that_is_begun_and_whose_time_is_over_lets_go_of_its_con
     connection = pool().begin(request, b"{}", Timeouts())
     assert connection is not None
     with pytest.raises(errors.TimedOut):
-        await pool().send(request, b"{}", deadline=asyncio.get_running_loop().time(), begun=connection)
+        await pool().send(request, b"{}", deadline=asyncio.get_running_loop().time(), sent_on=connection)
     assert (pool().state(connection), pool()._count) == ("closed", 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class NoRoom(Exception):  # without one there is no body
+class BodyMemoryFull(Exception):  # without one there is no body
     """With this body, the bodies of all current requests exceed ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
@@ -33,11 +33,11 @@ class Share:
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Add this many bytes, which may be negative. Raises ``NoRoom``; what was added before stays until ``release``."""
+        """Add this many bytes, which may be negative. Raises ``BodyMemoryFull``; earlier bytes stay until ``release``."""
         self.size += size
         self._bodies.held += size
         if size > 0 and self._bodies.held > self._limit:
-            raise NoRoom(self._limit)
+            raise BodyMemoryFull(self._limit)
 
     def release(self) -> None:
         """The request is over."""

@@ -17,7 +17,7 @@ from ..observe.logs import Log
 from ..observe.record import Record
 from ..responder import marking_final
 from ..sites import Sites
-from .bodies import Bodies, NoRoom, Share
+from .bodies import Bodies, BodyMemoryFull, Share
 from .keys import Keys
 from .origins import OriginPolicy
 
@@ -88,12 +88,12 @@ class Admission:
             host.ended(record)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
-        """Answer or refuse; ``receive`` may raise ``NoRoom``."""
+        """Answer or refuse; ``receive`` may raise ``BodyMemoryFull``."""
         refused = self._refused(scope, record)
         try:
             if refused is None:
                 await self._app(scope, receive, send)
-        except NoRoom as error:
+        except BodyMemoryFull as error:
             refused = 503, str(error), [(b"retry-after", b"1"), (b"connection", b"close")]
         if refused is not None:
             status, record.error, headers = refused

@@ -20,10 +20,10 @@ from .traits import passes
 async def plan_of(context: RequestContext, inbound: InboundChat) -> Plan:
     """The plan. Raises ``UnknownTarget`` and ``BadInput`` as ``planned`` does, and if preferences leave no target."""
     plan = await planned(context, *(inbound.models or (inbound.model,)))
-    return plan if inbound.preferences is None else as_wanted(context, inbound, plan)
+    return plan if inbound.preferences is None else with_preferences(context, inbound, plan)
 
 
-def as_wanted(context: RequestContext, inbound: InboundChat, plan: Plan) -> Plan:
+def with_preferences(context: RequestContext, inbound: InboundChat, plan: Plan) -> Plan:
     """The plan restricted by ``inbound.preferences``; those that cannot be obeyed are added to ``inbound.lost``. Raises
     ``UnknownTarget``.
     """

@@ -45,9 +45,9 @@ class Delivery:
 
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
-        self.asked_at = self.answered_at = 0.0
+        self.called_at = self.answered_at = 0.0
         self.call_info: CallInfo | None = None
-        self.asked_url = ""
+        self.api_url = ""
         """The URL that the backend was requested at; empty for its configured one."""
         self.limits: Headers = []
         self.error: PolychatError | None = None
@@ -274,7 +274,7 @@ class Delivery:
     def head(self, content_type: str, *, stream: bool) -> bytes:
         """The ``header_lines`` of a response that begins now: which target answers, and what led to it."""
         context, target = self.context, self.target
-        overhead = (self.asked_at - context.record.start) + (monotonic() - (self.answered_at or self.asked_at))
+        overhead = (self.called_at - context.record.start) + (monotonic() - (self.answered_at or self.called_at))
         usual = context.responder.lines(content_type, stream=stream)
         lines = head_lines(usual, target, self.attempts, overhead, self.limits)
         if passed := passed_over(context.record):
@@ -285,7 +285,7 @@ class Delivery:
 
     def _note(self, outcome: Outcome) -> None:
         """Record what the response took, and how it ended."""
-        note_usage(self.context.record, self.context.runtime, outcome, self.target, self.asked_at, self.asked_url)
+        note_usage(self.context.record, self.context.runtime, outcome, self.target, self.called_at, self.api_url)
         if outcome.finish is not None:
             self.ended(outcome.finish)
 
@@ -308,7 +308,7 @@ class Delivery:
         except (BadInput, Refused):  # the forwarded part was the backend's own
             writer = writer_for(self.inbound, ChatRequest(self.inbound.model, [], stream=self.inbound.stream))
         if monitor is not None:
-            self.inbound.dialect.go_on(writer, monitor)
+            self.inbound.dialect.continue_stream(writer, monitor)
         return writer.write([finish]) + writer.end()
 
 
@@ -317,8 +317,8 @@ def note_usage(
     runtime: Runtime,
     outcome: Outcome,
     target: Target | None,
-    asked_at: float,
-    asked_url: str,
+    called_at: float,
+    api_url: str,
     state: TargetState | None = None,
 ) -> None:
     """Record the usage and the source of an answer, and the target's speed for the choice of later targets.
@@ -332,10 +332,10 @@ def note_usage(
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
         if target is not None:
-            runtime.router.chooser.settled(target.name, usage, monotonic() - asked_at, state)
+            runtime.router.chooser.settled(target.name, usage, monotonic() - called_at, state)
             url, model, prices = target.backend.url, target.model, runtime.configured.prices
-            is_elsewhere = asked_url not in ("", url)
-            record.cost = cost_of(prices, target.label, url, served or model, usage, asked=model, is_elsewhere=is_elsewhere)
+            is_elsewhere = api_url not in ("", url)
+            record.cost = cost_of(prices, target.label, url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
 
 
 def head_lines(usual: bytes, target: Target | None, attempts: int, overhead: float, limits: Headers) -> bytes:

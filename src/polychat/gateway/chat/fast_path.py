@@ -12,14 +12,14 @@ step                 usual                                  else
                                                             configuration than is prepared, a guard or a limit that refuses, a
                                                             stream, a route whose choice differs, an unhealthy target,
                                                             no idle connection
-the reply arrives    it is read when it is complete         ``hand_over``: another status than 200, a failure, a loss, a
+the reply arrives    it is read when it is complete         ``continue_in_task``: another status than 200, a failure, a loss, a
                                                             timeout, much more than usual, or no answer; after a second or
                                                             so also if a further target could be tried
-the client leaves                                           ``hand_over``
-the server ends                                             ``hand_over``
+the client leaves                                           ``continue_in_task``
+the server ends                                             ``continue_in_task``
 ===================  =====================================  ==================================================================
 
-``hand_over`` loses nothing: the task counts the sent request as its first attempt, and takes the reply, or the failure,
+``continue_in_task`` loses nothing: the task counts the sent request as its first attempt, and takes the reply, or the failure,
 from the connection as if it had waited for it there. So unusual cases are handled in one place, ``run.py``.
 
 Bounds: those of the ordinary path; a body by ``WRITE_SIZE``, the reply by what a connection holds for a caller.
@@ -37,7 +37,7 @@ from ...backends.relay import rate_limits_in
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
 from ...http.pool.pool import pool
-from ...http.server.asgi import Receive, Scope, Send, body_at_hand
+from ...http.server.asgi import Receive, Scope, Send, received_body
 from ...http.server.cycle import RequestCycle
 from ...http.server.timeout_queue import TimeoutQueue
 from ...routing.clocks import LEAST, Kind
@@ -45,7 +45,7 @@ from ...routing.resolve import LONGEST
 from ...routing.straight import StraightAttempt
 from ..admission.bodies import Share
 from ..admission.guards import Guards
-from ..context import BegunAttempt, RequestContext, id_in
+from ..context import EarlyAttempt, RequestContext, id_in
 from ..dialects.dialect import Dialect, InboundChat
 from ..endpoint import Endpoint, answer, handler_of
 from ..observe.record import Record
@@ -102,7 +102,7 @@ class PreparedHead:
     def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastChat]:
         """Chats whose plans have further targets: one that waits too long gets a task, which tries another in time."""
         if self._slow is None:
-            self._slow = TimeoutQueue(loop, lambda: _SLOW, FastChat.hand_over)
+            self._slow = TimeoutQueue(loop, lambda: _SLOW, FastChat.continue_in_task)
         return self._slow
 
     def begin(self, cycle: RequestCycle, body: bytes) -> bool:
@@ -176,7 +176,19 @@ class FastChat:
     opened = None
     __slots__ = (
         *("body", "path", "query", "record", "runtime", "service"),
-        *("_attempt", "_asked_at", "_connection", "_cycle", "_facts", "_head", "_kind", "_plan", "_pool", "_share", "_written"),
+        *(
+            "_attempt",
+            "_called_at",
+            "_connection",
+            "_cycle",
+            "_facts",
+            "_head",
+            "_kind",
+            "_plan",
+            "_pool",
+            "_share",
+            "_written",
+        ),
     )
 
     def __init__(self, head: PreparedHead, cycle: RequestCycle, body: bytes) -> None:
@@ -205,20 +217,20 @@ class FastChat:
                 raise Unusual
             written, sent = prepared.written(inbound)
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
-            return self._not_begun(inbound)
+            return self._answer_in_task(inbound)
         router, plan = runtime.router, prepared.plan
-        asked_at = monotonic()
-        if (facts := prepared.facts(router, asked_at)) is None:
-            return self._not_begun(inbound)
+        called_at = monotonic()
+        if (facts := prepared.facts(router, called_at)) is None:
+            return self._answer_in_task(inbound)
         self._pool = pool()
         if (connection := self._pool.begin(written.request, sent, written.timeouts)) is None:
-            return self._not_begun(inbound)
-        self._facts, self._asked_at, self._written = facts, asked_at, written
+            return self._answer_in_task(inbound)
+        self._facts, self._called_at, self._written = facts, called_at, written
         self._attempt = StraightAttempt(router, plan, facts)
         self.service.running += 1
         record, cycle = self.record, self._cycle
         record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
-        record.asked = asked_at
+        record.called_at = called_at
         if head.traceparent:
             record.traceparent = head.traceparent
         self._connection = connection
@@ -227,10 +239,10 @@ class FastChat:
             self._kind = kind_in(inbound)
             head.slow(connection.loop).start(self)
         cycle.fast_run = self
-        cycle.on_disconnect(self.hand_over)
+        cycle.on_disconnect(self.continue_in_task)
         return True
 
-    def _not_begun(self, inbound: InboundChat | None) -> bool:
+    def _answer_in_task(self, inbound: InboundChat | None) -> bool:
         """Let a task answer the request, which need not read the chat again if it was read."""
         self._share.release()
         if inbound is None:
@@ -252,7 +264,7 @@ class FastChat:
         if connection.done:
             self._answer()
         elif connection.error is not None or connection.holds_much or (connection.has_head and connection.status != 200):
-            self.hand_over()
+            self.continue_in_task()
         elif connection.holds_some:
             timer = connection.timer
             timer.wait("idle", connection.loop.time(), timer.timeouts.idle)
@@ -269,7 +281,7 @@ class FastChat:
             except Exception:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
                 reply = None
         if reply is None or (finish := reply.outcome.finish) is None or finish.error is not None:
-            self.hand_over()
+            self.continue_in_task()
             return
         answered_at = monotonic()
         self._let_go()
@@ -303,10 +315,10 @@ class FastChat:
         record.provider, record.served, record.answered = target.label, target.model, target.name
         record.verdict, record.reason = finish.verdict, finish.reason
         record.first = now = monotonic()
-        asked_at = self._asked_at
-        note_usage(record, self.runtime, outcome, target, asked_at, written.url, self._facts.shared)
+        called_at = self._called_at
+        note_usage(record, self.runtime, outcome, target, called_at, written.url, self._facts.shared)
         usual = usual_lines(self._head.dialect, record.request_id, reply.content_type, stream=False)
-        overhead = (asked_at - record.start) + (now - answered_at)
+        overhead = (called_at - record.start) + (now - answered_at)
         lines = head_lines(usual, target, 1, overhead, limits)
         if written.losses:
             lines += losses_line(record, written.losses)
@@ -322,23 +334,23 @@ class FastChat:
         self._cycle.off_disconnect()
         self._connection.listener = None
 
-    def hand_over(self) -> None:
+    def continue_in_task(self) -> None:
         """A task continues the request."""
         if self._cycle.fast_run is not self:
             return
         self._let_go()
         self._attempt.failed()
-        self._cycle.connection.answer_in_task(self._cycle, self._go_on)
+        self._cycle.connection.answer_in_task(self._cycle, self._run_in_task)
 
-    async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run_in_task(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._head
         context = RequestContext(self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record)
-        context.body, context.begun = self.body, BegunAttempt(self._plan.target, self._connection, self._asked_at)
-        body_at_hand(receive)  # it was read
+        context.body, context.early = self.body, EarlyAttempt(self._plan.target, self._connection, self._called_at)
+        received_body(receive)  # it was read
         try:
             await answer(head.endpoint, context, receive, Guards(), self._share)
         finally:
-            if context.begun is not None:  # its target was not called
+            if context.early is not None:  # its target was not called
                 self._pool.give_back(self._connection)
 
 

@@ -12,7 +12,7 @@ from ...routing import Plan
 from ...routing.choice import UNLISTED
 from ..context import RequestContext
 from ..dialects.dialect import Dialect, InboundChat
-from .candidates import as_wanted
+from .candidates import with_preferences
 from .preferences import hosted_tools, on_loss
 from .traits import ChatTraits, passes
 
@@ -32,7 +32,7 @@ def forecast(context: RequestContext, dialect: Dialect) -> dict[str, Any]:
         if not resolver.may_be_listed(error.asked):
             raise
         raise UnknownTarget(f"{error}: the backends may list it, and a dry run does not ask them", near=error.near) from None
-    plan = as_wanted(context, inbound, plan)
+    plan = with_preferences(context, inbound, plan)
     return {
         "dialect": dialect.name,
         "path": context.path,

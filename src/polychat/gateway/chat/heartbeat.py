@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Heartbeat:
-    """Sends the client ``beat`` each time that ``queue`` finds that no piece was sent since the last check, until ``stop``.
+    """Sends the dialect's heartbeat each time that ``queue`` finds no piece sent since the last check, until ``stop``.
 
     The first begins the response, with status 200: a failure after that is an error event in the stream.
     """
 
-    __slots__ = ("_beat", "_content_type", "_latest", "_queue", "_responder", "_sending")
+    __slots__ = ("_content_type", "_heartbeat_bytes", "_latest", "_queue", "_responder", "_sending")
 
     def __init__(self, responder: Responder, dialect: Dialect, queue: TimeoutQueue[Heartbeat]) -> None:
         self._responder, self._queue = responder, queue
-        self._beat, self._content_type = dialect.beat, dialect.stream_type
+        self._heartbeat_bytes, self._content_type = dialect.heartbeat, dialect.stream_type
         self._latest = responder.latest
         self._sending: asyncio.Task[None] | None = None
         queue.start(self)
@@ -33,7 +33,7 @@ class Heartbeat:
         """The heartbeat of a stream; ``None`` if the configuration or the dialect has none."""
         runtime = context.runtime
         seconds, queue = runtime.heartbeat, runtime.heartbeats
-        if not (seconds and inbound.dialect.beat):
+        if not (seconds and inbound.dialect.heartbeat):
             return None
         if queue is None:
             queue = runtime.heartbeats = TimeoutQueue(asyncio.get_running_loop(), lambda: seconds, cls.ring)
@@ -53,7 +53,7 @@ class Heartbeat:
             return  # a piece was sent meanwhile
         if not responder.started:
             await responder.start(200, responder.lines(self._content_type, stream=True))
-        await responder.beat(self._beat)
+        await responder.heartbeat(self._heartbeat_bytes)
 
     def stop(self) -> None:
         """Send no more heartbeats."""

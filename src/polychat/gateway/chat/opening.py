@@ -15,17 +15,17 @@ LARGE = 1024 * 1024
 _Answer: TypeAlias = Callable[[RequestContext], Awaitable[None]]
 
 
-def opened_first(answer: _Answer) -> _Answer:
+def opens_body(answer: _Answer) -> _Answer:
     """An endpoint's ``answer``, called once the body is open where it is large. Raises ``BadInput`` as ``open_body``."""
 
     @wraps(answer)
     def opening(context: RequestContext) -> Awaitable[None]:
-        return after_opening(context, answer) if is_to_be_opened(context) else answer(context)
+        return after_opening(context, answer) if needs_opening(context) else answer(context)
 
     return opening
 
 
-def is_to_be_opened(context: RequestContext) -> bool:
+def needs_opening(context: RequestContext) -> bool:
     """Whether the body is large, and not open yet."""
     return len(context.body) > LARGE and context.opened is None
 

@@ -35,7 +35,7 @@ def forwarded(dialect: Dialect, headers: Mapping[bytes, bytes]) -> dict[str, str
     return passed
 
 
-def asked_as(dialect: Dialect, model: str, target: Target) -> str | None:
+def name_for_client(dialect: Dialect, model: str, target: Target) -> str | None:
     """The model name that a reply must carry, if clients compare it and the backend was called with another name."""
     return None if not dialect.compares or model == target.model else model
 

@@ -13,7 +13,7 @@ from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.router import Router
 from ..observe.record import RecordKind
-from .passing import asked_as
+from .passing import name_for_client
 from .preferences import hosted_tools, on_loss
 from .traits import ChatTraits
 from .translation import Translation
@@ -71,7 +71,7 @@ class PreparedPlan:
         if relay is not None:
             request = relay.request(dialect.path(self.target.model, stream=False), forwarded, self.target.label)
             self._passed = WrittenChat(request, self._timeouts, relay.url, [], None)
-        self.name = asked_as(dialect, model, self.target)
+        self.name = name_for_client(dialect, model, self.target)
         self._context = context
         self._policy: tuple[Any, Any] | None = None
         self._constant: ConstantOutcome | None = None

@@ -16,7 +16,7 @@ from ...events import Finish
 from ...routing import Plan, Target
 from ...routing.attempts import Attempts
 from ...routing.clocks import Kind
-from ...routing.continuation import Part, continued, going_on, may_go_on
+from ...routing.continuation import Part, can_continue, continuation_of, continued
 from ...routing.hedged import hedged
 from ...routing.holding import OpeningHold, Pumped
 from ...routing.resolve import LONGEST
@@ -32,8 +32,8 @@ from ..responder import Refused
 from .candidates import plan_of
 from .delivery import Delivery
 from .heartbeat import Heartbeat
-from .opening import LARGE, after_opening, is_to_be_opened
-from .passing import asked_as, forwarded, passed_whole
+from .opening import LARGE, after_opening, needs_opening
+from .passing import forwarded, name_for_client, passed_whole
 from .preferences import hosted_tools, on_loss
 from .replies import EventReply, OpenReply, open_events, open_stream
 from .shadowing import mirror
@@ -58,7 +58,7 @@ class Chats:
         self._dialect = dialect
 
     def __call__(self, context: RequestContext) -> Awaitable[None]:
-        if is_to_be_opened(context):
+        if needs_opening(context):
             return after_opening(context, self)
         return ChatRun(context, context.chat or self._dialect.inbound(context)).run()
 
@@ -69,8 +69,8 @@ class ChatRun:
     def __init__(self, context: RequestContext, inbound: InboundChat) -> None:
         self.context, self.inbound = context, inbound
         self.attempts = Attempts()
-        if (begun := context.begun) is not None:
-            self.attempts.asked_first, self.attempts.asked_before = begun.target, begun.asked_at
+        if (early := context.early) is not None:
+            self.attempts.called_first, self.attempts.called_before = early.target, early.called_at
         self.delivery = Delivery(context, inbound)
         self.plan: Plan
         self.traits: Traits
@@ -161,7 +161,7 @@ class ChatRun:
             return None
         with suppress(BadInput, Refused):
             request = inbound.with_media()
-            return request if may_go_on(request) else None
+            return request if can_continue(request) else None
         return None
 
     async def _continued(self, request: ChatRequest) -> OpenReply:
@@ -182,7 +182,7 @@ class ChatRun:
         record.seams = (*record.seams, note)
         self._credit()
         if seam := self.inbound.dialect.seam(f"continued {note}"):
-            await responder.beat(seam)
+            await responder.heartbeat(seam)
         return Part(reply.first, reply.batches)
 
     async def _failed(self, error: PolychatError) -> None:
@@ -217,7 +217,7 @@ class ChatRun:
         if heartbeat is not None:
             heartbeat.stop()
         if delivery.text is not None:
-            self.context.record.text = (self._asked(), "".join(delivery.text))
+            self.context.record.text = (self._last_text(), "".join(delivery.text))
 
     async def _guarded(self) -> OpenReply | None:
         """The answer of a guard in place of a backend."""
@@ -227,7 +227,7 @@ class ChatRun:
                 return reply
         return None
 
-    def _asked(self) -> str:
+    def _last_text(self) -> str:
         """The text of the last message."""
         with suppress(BadInput, Refused):
             turns = self.inbound.with_media().messages
@@ -237,7 +237,7 @@ class ChatRun:
     def _credit(self) -> None:
         """Record which target answers, or was the last to fail."""
         self.delivery.attempts = self.attempts.count
-        self.context.record.asked = self.delivery.asked_at or None
+        self.context.record.called_at = self.delivery.called_at or None
         target = self.context.credit(self.attempts)
         if target is not None:
             self.delivery.target = target
@@ -245,8 +245,8 @@ class ChatRun:
     def _ask(self, target: Target) -> Awaitable[OpenReply]:
         """One attempt; returns a reply that has begun. Raises ``PolychatError``."""
         inbound = self.inbound
-        begun = self.context.begun
-        self.delivery.asked_at = monotonic() if begun is None else begun.asked_at
+        early = self.context.early
+        self.delivery.called_at = monotonic() if early is None else early.called_at
         relay = target.backend.relay(inbound.dialect.wire.NAME) if inbound.may_pass else None
         if relay is not None and relay.takes(inbound.fields):
             return self._relayed(target, relay)
@@ -262,9 +262,9 @@ class ChatRun:
         else:
             request = inbound.request_for(target.model, whole=whole)
         if text:
-            request = going_on(request, text, takes_beginning=target.backend.continues(target.model))
+            request = continuation_of(request, text, continues=target.backend.continues(target.model))
         delivery.call_info = call_info = CallInfo(on_loss(self.context, rules), hosted_tools(self.context, rules))
-        call_info.is_large, call_info.take_begun = is_large, self.context.take_begun
+        call_info.is_large, call_info.take_early_connection = is_large, self.context.take_early_connection
         if not whole:
             call_info.placeholders = inbound.placeholders
             call_info.whole = partial(inbound.request_for, target.model, whole=True)
@@ -277,7 +277,7 @@ class ChatRun:
         finally:
             self.attempts.limits = call_info.limits
         delivery.answered_at = monotonic()
-        delivery.limits, delivery.asked_url = call_info.limits, call_info.url
+        delivery.limits, delivery.api_url = call_info.limits, call_info.url
         return reply
 
     async def _relayed(self, target: Target, relay: Relay) -> OpenReply:
@@ -293,17 +293,17 @@ class ChatRun:
             body = await asyncio.to_thread(aside.sent, short) if inbound.size > LARGE else aside.sent(short)
         path = dialect.path(target.model, stream=stream)
         headers = forwarded(dialect, self.context.headers)
-        begun = self.context.take_begun()
-        response = await relay.ask(path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, begun=begun)
+        early = self.context.take_early_connection()
+        response = await relay.ask(path, body, headers, timeouts=self.attempts.timeouts, provider=target.label, sent_on=early)
         del body, short  # the body may be large, and the reply may take long
         try:
             delivery.answered_at = monotonic()
-            delivery.call_info, delivery.asked_url = call_info, relay.url
+            delivery.call_info, delivery.api_url = call_info, relay.url
             delivery.limits = self.attempts.limits = rate_limits(response)
             if not response.ok:
                 raise await relay.refusal(response)
             if not stream:
-                return passed_whole(dialect, await response.read(MAX_REPLY), self._asked_as(target))
+                return passed_whole(dialect, await response.read(MAX_REPLY), self._name_for_client(target))
             reply = await self._relayed_stream(response, target, call_info)
         except BaseException:
             response.close()
@@ -316,7 +316,7 @@ class ChatRun:
         if response.content_type != dialect.stream_type:
             # It answers whole all the same: for a client that gets a stream, the reply is read, and written as one.
             return await open_events(response.events(dialect.wire.Reader()), call_info, whole=False)
-        name = self._asked_as(target)
+        name = self._name_for_client(target)
         naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
         return await open_stream(response, dialect.monitor(self.inbound), naming, self._hold(dialect.wire))
 
@@ -325,10 +325,14 @@ class ChatRun:
         attempts = self.attempts
         return OpeningHold(attempts.hold, attempts.begins, wire.Reader) if self.inbound.stream and attempts.may_hold else None
 
-    def _asked_as(self, target: Target) -> str | None:
-        """See ``asked_as``. A client that lists several models needs to know which of them answered."""
+    def _name_for_client(self, target: Target) -> str | None:
+        """See ``name_for_client``. A client that lists several models needs to know which of them answered."""
         models = self.inbound.models
-        return None if models is not None and len(models) > 1 else asked_as(self.inbound.dialect, self.inbound.model, target)
+        return (
+            None
+            if models is not None and len(models) > 1
+            else name_for_client(self.inbound.dialect, self.inbound.model, target)
+        )
 
     def _kind(self) -> Kind:
         return kind_in(self.inbound)

@@ -48,7 +48,11 @@ async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, s
     target, prices = attempts.target, context.runtime.configured.prices
     if target is None:
         return
-    cost = None if usage is None else cost_of(prices, target.label, target.backend.url, target.model, usage, asked=target.model)
+    cost = (
+        None
+        if usage is None
+        else cost_of(prices, target.label, target.backend.url, target.model, usage, requested=target.model)
+    )
     record = context.record
     took = (record.over or begun) - record.start
     answer = TargetResult(record.answered or record.provider, record.verdict or "failed", took, record.cost)

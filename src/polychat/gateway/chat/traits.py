@@ -35,12 +35,12 @@ _MESSAGES = ("messages", "input", "contents", "prompt")
 """The fields of the wires with the system message, and with the other messages."""
 
 
-class _Turn(msgspec.Struct):
+class _RoleOnly(msgspec.Struct):
     role: Any = None
 
 
 _EACH = msgspec.json.Decoder(list[msgspec.Raw])
-_ROLE = msgspec.json.Decoder(_Turn)
+_ROLE = msgspec.json.Decoder(_RoleOnly)
 
 
 class ChatTraits(Traits):
@@ -62,7 +62,7 @@ class ChatTraits(Traits):
         for name in _NAMES:
             if name in fields and isinstance(value := value_of(fields, name), str) and value:
                 return key_of(value.encode("utf-8", "replace"))
-        beginning = [*(bytes(fields[name]) for name in _SYSTEM if name in fields), *self._first_turns()]
+        beginning = [*(bytes(fields[name]) for name in _SYSTEM if name in fields), *self._first_messages()]
         if (aside := self._inbound.placeholders) is not None:
             beginning = [aside.without_marks(piece) for piece in beginning]
         return key_of(*beginning) if beginning else None
@@ -116,7 +116,7 @@ class ChatTraits(Traits):
                 )  # the attempt itself logs it for the operator
         return ""
 
-    def _first_turns(self) -> Iterator[bytes]:
+    def _first_messages(self) -> Iterator[bytes]:
         """The messages up to the user's first, in JSON."""
         fields = self._inbound.fields
         messages = next((bytes(fields[name]) for name in _MESSAGES if name in fields), b"")

@@ -161,7 +161,7 @@ class Dialect:
 
     name: ClassVar[str]
     wire: ClassVar[Wire]
-    beat: ClassVar[bytes] = b": waiting\n\n"
+    heartbeat: ClassVar[bytes] = b": waiting\n\n"
     """The heartbeat in a stream while the backend is silent; empty if the dialect has none."""
     stream_type: ClassVar[str] = "text/event-stream"
     """The content type of its streams."""
@@ -226,12 +226,12 @@ class Dialect:
         """The monitor of a stream that is passed through."""
         return Reading(self.wire.Reader())
 
-    def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
+    def continue_stream(self, writer: Writer, monitor: StreamMonitor) -> None:
         """Prepare ``writer`` to end a passed stream that was cut off, as part of the same reply if the dialect shows that."""
 
     def seam(self, note: str) -> bytes:
         """The marker in a stream that another target continues, for dialects whose clients accept events outside a reply."""
-        return f": {note}\n\n".encode("ascii", "replace") if self.beat else b""
+        return f": {note}\n\n".encode("ascii", "replace") if self.heartbeat else b""
 
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
@@ -277,9 +277,9 @@ RAW = replace(OPENED, raw_schemas=True)
 """The same, for readers that support large schemas as JSON."""
 _MANY = 256 * 1024
 """Bytes of a body above which garbage collection is paused while it is read."""
-_TURNS = ("messages", "input", "contents")
+_MESSAGE_FIELDS = ("messages", "input", "contents")
 _LARGE = frozenset(
-    (*_TURNS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt", *WITH_SCHEMAS)
+    (*_MESSAGE_FIELDS, "images", "system", "systemInstruction", "system_instruction", "instructions", "prompt", *WITH_SCHEMAS)
 )
 """Fields of which parts may be detached: they are only read and written again."""
 new_token = partial(token_hex, 12)
@@ -331,7 +331,7 @@ def shallow(body: bytes, limits: Limits) -> Object:
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"the body is not a JSON object: {redact(str(error)) or 'it is empty'}", field="body") from None
     if len(body) > 2 * limits.messages:  # a shorter body cannot have too many
-        for name in _TURNS:
+        for name in _MESSAGE_FIELDS:
             if (
                 name in fields
                 and memoryview(fields[name])[0] == ord("[")

@@ -64,7 +64,7 @@ class Log:
         self._paint = _COLOURED if coloured else _PLAIN
         self._dim = self._paint[0].encode()
         self._random, self._clock = random, clock
-        self._writer_thread = _WriterThread(write, most, lambda lines: self._news("log lines dropped", {"lines": lines}))
+        self._writer_thread = _WriterThread(write, most, lambda lines: self._event_line("log lines dropped", {"lines": lines}))
         self._held = bytearray()
         self._dropped = 0
         self._timer: TimerHandle | None = None
@@ -92,7 +92,7 @@ class Log:
         ):
             return
         held = self._held
-        if len(held) >= _BATCH and not self._room():
+        if len(held) >= _BATCH and not self._has_room():
             return
         if self._form == "json":
             _encoder.encode_into(_line(record, self._time().decode()), held, -1)
@@ -105,7 +105,7 @@ class Log:
     def event(self, message: str, **facts: Any) -> None:
         """Write an event of the gateway itself, at once. A fact may be text of several lines."""
         if len(self._held) < _MOST:
-            self._held += self._news(message, facts)
+            self._held += self._event_line(message, facts)
         else:
             self._dropped += 1
         self.flush()
@@ -129,7 +129,7 @@ class Log:
         self._writer_thread.close(bytes(self._held), self._dropped, seconds)
         self._held.clear()
 
-    def _room(self) -> bool:
+    def _has_room(self) -> bool:
         """Whether one more line may be buffered."""
         if self._writer_thread.free:
             self.flush()
@@ -172,7 +172,7 @@ class Log:
         known = record.status, record.verdict
         columns = _columns[record.method, record.path, record.model, record.provider, record.served]
         end = f"{_fit[record.key] or '-'}  {self._paint[0]}"
-        constant = self._statuses.get(known) or self._status(known), columns, _notes(record), end
+        constant = self._statuses.get(known) or self._status(known), columns, _extra_facts(record), end
         if record.kind is not None:
             if len(self._by_kind) >= _KINDS:
                 self._by_kind.clear()
@@ -187,7 +187,7 @@ class Log:
         column = self._statuses[known] = f"{plain}  {colour}{status or '---'}{plain} ".encode()
         return column
 
-    def _news(self, message: str, facts: dict[str, Any]) -> bytes:
+    def _event_line(self, message: str, facts: dict[str, Any]) -> bytes:
         """An event as bytes, in the present form; the human one where that is ``off``."""
         values = {name: _fact(value) for name, value in facts.items()}
         now = self._time().decode()
@@ -321,7 +321,7 @@ def _counts(record: Record) -> str:
     return counts
 
 
-def _notes(record: Record) -> str:
+def _extra_facts(record: Record) -> str:
     """Further facts of a request, for people."""
     notes = ""
     if record.attempts > 1:
@@ -345,7 +345,7 @@ def _notes(record: Record) -> str:
     return notes
 
 
-class _Fit(dict[str, str]):
+class _NameCache(dict[str, str]):
     """Foreign names, shortened and redacted for the log. Recent ones are cached: redacting one costs microseconds."""
 
     def __missing__(self, name: str) -> str:
@@ -371,7 +371,7 @@ class _RequestColumns(dict[tuple[str, str, str, str, str], bytes]):
         return columns
 
 
-_fit, _columns = _Fit(), _RequestColumns()
+_fit, _columns = _NameCache(), _RequestColumns()
 
 
 def _sane(request_id: str) -> str:

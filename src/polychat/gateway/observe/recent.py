@@ -134,8 +134,8 @@ def _attempts(record: Record) -> Iterator[dict[str, Any]]:
         yield {**entry, "outcome": failure.outcome, "reason": failure.reason}
     if record.answered:
         entry = {"target": redact(record.answered, _NAME)}
-        if record.asked is not None:
-            entry["begin_ms"] = _since(record, record.asked)
+        if record.called_at is not None:
+            entry["begin_ms"] = _since(record, record.called_at)
         if record.first is not None:
             entry["time_to_first_token_ms"] = _since(record, record.first)
         yield {**entry, "end_ms": _since(record, record.over), "outcome": record.verdict or "answered", "reason": record.error}

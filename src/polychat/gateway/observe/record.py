@@ -27,9 +27,9 @@ class Record:
     # Slots: what is read from an object of another kind, or from its class, takes several times as long, and all of it is read.
     __slots__ = (
         "answered",
-        "asked",
         "attempts",
         "cached_tokens",
+        "called_at",
         "completion_tokens",
         "cost",
         "dialect",
@@ -106,7 +106,7 @@ class Record:
         """Where a reply that was cut off continued: the target, and after how many characters."""
         self.plan: Plan | None = None
         """Who could have answered."""
-        self.asked: float | None = None
+        self.called_at: float | None = None
         """When the target was asked that answered, or was asked last."""
         self.stream = False
         self.passthrough = False

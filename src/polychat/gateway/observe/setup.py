@@ -21,7 +21,7 @@ _KEPT = 500
 """When each target and outcome was logged last."""
 
 
-class SetupNews:
+class SetupEvents:
     """Takes every request's ``Record``; ``tell`` writes an event with its facts."""
 
     def __init__(self, tell: Callable[..., None], *, clock: Callable[[], float] = monotonic) -> None:

@@ -51,7 +51,7 @@ _SCHEMES = {
 
 def document() -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
-    paths: dict[str, dict[str, Any]] = {path: dict(methods) for path, methods in models.HOUSE.items()}
+    paths: dict[str, dict[str, Any]] = {path: dict(methods) for path, methods in models.GATEWAY_PATHS.items()}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = operation.described()
     schemas = {name: schema for part in _PARTS for name, schema in part.SCHEMAS.items()}

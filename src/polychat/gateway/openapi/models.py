@@ -140,7 +140,7 @@ _LIMIT = {
     "description": "How many; 50 by default.",
     "schema": {"type": "integer", "maximum": 1000},
 }
-HOUSE: dict[str, dict[str, Schema]] = {
+GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
     "/": {"get": _plain("index", "The gateway's version", open_to_all=True)},
     "/health": {"get": _plain("health", "Liveness: whether the process responds", open_to_all=True)},
     "/ready": {
@@ -185,4 +185,4 @@ HOUSE: dict[str, dict[str, Schema]] = {
         )
     },
 }
-HOUSE["/sites/"]["get"]["responses"]["404"] = {"$ref": "#/components/responses/OpenAIError404"}
+GATEWAY_PATHS["/sites/"]["get"]["responses"]["404"] = {"$ref": "#/components/responses/OpenAIError404"}

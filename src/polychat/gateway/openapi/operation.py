@@ -123,7 +123,7 @@ def _failure(dialect: DialectInfo, status: int) -> Schema:
     fault = Fault(_PHRASES.get(status) or HTTPStatus(status).phrase, kind_of(status), status)
     example = decoded(wire(dialect.wire).write_fault(fault))
     headers = {"x-request-id": {"$ref": "#/components/headers/x-request-id"}}
-    for name, statuses in _TOLD_WITH.items():
+    for name, statuses in _HEADER_STATUSES.items():
         if status in statuses:
             headers[name] = {"$ref": f"#/components/headers/{name}"}
     content = {"application/json": {"schema": ref(dialect.error), "example": example}}
@@ -138,7 +138,7 @@ def _may(schema: Schema) -> Schema:
     return {"schema": schema}
 
 
-_TOLD_WITH = {
+_HEADER_STATUSES = {
     "retry-after": (429, 503, 529),
     "retry-after-ms": (429, 503, 529),
     "x-should-retry": tuple(status for status in FAILURES if status != 408),

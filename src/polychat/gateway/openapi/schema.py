@@ -94,7 +94,7 @@ def plain(wire: str, within: str = "") -> Schema:
         at = row.on(wire)
         kind = at.type or row.type if isinstance(at, At) and at.within == within else None
         if isinstance(at, At) and kind is not None:
-            choices = f": {', '.join(f'`{word}`' for word in row.words)}, …" if row.words else ""
+            choices = f": {', '.join(f'`{value}`' for value in row.values)}, …" if row.values else ""
             properties[at.name] = _described(kind.schema, sentence(f"{row.about}{choices}"))
             properties |= {name: _described(kind.schema, f"An earlier name of `{at.name}`.") for name in at.older}
     return properties

@@ -151,10 +151,10 @@ class Pool:
         timeouts: Timeouts = STEPS,
         deadline: float | None = None,
         provider: str | None = None,
-        begun: PoolConnection | None = None,
+        sent_on: PoolConnection | None = None,
         check: Callable[[], None] | None = None,
     ) -> PooledResponse:
-        """As ``request``, of one that is prepared; ``begun``: of one that ``begin`` has sent there.
+        """As ``request``, of one that is prepared; ``sent_on``: of one that ``begin`` has sent there.
 
         ``check`` stands in for ``last_check``, and is called only where the request has waited before it is sent.
         """
@@ -162,18 +162,18 @@ class Pool:
             limits = self._limits(timeouts, deadline)
             origin = request.origin if request.origin is not None else _secured(request)
             for may_repeat in (True, False):
-                if begun is None:
+                if sent_on is None:
                     idle = self._reuse(origin)
                     connection = idle or await self._acquire(request.place, origin, limits)
                     self._check(connection, check, has_waited=idle is None or not may_repeat)
                 else:
-                    connection = begun
+                    connection = sent_on
                 was_used = connection.reusable_until > 0
                 try:
-                    if begun is None:
+                    if sent_on is None:
                         sent_at = await connection.exchange(request.head(body), body, limits, no_body=request.method == "HEAD")
                     else:
-                        sent_at, begun = begun.sent_at, None
+                        sent_at, sent_on = sent_on.sent_at, None
                         await connection.head(sent_at)
                     if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
                         raise refusal_of(407, request.place, request.proxy)
@@ -188,8 +188,8 @@ class Pool:
                     break
             raise failure_of(lost, request.place, origin.proxy, connected=True)
         except PolychatError as error:
-            if begun is not None:
-                self._drop(begun)  # its time was over before anybody waited for its reply
+            if sent_on is not None:
+                self._drop(sent_on)  # its time was over before anybody waited for its reply
             error.provider = error.provider or provider
             if request.secrets is not None:
                 request.secrets.error(error)
@@ -357,12 +357,12 @@ class Pool:
         alarm = self._loop.call_at(until, connection.abort, None)
         self._lingering.add(connection)
 
-        def look_again(_: object) -> None:
+        def recheck(_: object) -> None:
             alarm.cancel()
             self._lingering.discard(connection)
             self.linger(connection, until, limit)
 
-        connection.next_change().add_done_callback(look_again)
+        connection.next_change().add_done_callback(recheck)
 
     def _enlist(self, origin: Origin, connections: _Connections) -> None:
         """Put a server in line by the first request that waits for it, unless it has as many as it may, all in use."""

@@ -35,11 +35,11 @@ class TooSlow(Exception):
         self.seconds = seconds
 
 
-class Left(Exception):
+class ClientLeft(Exception):
     """The client left before its request was complete."""
 
 
-def body_at_hand(receive: Receive) -> bytes | None:
+def received_body(receive: Receive) -> bytes | None:
     """The request's body, if our own server has all of it; ``None``: it must be received."""
     cycle = getattr(receive, "__self__", None)
     return cycle.take_rest() if isinstance(cycle, RequestCycle) else None
@@ -47,10 +47,10 @@ def body_at_hand(receive: Receive) -> bytes | None:
 
 async def body_of(receive: Receive, limit: int, take: Callable[[int], None] | None = None) -> bytes:
     """The request's body; ``take`` gets the number of new bytes each time. Raises ``TooLarge`` for more than ``limit`` bytes,
-    ``Left``, and what ``take`` raises."""
+    ``ClientLeft``, and what ``take`` raises."""
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise Left
+        raise ClientLeft
     body: bytes = message.get("body", b"")
     if take is not None:
         take(len(body))
@@ -70,7 +70,7 @@ async def _rest(receive: Receive, begun: bytes, limit: int, take: Callable[[int]
             raise TooLarge(limit)
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Left
+            raise ClientLeft
         body: bytes = message.get("body", b"")
         size += len(body)
         if take is not None:
@@ -80,7 +80,7 @@ async def _rest(receive: Receive, begun: bytes, limit: int, take: Callable[[int]
     return whole.getvalue()
 
 
-def patient(receive: Receive, seconds: float, total: float) -> Receive:
+def with_read_limits(receive: Receive, seconds: float, total: float) -> Receive:
     """``receive``, with limits for reading a body: ``seconds`` for each wait, ``total`` seconds for all of them from now on.
 
     Raises ``TooSlow`` if one is exceeded.

@@ -66,7 +66,7 @@ class FastPath(Protocol):
 class FastRun(Protocol):
     """One request that is answered without a task."""
 
-    def hand_over(self) -> None:
+    def continue_in_task(self) -> None:
         """Continue in a task."""
 
 

@@ -13,7 +13,7 @@ from .cycle import FastPath
 _LENGTH = b"content-length"
 _DIGITS = 15
 """Maximum digits of a length that is compared; a longer one is left to the parser."""
-_LEFT_OUT = (b"transfer-encoding", b"upgrade", b"expect")
+_UNSUPPORTED = (b"transfer-encoding", b"upgrade", b"expect")
 """Headers of requests that need more than a head and a body: these are parsed each time."""
 
 
@@ -38,7 +38,7 @@ class KnownHead:
         """
         fields = scope["polychat.fields"]
         length: bytes | None = fields.get(_LENGTH)
-        if length is None or any(name in fields for name in _LEFT_OUT):
+        if length is None or any(name in fields for name in _UNSUPPORTED):
             return None
         end = data.find(b"\r\n\r\n") + 4
         line = b"\r\n%b: %b\r\n" % (_LENGTH, length)

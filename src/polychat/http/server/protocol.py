@@ -46,7 +46,7 @@ discarding   the client ends, or we do         closed
 
 Invariants: at most one cycle is answered at a time; in every state but ``reading``, ``answering``, ``refusing`` and ``half
 closed`` exactly one clock runs, and neither single bytes nor empty lines extend it; in those the application has its own limits
-(``patient`` in ``asgi.py``); nothing is read once a refusal is due.
+(``with_read_limits`` in ``asgi.py``); nothing is read once a refusal is due.
 
 A head that is the one before it again, but for the body's length, and whose body came in the same read, is not parsed
 (``known_head.py``): the states are the same. Such a request may be answered without a task (``cycle.FastPath``).
@@ -215,7 +215,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._answering.keep_alive = False
             if (run := self._answering.fast_run) is not None:
-                run.hand_over()  # what has a task can be cancelled
+                run.continue_in_task()  # what has a task can be cancelled
 
     # Ends.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from yarl import URL
 
 from ..request import OutgoingRequest
-from ..statuses import shown_url
+from ..statuses import redacted_url
 
 MOST = 10
 """Redirects of one request that are followed, at most."""
@@ -32,7 +32,7 @@ def onward(request: OutgoingRequest, status: int, location: str | None) -> Outgo
     safe = request.method in ("GET", "HEAD")
     if not safe and status in (301, 302):
         raise NotFollowed(
-            f"the service redirects a {request.method} to {shown_url(url)}, which is not followed; if it has moved "
+            f"the service redirects a {request.method} to {redacted_url(url)}, which is not followed; if it has moved "
             "there, use that address"
         )
     headers = request.headers
@@ -52,5 +52,7 @@ def _target(here: URL, location: str) -> URL:
     if not is_usable:
         raise NotFollowed("the redirect does not lead to an http URL")
     if (here.scheme, url.scheme) == ("https", "http"):
-        raise NotFollowed(f"the redirect leads from https to http, where the request could be intercepted ({shown_url(url)})")
+        raise NotFollowed(
+            f"the redirect leads from https to http, where the request could be intercepted ({redacted_url(url)})"
+        )
     return url

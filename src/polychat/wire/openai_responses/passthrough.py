@@ -15,7 +15,7 @@ class EventMonitor(Reading):
         self._events = Reader()
         super().__init__(self._events, opening=b'"response.created"')
 
-    def hand_over(self, writer: Writer) -> None:
+    def continue_with(self, writer: Writer) -> None:
         """Make ``writer`` continue where the backend's stream was cut: with the same response, and the next sequence number."""
         if isinstance(writer, StreamWriter) and self._events.response:
             writer.continue_from(self._events.response, self._events.number)

@@ -46,7 +46,7 @@ def distinguish(request: ChatRequest, choice: object) -> None:
             whole[key] = call.name
     if len(set(whole.values())) == len(whole):
         return
-    names = _distinct(whole)
+    names = _unique_names(whole)
     if request.tool_choice is not None and isinstance(choice, dict):
         key = (False, choice.get("namespace") or "", choice.get("name") or "")
         request.tool_choice = replace(request.tool_choice, name=names.get(key, request.tool_choice.name))
@@ -124,7 +124,7 @@ def _is_renamed(tool: Tool | HostedTool) -> TypeGuard[Tool]:
     return isinstance(tool, Tool) and CLIENT_NAME in (tool.extra or {})
 
 
-def _distinct(whole: dict[_Key, str]) -> dict[_Key, str]:
+def _unique_names(whole: dict[_Key, str]) -> dict[_Key, str]:
     """A unique name for each: the first of those with the same name keeps it."""
     names: dict[_Key, str] = {}
     asked, taken = set(whole.values()), set[str]()

@@ -18,7 +18,7 @@ class Anthropic(Dialect):
 
     name = "anthropic"
     wire = wire("anthropic")
-    beat = b'event: ping\ndata: {"type": "ping"}\n\n'
+    heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     id_header = b"request-id"
     compares = True  # Claude Code discards reasoning of a model other than the one that it requested
     forwards = ("anthropic-version", "anthropic-beta")

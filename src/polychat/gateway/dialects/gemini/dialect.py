@@ -25,7 +25,7 @@ class Gemini(Dialect):
     wire = wire("gemini")
     models_path = "/v1beta/models"
     model_member = "modelVersion"
-    beat = b""
+    heartbeat = b""
     """None: Google's own client treats a comment as the beginning of a reply."""
 
     def inbound(self, request: InboundRequest) -> InboundChat:

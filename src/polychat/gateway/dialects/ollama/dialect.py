@@ -17,7 +17,7 @@ class Ollama(Dialect):
 
     name = "ollama"
     wire = wire("ollama")
-    beat = b""
+    heartbeat = b""
     stream_type = "application/x-ndjson"
     piece_end = b"\n"
     models_path = "/api/tags"

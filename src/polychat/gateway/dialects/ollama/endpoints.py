@@ -12,7 +12,7 @@ from ....wire.abilities import Abilities
 from ....wire.embeddings import Embed
 from ....wire.json_text import encoded
 from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
-from ...chat.opening import opened_first
+from ...chat.opening import opens_body
 from ...chat.run import ChatRun
 from ...context import RequestContext
 from ...embedding import embedded
@@ -32,21 +32,21 @@ _EMPTY = 64
 """Bytes of JSON that may still be an empty list."""
 
 
-@opened_first
+@opens_body
 def chat(context: RequestContext) -> Awaitable[None]:
     """``/api/chat``. A request without messages loads or unloads the model, and is answered here."""
-    return _asked(context, DIALECT.inbound(context), ("messages",))
+    return _answer_or_load(context, DIALECT.inbound(context), ("messages",))
 
 
-@opened_first
+@opens_body
 def generate(context: RequestContext) -> Awaitable[None]:
     """``/api/generate``. A request without a prompt loads or unloads the model, and is answered here."""
-    return _asked(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
+    return _answer_or_load(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
 
 
-def _asked(context: RequestContext, inbound: InboundChat, asks: tuple[str, ...]) -> Awaitable[None]:
+def _answer_or_load(context: RequestContext, inbound: InboundChat, names: tuple[str, ...]) -> Awaitable[None]:
     fields = inbound.fields
-    if any(name in fields and (len(fields[name]) > _EMPTY or value_of(fields, name)) for name in asks):
+    if any(name in fields and (len(fields[name]) > _EMPTY or value_of(fields, name)) for name in names):
         return ChatRun(context, inbound).run()
     return _loaded(context, inbound)
 

@@ -49,7 +49,7 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
 
     async def ask(target: Target) -> bytes:
         asked = with_model(fields if previous is None else _with_previous(fields, previous, target), target.model)
-        return await _asked(context, dialect, target, asked, attempts)
+        return await _compacted_at(context, dialect, target, asked, attempts)
 
     try:
         body = await runtime.router.run(plan, ask, attempts, repeated=context.repeated, deadline=context.deadline)
@@ -74,7 +74,9 @@ def _able(targets: Iterable[Target], dialect: OpenAIResponses) -> tuple[Target, 
     return able
 
 
-async def _asked(context: RequestContext, dialect: OpenAIResponses, target: Target, asked: bytes, attempts: Attempts) -> bytes:
+async def _compacted_at(
+    context: RequestContext, dialect: OpenAIResponses, target: Target, asked: bytes, attempts: Attempts
+) -> bytes:
     relay = target.backend.relay(dialect.wire.NAME)
     assert relay is not None
     began = monotonic()

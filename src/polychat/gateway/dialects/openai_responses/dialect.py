@@ -61,7 +61,7 @@ class OpenAIResponses(Dialect):
         storage: _Storage = inbound.own
         chat_request = super().read(inbound)
         chat_request.store = None  # which is done here
-        go_on_from(chat_request, storage.previous)
+        prepend_previous(chat_request, storage.previous)
         return chat_request
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
@@ -76,11 +76,11 @@ class OpenAIResponses(Dialect):
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return EventMonitor()
 
-    def go_on(self, writer: Writer, monitor: StreamMonitor) -> None:
+    def continue_stream(self, writer: Writer, monitor: StreamMonitor) -> None:
         assert isinstance(monitor, EventMonitor)
         while isinstance(writer, (_StoringWriter, _RestoringWriter)):
             writer = writer.written
-        monitor.hand_over(writer)
+        monitor.continue_with(writer)
 
 
 def _writer(chat_request: ChatRequest, name: str, created: int, inbound: InboundChat) -> Writer:
@@ -108,7 +108,7 @@ class _RestoringWriter:
         return body
 
 
-def go_on_from(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
+def prepend_previous(chat_request: ChatRequest, previous: StoredResponse | None) -> None:
     """Put the previous conversation before the request's. Raises ``Refused`` if the reply that it names is not stored."""
     if chat_request.previous is None:
         return

@@ -20,7 +20,7 @@ from ....wire import openai_responses
 from ....wire.faults import Fault
 from ....wire.json_text import encoded
 from ...chat.candidates import plan_of
-from ...chat.opening import opened_first
+from ...chat.opening import opens_body
 from ...chat.run import ChatRun
 from ...context import RequestContext
 from ...counting import counted, request_to_count
@@ -28,7 +28,7 @@ from ...endpoint import Endpoint, no_websocket
 from ...responder import Refused
 from ..dialect import RAW, InboundChat, value_of
 from .compacting import compacted
-from .dialect import OpenAIResponses, go_on_from
+from .dialect import OpenAIResponses, prepend_previous
 
 DIALECT = OpenAIResponses()
 DIALECTS = (DIALECT,)
@@ -37,7 +37,7 @@ FAMILY = ""
 """Its paths begin as many others do."""
 
 
-@opened_first
+@opens_body
 def create(context: RequestContext) -> Awaitable[None]:
     """``POST /v1/responses``, and each ``response.create`` over WebSocket."""
     inbound = DIALECT.inbound(context)
@@ -112,7 +112,7 @@ async def count(context: RequestContext) -> None:
     asked = await request_to_count(context, partial(openai_responses.read_request, limits=RAW))
     if (previous := asked.request.previous) is not None:
         stored = context.service.responses.get(previous, context.record.key)
-        asked = asked.changed(partial(go_on_from, previous=stored))
+        asked = asked.changed(partial(prepend_previous, previous=stored))
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, asked)}))
 
 

@@ -36,7 +36,7 @@ from ....http.server.websocket import MessageCycle, WebSocketConnection, refusal
 from ....wire.faults import Fault
 from ....wire.framing import Events, FramingError
 from ....wire.json_text import encoded
-from ...admission.bodies import NoRoom, Share
+from ...admission.bodies import BodyMemoryFull, Share
 from ...context import RequestContext
 from ...endpoint import no_websocket
 from ...responder import Refused, retry_after
@@ -102,7 +102,7 @@ def open_session(context: RequestContext, dialect: Dialect) -> None:
         raise Refused(Fault(refusal.message, "invalid_request", refusal.status), refusal.headers)
     lines = header_lines([(b"x-request-id", context.record.request_id.encode())])
     service, scope = context.service, dict(cycle.scope)
-    context.responder.hand_over()
+    context.responder.switch_protocol()
     upgraded(cycle, context.runtime.gateway.websocket, lines, lambda socket: ResponsesSession(socket, service, dialect, scope))
 
 
@@ -130,7 +130,7 @@ class ResponsesSession:
         self._arriving.release()
         try:
             self._arriving.take(size)
-        except NoRoom:
+        except BodyMemoryFull:
             return False
         return True
 
@@ -149,7 +149,7 @@ class ResponsesSession:
                 raise _refused("websocket_connection_limit_reached", "the connection is too old: open another one", "")
             lane = self._lane(name)
             self._queue(len(data))
-        except (BadInput, Refused, NoRoom) as error:
+        except (BadInput, Refused, BodyMemoryFull) as error:
             self.refuse(_fault_of(error), name)
             self.socket.end_when_idle()
             return
@@ -161,10 +161,10 @@ class ResponsesSession:
         self._hold_back()
 
     def _queue(self, size: int) -> None:
-        """A message of so many bytes waits. Raises ``NoRoom``."""
+        """A message of so many bytes waits. Raises ``BodyMemoryFull``."""
         try:
             self._queued.take(size)
-        except NoRoom:
+        except BodyMemoryFull:
             self._queued.take(-size)
             raise
 
@@ -263,7 +263,7 @@ class ResponsesSession:
             return
         try:
             self._kept.take(size)
-        except NoRoom:
+        except BodyMemoryFull:
             self._kept.take(-size)
             return
         lane.latest = response
@@ -395,7 +395,7 @@ def _not_steered(fields: Object) -> bytes:
 def _fault_of(error: Exception) -> Fault:
     if isinstance(error, Refused):
         return error.fault
-    if isinstance(error, NoRoom):
+    if isinstance(error, BodyMemoryFull):
         return Fault(str(error), "overloaded", 503, retry_after=1.0)
     return Fault(str(error), "invalid_request", 400, None, error.field if isinstance(error, BadInput) else None)
 
