@@ -12,9 +12,10 @@ Moments are seconds since 1970 in UTC. Money is whole nanodollars (a billionth o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..errors import PolychatError
 
@@ -118,6 +119,7 @@ class Changes(NamedTuple):
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """Who changed what, and when."""
 
+    id: str = field(default_factory=lambda: token_hex(8))
     at: float
     actor: str
     """The name of the admin key, or ``command:USER``."""
@@ -162,6 +164,9 @@ class KeyStore(Protocol):
     def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
         """The latest, the last first."""
 
+    def forget_audit(self, before: float) -> int:
+        """Delete the entries from before then; give how many."""
+
 
 # Limits and budgets
 
@@ -176,6 +181,8 @@ class StoredBucket(NamedTuple):
     window: WindowKind | None
     start: int
     """When the window began."""
+    end: int | None
+    """When it ends; the bucket is forgotten some time after that."""
 
 
 class Ask(NamedTuple):
@@ -183,12 +190,14 @@ class Ask(NamedTuple):
 
     bucket: StoredBucket
     cap: int
-    ends_at: float
-    """When the window ends, after which the bucket may be forgotten."""
     amount: int
-    """Wanted. A store grants at most half of what is left, but ``least`` if that much is left."""
+    """Wanted. At most half of what is left is granted, but ``least`` if that much is left."""
     least: int
     """Less is of no use: where it is not left, nothing is granted."""
+
+    def granted(self, left: int) -> int:
+        """How much of ``left`` it gets."""
+        return max(self.least, min(self.amount, left // 2)) if left >= self.least else 0
 
 
 class Allotment(NamedTuple):
@@ -248,7 +257,7 @@ class Attempted(Struct, frozen=True, array_like=True):
 
 
 class UsageLabels(NamedTuple):
-    """What many requests have in common. Names are empty where there is none."""
+    """What many requests have in common, so that it is kept once for all of them. Names are empty where there is none."""
 
     key: str = ""
     person: str = ""
@@ -276,11 +285,12 @@ class UsageLabels(NamedTuple):
 class UsageRecord(Struct, frozen=True, kw_only=True):
     """One finished request. Neither its text nor its reply's is in it."""
 
-    id: bytes
-    """16 bytes, unique; they grow with time. What is written twice is kept once."""
-    at: float
-    """When the request came."""
-    seconds: float
+    at: int
+    """When the request came, in milliseconds."""
+    id: int
+    """63 bits, unique among the requests that came in one millisecond. What is written twice is kept once."""
+    took: int
+    """Milliseconds."""
     labels: UsageLabels
     attempts: int = 1
     prompt_tokens: int | None = None
@@ -325,7 +335,7 @@ class UsageStore(Protocol):
     """The record of each finished request."""
 
     def write_usage(self, records: Sequence[UsageRecord]) -> None:
-        """Keep those whose ``id`` is not kept yet."""
+        """Keep those whose ``at`` and ``id`` are not kept yet."""
 
     def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
         """Sums by a dimension; days by date, others by cost and then by tokens, the highest first."""

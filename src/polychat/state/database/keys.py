@@ -1,0 +1,143 @@
+"""Keys, owners and the audit log in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import json, structs
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+
+from ..store import AuditEntry, Changes, Owner, OwnerKind, Policy, StoredKey
+from .engine import Database
+from .statements import inserting
+from .tables import audit, changes, keys, owners
+
+_POLICY = json.Decoder(Policy)
+_FACTS = json.Decoder(dict[str, Any])
+
+
+class DatabaseKeys:
+    """``KeyStore``, on a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_owner(self, owner: Owner, entry: AuditEntry) -> Owner:
+        def put(connection: Connection) -> Owner:
+            fresh = structs.replace(owner, change=_next_change(connection))
+            values = structs.asdict(fresh) | {"policy": _written(fresh.policy)}
+            connection.execute(inserting(connection, owners).replacing(values, "kind", "name"))
+            _enter(connection, entry)
+            return fresh
+
+        written: Owner = self._database.write(put)
+        return written
+
+    def put_key(self, key: StoredKey, entry: AuditEntry) -> StoredKey:
+        def put(connection: Connection) -> StoredKey:
+            used = connection.execute(select(keys.c.last_used_at).where(keys.c.id == key.id)).scalar()
+            last_used = max((moment for moment in (used, key.last_used_at) if moment is not None), default=None)
+            fresh = structs.replace(key, change=_next_change(connection), last_used_at=last_used)
+            connection.execute(inserting(connection, keys).replacing(_row_of(fresh), "id"))
+            _enter(connection, entry)
+            return fresh
+
+        written: StoredKey = self._database.write(put)
+        return written
+
+    def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
+        query = select(owners).order_by(owners.c.kind, owners.c.name)
+        return self._owners(query if kind is None else query.where(owners.c.kind == kind))
+
+    def owner(self, kind: OwnerKind, name: str) -> Owner | None:
+        return next(iter(self._owners(select(owners).where(owners.c.kind == kind, owners.c.name == name))), None)
+
+    def keys(self) -> list[StoredKey]:
+        return self._keys(select(keys).order_by(keys.c.created_at, keys.c.id))
+
+    def key_by_digest(self, digest: bytes) -> StoredKey | None:
+        return next(iter(self._keys(select(keys).where(keys.c.digest == digest))), None)
+
+    def key_by_id(self, key_id: str) -> StoredKey | None:
+        return next(iter(self._keys(select(keys).where(keys.c.id == key_id))), None)
+
+    def changes(self, after: int) -> Changes:
+        with self._database.reading() as connection:
+            last = _last_change(connection)
+            if last <= after:
+                return Changes(last, [], [])
+            changed_owners = connection.execute(select(owners).where(owners.c.change > after).order_by(owners.c.change))
+            changed_keys = connection.execute(select(keys).where(keys.c.change > after).order_by(keys.c.change))
+            return Changes(last, [_owner(row) for row in changed_owners], [_key(row) for row in changed_keys])
+
+    def last_change(self) -> int:
+        with self._database.reading() as connection:
+            return _last_change(connection)
+
+    def keys_used(self, moments: Mapping[str, float]) -> None:
+        if not moments:
+            return
+        is_later = keys.c.last_used_at.is_(None) | (keys.c.last_used_at < bindparam("moment"))
+        statement = update(keys).where(keys.c.id == bindparam("key"), is_later).values(last_used_at=bindparam("moment"))
+        rows = [{"key": name, "moment": moment} for name, moment in sorted(moments.items())]
+        self._database.write(lambda connection: connection.execute(statement, rows) and None)
+
+    def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
+        with self._database.reading() as connection:
+            rows = connection.execute(select(audit).where(audit.c.at >= since).order_by(audit.c.at.desc()).limit(limit))
+            return [AuditEntry(**{**row._mapping, "facts": _FACTS.decode(row.facts)}) for row in rows]
+
+    def forget_audit(self, before: float) -> int:
+        """Delete the entries from before then; give how many."""
+        count: int = self._database.write(
+            lambda connection: connection.execute(audit.delete().where(audit.c.at < before)).rowcount
+        )
+        return count
+
+    def _owners(self, query: Select[Any]) -> list[Owner]:
+        with self._database.reading() as connection:
+            return [_owner(row) for row in connection.execute(query)]
+
+    def _keys(self, query: Select[Any]) -> list[StoredKey]:
+        with self._database.reading() as connection:
+            return [_key(row) for row in connection.execute(query)]
+
+
+def _next_change(connection: Connection) -> int:
+    """Whoever asks next waits until this transaction is over: no reader sees a later change before an earlier one."""
+    number: int = connection.execute(
+        update(changes).where(changes.c.id == 1).values(last=changes.c.last + 1).returning(changes.c.last)
+    ).scalar_one()
+    return number
+
+
+def _last_change(connection: Connection) -> int:
+    number: int = connection.execute(select(func.max(changes.c.last))).scalar_one()
+    return number
+
+
+def _enter(connection: Connection, entry: AuditEntry) -> None:
+    values = structs.asdict(entry) | {"facts": _written(entry.facts)}
+    connection.execute(inserting(connection, audit).once(), values)
+
+
+def _written(value: object) -> str:
+    return json.encode(value).decode()
+
+
+def _row_of(key: StoredKey) -> dict[str, Any]:
+    values = structs.asdict(key) | {"policy": _written(key.policy)}
+    kind, name = values.pop("owner") or (None, None)
+    return {**values, "owner_kind": kind, "owner_name": name}
+
+
+def _key(row: Row[Any]) -> StoredKey:
+    values = dict(row._mapping)
+    kind, name = values.pop("owner_kind"), values.pop("owner_name")
+    values |= {"policy": _POLICY.decode(values["policy"]), "digest": bytes(values["digest"])}
+    return StoredKey(owner=None if kind is None else (kind, name), **values)
+
+
+def _owner(row: Row[Any]) -> Owner:
+    return Owner(**{**row._mapping, "policy": _POLICY.decode(row.policy)})

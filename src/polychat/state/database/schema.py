@@ -1,0 +1,40 @@
+"""Which schema a database has, and the way from it to the current one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from ...errors import PolychatError
+
+HEAD = "0001"
+"""The revision that ``tables`` describes; a test compares it with the latest migration."""
+_VERSIONS = "alembic_version"
+
+
+def upgrade(connection: Connection, revision: str = HEAD) -> None:
+    """Migrate to ``revision`` in the running transaction. Raises ``PolychatError`` for a schema of a later polychat."""
+    current = revision_of(connection)
+    if current == revision:  # Alembic takes a quarter of a second to load
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    settings = Config(attributes={"connection": connection})
+    settings.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    try:
+        command.upgrade(settings, revision)
+    except CommandError as error:
+        raise PolychatError(
+            f"the database has the schema {current}, which this polychat does not know: install the version that wrote it"
+        ) from error
+
+
+def revision_of(connection: Connection) -> str:
+    """The schema's revision; empty before the first."""
+    if not inspect(connection).has_table(_VERSIONS):
+        return ""
+    revision: str | None = connection.execute(text(f"SELECT version_num FROM {_VERSIONS}")).scalar()  # noqa: S608  # a constant
+    return revision or ""

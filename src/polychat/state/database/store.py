@@ -1,0 +1,19 @@
+"""All that is kept, in one database."""
+
+from __future__ import annotations
+
+from .engine import Database
+from .keys import DatabaseKeys
+from .ledger import DatabaseLedger
+from .usage import DatabaseUsage
+
+
+class DatabaseStore(DatabaseKeys, DatabaseLedger, DatabaseUsage):
+    """``StateStore``, on SQLite or PostgreSQL. Nothing is opened before the first use."""
+
+    def __init__(self, url: str, *, patience: float = 0.5) -> None:
+        """``patience``: seconds to wait for a lock. Raises ``BadInput`` for a URL of another kind."""
+        super().__init__(Database(url, patience=patience))
+
+    def close(self) -> None:
+        self._database.close()

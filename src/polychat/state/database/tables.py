@@ -1,0 +1,126 @@
+"""The tables, as the code reads and writes them; ``migrations`` makes them, and a test compares the two.
+
+``usage`` has a row for each request. Its texts are in ``usage_labels``, one row for all requests that agree in them: a million
+requests take a tenth of the room. The id of such a row is computed from the texts, so nobody has to ask for it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+
+metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"})
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+)
+"""One row: the number of the latest change of a key or an owner. Whoever makes a change holds it to the end."""
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("parent", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("deleted_at", Float(53)),
+    Column("change", BigInteger, nullable=False),
+    Index("ix_owners_change", "change"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner_kind", Text),
+    Column("owner_name", Text),
+    Column("policy", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("expires_at", Float(53)),
+    Column("revoked_at", Float(53)),
+    Column("ends_streams", Boolean, nullable=False),
+    Column("replaced_by", Text, nullable=False),
+    Column("last_used_at", Float(53)),
+    Column("change", BigInteger, nullable=False),
+    Index("ix_keys_digest", "digest", unique=True),
+    Index("ix_keys_change", "change"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Float(53), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    Index("ix_audit_at", "at"),
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("level", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("window", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger),
+    Column("spent", BigInteger, nullable=False),
+    Index("ix_buckets_owner", "owner", "level", "metric", "window", "start", unique=True),
+    Index("ix_buckets_end", "end"),
+)
+"""What was used in each window; ``window`` is empty and ``end`` null for what no window ends."""
+
+allotments = Table(
+    "allotments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("bucket", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("spent", BigInteger, nullable=False),
+    Column("until", Float(53), nullable=False),
+    Column("closed", Boolean, nullable=False),
+    Index("ix_allotments_bucket", "bucket"),
+)
+"""Parts of buckets that processes hold."""
+
+usage_labels = Table(
+    "usage_labels",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    *(
+        Column(name, Text, nullable=False)
+        for name in ("key", "person", "team", "org", "user", "dialect", "model", "route", "target", "verdict", "reason")
+    ),
+    Column("status", SmallInteger, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("unpriced", Text, nullable=False),
+    Column("failed", Text, nullable=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("labels", BigInteger, nullable=False),
+    Column("took", BigInteger, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    *(
+        Column(f"{name}_tokens", BigInteger)
+        for name in ("prompt", "completion", "cached", "cache_write", "reasoning", "audio_prompt", "audio_completion")
+    ),
+    Column("estimated", Boolean, nullable=False),
+    Column("cost", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""``at`` is first in the primary key: rows are in the order of time, so a period is read without an index of its own."""

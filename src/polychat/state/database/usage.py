@@ -1,0 +1,101 @@
+"""Usage in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from msgspec import json, structs
+from sqlalchemy import Connection, Row, case, delete, func, select, text
+
+from ..store import UsageDimension, UsageFilter, UsageLabels, UsageRecord, UsageSum
+from .engine import Database
+from .statements import inserting
+from .tables import usage, usage_labels
+
+_DAY = 86_400_000
+_CHUNK = 10_000
+"""Rows that are deleted in one transaction: others write meanwhile."""
+_TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+
+
+class DatabaseUsage:
+    """``UsageStore``, on a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write_usage(self, records: Sequence[UsageRecord]) -> None:
+        if not records:
+            return
+        ids = {labels: _id_of(labels) for labels in {record.labels for record in records}}
+        labels = [{"id": number, **labels._asdict()} for labels, number in sorted(ids.items())]
+        rows = [{**structs.asdict(record), "labels": ids[record.labels]} for record in records]
+
+        def write(connection: Connection) -> None:
+            connection.execute(inserting(connection, usage_labels).once(), labels)
+            connection.execute(inserting(connection, usage).once(), rows)
+
+        self._database.write(write)
+
+    def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
+        dimension = usage.c.at // _DAY if by == "day" else usage_labels.c[by]
+        query = select(dimension.label("name"), *_sums()).join(usage_labels, usage.c.labels == usage_labels.c.id)
+        for condition in _conditions(which):
+            query = query.where(condition)
+        with self._database.reading() as connection:
+            sums = [_sum(row, by) for row in connection.execute(query.group_by(dimension))]
+        if by == "day":
+            return sorted(sums, key=lambda one: one.name)
+        return sorted(sums, key=lambda one: (-one.cost, -one.prompt_tokens - one.completion_tokens, one.name))
+
+    def forget_usage(self, before: float) -> int:
+        total = 0
+        while count := self._database.write(lambda connection: _forget_chunk(connection, int(before * 1000))):
+            total += count
+        if total:
+            self._database.write(_forget_labels)
+        return total
+
+
+def _id_of(labels: UsageLabels) -> int:
+    """Two sets of labels have the same with a probability of one in a million for six million sets."""
+    return int.from_bytes(blake2b(json.encode(labels), digest_size=8).digest(), signed=True)
+
+
+def _sums() -> list[Any]:
+    columns = [
+        func.count().label("requests"),
+        func.sum(case((usage_labels.c.verdict != "complete", 1), else_=0)).label("failed"),
+        func.sum(case((usage.c.cost.is_(None), 1), else_=0)).label("unpriced"),
+    ]
+    return columns + [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in (*_TOKENS, "cost")]
+
+
+def _conditions(which: UsageFilter) -> list[Any]:
+    conditions = [usage.c.at >= int(which.since * 1000)]
+    if which.until is not None:
+        conditions.append(usage.c.at < int(which.until * 1000))
+    return conditions + [usage_labels.c[name] == value for name, value in which.labels.items()]
+
+
+def _sum(row: Row[Any], by: UsageDimension) -> UsageSum:
+    values = {name: int(value) for name, value in row._mapping.items() if name != "name"}
+    name = datetime.fromtimestamp(row.name * _DAY // 1000, UTC).date().isoformat() if by == "day" else row.name
+    return UsageSum(name=name, **values)
+
+
+def _forget_chunk(connection: Connection, before: int) -> int:
+    oldest = select(usage.c.at).where(usage.c.at < before).order_by(usage.c.at)
+    end = connection.execute(oldest.offset(_CHUNK).limit(1)).scalar()
+    # Rows of one moment are deleted together, so a chunk may be larger, and none is for ever too small.
+    count: int = connection.execute(delete(usage).where(usage.c.at < (before if end is None else end + 1))).rowcount
+    return count
+
+
+def _forget_labels(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+        connection.execute(text("LOCK TABLE usage_labels IN SHARE ROW EXCLUSIVE MODE"))
+    connection.execute(delete(usage_labels).where(usage_labels.c.id.not_in(select(usage.c.labels))))

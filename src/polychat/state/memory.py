@@ -1,0 +1,205 @@
+"""The store in the memory of one process: what the others are compared with, and what tests of rules run on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from msgspec import structs
+
+from .store import (
+    Allotment,
+    Ask,
+    AuditEntry,
+    Changes,
+    Level,
+    Owner,
+    OwnerKind,
+    Settlement,
+    StoredBucket,
+    StoredKey,
+    UsageDimension,
+    UsageFilter,
+    UsageRecord,
+    UsageSum,
+)
+
+
+class MemoryStore:
+    """``StateStore``. Nothing is kept when the process ends."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._change = 0
+        self._owners: dict[tuple[OwnerKind, str], Owner] = {}
+        self._keys: dict[str, StoredKey] = {}
+        self._audit: dict[str, AuditEntry] = {}
+        self._spent: dict[StoredBucket, int] = {}
+        self._allotments: dict[str, _Held] = {}
+        self._usage: dict[tuple[int, int], UsageRecord] = {}
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    # Keys and owners
+
+    def put_owner(self, owner: Owner, entry: AuditEntry) -> Owner:
+        with self._lock:
+            fresh = structs.replace(owner, change=self._next_change(entry))
+            self._owners[owner.kind, owner.name] = fresh
+            return fresh
+
+    def put_key(self, key: StoredKey, entry: AuditEntry) -> StoredKey:
+        with self._lock:
+            before = self._keys.get(key.id)
+            last_used = _later(key.last_used_at, None if before is None else before.last_used_at)
+            fresh = structs.replace(key, change=self._next_change(entry), last_used_at=last_used)
+            self._keys[key.id] = fresh
+            return fresh
+
+    def _next_change(self, entry: AuditEntry) -> int:
+        self._audit.setdefault(entry.id, entry)
+        self._change += 1
+        return self._change
+
+    def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
+        return [self._owners[name] for name in sorted(self._owners) if kind in (None, name[0])]
+
+    def owner(self, kind: OwnerKind, name: str) -> Owner | None:
+        return self._owners.get((kind, name))
+
+    def keys(self) -> list[StoredKey]:
+        return sorted(self._keys.values(), key=lambda key: (key.created_at, key.id))
+
+    def key_by_digest(self, digest: bytes) -> StoredKey | None:
+        return next((key for key in self._keys.values() if key.digest == digest), None)
+
+    def key_by_id(self, key_id: str) -> StoredKey | None:
+        return self._keys.get(key_id)
+
+    def changes(self, after: int) -> Changes:
+        owners = sorted((owner for owner in self._owners.values() if owner.change > after), key=lambda owner: owner.change)
+        keys = sorted((key for key in self._keys.values() if key.change > after), key=lambda key: key.change)
+        return Changes(self._change, owners, keys)
+
+    def last_change(self) -> int:
+        return self._change
+
+    def keys_used(self, moments: Mapping[str, float]) -> None:
+        with self._lock:
+            for name, moment in moments.items():
+                if (key := self._keys.get(name)) is not None:
+                    self._keys[name] = structs.replace(key, last_used_at=_later(key.last_used_at, moment))
+
+    def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
+        return sorted((e for e in self._audit.values() if e.at >= since), key=lambda entry: -entry.at)[:limit]
+
+    def forget_audit(self, before: float) -> int:
+        return _dropped(self._audit, [name for name, entry in self._audit.items() if entry.at < before])
+
+    # Limits and budgets
+
+    def take(self, asks: Mapping[str, Ask], holder: str, until: float, now: float) -> dict[str, Allotment]:
+        with self._lock:
+            return {name: self._taken(name, ask, until, now) for name, ask in asks.items()}
+
+    def _taken(self, name: str, ask: Ask, until: float, now: float) -> Allotment:
+        if (held := self._allotments.get(name)) is not None:
+            return Allotment(name, ask.bucket, held.amount, held.until)
+        level = self._level(ask.bucket, now)
+        amount = ask.granted(ask.cap - level.spent - level.allotted)
+        self._spent.setdefault(ask.bucket, 0)
+        if amount:
+            self._allotments[name] = _Held(ask.bucket, amount, until)
+        return Allotment(name, ask.bucket, amount, until)
+
+    def settle(self, settlements: Sequence[Settlement], now: float) -> None:
+        with self._lock:
+            for settlement in settlements:
+                held = self._allotments.setdefault(settlement.allotment, _Held(settlement.bucket, 0, now))
+                held.closed |= settlement.closed
+                more = max(0, settlement.spent - held.spent)
+                held.spent += more
+                self._spent[settlement.bucket] = self._spent.get(settlement.bucket, 0) + more
+
+    def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]:
+        return [self._level(bucket, now) for bucket in buckets]
+
+    def _level(self, bucket: StoredBucket, now: float) -> Level:
+        rests = (held.rest(now) for held in self._allotments.values() if held.bucket == bucket)
+        return Level(self._spent.get(bucket, 0), sum(rests))
+
+    def forget_buckets(self, before: float) -> int:
+        old = [bucket for bucket in self._spent if bucket.end is not None and bucket.end < before]
+        _dropped(self._allotments, [name for name, held in self._allotments.items() if held.bucket in old])
+        return _dropped(self._spent, old)
+
+    # Usage
+
+    def write_usage(self, records: Sequence[UsageRecord]) -> None:
+        for record in records:
+            self._usage.setdefault((record.at, record.id), record)
+
+    def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
+        groups: dict[str, list[UsageRecord]] = defaultdict(list)
+        for record in self._usage.values():
+            if _is_meant(record, which):
+                groups[_name_of(record, by)].append(record)
+        sums = [_sum(name, records) for name, records in groups.items()]
+        if by == "day":
+            return sorted(sums, key=lambda one: one.name)
+        return sorted(sums, key=lambda one: (-one.cost, -one.prompt_tokens - one.completion_tokens, one.name))
+
+    def forget_usage(self, before: float) -> int:
+        return _dropped(self._usage, [known for known in self._usage if known[0] < int(before * 1000)])
+
+
+class _Held:
+    """An allotment."""
+
+    def __init__(self, bucket: StoredBucket, amount: int, until: float) -> None:
+        self.bucket, self.amount, self.until = bucket, amount, until
+        self.spent = 0
+        self.closed = False
+
+    def rest(self, now: float) -> int:
+        """What its process may still spend."""
+        return 0 if self.closed or self.until <= now else max(0, self.amount - self.spent)
+
+
+def _later(*moments: float | None) -> float | None:
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def _dropped(table: dict[Any, Any], names: Iterable[Any]) -> int:
+    count = 0
+    for name in names:
+        del table[name]
+        count += 1
+    return count
+
+
+def _is_meant(record: UsageRecord, which: UsageFilter) -> bool:
+    until = record.at + 1 if which.until is None else int(which.until * 1000)
+    values = (getattr(record.labels, name) == value for name, value in which.labels.items())
+    return int(which.since * 1000) <= record.at < until and all(values)
+
+
+def _name_of(record: UsageRecord, by: UsageDimension) -> str:
+    if by == "day":
+        return datetime.fromtimestamp(record.at // 1000, UTC).date().isoformat()
+    return str(getattr(record.labels, by))
+
+
+def _sum(name: str, records: Sequence[UsageRecord]) -> UsageSum:
+    tokens = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost")
+    return UsageSum(
+        name=name,
+        requests=len(records),
+        failed=sum(record.labels.verdict != "complete" for record in records),
+        unpriced=sum(record.cost is None for record in records),
+        **{name: sum(getattr(record, name) or 0 for record in records) for name in tokens},
+    )

@@ -1,0 +1,200 @@
+"""Every store does what the store in memory does, whatever is asked of it in whatever order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from polychat.errors import BadInput
+from polychat.state.database.store import DatabaseStore
+from polychat.state.memory import MemoryStore
+from polychat.state.store import (
+    Ask,
+    AuditEntry,
+    Owner,
+    Policy,
+    Settlement,
+    StateStore,
+    StoredBucket,
+    StoredKey,
+    UsageFilter,
+    UsageLabels,
+    UsageLimit,
+    UsageRecord,
+)
+
+from ..support.database_servers import emptied
+
+Step = Callable[[StateStore], Any]
+"""One call; what it gives is compared."""
+
+NAMES = st.sampled_from(["", "a", "b", "'; DROP TABLE keys; --", "ü\u2028\0".replace("\0", "")])
+MOMENTS = st.floats(0, 100).map(lambda moment: round(moment, 3))
+BUCKETS = st.builds(
+    StoredBucket,
+    level=st.sampled_from(["key", "team"]),
+    owner=NAMES,
+    metric=st.sampled_from(["tokens", "concurrent"]),
+    window=st.sampled_from(["minute", None]),
+    start=st.sampled_from([0, 60]),
+    end=st.just(60),
+)
+POLICIES = st.builds(
+    Policy,
+    limits=st.lists(st.builds(UsageLimit, metric=st.just("dollars"), window=st.just("day"), cap=st.integers(0, 2**62))).map(
+        tuple
+    ),
+    models=st.lists(NAMES, max_size=2).map(tuple),
+    unpriced=st.sampled_from([None, "refuse", 5]),
+)
+OWNERS = st.builds(
+    Owner, kind=st.sampled_from(["org", "team"]), name=NAMES, parent=NAMES, policy=POLICIES, deleted_at=st.none() | MOMENTS
+)
+KEYS = st.sampled_from("abc").flatmap(
+    lambda letter: st.builds(
+        StoredKey,
+        id=st.just(letter),
+        digest=st.just(letter.encode() * 32),
+        name=NAMES,
+        owner=st.none() | st.tuples(st.just("team"), NAMES),
+        policy=POLICIES,
+        expires_at=st.none() | MOMENTS,
+        last_used_at=st.none() | MOMENTS,
+        ends_streams=st.booleans(),
+    )
+)
+TOKENS = st.none() | st.integers(0, 2**40)
+RECORDS = st.builds(
+    UsageRecord,
+    at=st.integers(0, 3 * 86_400_000),
+    id=st.integers(0, 2**63 - 1),
+    attempts=st.integers(0, 20),
+    took=st.integers(0, 2**40),
+    labels=st.builds(
+        UsageLabels,
+        status=st.sampled_from([0, 599]),
+        key=NAMES,
+        team=NAMES,
+        model=NAMES,
+        verdict=st.sampled_from(["complete", "failed"]),
+    ),
+    prompt_tokens=TOKENS,
+    completion_tokens=TOKENS,
+    reasoning_tokens=TOKENS,
+    cost=TOKENS,
+)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    """A call with its arguments."""
+    kind = draw(st.sampled_from(["owner", "key", "used", "take", "settle", "forget", "usage", "forget usage"]))
+    now = draw(MOMENTS)
+    entry = AuditEntry(id=f"{now}", at=now, actor="test", action="put", subject="x", facts={"models": ["a"]})
+    match kind:
+        case "owner":
+            owner = draw(OWNERS)
+            return lambda store: store.put_owner(owner, entry)
+        case "key":
+            key = draw(KEYS)
+            return lambda store: store.put_key(key, entry)
+        case "used":
+            moments = draw(st.dictionaries(st.sampled_from("abcd"), MOMENTS))
+            return lambda store: store.keys_used(moments)
+        case "take":
+            asks = draw(st.dictionaries(st.sampled_from("vwxyz"), st.builds(Ask, BUCKETS, *[st.integers(1, 50)] * 3)))
+            until = now + draw(MOMENTS)
+            return lambda store: store.take(asks, "one", until, now)
+        case "settle":
+            settlement = st.builds(Settlement, st.sampled_from("wxyz"), BUCKETS, st.integers(0, 90), st.booleans())
+            settlements = draw(st.lists(settlement, max_size=3, unique_by=lambda one: one.allotment))
+            return lambda store: store.settle(settlements, now)
+        case "forget":
+            return lambda store: store.forget_buckets(now)
+        case "usage":
+            records = draw(st.lists(RECORDS, max_size=4))
+            return lambda store: [store.write_usage(records), store.write_usage(records)]
+        case _:
+            return lambda store: store.forget_usage(now * 86.4 * 36)
+
+
+def seen(store: StateStore, buckets: list[StoredBucket]) -> Any:
+    """All that can be read."""
+    which = UsageFilter(since=60, until=2 * 86_400, labels={"team": "a"})
+    return [
+        store.owners(),
+        store.owners("team"),
+        store.owner("team", "a"),
+        store.keys(),
+        store.key_by_id("a"),
+        store.key_by_digest(b"b" * 32),
+        [store.changes(after) for after in (0, 2)],
+        store.last_change(),
+        {entry.id: entry for entry in store.audit(since=20)},
+        [store.levels(buckets, now) for now in (0, 50, 150)],
+        [store.usage(by, which) for by in ("key", "day")],
+        [store.usage(by, UsageFilter()) for by in ("model", "verdict", "day")],
+    ]
+
+
+@pytest.fixture
+def store(url: str) -> Any:
+    store = emptied(DatabaseStore(url, patience=10))
+    yield store
+    store.close()
+
+
+@settings(
+    max_examples=40,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(calls=st.lists(steps(), max_size=12), buckets=st.lists(BUCKETS, max_size=3))
+def test_a_database_does_what_memory_does(store: DatabaseStore, calls: list[Step], buckets: list[StoredBucket]) -> None:
+    """Whatever is called in whatever order, both give the same, and hold the same at the end."""
+    memory = MemoryStore()
+    emptied(store)
+    for call in calls:
+        assert call(store) == call(memory)
+    assert seen(store, buckets) == seen(memory, buckets)
+
+
+def test_many_processes_spend_one_budget_and_not_more(url: str) -> None:
+    """Stores of one database that take parts of one bucket at the same time get no more than its cap together."""
+    emptied(DatabaseStore(url, patience=10)).close()
+    bucket = StoredBucket("team", "blue", "dollars", "day", 0, 86_400)
+    granted: list[int] = []
+
+    def spend(name: int) -> None:
+        store = DatabaseStore(url, patience=30)
+        for count in range(12):
+            allotment = store.take({f"{name}-{count}": Ask(bucket, 1000, 300, 1)}, str(name), 100, 0)[f"{name}-{count}"]
+            granted.append(allotment.amount)
+            used = Settlement(allotment.id, bucket, allotment.amount // 2, True)
+            store.settle([used] if allotment.amount else [], 0)
+        store.close()
+
+    threads = [threading.Thread(target=spend, args=(name,)) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with_all = DatabaseStore(url)
+    spent, allotted = with_all.levels([bucket], 0)[0]
+    with_all.close()
+    assert spent == sum(amount // 2 for amount in granted)
+    assert 900 < spent <= 1000
+    assert allotted == 0
+
+
+@pytest.mark.parametrize("wrong", ["mysql://u:hunter2@h/d", "nothing", "postgresql+asyncpg://h/d"])
+def test_another_database_is_refused(wrong: str) -> None:
+    """The error names the setting and the two forms, and shows no password."""
+    with pytest.raises(BadInput, match=r"gateway\.state\.url .* sqlite:///PATH or postgresql://HOST/NAME") as error:
+        DatabaseStore(wrong)
+    assert "hunter2" not in str(error.value)

@@ -1,0 +1,114 @@
+"""PostgreSQL on loopback, in a folder of its own, and stores on it or on SQLite, empty."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import delete, update
+
+from polychat.state.database import tables
+from polychat.state.database.store import DatabaseStore
+
+MISSING = "PostgreSQL is not installed: apt-get install postgresql"
+
+
+class PostgreSQL(NamedTuple):
+    """A server that was initialised in ``folder``, and may be started and stopped."""
+
+    folder: Path
+    port: int
+    programs: Path
+    account: dict[str, Any]
+    """The keywords of ``subprocess`` that run a program as a user that PostgreSQL accepts; it refuses root."""
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://polychat@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off -c max_connections=40 -c shared_buffers=16MB"
+        self._control("start", "-w", "-o", options, "-l", str(self.folder / "log"))
+
+    def stop(self) -> None:
+        self._control("stop", "-w", "-m", "immediate")
+
+    def _control(self, *arguments: str) -> None:
+        command = [str(self.programs / "pg_ctl"), "-D", str(self.folder / "data"), *arguments]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, **self.account)
+
+
+@contextmanager
+def postgresql() -> Generator[PostgreSQL]:
+    """A running server; skips the test where none is installed."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip(MISSING)
+    folder = Path(tempfile.mkdtemp(prefix="polychat-postgresql-"))  # not below pytest's folder, which other users cannot enter
+    account = _account()
+    server = PostgreSQL(folder, _free_port(), programs, account)
+    try:
+        if account:
+            os.chown(folder, account["user"], account["group"])
+        initdb = [
+            str(programs / "initdb"),
+            "-D",
+            str(folder / "data"),
+            "-U",
+            "polychat",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
+        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **account)
+        server.start()
+        try:
+            yield server
+        finally:
+            if (folder / "data" / "postmaster.pid").exists():
+                server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs() -> Path | None:
+    """Debian has them in a folder of each version, which is on nobody's path."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[-3]))
+    if debian:
+        return debian[-1].parent
+    initdb = shutil.which("initdb")
+    return None if initdb is None else Path(initdb).parent
+
+
+def _account() -> dict[str, Any]:
+    if os.getuid():
+        return {}
+    user = next(entry for name in ("postgres", "nobody") for entry in pwd.getpwall() if entry.pw_name == name)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def emptied(store: DatabaseStore) -> DatabaseStore:
+    """The store without rows, as after the first migration."""
+    with store._database.reading() as connection:
+        for table in tables.metadata.sorted_tables:
+            if table is not tables.changes:
+                connection.execute(delete(table))
+        connection.execute(update(tables.changes).values(last=0))
+    return store
