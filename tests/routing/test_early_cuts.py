@@ -11,7 +11,7 @@ from polychat.routing import Target
 from polychat.routing.constant import constant_outcome
 from polychat.routing.early_cuts import EARLY, RECENT, EarlyCuts
 
-from .test_router import World, good, hopeless
+from ..support.scripted_router import World, good, hopeless
 
 NOW = 1000.0
 

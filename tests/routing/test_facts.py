@@ -13,7 +13,7 @@ from polychat.routing import Health, Target
 from polychat.routing.attempts import Attempts
 from polychat.routing.latency import PeakEwma
 
-from .test_router import World, again, good
+from ..support.scripted_router import World, again, good
 
 
 def test_the_average_peaks() -> None:

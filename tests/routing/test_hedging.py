@@ -14,8 +14,8 @@ from polychat.routing.hedged import plan_beside
 from polychat.routing.hedging import HedgeBudget, raced
 from polychat.routing.traits import UNKNOWN
 
+from ..support.scripted_router import World, again, good
 from ..support.virtual_time import run as run_virtually
-from .test_router import World, again, good
 
 
 def test_one_in_fifty() -> None:

@@ -9,8 +9,8 @@ import pytest
 from polychat.errors import ConnectionFailed, RateLimited, Truncated
 from polychat.routing.probation import FLOWS, Probation
 
+from ..support.scripted_router import World, good
 from ..support.simulated_route import SimulatedRoute, plan, target
-from .test_router import World, good
 
 NOW = 1000.0
 

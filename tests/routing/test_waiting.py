@@ -9,9 +9,9 @@ from polychat.routing import Router, Target
 from polychat.routing.attempts import Attempts
 from polychat.routing.waiting import Waiting
 
+from ..support.scripted_router import World, good
 from ..support.virtual_time import run as run_virtually
 from .test_clocks import KIND
-from .test_router import World, good
 
 
 def test_three_that_wait() -> None:

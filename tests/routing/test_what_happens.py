@@ -12,8 +12,8 @@ import pytest
 from polychat.errors import ConnectionFailed, PolychatError, StatusError
 from polychat.routing.attempts import Attempts
 
+from ..support.scripted_router import World, again, elsewhere, good, hopeless, later
 from . import test_clocks, test_router, test_waiting
-from .test_router import World, again, elsewhere, good, hopeless, later
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "routing.md"
 ROWS = re.findall(
@@ -163,15 +163,15 @@ HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "A answers 500, or closes the connection": fails,
     "A fails again": fails_twice,
     "A fails five times in a row": fails_in_a_row,
-    "A is well again": is_well_again,
+    "A is healthy again": is_well_again,
     "A cuts off its replies after they began": cuts_off,
     "A says `retry-after: 60`": says_when,
-    "A says that none of its requests remain": none_remain,
+    "A reports that its request limit is used up": none_remain,
     "A refuses the key": refuses_the_key,
     "A finds the request wrong": is_wrong,
     "A finds the prompt too long": is_too_long,
     "A never answers": never_answers,
-    "three requests wait for A for three times as long as usual": waits,
+    "three requests wait for A for three times as long as usual (if A is new, for 1.5 s)": waits,
     "all fail": all_fail,
     "all fail for long": all_fail_for_long,
     "many requests fail at A at the same moment": many_fail,
