@@ -95,10 +95,7 @@ async def reply_of(
         reply = await asyncio.to_thread(_read, targets, prompt, model, system, options, streamed=False)
     else:
         reply = _read(targets, prompt, model, system, options, streamed=False)
-    async with reply:
-        async for _ in reply.events():
-            pass
-        return reply.reply()
+    return await reply.whole()
 
 
 @overload

@@ -69,10 +69,8 @@ class Reply(Generic[Parsed]):
         return ChatMessage("assistant", [*parts, *self.tool_calls])
 
 
-def counted(request: ChatRequest, assembled: AssembledReply) -> Usage:
-    """Tokens of a request and its reply as the backend counted them; an estimate, marked as one, if it did not count."""
-    if assembled.usage is not None:
-        return assembled.usage
+def estimated(request: ChatRequest, assembled: AssembledReply) -> Usage:
+    """Tokens of a request and its reply, estimated and marked as such, where the backend did not count them."""
     first = assembled.first
     written = [first.text, *(thought.text for thought in first.thoughts), *(call.arguments for call in first.calls)]
     prompt, answer = estimated_prompt(request), -(-size_of("".join(written)) // BYTES_A_TOKEN)

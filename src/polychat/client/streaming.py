@@ -14,7 +14,7 @@ from ..errors import BackendError, BadReply, PolychatError
 from ..events import Citation, Event, Finish, Text, Usage, Verdict
 from ..types import ToolCall
 from ..wire.assembly import AssembledReply
-from .reply import Parsed, Reply, counted
+from .reply import Parsed, Reply, estimated
 from .targets import Targets
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Stream(Generic[Parsed]):
         Raises ``BadReply`` if the text does not match the schema.
         """
         assembled, first = self._assembled, self._assembled.first
-        usage = counted(self._call.request, assembled)
+        usage = assembled.usage or estimated(self._call.request, assembled)
         call_info, url = self._call.call_info, self._call.target.backend.url
         is_elsewhere = call_info.url not in ("", url)
         served = assembled.start.model or self.model
@@ -126,6 +126,27 @@ class Stream(Generic[Parsed]):
             cost,
             list(self._call.seams),
         )
+
+    async def whole(self) -> Reply[Parsed]:
+        """The reply, read to its end; of a stream that was not read before. Raises as the iteration does."""
+        take = self._assembled.take
+        try:
+            first = await self._call.begin()
+            self._begun()
+            for batch in first:
+                for event in batch:
+                    take(event)
+            async for batch in self._call.batches:
+                for event in batch:
+                    take(event)
+            if self._assembled.finish is not None:
+                self._settle(self._assembled.finish)
+        except PolychatError as error:
+            await self._failed(error)
+            raise
+        finally:
+            await self.__aexit__(None, None, None)
+        return self.reply()
 
     def _parsed(self) -> Any:
         if self.shape is None or self.verdict != "complete" or not self.text:

@@ -1,4 +1,4 @@
-"""Chunks of the usual forms are decoded by their type: the same events come as of those that are read member by member."""
+"""Chunks and whole replies of the usual forms are decoded by their type, and give the same events as read member by member."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from polychat.events import Event
 from polychat.wire import openai_chat
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
+from polychat.wire.openai_chat.usual_replies import usual_reply
 
 MISSING = object()
 NOTHING = st.sampled_from([MISSING, MISSING, None])
@@ -130,3 +131,59 @@ def test_any_other_payload_is_of_no_type(payload: bytes) -> None:
     """One member more, another number of choices, invalid text: it is read member by member, or refused there."""
     with pytest.raises(ValueError, match="."):
         usual_chunk(payload)
+
+
+COUNTS = st.sampled_from([0, 3, 7, 10, 10, MISSING, None, -1, 1.0, True, "3", 1 << 70])
+USAGES = objects(
+    prompt_tokens=st.one_of(st.just(10), COUNTS),
+    completion_tokens=st.one_of(st.just(7), COUNTS),
+    total_tokens=st.one_of(st.sampled_from([17, 20]), COUNTS),
+    prompt_tokens_details=st.one_of(NOTHING, objects(cached_tokens=COUNTS, audio_tokens=COUNTS)),
+    completion_tokens_details=st.one_of(NOTHING, objects(reasoning_tokens=COUNTS, audio_tokens=COUNTS)),
+    cost=st.sampled_from([*[MISSING] * 9, 0.5]),
+)
+ANSWERS = objects(
+    message=objects(
+        role=st.sampled_from(["assistant", MISSING, None]),
+        content=TEXTS,
+        refusal=st.sampled_from([MISSING, MISSING, None, "no"]),
+        annotations=st.sampled_from([MISSING, [], None, [{"type": "file", "file": {"name": "a.txt"}}]]),
+        tool_calls=st.sampled_from([MISSING, MISSING, [], None, [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]]),
+        reasoning_content=st.sampled_from([*[MISSING] * 5, None, "hm"]),
+    ),
+    index=st.sampled_from([0, 0, 0, MISSING, None, 1, "0"]),
+    finish_reason=st.sampled_from(["stop", "stop", "stop", "length", "tool_calls", "eos", "error", "", None, MISSING, 3]),
+    logprobs=st.sampled_from([MISSING, None, {}, {"content": [{"token": "x", "logprob": -1}]}]),
+    stop_reason=st.sampled_from([*[MISSING] * 5, None, "END", 3]),
+)
+REPLIES = objects(
+    id=st.sampled_from(["c", "c", "", None, MISSING, 3]),
+    model=st.sampled_from(["m", "m", "", None, MISSING, 3]),
+    choices=st.one_of(st.lists(ANSWERS, min_size=1, max_size=1), st.lists(ANSWERS, max_size=2)),
+    usage=st.one_of(NOTHING, st.just({}), USAGES, USAGES),
+    system_fingerprint=st.sampled_from([MISSING, None, "f"]),
+    citations=st.sampled_from([*[MISSING] * 9, ["https://example.com/"]]),
+    error=st.sampled_from([*[MISSING] * 9, {"message": "no"}, None]),
+)
+REPLY = (
+    b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant",'
+    b'"content":"Hello","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":10,'
+    b'"completion_tokens":7,"total_tokens":20,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0},'
+    b'"completion_tokens_details":{"reasoning_tokens":3,"audio_tokens":0,"accepted_prediction_tokens":0,'
+    b'"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":null}'
+)
+
+
+@given(reply=REPLIES)
+@settings(max_examples=600, deadline=None)
+def test_a_whole_reply_gives_the_events_of_reading_member_by_member(reply: dict[str, Any]) -> None:
+    """Whatever members it has, lacks or has of another type."""
+    body = json.dumps(reply).encode()
+    assert repr(openai_chat.read_reply(body)) == repr(openai_chat.Reader().read(body))
+
+
+def test_the_usual_reply_is_of_the_type() -> None:
+    """As OpenAI sends it; else nothing would be gained. At any cut it is of no type, and read as one that was cut."""
+    assert usual_reply(REPLY) == openai_chat.Reader().read(REPLY)
+    for end in range(len(REPLY)):
+        assert usual_reply(REPLY[:end]) is None

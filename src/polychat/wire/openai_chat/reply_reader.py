@@ -41,7 +41,8 @@ Object = dict[str, Any]
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
-    return Reader(vendor, limits).read(body)
+    events = _usual_reply()(body)
+    return Reader(vendor, limits).read(body) if events is None else events
 
 
 class Reader(StreamReader):
@@ -264,6 +265,14 @@ def _usual_chunk() -> Callable[[bytes], UsualChunk]:
     from .usual_chunks import usual_chunk
 
     return usual_chunk
+
+
+@cache
+def _usual_reply() -> Callable[[bytes], list[Event] | None]:
+    """Imported by the first reply, as the usual chunk is."""
+    from .usual_replies import usual_reply
+
+    return usual_reply
 
 
 def _usual(choice: Any) -> str | None:

@@ -49,7 +49,7 @@ def usage_of(counts: Object) -> Usage:
         _count(hour),
         _dollars(counts.get("cost")),
     )
-    return _with_reasoning(usage)
+    return with_reasoning(usage)
 
 
 def _dollars(value: object) -> float | None:
@@ -65,7 +65,7 @@ _MOST = 1e6
 """Dollars: no reply costs as much, and NaN is not below it."""
 
 
-def _with_reasoning(usage: Usage) -> Usage:
+def with_reasoning(usage: Usage) -> Usage:
     """xAI counts reasoning apart from the completion, as its total shows."""
     prompt, completion, thoughts = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens
     if prompt is None or completion is None or not thoughts or usage.total_tokens != prompt + completion + thoughts:
