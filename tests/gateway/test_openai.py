@@ -70,6 +70,7 @@ class TestChat:
             reply = raw.parse()
         assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("Hello", "stop")
         assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (11, 7, 18)
+        assert wire == "ollama" or reply.usage.prompt_tokens_details.cached_tokens == 3
         assert raw.headers["x-request-id"] == reply._request_id == here.records[0].request_id
         assert (raw.headers["x-polychat-provider"], raw.headers["x-polychat-model"]) == ("house", "small")
         assert door.asks[0].model == "small"
@@ -192,6 +193,7 @@ class TestResponses:
             reply = await request.responses.create(model="house/small", input="hi", store=False)
         assert (reply.output_text, reply.status) == ("Hello", "completed")
         assert (reply.usage.input_tokens, reply.usage.output_tokens) == (11, 7)
+        assert wire == "ollama" or reply.usage.input_tokens_details.cached_tokens == 3
 
     async def test_its_stream_helper_accumulates(self, wire: str) -> None:
         """Named events with rising numbers; text and calls put together by its code."""
