@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from polychat.events import Event
 from polychat.wire import openai_chat
+from polychat.wire.openai_chat import usage
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
 from polychat.wire.openai_chat.usual_replies import usual_reply
 
@@ -180,6 +181,13 @@ def test_a_whole_reply_gives_the_events_of_reading_member_by_member(reply: dict[
     """Whatever members it has, lacks or has of another type."""
     body = json.dumps(reply).encode()
     assert repr(openai_chat.read_reply(body)) == repr(openai_chat.Reader().read(body))
+
+
+@given(counts=USAGES)
+@settings(max_examples=300, deadline=None)
+def test_counts_are_those_of_reading_member_by_member(counts: dict[str, Any]) -> None:
+    """As a stream's last chunk has them: negative ones, and those that are no whole number, are none."""
+    assert repr(usage.usage_of(counts)) == repr(usage.with_reasoning(usage._usage_by_members(counts)))
 
 
 def test_the_usual_reply_is_of_the_type() -> None:

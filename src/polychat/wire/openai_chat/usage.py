@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from ...events import Usage
 
 Object = dict[str, Any]
-
-_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
 def usage_in(chunk: Object) -> Usage | None:
@@ -23,21 +23,25 @@ def usage_in(chunk: Object) -> Usage | None:
 
 def usage_of(counts: Object) -> Usage:
     """The counts by OpenAI's names, and by those that others have for cached tokens."""
-    if counts.keys() == _COUNTS:  # the usual case
-        prompt_tokens, completion_tokens, total = counts["prompt_tokens"], counts["completion_tokens"], counts["total_tokens"]
-        if (
-            type(prompt_tokens) is type(completion_tokens) is type(total) is int
-            and prompt_tokens >= 0
-            and completion_tokens >= 0
-            and total >= 0
-        ):
-            return Usage(prompt_tokens, completion_tokens, total)
+    usual = _usual_usage()(counts)
+    return with_reasoning(_usage_by_members(counts) if usual is None else usual)
+
+
+@cache
+def _usual_usage() -> Callable[[Object], Usage | None]:
+    """Imported by the first reply: msgspec takes as long to load as all of polychat."""
+    from .usual_usage import usual_usage
+
+    return usual_usage
+
+
+def _usage_by_members(counts: Object) -> Usage:
     prompt, answer = _object(counts.get("prompt_tokens_details")), _object(counts.get("completion_tokens_details"))
     # DeepSeek, Moonshot, Mistral
     cached = (prompt.get("cached_tokens"), *map(counts.get, ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")))
     writes = (prompt.get("cache_write_tokens"), prompt.get("cache_creation_tokens"), counts.get("cache_creation_input_tokens"))
     hour = _object(prompt.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens")
-    usage = Usage(
+    return Usage(
         _count(counts.get("prompt_tokens")),
         _count(counts.get("completion_tokens")),
         _count(counts.get("total_tokens")),
@@ -49,7 +53,6 @@ def usage_of(counts: Object) -> Usage:
         _count(hour),
         _dollars(counts.get("cost")),
     )
-    return with_reasoning(usage)
 
 
 def _dollars(value: object) -> float | None:

@@ -6,42 +6,16 @@ other form is rejected, to be read member by member.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.json import Decoder
 
-from ...events import Event, Finish, Start, Text, Usage
+from ...events import Event, Finish, Start, Text
 from .usage import with_reasoning
+from .usual_usage import UsualUsage, counts_of
 
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Nothing: TypeAlias = tuple[()] | None
-
-
-class UsualPrompt(Struct, forbid_unknown_fields=True):
-    """What the prompt's tokens were."""
-
-    cached_tokens: Count | None = None
-    audio_tokens: Count | None = None
-
-
-class UsualCompletion(Struct, forbid_unknown_fields=True):
-    """What the answer's tokens were. The last two are of predicted outputs, which no event reports."""
-
-    reasoning_tokens: Count | None = None
-    audio_tokens: Count | None = None
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
-
-
-class UsualUsage(Struct, forbid_unknown_fields=True):
-    """The counts, by OpenAI's names."""
-
-    prompt_tokens: Count
-    completion_tokens: Count
-    total_tokens: Count | None = None
-    prompt_tokens_details: UsualPrompt | None = None
-    completion_tokens_details: UsualCompletion | None = None
 
 
 class UsualMessage(Struct, forbid_unknown_fields=True):
@@ -96,25 +70,6 @@ def usual_reply(body: bytes) -> list[Event] | None:
     if reply.id or reply.model:
         events.insert(0, Start(reply.id or None, reply.model or None))
     if reply.usage is not None:
-        events.append(_usage(reply.usage))
+        events.append(with_reasoning(counts_of(reply.usage)))
     events.append(Finish("complete", answer.finish_reason))
     return events
-
-
-def _usage(counts: UsualUsage) -> Usage:
-    prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
-    cached = prompt_audio = reasoning = completion_audio = None
-    if prompt is not None:
-        cached, prompt_audio = prompt.cached_tokens, prompt.audio_tokens
-    if completion is not None:
-        reasoning, completion_audio = completion.reasoning_tokens, completion.audio_tokens
-    usage = Usage(
-        counts.prompt_tokens,
-        counts.completion_tokens,
-        counts.total_tokens,
-        cached,
-        reasoning_tokens=reasoning,
-        audio_prompt_tokens=prompt_audio,
-        audio_completion_tokens=completion_audio,
-    )
-    return with_reasoning(usage) if reasoning else usage
