@@ -31,7 +31,7 @@ from ...support.running_gateway import (
     row,
     streaming,
 )
-from ..test_guards import with_guards
+from ..admission.test_guards import with_guards
 
 
 class Says(Guard):

@@ -3,7 +3,7 @@
 No msgspec type reads these bodies: a wire keeps fields that it does not know, takes null as absent, and names the field in an
 error of its own; ``docs/architecture.md`` says what types would lose. So the shape of a message, a part or an event is
 described here; fields of one value come from the table of request fields (``plain``), and settings from msgspec types.
-``tests/gateway/test_schemathesis.py`` sends requests that are generated from the descriptions, and checks the responses.
+``test_schemathesis.py`` sends requests that are generated from the descriptions, and checks the responses.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from polychat.gateway.paths import DIALECTS
 from polychat.gateway.responder import Refused
 from polychat.wire.faults import Fault
 
-from ..support.running_gateway import asking, configured, gateway, good, row
+from ...support.running_gateway import asking, configured, gateway, good, row
 
 
 class Answers(Guard):

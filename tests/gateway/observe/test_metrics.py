@@ -30,7 +30,7 @@ from polychat.gateway.observe.route_states import STATES, RouteStates, RouteTarg
 from polychat.routing import Health
 from polychat.routing.policy import _OUTCOMES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 replaced = msgspec.structs.replace
 ANSWERED = {"first": 0.25, "provider": "house", "served": "small", "verdict": "complete", "status": 200}
 NAMES = {"route": "", "provider": "house", "model": "small"}
@@ -239,7 +239,7 @@ def test_a_single_worker_writes_no_file(tmp_path: Path, monkeypatch: pytest.Monk
 WORKER = """
 import sys
 from pathlib import Path
-from tests.gateway.test_metrics import ANSWERED, counting, record
+from tests.gateway.observe.test_metrics import ANSWERED, counting, record
 metrics = counting(*[record(**ANSWERED)] * int(sys.argv[2]), shared=Path(sys.argv[1]))
 metrics.close()
 print("written", flush=True)
@@ -253,7 +253,7 @@ def worker(tmp_path: Path) -> Iterator[Any]:
 
     def start(count: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", WORKER, str(tmp_path), str(count)]
-        root = Path(__file__).parent.parent.parent
+        root = Path(__file__).parent.parent.parent.parent
         process = subprocess.Popen(
             command, cwd=root, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stdin=-1, stdout=-1, text=True
         )

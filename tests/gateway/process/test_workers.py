@@ -20,7 +20,7 @@ from polychat.gateway.process import workers
 from polychat.gateway.process.source import ConfigSource
 from polychat.gateway.process.workers import _Configure, _End, _Supervisor, _Worker
 
-from ..support.state_tables import moves, transitions
+from ...support.state_tables import moves, transitions
 
 Moves = set[tuple[str, str]]
 

@@ -30,8 +30,8 @@ from polychat.http.server.listening import listen  # noqa: E402
 from polychat.types import ChatRequest, Tool  # noqa: E402
 from polychat.wire.contract import names  # noqa: E402
 
-from ..support.scripted_server import Say, Seen, serving  # noqa: E402
-from ..support.scripted_vendors import ScriptedVendor  # noqa: E402
+from ...support.scripted_server import Say, Seen, serving  # noqa: E402
+from ...support.scripted_vendors import ScriptedVendor  # noqa: E402
 
 MODELS = [*(f"{wire}-house/small" for wire in names()), "fast", "nobody/none"]
 CHECKS = [

@@ -13,7 +13,7 @@ import pytest
 from polychat.config.settings import Route, Store
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.gateway_for_clients import (
+from ...support.gateway_for_clients import (
     ASKED,
     BROKEN,
     CALLS,
@@ -29,10 +29,10 @@ from ..support.gateway_for_clients import (
     site,
     thoughts,
 )
-from ..support.running_gateway import Running, Stage, completion, fault, good
-from ..support.scripted_server import Say, Seen
-from ..support.scripted_vendors import ScriptedVendor
-from ..support.vendor_clients import City, vectors, vendor_client
+from ...support.running_gateway import Running, Stage, completion, fault, good
+from ...support.scripted_server import Say, Seen
+from ...support.scripted_vendors import ScriptedVendor
+from ...support.vendor_clients import City, vectors, vendor_client
 
 openai = vendor_client("openai")
 

@@ -19,7 +19,7 @@ from polychat.http.pool.pool import pool
 from polychat.http.server.cycle import RequestCycle
 from polychat.wire.contract import wire as wire_of
 
-from ..support.running_gateway import (
+from ...support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -35,7 +35,7 @@ from ..support.running_gateway import (
     text,
     until,
 )
-from ..support.scripted_server import Say, Seen, serving
+from ...support.scripted_server import Say, Seen, serving
 
 DOORS = ["openai-chat", "anthropic", "ollama"]
 """One where a stream of OpenAI's passes, and two where it is translated."""

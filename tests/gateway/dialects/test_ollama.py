@@ -10,7 +10,7 @@ import pytest
 
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.gateway_for_clients import (
+from ...support.gateway_for_clients import (
     ASKED,
     BROKEN,
     CALLS,
@@ -26,9 +26,9 @@ from ..support.gateway_for_clients import (
     site,
     thoughts,
 )
-from ..support.running_gateway import Running, good
-from ..support.scripted_vendors import ScriptedVendor
-from ..support.vendor_clients import City, vectors, vendor_client
+from ...support.running_gateway import Running, good
+from ...support.scripted_vendors import ScriptedVendor
+from ...support.vendor_clients import City, vectors, vendor_client
 
 ollama = vendor_client("ollama")
 

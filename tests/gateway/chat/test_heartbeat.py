@@ -11,7 +11,7 @@ import pytest
 from polychat.gateway.chat.heartbeat import Heartbeat
 from polychat.http.server.timeout_queue import TimeoutQueue
 
-from ..support.running_gateway import (
+from ...support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -27,7 +27,7 @@ from ..support.running_gateway import (
     text,
     until,
 )
-from ..support.scripted_server import Say, Seen
+from ...support.scripted_server import Say, Seen
 
 SECONDS = 0.01
 BEATS = {

@@ -21,8 +21,8 @@ from polychat.events import Finish, Start, Text
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.record import Record
 
-from ..support.running_gateway import asking, configured, gateway, row
-from ..support.scripted_vendors import ScriptedVendor
+from ...support.running_gateway import asking, configured, gateway, row
+from ...support.scripted_vendors import ScriptedVendor
 
 NOON = 1_795_262_400.25  # 2026-11-21T12:00:00.250Z
 

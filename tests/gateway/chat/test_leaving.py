@@ -15,7 +15,7 @@ from polychat.config.settings import Direct
 from polychat.http.pool.pool import pool
 from polychat.wire.contract import names
 
-from ..support.running_gateway import (
+from ...support.running_gateway import (
     DONE,
     END,
     FIRST,

@@ -11,7 +11,7 @@ import pytest
 
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.gateway_for_clients import (
+from ...support.gateway_for_clients import (
     ASKED,
     BROKEN,
     CALLS,
@@ -26,10 +26,10 @@ from ..support.gateway_for_clients import (
     site,
     thoughts,
 )
-from ..support.running_gateway import Running, good
-from ..support.scripted_server import Say, Seen
-from ..support.scripted_vendors import ScriptedVendor
-from ..support.vendor_clients import vendor_client
+from ...support.running_gateway import Running, good
+from ...support.scripted_server import Say, Seen
+from ...support.scripted_vendors import ScriptedVendor
+from ...support.vendor_clients import vendor_client
 
 anthropic = vendor_client("anthropic")
 

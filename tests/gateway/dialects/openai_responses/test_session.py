@@ -15,11 +15,11 @@ from polychat.events import Event, Start, Text
 from polychat.types import ChatRequest
 from polychat.wire.faults import Fault
 
-from ..support.gateway_for_clients import CALLS, HELLO, KEY, WIRES, Held, before, house
-from ..support.running_gateway import PATIENCE, asking, streaming
-from ..support.scripted_server import Say, Seen
-from ..support.scripted_vendors import ScriptedVendor
-from ..support.websocket_clients import PATH, connected, head, text_of, texts
+from ....support.gateway_for_clients import CALLS, HELLO, KEY, WIRES, Held, before, house
+from ....support.running_gateway import PATIENCE, asking, streaming
+from ....support.scripted_server import Say, Seen
+from ....support.scripted_vendors import ScriptedVendor
+from ....support.websocket_clients import PATH, connected, head, text_of, texts
 
 each_wire = pytest.mark.parametrize("name", WIRES)
 TRANSLATED = "openai-chat"

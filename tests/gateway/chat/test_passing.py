@@ -15,9 +15,9 @@ from polychat.events import Finish, Text
 from polychat.gateway.openapi import document
 from polychat.gateway.paths import DIALECTS
 
-from ..support.corpus import FOLDER
-from ..support.gateway_for_clients import WIRES, before
-from ..support.running_gateway import (
+from ...support.corpus import FOLDER
+from ...support.gateway_for_clients import WIRES, before
+from ...support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -35,8 +35,8 @@ from ..support.running_gateway import (
     row,
     text,
 )
-from ..support.scripted_server import Handler, Say, Seen
-from ..support.scripted_vendors import ScriptedVendor
+from ...support.scripted_server import Handler, Say, Seen
+from ...support.scripted_vendors import ScriptedVendor
 
 TYPES = {
     ".sse": "text/event-stream",

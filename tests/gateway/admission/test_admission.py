@@ -16,7 +16,7 @@ from polychat.gateway.admission.origins import OriginPolicy
 from polychat.gateway.paths import DIALECTS
 from polychat.wire.contract import names
 
-from ..support.running_gateway import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
+from ...support.running_gateway import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
 
 KEY, OTHER = "the-key-of-anna", "the-key-of-berta"
 HEADERS = {

@@ -14,10 +14,10 @@ from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.http.server.websocket import WebSocketConnection
 from polychat.types import ChatRequest
 
-from ..support.gateway_for_clients import HELLO, Held, house
-from ..support.running_gateway import PATIENCE, Running
-from ..support.scripted_vendors import ScriptedVendor
-from ..support.websocket_clients import Socket, connected, frame, head, message, text_of, texts, upgraded
+from ....support.gateway_for_clients import HELLO, Held, house
+from ....support.running_gateway import PATIENCE, Running
+from ....support.scripted_vendors import ScriptedVendor
+from ....support.websocket_clients import Socket, connected, frame, head, message, text_of, texts, upgraded
 
 TRANSLATED = "openai-chat"
 BEGUN: list[list[Event]] = [[Start("one", "m"), Text("Hel")], *HELLO[2:]]

@@ -10,7 +10,7 @@ import pytest
 
 from polychat.wire.faults import STATUS, Fault
 
-from ..support.gateway_for_clients import (
+from ...support.gateway_for_clients import (
     BROKEN,
     CALLS,
     CITY,
@@ -24,10 +24,10 @@ from ..support.gateway_for_clients import (
     site,
     thoughts,
 )
-from ..support.running_gateway import Running, good
-from ..support.scripted_server import Say, Seen
-from ..support.scripted_vendors import ScriptedVendor
-from ..support.vendor_clients import City, vectors, vendor_client
+from ...support.running_gateway import Running, good
+from ...support.scripted_server import Say, Seen
+from ...support.scripted_vendors import ScriptedVendor
+from ...support.vendor_clients import City, vectors, vendor_client
 
 genai = vendor_client("google.genai", "google-genai")
 errors, types = genai.errors, genai.types
