@@ -42,8 +42,8 @@ def test_a_part_or_two_swapped_characters_are_told(place: int) -> None:
     """A key that was cut off, copied twice over, or typed with two neighbours swapped is not one."""
     swapped = TEXT[:place] + TEXT[place + 1 : place + 2] + TEXT[place : place + 1] + TEXT[place + 2 :]
     assert swapped == TEXT or mistake_in(swapped)
-    assert "copy all of it" in mistake_in(TEXT[:place])
-    assert "copy all of it" in mistake_in(TEXT + TEXT[:place])
+    assert "copy it completely" in mistake_in(TEXT[:place])
+    assert "copy it completely" in mistake_in(TEXT + TEXT[:place])
 
 
 def test_the_secret_is_not_shown() -> None:

@@ -254,7 +254,7 @@ def test_nobody_sets_a_cookie_for_a_host_that_is_not_theirs(domain: str) -> None
     """A Domain that the entry's own host is not under is not believed."""
     assert read(har(entry("https://www.evil.org/", given=f"n=v; Domain={domain}")).encode(), domain).cookies == []
     shared = har(entry("https://evil.co.uk/", given="n=v; Domain=co.uk"))
-    assert read(shared.encode(), "bank.co.uk") == CookieFile([], ["entry 1: its domain is not its host's to set"])
+    assert read(shared.encode(), "bank.co.uk") == CookieFile([], ["entry 1: its host must not set cookies for its domain"])
 
 
 # Damage

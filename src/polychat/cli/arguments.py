@@ -145,7 +145,9 @@ def _explain(explain: argparse.ArgumentParser) -> None:
         "file", metavar="REQUEST.json", help="the request's body, as a client sends it; - reads standard input"
     )
     explain.add_argument(
-        "--dry-run", action="store_true", help="send nothing: show who would be asked in which order, and what each would lose"
+        "--dry-run",
+        action="store_true",
+        help="send nothing: show the targets in the order of their trial, and the losses of each",
     )
     explain.add_argument(
         "--path",
@@ -233,9 +235,9 @@ _COMMANDS = (
     _Command(
         "explain",
         _explain,
-        "explain why a request goes to which target",
-        "Send a request as the gateway would, and explain its way: the targets that could have answered, why each was or was "
-        "not asked, every attempt with its time and outcome, the losses and the cost. The reply itself is not printed.",
+        "explain which target a request goes to, and why",
+        "Send a request as the gateway would, and explain where it went: the targets that could have answered, why each was or "
+        "was not tried, every attempt with its time and outcome, the losses and the cost. The reply itself is not printed.",
     ),
     _Command(
         "serve",

@@ -18,7 +18,7 @@ from ..wire.adapting import AS_FUNCTION
 from ..wire.field import KEPT, emulated
 from ..wire.json_text import decoded
 
-_AS_TEXT = emulated("it goes into the prompt as text")
+_AS_TEXT = emulated("it is sent in the prompt as text")
 SUPPORT = {
     **dict.fromkeys(("format.json", "format.schema", "tools", "tool_choice.required", "tool_choice.named"), KEPT),
     **dict.fromkeys(("messages.tool", "parts.call", "parts.result.text"), _AS_TEXT),

@@ -17,9 +17,9 @@ _BY_NAME = tuple(row.name for row in plain_fields() if row.keyword)
 
 def support_table_of(provider: Any, options: tuple[str, ...]) -> SupportTable:
     """What happens to each field of a request, by what the provider declares and which options it has."""
-    system = KEPT if provider.supports_system_message else emulated("it goes into the prompt as a line of its own")
-    history = KEPT if provider.supports_message_history else emulated("earlier messages go into the prompt as lines")
-    support_table: dict[str, Support] = {name: dropped("this service knows nothing like it") for name in FIELDS}
+    system = KEPT if provider.supports_system_message else emulated("it is sent in the prompt as a separate line")
+    history = KEPT if provider.supports_message_history else emulated("earlier messages are sent in the prompt as lines")
+    support_table: dict[str, Support] = {name: dropped("this service has nothing like it") for name in FIELDS}
     support_table |= {
         name: dropped(_TEXT_ONLY) for name in FIELDS if name.startswith(("parts.", "tools", "messages.tool", "format"))
     }

@@ -64,7 +64,7 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     """
 
     working = True
-    evidence = "it runs in this process, with no service to be down: the project's tests ask it on the real weights"
+    evidence = "it runs in this process: the project's tests run it with the real weights"
     supports_system_message = True
     supports_message_history = True
     default_model = "smollm2"

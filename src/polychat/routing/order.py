@@ -33,7 +33,7 @@ LIMITED = "its own headers say that nothing is left of a limit"
 FAILED = "its last request failed"
 OPEN = "it failed several times recently"
 UNMET = "this request does not meet its condition"
-RESTING = "it said to come back later"
+RESTING = "it asked to be retried later"
 _BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4}
 """In which order those that were passed over are asked; those that are unfit for the request have 1."""
 

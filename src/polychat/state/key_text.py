@@ -61,7 +61,7 @@ def mistake_in(text: bytes) -> str:
     """What is wrong with the text of a key, as the rest of a sentence that begins with ``the key``; empty where nothing is."""
     if _FORM.fullmatch(text) is None:
         if len(text) != LONGEST:
-            return f"has {len(text):,} characters instead of {LONGEST}: copy all of it"
+            return f"has {len(text):,} characters instead of {LONGEST}: copy it completely"
         return "does not have the form pc-ID-SECRET-CHECKSUM: copy it again"
     if _checksum(text[: -CHECKSUM - 1]) != text[-CHECKSUM:].decode():
         return "contains a typo: its checksum does not match"

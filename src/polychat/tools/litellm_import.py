@@ -54,7 +54,7 @@ def imported(text: str, file: Path, vendors: Mapping[str, VendorSpec], taken: Co
     lines = work.lines(_Taken(document, "", work.losses))
     losses = tuple(redact(loss, 300) for loss in work.losses)
     head = [f"# From {redact(file.name)} of LiteLLM."]
-    head += ["# Not carried over, or otherwise than it was:", *(f"#   {loss}" for loss in losses)] if losses else []
+    head += ["# Not imported, or changed:", *(f"#   {loss}" for loss in losses)] if losses else []
     return Imported("\n".join([*head, "", *lines[:-1]]) + "\n", losses)
 
 
@@ -79,14 +79,14 @@ class _Taken:
         self.path, self.losses = path, losses
         self.left = {str(name): inner for name, inner in value.items()} if isinstance(value, dict) else {}
         if not isinstance(value, dict | None):
-            losses.append(f"{path.rstrip('.')} is not understood")
+            losses.append(f"{path.rstrip('.')} is not supported")
 
     def take(self, name: str, kind: type | tuple[type, ...]) -> Any:
         """``None`` where there is nothing of this kind."""
         value = self.left.pop(name, None)
         if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
             return value
-        self.drop(name, "is not understood")
+        self.drop(name, "is not supported")
         return None
 
     def text(self, name: str) -> str:
@@ -96,7 +96,7 @@ class _Taken:
         """Not below 0."""
         value: float | None = self.take(name, (int, float))
         if value is not None and not 0 <= value < 1e9:
-            self.drop(name, "is not understood")
+            self.drop(name, "is not supported")
             return None
         return value
 
@@ -161,7 +161,7 @@ class _Import:
             self.losses.append(f"environment_variables.{name} is not copied; set {name} in the environment of polychat")
         for name in rules.fallbacks:
             if name not in groups and name != "*":
-                self.losses.append(f"fallbacks of {name}, which was not carried over, have no counterpart")
+                self.losses.append(f"fallbacks of {name}, which was not imported, have no counterpart")
         for table_left in (router, module, content):
             table_left.drop_rest()
         lines = table(["gateway"], gateway)
@@ -268,7 +268,7 @@ class _Import:
         if base:
             address, variables = _address(base, vendor)
             if "@" in base or "?" in base:
-                params.drop("api_base", "is copied without what may be a credential in it")
+                params.drop("api_base", "is copied without possible credentials")
             row = row.replace(base_url=address, params=variables)
         provider = self._provider(vendor, row, key, model, moved=bool(base), path=f"{params.path}api_key")
         return f"{provider}/{model}"
@@ -322,7 +322,7 @@ class _Import:
         ordered = any(deployment.order is not None for deployment in deployments)
         if ordered:
             if len({deployment.order for deployment in deployments}) < len(deployments):
-                self.losses.append(f"entries of {name} that have the same order are asked in the file's order")
+                self.losses.append(f"entries of {name} that have the same order are tried in the file's order")
             deployments = sorted(
                 deployments, key=lambda deployment: float("inf") if deployment.order is None else deployment.order
             )
@@ -355,7 +355,7 @@ class _Import:
         """Targets for when the route's own fail."""
         for other in rules.fallbacks.get(name, rules.fallbacks.get("*", rules.default_fallbacks)):
             if not isinstance(other, str) or other not in groups:
-                self.losses.append(f"fallbacks of {name} name what was not carried over")
+                self.losses.append(f"fallbacks of {name} name entries that were not imported")
             elif other != name:
                 yield from (deployment.target for deployment in groups[other])
 

@@ -65,7 +65,7 @@ def _netscape_line(line: str) -> Cookie:
         case [domain, subdomains, path, secure, expires, name, value]:
             host_only = not _flag(subdomains)
             return cookie_of(name, value, domain, host_only=host_only, path=path, secure=_flag(secure), expires=expires.strip())
-    raise Unusable("these are not the seven fields of a cookies.txt, with tabs between them")
+    raise Unusable("these are not the seven fields of a cookies.txt, separated by tabs")
 
 
 def _flag(text: str) -> bool:
@@ -181,7 +181,7 @@ def _recorded(item: tuple[_Entry, Any]) -> Cookie:
         case _:
             raise Unusable("it has no name and value")
     if not cookie.goes_to(host):
-        raise Unusable("its domain is not its host's to set")
+        raise Unusable("its host must not set cookies for its domain")
     return cookie
 
 

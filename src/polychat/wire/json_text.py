@@ -417,7 +417,7 @@ def json_fault(value: Any, field: str) -> tuple[str, str] | None:
             return field or "request", f"nested more than {_DEEPEST} levels deep"
         if isinstance(entry, str):
             if not entry.isascii() and _HALF.search(entry):
-                return place, "text with half a surrogate pair"
+                return place, "text with an unpaired surrogate"
         elif isinstance(entry, float):
             if not isfinite(entry):
                 return place, str(entry)

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from ..errors import BackendError, BadReply, PolychatError, ReplyFailed, Truncated
 from ..events import Event, Finish, Reason
 
-_TWO = "another reply begins within the one that is read: two were sent as one"
+_TWO = "a second reply begins within the first: two replies were sent as one"
 
 
 def two_replies() -> BadReply:

@@ -73,7 +73,7 @@ class StreamReader:
     A reader that detects whether a body is a stream passes no ``framing``, and implements ``framing_for`` instead.
     """
 
-    SHAPE: ClassVar[str] = "a line of another shape than this service's"
+    SHAPE: ClassVar[str] = "a line that is not in this service's format"
     """The error's text for a value that ``take`` could not read."""
     PREFIX: ClassVar[bytes] = b""
     """The bytes before a payload in its line, so that an error can show the whole line."""

@@ -97,7 +97,7 @@ class ChatTraits(Traits):
         if len(value) > _LONGEST or not all(is_tag and name.strip() for name, is_tag, _ in tags):
             header = TAGS.decode()
             raise BadInput(
-                f"{header} is not a list of name=value, such as region=eu, of {_LONGEST} letters at most", field=header
+                f"{header} is not a list of name=value, such as region=eu, of at most {_LONGEST} characters", field=header
             )
         return {name.strip().lower(): text.strip() for name, _, text in tags}
 

@@ -91,7 +91,7 @@ def _states(workers: list[RouteStates]) -> Iterator[Metric]:
     yield _breakers(workers)
     yield from _loads(workers)
     left = GaugeMetricFamily(
-        "polychat_retries_left", "Retries that a route's budget allows now, of all workers.", labels=("route",)
+        "polychat_retries_left", "Retries that a route's budget allows now, over all workers.", labels=("route",)
     )
     retries: dict[str, float] = {}
     for worker in workers:
@@ -122,9 +122,9 @@ def _loads(workers: list[RouteStates]) -> Iterator[Metric]:
         limits.update({target.target: target.limit for target in limited})
         waiting.update({target.target: target.queued for target in limited})
     for name, about, numbers in (
-        ("polychat_target_requests_in_progress", "Requests that a target was sent and that are not over.", running),
-        ("polychat_target_requests_limit", "Requests that a target may have at once, of all workers.", limits),
-        ("polychat_target_requests_queued", "Requests that wait for a target now.", waiting),
+        ("polychat_target_requests_in_progress", "Requests in progress at a target.", running),
+        ("polychat_target_requests_limit", "Maximum number of concurrent requests of a target, over all workers.", limits),
+        ("polychat_target_requests_queued", "Requests waiting for a target.", waiting),
     ):
         family = GaugeMetricFamily(name, about, labels=("target",))
         for target, count in numbers.items():
@@ -138,12 +138,12 @@ def _shadows(counts: ShadowCounts) -> Iterator[Metric]:
         return
     requests = CounterMetricFamily(
         "polychat_mirrored_requests",
-        "Requests that were sent to a route's shadow too, by the verdict of the answer and of the shadow.",
+        "Requests that were also sent to a route's shadow, by the verdicts of the answer and of the shadow.",
         labels=ShadowLabels._fields,
     )
     names = ("route", "target", "role")
-    seconds = CounterMetricFamily("polychat_mirrored_seconds", "Seconds that mirrored requests took.", labels=names)
-    cost = CounterMetricFamily("polychat_mirrored_cost_usd", "US dollars that mirrored requests cost, as known.", labels=names)
+    seconds = CounterMetricFamily("polychat_mirrored_seconds", "Duration of mirrored requests in seconds.", labels=names)
+    cost = CounterMetricFamily("polychat_mirrored_cost_usd", "Known cost of mirrored requests in US dollars.", labels=names)
     sums: dict[tuple[str, str, str], ShadowNumbers] = {}
     for labels, numbers in counts.items():
         requests.add_metric(labels, numbers.requests)
@@ -156,7 +156,7 @@ def _shadows(counts: ShadowCounts) -> Iterator[Metric]:
 
 _SUMS = {
     "polychat_cost_usd": ("cost", "Cost of replies in US dollars, where the price is known."),
-    "polychat_replies_unpriced": ("unpriced", "Replies without a known price, which polychat_cost_usd_total leaves out."),
+    "polychat_replies_unpriced": ("unpriced", "Replies without a known price, which polychat_cost_usd_total does not include."),
     "polychat_fields_dropped": ("fields_dropped", "Request fields that the backend does not support and that were dropped."),
 }
 _KINDS = ("prompt", "completion", "cached")

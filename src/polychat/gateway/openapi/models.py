@@ -53,14 +53,14 @@ SCHEMAS = {
     "GeminiModels": reply_object(models=several(ref("GeminiModel"))),
 }
 _WHOSE = (
-    "OpenAI's, Anthropic's and Google's clients each get their own shape: a request with `anthropic-version` is Anthropic's, "
-    "one with `x-goog-api-key`, or from Google's SDK, is Google's. Errors take the same form."
+    "OpenAI's, Anthropic's and Google's clients each get their own format: a request with `anthropic-version` is Anthropic's, "
+    "one with `x-goog-api-key`, or from Google's SDK, is Google's. Errors have the same format."
 )
 _NAMED = {
     "name": "model",
     "in": "path",
     "required": True,
-    "schema": text("The name; a slash in it needs no escape.", minLength=1),
+    "schema": text("The name; a slash in it needs no escaping.", minLength=1),
 }
 _CLIENT = {"name": "anthropic-version", "in": "header", "schema": text("Its value does not matter here.")}
 OPERATIONS = (
@@ -116,7 +116,7 @@ def _admin(name: str, summary: str, *parameters: Schema, missing: str) -> Schema
         "tags": ["Gateway"],
         "operationId": name,
         "summary": summary,
-        "description": "Needs one of `gateway.admin.keys`; without any, the path does not exist.",
+        "description": "Requires one of `gateway.admin.keys`; without any, the path does not exist.",
         **({"parameters": list(parameters)} if parameters else {}),
         "responses": {
             status: {"description": why, **({} if status == "403" else json_object)} for status, why in reasons.items()
@@ -167,7 +167,7 @@ GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
     "/admin/requests/{id}": {
         "get": _admin(
             "adminRequest",
-            "Why a request went where it went",
+            "Why a request went to its target",
             _OF_REQUEST,
             missing="No such request among the latest of this worker, or `gateway.admin` has no keys.",
         )
@@ -178,7 +178,7 @@ GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
             "sites",
             "The chat sites' endpoints, one per line",
             "Each answers below its address in the protocol of the site it is named after, with forms, nonces and tokens, and "
-            "reports failures as that site did; none is described here. Only if `gateway.sites` is not empty.",
+            "reports failures as that site did; these protocols are not described here. Only if `gateway.sites` is not empty.",
             _401=_NO_KEY,
             _403=_FOREIGN,
             _503="The gateway is shutting down.",

@@ -24,7 +24,7 @@ FAILURES = {
     408: "The request body did not arrive in time (`gateway.limits.body_seconds`).",
     413: "The request body is too large (`gateway.limits.body`), here or for the backend.",
     415: "The content type is not `application/json`.",
-    426: "The upgrade to WebSocket lacks something, or there is no WebSocket here: see `upgrade`, or use `POST`.",
+    426: "The WebSocket upgrade is incomplete, or WebSockets are not supported here: see `upgrade`, or use `POST`.",
     429: (
         "The rate limit of the backend or the gateway's own limit (`gateway.limits.concurrent`) is reached. See `retry-after`."
     ),
@@ -155,9 +155,7 @@ HEADERS: Schema = {
     "x-polychat-attempts": _may(whole("The number of attempts for this reply.", minimum=1)),
     "x-polychat-overhead-ms": _may(number("Milliseconds spent in the gateway itself.", minimum=0)),
     "x-polychat-losses": _may(text("Request fields that were dropped or changed for the backend.")),
-    "x-polychat-passed-over": _may(
-        text("The targets of the route that were not asked though it was their turn, with the reasons.")
-    ),
+    "x-polychat-passed-over": _may(text("The targets of the route that were skipped in their turn, with the reasons.")),
     "x-polychat-cost": _may(number("The cost in US dollars, if the reply is complete and its price is known.", minimum=0)),
     "x-polychat-estimated": _may(word("true", about="The count is an estimate: the backend does not count tokens.")),
     "retry-after": _may(count("Whole seconds.")),
@@ -186,13 +184,15 @@ PARAMETERS: Schema = {
     **{header.decode(): _setting(name, header.decode()) for name, header in preferences.HEADERS.items()},
     _TAGS: {
         **{"name": _TAGS, "in": "header", "required": False},
-        "schema": text("What the conditions of a route's targets ask for, such as `region=eu, team=search`.", maxLength=1024),
+        "schema": text(
+            "Tags that the conditions of a route's targets check, such as `region=eu, team=search`.", maxLength=1024
+        ),
     },
     _PRIORITY: {
         **{"name": _PRIORITY, "in": "header", "required": False},
         "schema": word(
             *preferences.PRIORITIES,
-            about="Who goes first where requests wait for a target; it can only lower the priority of the key.",
+            about="The priority in a target's queue; it can only lower the priority of the key.",
         ),
     },
 }

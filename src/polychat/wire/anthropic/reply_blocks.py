@@ -109,7 +109,7 @@ class Message(StreamReader):
         return self._completed()
 
     def over(self, broken: str) -> Finish:
-        return truncated("there was no message_stop") if self.reason is None else self._completed()
+        return truncated("message_stop is missing") if self.reason is None else self._completed()
 
     def rest(self, finish: Finish) -> list[Event]:
         events: list[Event] = []

@@ -93,9 +93,7 @@ class ReplyChoice:
             kind: FaultKind = "invalid_request" if reason == "MISSING_THOUGHT_SIGNATURE" else "server"
             return error_of(Fault(self._message or f"the model stopped: {reason}", kind, code=reason))
         if self._partial is not None and is_finished(self.why()):
-            return BadReply(
-                f"the arguments for the tool {redact(str(self._partial.get('name')), 60)} did not come to their end"
-            )
+            return BadReply(f"the arguments for the tool {redact(str(self._partial.get('name')), 60)} are incomplete")
         return self._calls.end(self.why())
 
     def unfinished(self) -> list[Event]:
@@ -164,7 +162,7 @@ class ReplyChoice:
             call, opaque, self._sealed = whole, self._sealed, None
         arguments = call.get("args")
         if not isinstance(arguments, dict | None):
-            raise TypeError("arguments that are no object")
+            raise TypeError("arguments that are not an object")
         events += self._begun(call, "" if arguments is None else json_of(arguments), opaque)
 
     def _begun(self, call: Object, arguments: str, opaque: Opaque | None) -> list[Event]:
@@ -199,5 +197,5 @@ class ReplyChoice:
 
 def _str(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("no text where text belongs")
+        raise TypeError("a value other than text where text is required")
     return value

@@ -143,5 +143,5 @@ def _unicode(text: str) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("no text where text belongs")
+        raise TypeError("a value other than text where text is required")
     return value

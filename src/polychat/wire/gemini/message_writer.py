@@ -133,8 +133,8 @@ class _Writing:
         name = result.name or self.names.get(result.id)
         if not name:
             raise BadInput(
-                f"{path} answers the call {redact(result.id, 60)!r}, which no earlier message made: this API wants the name "
-                "of its tool; send the call too, or the name",
+                f"{path} answers the call {redact(result.id, 60)!r}, which no earlier message made: this API requires "
+                "the name of its tool; send the call too, or the name",
                 field=f"{path}.name",
             )
         response: Object = {"id": result.id, "name": name, "response": _response(result)}

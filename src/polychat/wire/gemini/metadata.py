@@ -194,7 +194,7 @@ def visited(metadata: Object, choice: int) -> Iterator[Citation]:
 
 def _source(title: Any, url: Any, span: Place, choice: int, snippet: Any = None) -> Citation:
     if not isinstance(url, str) or not isinstance(title or "", str) or not isinstance(snippet or "", str):
-        raise TypeError("a source that is no page")
+        raise TypeError("a source that is not a page")
     return Citation(title or "", url, snippet or "", *span, choice)
 
 

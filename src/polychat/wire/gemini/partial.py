@@ -38,7 +38,7 @@ def _steps(path: str) -> list[str | int]:
         steps.append(int(step[2]) if step[2] else step[1] or step[3] or step[4] or "")
         at = step.end()
     if not steps or at < len(path):
-        raise ValueError("a part of arguments without a place")
+        raise ValueError("a part of arguments without a path")
     return steps
 
 
@@ -47,7 +47,7 @@ def _at(here: Any, step: str | int, empty: Any) -> Any:
     if isinstance(step, str):
         return here.setdefault(step, empty)
     if step > len(here):
-        raise ValueError("a part of arguments behind a gap")
+        raise ValueError("a part of arguments after a gap")
     if step == len(here):
         here.append(empty)
     return here[step]

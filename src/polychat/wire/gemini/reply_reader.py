@@ -80,7 +80,7 @@ _BARE = (b"{", b"}", b"[", b"]", b" ", b"\t")
 class Reader(StreamReader):
     """The reader. Event streams have no terminator: a finish reason of each candidate and the end of the body are the end."""
 
-    SHAPE = "a chunk of another shape than this API's"
+    SHAPE = "a chunk that is not in this API's format"
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(None, limits)
@@ -137,7 +137,7 @@ class Reader(StreamReader):
             return truncated(broken)
         if self._begun or isinstance(self._framing, Objects):
             return self._verdict()
-        return self.empty_body("no candidate came") if self.silent else truncated("no candidate came")
+        return self.empty_body("no candidate was received") if self.silent else truncated("no candidate was received")
 
     def rest(self, finish: Finish) -> list[Event]:
         rest: list[Event] = [event for _, choice in sorted(self._choices.items()) for event in choice.unfinished()]

@@ -35,7 +35,7 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 class Reader(StreamReader):
     """A streamed reply: lines of JSON; the last has ``done``."""
 
-    SHAPE = "a line of another shape than Ollama's"
+    SHAPE = "a line that is not in Ollama's format"
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(JSONLines(limits.line), limits)
@@ -74,10 +74,10 @@ class Reader(StreamReader):
 
     def whole(self, value: Any, events: list[Event]) -> Finish:
         self.take(value, events)
-        return truncated("the reply does not say that it is done")
+        return truncated("the reply has no done")
 
     def over(self, broken: str) -> Finish:
-        return truncated(broken or "no line said that it is done")
+        return truncated(broken or "no line has done")
 
     def _start(self, line: Object) -> list[Event]:
         if self._started:

@@ -36,7 +36,7 @@ def read_completion_request(body: bytes, limits: ReaderLimits = LIMITS) -> ChatR
     prompt = _prompt(fields.pop("prompt", None))
     for name in _UNKNOWN:
         if fields.pop(name, None) not in (None, "", False, 1):
-            raise BadInput(f"{name} is not supported, as a chat model answers: omit it", field=name)
+            raise BadInput(f"{name} is not supported, because a chat model answers: omit it", field=name)
     logprobs = fields.pop("logprobs", None)
     request.messages = [ChatMessage("user", [TextPart(prompt)])]
     request = read_fields(fields, request)

@@ -301,7 +301,7 @@ class ChunkMonitor:
 
     def _verdict(self, *, whole: bool) -> Finish:
         if not whole and not self._ended:
-            return truncated("neither a finish_reason nor [DONE] came")
+            return truncated("neither a finish_reason nor [DONE] was received")
         if not self.has_content:
             return failed(EmptyReply("the backend sent an empty reply: no text, no tool call and no finish reason"))
         return complete(self._reason)

@@ -51,7 +51,7 @@ class Reader(StreamReader):
     A whole reply is read as one chunk whose deltas are messages.
     """
 
-    SHAPE = "a chunk of another shape than OpenAI's"
+    SHAPE = "a chunk that is not in OpenAI's format"
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
         super().__init__(None, limits)
@@ -132,7 +132,7 @@ class Reader(StreamReader):
         return self._verdict()
 
     def over(self, broken: str) -> Finish:
-        return truncated(broken) if broken else self._verdict("neither a finish_reason nor [DONE] came")
+        return truncated(broken) if broken else self._verdict("neither a finish_reason nor [DONE] was received")
 
     def rest(self, finish: Finish) -> list[Event]:
         complete = finish.verdict == "complete"

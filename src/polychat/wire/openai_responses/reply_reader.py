@@ -29,7 +29,7 @@ def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS)
 class Reader(StreamReader):
     """Reads a streamed reply. ``vendor`` is the vendor of its opaque parts."""
 
-    SHAPE = "an event of another shape than this API's"
+    SHAPE = "an event that is not in this API's format"
     NAMED = True
 
     def __init__(self, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> None:
@@ -72,7 +72,7 @@ class Reader(StreamReader):
         return self._last(status if isinstance(status, str) else "", value, events)
 
     def over(self, broken: str) -> Finish:
-        return truncated(broken or "no response.completed came")
+        return truncated(broken or "response.completed is missing")
 
     def rest(self, finish: Finish) -> list[Event]:
         return [] if self._usage is None else [self._usage]

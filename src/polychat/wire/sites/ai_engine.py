@@ -191,7 +191,7 @@ class Reader(StreamReader):
     JSON object.
     """
 
-    SHAPE = "a line that is no event of this service"
+    SHAPE = "a line that is not an event of this service"
     PREFIX = b"data: "
 
     def __init__(self, limit: int = MAX_LINE) -> None:
@@ -222,7 +222,7 @@ class Reader(StreamReader):
                 return self._answered(reply, rest.get("usage"), events)
             case {"success": False, "message": message} | {"code": _, "message": message}:
                 raise ReplyFailed(f"the service reports: {redact(str(message))}")
-        raise BadShape("an answer that is none of this service")
+        raise BadShape("a response that is not in this service's format")
 
     def over(self, broken: str) -> Finish:
         return truncated(broken) if broken else self.empty_body("no end event") if self.silent else truncated("no end event")

@@ -137,7 +137,7 @@ class Reader(StreamReader):
                 raise _refusal(message, value)
             case 0:
                 raise BadReply(_UNKNOWN_ACTION)
-        raise BadShape("an answer that is none of this service")
+        raise BadShape("a response that is not in this service's format")
 
     def over(self, broken: str) -> Finish:
         if self._framing is None:
@@ -180,7 +180,7 @@ class Reader(StreamReader):
         elif not line.startswith((b":", b"id:", b"retry:")):
             # An error's text with a newline in it, which the plugin does not escape: the rest of a word.
             if not self._error:
-                raise BadShape("a line that is no event of this service")
+                raise BadShape("a line that is not an event of this service")
             self._append_word(" " + line.decode("utf-8", "replace").removesuffix('"}}]}'))
 
     def _append_word(self, word: str) -> None:
@@ -208,7 +208,7 @@ class Reader(StreamReader):
             case _ if self._named:
                 self._append_word(_text_of_broken_event(payload))
             case _:
-                raise BadShape("a line that is no event of this service")
+                raise BadShape("a line that is not an event of this service")
 
     def _choice(self, choice: Mapping[Any, Any], rest: Mapping[Any, Any], events: list[Event]) -> None:
         match choice:

@@ -22,7 +22,7 @@ from ...openapi.schema import (
     word,
 )
 
-ABOUT = DialectInfo("Anthropic", "Messages as Anthropic has them.", "anthropic", "AnthropicError", overloaded=529)
+ABOUT = DialectInfo("Anthropic", "Anthropic's Messages API.", "anthropic", "AnthropicError", overloaded=529)
 
 _CACHE = anything('What to cache, and how long: `{"type": "ephemeral", "ttl": "1h"}`.')
 _BASE64 = request_object(
@@ -91,7 +91,7 @@ _ASKED: Schema = {
     "thinking": request_object(
         "type",
         type=word("enabled", "adaptive", "disabled"),
-        budget_tokens=count("Needed where thinking is `enabled`."),
+        budget_tokens=count("Required if thinking is `enabled`."),
         display=word("summarized", "omitted"),
     ),
 }
@@ -150,7 +150,7 @@ OPERATIONS = (
         ABOUT,
         "message",
         "Create a reply",
-        "`anthropic-version` and `anthropic-beta` go on to a backend of the same wire; nothing is asked of them here.",
+        "`anthropic-version` and `anthropic-beta` are forwarded to a backend of the same wire, and have no effect here.",
         ref("AnthropicRequest"),
         {
             "model": "anthropic/claude-sonnet-4-5",
@@ -162,7 +162,7 @@ OPERATIONS = (
         event(
             request_object("type", type=text()),
             "One of the stream's events: `message_start`, `content_block_delta`, …, `message_stop`; `ping` while the backend "
-            "is silent. A reply that is not whole ends with `error`, and without `message_stop`.",
+            "is silent. An incomplete reply ends with `error`, and without `message_stop`.",
         ),
         headers=CHAT_HEADERS,
     ),

@@ -25,7 +25,7 @@ from ...openapi.schema import (
     word,
 )
 
-ABOUT = DialectInfo("Gemini", "Contents as Google's Gemini has them; snake_case names are read too.", "gemini", "GeminiError")
+ABOUT = DialectInfo("Gemini", "Google's Gemini API; snake_case names are accepted too.", "gemini", "GeminiError")
 
 _BLOB = request_object("mimeType", "data", mimeType=text(), data=text(contentEncoding="base64"))
 _FILE = request_object("fileUri", fileUri=text(), mimeType=text())
@@ -52,7 +52,7 @@ _TOOL = request_object(
 )
 _CONFIG = request_object(
     **plain("gemini", "generationConfig"),
-    logprobs=whole("Of how many others too; needs `responseLogprobs`."),
+    logprobs=whole("How many alternatives to return for each token; requires `responseLogprobs`."),
     responseMimeType=text("`text/plain` or `application/json`."),
     responseSchema=anything("Google's schema."),
     responseJsonSchema=anything("A JSON schema."),
@@ -121,7 +121,7 @@ SCHEMAS = {
     "GeminiEmbed": request_object("content", **_EMBED_FIELDS),
     "GeminiEmbedMany": request_object(
         "requests",
-        requests=several(ref("GeminiEmbed"), "They may differ in their content alone.", minItems=1),
+        requests=several(ref("GeminiEmbed"), "They may differ only in `content`.", minItems=1),
     ),
     "GeminiAnswer": _ANSWER,
     "GeminiStream": several(either(ref("GeminiAnswer"), ref("GeminiError")), about="The pieces, oldest first."),
@@ -168,7 +168,7 @@ _ONE = (
         streams="text/event-stream",
         stream=event(
             either(ref("GeminiAnswer"), ref("GeminiError")),
-            "One of the stream's events. A reply that is not whole ends with an `error`, and none has a `finishReason`.",
+            "One of the stream's events. An incomplete reply ends with an `error`, and no event has a `finishReason`.",
         ),
         parameters=(_MODEL, _ALT),
         headers=CHAT_HEADERS,

@@ -24,7 +24,7 @@ from ...openapi.schema import (
 
 ABOUT = DialectInfo("Ollama", "Ollama's own API; chats are streamed by default.", "ollama", "OllamaError")
 
-_OPTIONS = request_object(about="Sampling; what is not named here only an Ollama understands.", **plain("ollama", "options"))
+_OPTIONS = request_object(about="Sampling options; others take effect only on an Ollama server.", **plain("ollama", "options"))
 _CALL = request_object(
     "function", id=text(), function=request_object("name", name=text(), arguments=anything("An object, not text."))
 )
@@ -48,9 +48,9 @@ _SETTINGS: Schema = {
     "format": either({"const": "json"}, anything("A JSON schema."), about="The response format."),
     "think": either(flag(), text("A level: `low`, `medium`, `high`."), about="Whether to reason, or how much."),
     **plain("ollama"),
-    "top_logprobs": whole("Of how many others too; needs `logprobs`."),
+    "top_logprobs": whole("How many alternatives to return for each token; requires `logprobs`."),
     "options": _OPTIONS,
-    "keep_alive": either(text(), number(), about="An Ollama's own."),
+    "keep_alive": either(text(), number(), about="Ollama only."),
 }
 _GENERATE = request_object(
     "model",
@@ -63,7 +63,7 @@ _GENERATE = request_object(
 _FRAME: Schema = {"model": text("The model name as in the request."), "created_at": text(), "done": flag()}
 _END: Schema = {"done_reason": text(), "prompt_eval_count": count(), "eval_count": count()}
 _TEXTS: Schema = dict.fromkeys(("license", "modelfile", "parameters", "template"), text())
-_DETAILS = anything("A family, `polychat`; the sizes are empty: a gateway does not know them.")
+_DETAILS = anything("The family is `polychat`; the sizes are empty, because the gateway does not know them.")
 
 SCHEMAS = {
     "OllamaChat": request_object(
@@ -89,12 +89,12 @@ SCHEMAS = {
     "OllamaShown": reply_object(
         **_TEXTS,
         details=_DETAILS,
-        model_info=anything("Its architecture is `polychat`; `polychat.context_length` where that is known."),
+        model_info=anything("The architecture is `polychat`; `polychat.context_length` is present if it is known."),
         capabilities=several(text()),
     ),
     "OllamaError": reply_object(error=text()),
 }
-_LINES = "One a line; the last has `done`. A reply that is not whole ends with a line that has an `error`, and none has `done`."
+_LINES = "One per line; the last has `done`. An incomplete reply ends with a line that has an `error`, and no line has `done`."
 OPERATIONS = (
     Operation(
         "POST",

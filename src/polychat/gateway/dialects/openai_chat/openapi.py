@@ -27,10 +27,10 @@ from ...openapi.schema import (
     word,
 )
 
-ABOUT = DialectInfo("OpenAI", "Chat completions, completions and embeddings as OpenAI has them.", "openai-chat", "OpenAIError")
+ABOUT = DialectInfo("OpenAI", "OpenAI's chat completions, completions and embeddings.", "openai-chat", "OpenAIError")
 
 _EFFORT = word(*get_args(Effort), "max", about="The reasoning effort.")
-_CACHE = anything('OpenRouter\'s mark of what to cache: `{"type": "ephemeral"}`.')
+_CACHE = anything('OpenRouter\'s cache mark: `{"type": "ephemeral"}`.')
 _STREAM = flag("Whether to stream the reply.")
 _STREAM_OPTIONS = request_object(**plain("openai-chat", "stream_options"))
 
@@ -91,7 +91,7 @@ _MESSAGE = {
             name=text(),
             refusal=text(),
             tool_calls=several(_CALL),
-            reasoning_content=text("The model's reasoning, as many servers send it; `reasoning` is read too."),
+            reasoning_content=text("The model's reasoning, as many servers send it; `reasoning` is accepted too."),
             reasoning_details=several(
                 anything(), "The model's reasoning as OpenRouter sends it, with signatures: send it back unchanged."
             ),
@@ -136,11 +136,11 @@ OPENROUTER: Schema = {
             completion=number("US dollars per million tokens."),
             about="Use no provider that costs more.",
         ),
-        preferred_max_latency=number("Seconds to the first token; providers that take longer are asked last."),
-        preferred_min_throughput=number("Tokens per second; providers that are slower are asked last."),
+        preferred_max_latency=number("Seconds to the first token; providers that take longer are tried last."),
+        preferred_min_throughput=number("Tokens per second; slower providers are tried last."),
         about=(
-            "Which providers to use, as in OpenRouter's API; a provider is the name of a backend. What is not known of the "
-            "backends is listed in `x-polychat-losses`."
+            "Which providers to use, as in OpenRouter's API; a provider is the name of a backend. Conditions "
+            "on unknown facts are listed in `x-polychat-losses`."
         ),
     ),
 }
@@ -148,11 +148,11 @@ _PLAIN: Schema = {**plain("openai-chat"), "stream": _STREAM, "stream_options": _
 _CHAT = request_object(
     "model",
     "messages",
-    about="A conversation. Fields that are not named here go on to a backend of the same wire; to others they are a loss.",
+    about="A conversation. Other fields are forwarded to a backend of the same wire, and are reported as losses for others.",
     model=MODEL,
     messages=several(ref("OpenAIMessage"), "Oldest first; at most `gateway.limits.messages`.", minItems=1),
     **_PLAIN,
-    top_logprobs=whole("Of how many others too; needs `logprobs`."),
+    top_logprobs=whole("How many alternatives to return for each token; requires `logprobs`."),
     tools=several(ref("OpenAITool")),
     tool_choice=_TOOL_CHOICE,
     response_format=_FORMAT,
@@ -193,7 +193,7 @@ USAGE = reply_object(
     prompt_tokens_details=anything(),
     completion_tokens_details=anything(),
 )
-_FINISH_REASON = nullable(text("`stop`, `length`, `tool_calls`, `content_filter`, or the backend's own word."))
+_FINISH_REASON = nullable(text("`stop`, `length`, `tool_calls`, `content_filter`, or the backend's own value."))
 _ANSWERED = reply_object(
     "content",
     "refusal",
@@ -205,7 +205,7 @@ _ANSWERED = reply_object(
     refusal=nullable(text()),
     tool_calls=nullable(several(anything("As in `OpenAIMessage`."))),
     reasoning_content=nullable(text("The model's reasoning, if the backend returns it.")),
-    reasoning_details=several(anything(), "The same with what the vendor wants back."),
+    reasoning_details=several(anything(), "The reasoning in blocks, with the data that the vendor requires back."),
 )
 _FRAME: Schema = {"id": text(), "created": whole("Seconds since 1970."), "model": text("The model name as in the request.")}
 _CHAT_ANSWER = reply_object(
@@ -219,7 +219,7 @@ _CHAT_ANSWER = reply_object(
 )
 _CHUNK = reply_object(
     "usage",
-    about="What each `data:` of a stream holds.",
+    about="The content of each `data:` line of a stream.",
     **_FRAME,
     object=kind("chat.completion.chunk"),
     choices=several(
@@ -227,7 +227,7 @@ _CHUNK = reply_object(
             "logprobs",
             "finish_reason",
             index=count(),
-            delta=anything("What is new: `role`, `content`, `tool_calls`, …"),
+            delta=anything("The new part: `role`, `content`, `tool_calls`, …"),
             logprobs=nullable(anything()),
             finish_reason=_FINISH_REASON,
         )
@@ -271,8 +271,8 @@ SCHEMAS = {
     "OpenAIError": _ERROR,
 }
 _ENDS = (
-    "One of the stream's events; comments come between them while the backend is silent. A reply that is whole ends with "
-    "`[DONE]`; one that is not ends with an `error`, and without it."
+    "One of the stream's events; comments are sent between them while the backend is silent. A complete reply ends with "
+    "`[DONE]`, an incomplete one with an `error` and without it."
 )
 OPERATIONS = (
     Operation(
@@ -281,8 +281,8 @@ OPERATIONS = (
         ABOUT,
         "chat",
         "Create a reply",
-        "A backend of the same wire gets the body unchanged, but for the model's name; for others it is translated, and "
-        "`x-polychat-losses` names what could not be.",
+        "A backend of the same wire gets the body unchanged, except for the model's name; for others it is translated, and "
+        "`x-polychat-losses` lists the fields that could not be.",
         ref("OpenAIChat"),
         {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
         ref("OpenAIChatAnswer"),

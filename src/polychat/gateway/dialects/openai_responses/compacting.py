@@ -39,7 +39,7 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
     fields = leniently(lambda body: shallow(body, runtime.limits), context.body)
     model, name = value_of(fields, "model"), value_of(fields, "previous_response_id")
     if not isinstance(model, str) or not model:
-        raise BadInput("model is missing: name one whose backend speaks the Responses API", field="model")
+        raise BadInput("model is missing: name one whose backend supports the Responses API", field="model")
     record.model = model[:LONGEST]
     plan = await planned(context, model)
     record.route = plan.route
@@ -67,8 +67,8 @@ def _able(targets: Iterable[Target], dialect: OpenAIResponses) -> tuple[Target, 
     if not able:
         labels = ", ".join(dict.fromkeys(target.label for target in targets))
         raise BadInput(
-            f"{labels} cannot compact a conversation, which takes a backend that speaks the Responses API: ask a model for a "
-            "summary in POST /v1/responses, and go on from that",
+            f"{labels} cannot compact a conversation, which requires a backend with the Responses API: ask a model for a "
+            "summary with POST /v1/responses, and continue from that",
             field="model",
         )
     return able

@@ -79,7 +79,7 @@ _ITEM = {
             content=several(anything()),
             encrypted_content=text("The vendor's own data: send it back unchanged."),
         ),
-        request_object("type", type=text("Another item, which goes back to the backend that made it.")),
+        request_object("type", type=text("Another item, which is returned to the backend that made it.")),
     ]
 }
 _TOOL = {
@@ -101,7 +101,7 @@ _FORMAT = {
 _REQUEST = request_object(
     "model",
     model=MODEL,
-    input=either(text(), several(ref("ResponsesItem")), about="What is asked: a text, or the conversation's items."),
+    input=either(text(), several(ref("ResponsesItem")), about="The prompt: a text, or the items of a conversation."),
     instructions=text("The text of a system message."),
     **{
         **plain("openai-responses"),
@@ -172,7 +172,7 @@ SCHEMAS = {
         model=MODEL,
         input=either(text(), several(ref("ResponsesItem")), about="The conversation."),
         instructions=text("The text of a system message."),
-        previous_response_id=text("The stored reply whose conversation it is, with what `input` adds."),
+        previous_response_id=text("The stored reply that ends the conversation; `input` is appended to it."),
     ),
     "CompactedResponse": reply_object(
         "object",
@@ -190,8 +190,8 @@ OPERATIONS = (
         ABOUT,
         "respond",
         "Create a stored reply",
-        "Replies are kept in this process, for `gateway.store.seconds`. Where the backend speaks this wire itself, the request "
-        "passes through, and the backend keeps the reply.",
+        "Replies are stored in this process, for `gateway.store.seconds`. If the backend supports this API itself, the "
+        "request is passed through, and the backend stores the reply.",
         ref("ResponsesRequest"),
         {"model": "openai/gpt-4o-mini", "input": "Why is the sky blue?"},
         ref("Response"),
@@ -199,7 +199,7 @@ OPERATIONS = (
         event(
             request_object("type", type=text()),
             "One of the stream's events: `response.created`, `response.output_text.delta`, …; the last is `response.completed` "
-            "or `response.incomplete`, or, of a reply that is not whole, `response.failed` or `error`.",
+            "or `response.incomplete`, or, for an incomplete reply, `response.failed` or `error`.",
         ),
         headers=CHAT_HEADERS,
         links={name: _leads(name) for name in ("getResponse", "deleteResponse")},
@@ -210,7 +210,7 @@ OPERATIONS = (
         ABOUT,
         "connectResponses",
         "Create replies over WebSocket",
-        "With `Upgrade: websocket` the connection goes on in WebSocket (RFC 6455). Each message of the client is a text frame: "
+        "With `Upgrade: websocket` the connection becomes a WebSocket (RFC 6455). Each message of the client is a text frame: "
         'the body of `POST /v1/responses` with `"type": "response.create"`, and `stream_id` where several run at a time. Each '
         "event of the reply is a text frame: the JSON object that a stream has as the event's data. `GET` without the upgrade "
         "gets 405.",
@@ -258,7 +258,7 @@ OPERATIONS = (
         ABOUT,
         "compactConversation",
         "Make a conversation shorter",
-        "The backend's own answer: its `output` is the input to go on with. For backends that speak this wire; others get 400.",
+        "The backend's own answer: its `output` is the input to continue with. For backends without this API it is 400.",
         ref("CompactRequest"),
         {"model": "openai/gpt-5.1", "input": [{"role": "user", "content": "Why is the sky blue?"}]},
         ref("CompactedResponse"),
