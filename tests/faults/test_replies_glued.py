@@ -28,7 +28,7 @@ WITHOUT_IDS = {"ollama"}
 """Their replies have no name: nothing tells two from one."""
 NAMED = [name for name in names() if name not in WITHOUT_IDS]
 PASSING = [name for name, dialect in DIALECTS.items() if dialect.passes and dialect.wire.NAME in NAMED]
-MESSAGE = "two were sent as one"
+MESSAGE = "two replies were sent as one"
 
 
 def reply(spoken: Wire, name: str, events: list[Event], *, ends: bool) -> bytes:

@@ -180,7 +180,7 @@ def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
         assert passed == ended
         assert monitor.finish is not None
         assert (monitor.finish.verdict, monitor.error_forwarded) == ("failed", False)
-        assert "two were sent as one" in str(monitor.finish.error)
+        assert "two replies were sent as one" in str(monitor.finish.error)
     beside = {"role": "assistant", "content": ""}
     other = [{"id": "a", "model": "m", "choices": [{"index": 1, "delta": beside, "finish_reason": None}]}]
     good = ended + stream(chunk(beside, name="a"), *other, {"id": "a", "choices": [], "usage": {"prompt_tokens": 3}})
