@@ -129,23 +129,28 @@ class Stream(Generic[Parsed]):
 
     async def whole(self) -> Reply[Parsed]:
         """The reply, read to its end; of a stream that was not read before. Raises as the iteration does."""
-        take = self._assembled.take
+        assembled = self._assembled
+        take = assembled.take
         try:
             first = await self._call.begin()
             self._begun()
             for batch in first:
                 for event in batch:
                     take(event)
-            async for batch in self._call.batches:
-                for event in batch:
-                    take(event)
-            if self._assembled.finish is not None:
-                self._settle(self._assembled.finish)
+            if assembled.finish is None:
+                async for batch in self._call.batches:
+                    for event in batch:
+                        take(event)
+            await self._call.batches.aclose()
+            if assembled.finish is not None:
+                self._settle(assembled.finish)
         except PolychatError as error:
             await self._failed(error)
             raise
-        finally:
+        except BaseException:
             await self.__aexit__(None, None, None)
+            raise
+        self._call.end()
         return self.reply()
 
     def _parsed(self) -> Any:
