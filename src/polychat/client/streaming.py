@@ -90,6 +90,7 @@ class Stream(Generic[Parsed]):
         Raises ``BadReply`` if the text does not match the schema.
         """
         assembled, first = self._assembled, self._assembled.first
+        text = first.text
         usage = assembled.usage or estimated(self._call.request, assembled)
         call_info, url = self._call.call_info, self._call.target.backend.url
         is_elsewhere = call_info.url not in ("", url)
@@ -106,7 +107,7 @@ class Stream(Generic[Parsed]):
         return Reply(
             self.provider,
             self.model,
-            first.text,
+            text,
             self.verdict or "cancelled",
             self.reason,
             list(first.citations),
@@ -121,7 +122,7 @@ class Stream(Generic[Parsed]):
             [*self._lost, *call_info.losses],
             assembled.start.id,
             assembled.start.model,
-            [choice.text for _, choice in sorted(assembled.choices.items())],
+            [text] if len(assembled.choices) == 1 else [choice.text for _, choice in sorted(assembled.choices.items())],
             call_info.raw,
             cost,
             list(self._call.seams),

@@ -109,7 +109,7 @@ class AssembledMessage:
     @property
     def refusal(self) -> str:
         """The model's text that explains why it refuses."""
-        return "".join(piece for _, piece in self._refusals)
+        return "".join(piece for _, piece in self._refusals) if self._refusals else ""
 
     @property
     def text_with_refusal(self) -> str:
@@ -122,7 +122,7 @@ class AssembledMessage:
 
     @property
     def media(self) -> list[Media]:
-        return [part for part in self._parts if type(part) is Media]
+        return [part for part in self._parts if type(part) is Media] if self._parts else []
 
     @property
     def reasoning(self) -> str:
@@ -134,6 +134,8 @@ class AssembledMessage:
     @property
     def thoughts(self) -> list[ReasoningPart]:
         """The reasoning blocks, each with its last opaque part."""
+        if not self._parts:
+            return []  # as of most answers
         blocks: dict[int, list[ReasoningRun]] = {}
         for part in self._parts:
             if type(part) is ReasoningRun:
