@@ -72,7 +72,7 @@ class Spending(RuleBasedStateMachine):
         full = [
             index
             for index, (bucket, amount) in enumerate(zip(self.buckets, wanted, strict=True))
-            if bucket.hard is not None and sum(self.held(index)) + amount > bucket.hard
+            if amount and bucket.hard is not None and sum(self.held(index)) + amount > bucket.hard
         ]
         result = self.ledger.reserve(list(zip(self.buckets, wanted, strict=True)), self.now)
         if isinstance(result, BucketFull):

@@ -132,8 +132,42 @@ class Store(Table, frozen=True):
 Priority: TypeAlias = Literal["high", "normal", "low"]
 
 
-class KeySettings(Table, frozen=True):
-    """Settings that differ for requests with one key of `gateway.keys`."""
+Unpriced: TypeAlias = Literal["refuse", "allow"]
+
+
+class Budget(Table, frozen=True):
+    """How much requests may cost together in each hour, day and month of UTC, in US dollars."""
+
+    hour: Annotated[Dollars | None, about("US dollars per hour.")] = None
+    day: Annotated[Dollars | None, about("US dollars per day.")] = None
+    month: Annotated[Dollars | None, about("US dollars per month.")] = None
+
+
+class TokenBudget(Table, frozen=True):
+    """How many tokens, of prompts and replies together, requests may use in each hour, day and month of UTC."""
+
+    hour: Annotated[Positive | None, about("Tokens per hour.")] = None
+    day: Annotated[Positive | None, about("Tokens per day.")] = None
+    month: Annotated[Positive | None, about("Tokens per month.")] = None
+
+
+class Allowance(Table, frozen=True):
+    """What requests may use: limits and budgets. A request reserves the most that it may use and is settled by what it used."""
+
+    rpm: Annotated[Positive | None, about("Requests per minute.")] = None
+    tpm: Annotated[Positive | None, about("Tokens per minute, of prompts and replies together.")] = None
+    concurrent: Annotated[Positive | None, about("Number of concurrent requests.")] = None
+    budget: Annotated[Budget, about("Budgets in US dollars, by the prices of `[prices]` and of the extra `prices`.")] = Budget()
+    tokens: Annotated[TokenBudget, about("Budgets in tokens.")] = TokenBudget()
+    warn_at: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        about("The share of each limit and budget from which responses carry `x-polychat-limit-warning`."),
+    ] = 0.8
+
+
+class KeySettings(Allowance, frozen=True):
+    """Settings for requests with one key of `gateway.keys`: what they may use, and what differs for them."""
 
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests with this key.")] = None
     hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None
@@ -141,6 +175,26 @@ class KeySettings(Table, frozen=True):
         Priority | None,
         about("The priority of requests with this key in a queue; the header `x-polychat-priority` can only lower it."),
     ] = None
+    models: Annotated[
+        OneOrMore[str],
+        about(
+            "The models that requests with this key may name: routes, and targets such as `openai/gpt-5` or `openai/*`. "
+            "Empty allows all."
+        ),
+    ] = ()
+    dialects: Annotated[
+        OneOrMore[str], about("The dialects that requests with this key may use, such as `anthropic`. Empty allows all.")
+    ] = ()
+    unpriced: Annotated[
+        Unpriced | Dollars,
+        about(
+            "What a budget in US dollars does about a model without a price: `refuse` the request, `allow` it at no cost, or "
+            "count a price that you choose, in US dollars per million tokens."
+        ),
+    ] = "refuse"
+    per_user: Annotated[
+        Allowance, about("What the requests may use that name the same end user, in `user` or `metadata.user_id`.")
+    ] = Allowance()
 
 
 class Admin(Table, frozen=True):

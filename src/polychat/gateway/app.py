@@ -17,6 +17,7 @@ from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..http.server.cycle import FastPath
 from ..routing import Health
 from ..state.responses import ResponseStore
+from .admission.accounting import accounting
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .chat.fast_path import PreparedHead
@@ -59,6 +60,7 @@ class Gateway:
         self.responses = ResponseStore()
         self.bodies = Bodies()
         self.shadows = BackgroundTasks()
+        self.accounting = accounting(configured, None)
         self.running = 0
         """Requests in progress."""
         self.draining = False
@@ -126,6 +128,7 @@ class Gateway:
         before = self.runtime
         try:
             self.runtime = Runtime(configured, self.health)
+            self.accounting = accounting(configured, self.accounting)
             self._app = self._built()
         except PolychatError:
             self.runtime = before
@@ -170,6 +173,10 @@ class Gateway:
         if self._idle is not None and not self.running:
             self._idle.set()
 
+    def is_limited(self, key: str) -> bool:
+        """Whether requests with this key are counted."""
+        return self.accounting is not None and self.accounting.account(key) is not None
+
     def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
         """A mirrored request is over."""
         self.metrics.shadowed(route, answer, shadow)
@@ -194,7 +201,8 @@ class Gateway:
         else:
             self.recent.resized(admin.requests)
         recent = () if self.recent is None else (self.recent,)
-        return (self.log, self.metrics, *more, *recent)
+        counted = () if self.accounting is None else (self.accounting.settle,)
+        return (*counted, self.log, self.metrics, *more, *recent)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:
@@ -206,6 +214,8 @@ class Gateway:
     def _built(self) -> Any:
         self._rest = None
         self._guards: Guards = self._guards_of(self.runtime, self)
+        if self.accounting is not None:
+            self._guards = self._guards._replace(model=(self.accounting.guard(self.runtime),))
         cors = list(self.runtime.gateway.cors)
         if not cors:
             return self._dispatch

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from ..errors import PolychatError
 from ..http.server.asgi import Scope, Send
 from ..routing.clocks import Deadline, patience_of
-from .observe.record import Record
+from .observe.record import Record, RequestMeter
 from .responder import ClientDialect, Responder
 
 if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
-    from ..routing import Target
+    from ..routing import Plan, Target
     from ..routing.attempts import Attempts
+    from .admission.demand import Demand
     from .chat.replies import OpenReply
     from .dialects.dialect import InboundChat, Opened
     from .runtime import Runtime
@@ -45,6 +46,7 @@ class RequestContext:
         "guards",
         "headers",
         "method",
+        "model_guards",
         "opened",
         "path",
         "query_string",
@@ -87,6 +89,8 @@ class RequestContext:
         """The chat, once the request was read as one."""
         self.guards: Sequence[Guard] = ()
         """The guards to call before a chat."""
+        self.model_guards: Sequence[ModelGuard] = ()
+        """Those to call before any model is asked."""
         self.responder = Responder(send, dialect, self.record, self.headers)
 
     def take_early_connection(self) -> PoolConnection | None:
@@ -155,6 +159,19 @@ class Guard:
 
     def after(self, context: RequestContext) -> None:
         """The request is over, or was refused: ``context.record`` has its verdict, usage, cost and times. Called once."""
+
+
+class ModelGuard(Protocol):
+    """What decides about a request whose model is known, before any backend is asked: a chat, texts to embed, tokens to count.
+
+    The request may have no task yet, so there is no wait.
+    """
+
+    def before(self, context: RequestContext, plan: Plan, demand: Demand) -> None:
+        """Raises ``Refused``. What it reserves is in the record as ``meter``."""
+
+    def reserve(self, record: Record, plan: Plan, demand: Demand) -> RequestMeter | None:
+        """``before`` of a request for a whole reply that has no context."""
 
 
 def reason_of(error: PolychatError) -> str:

@@ -17,6 +17,7 @@ from ..types import ChatRequest
 from ..wire.checks import check_arguments
 from ..wire.estimating import estimated_prompt, measures_media
 from ..wire.placeholders import Placeholders, with_placeholders
+from .admission.demand import TextDemand
 from .chat.opening import LARGE
 from .context import RequestContext
 from .dialects.dialect import new_token, readable
@@ -81,6 +82,8 @@ async def counted(context: RequestContext, asked: CountedRequest) -> int:
     context.record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     context.record.route = plan.route
+    for guard in context.model_guards:
+        guard.before(context, plan, TextDemand(0, request.user))
     first = plan.targets[0]
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model

@@ -15,6 +15,7 @@ from ..routing.resolve import LONGEST
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
 from ..wire.placeholders import with_placeholders
+from .admission.demand import TextDemand
 from .chat.opening import LARGE
 from .context import RequestContext
 from .dialects.dialect import OPENED, check_body, leniently, new_token
@@ -34,6 +35,8 @@ async def embedded(
     record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     record.route = plan.route
+    for guard in context.model_guards:
+        guard.before(context, plan, TextDemand(len(context.body), request.user))
     attempts, name = Attempts(), request.model
 
     async def ask(target: Target) -> Embeddings:

@@ -38,7 +38,7 @@ async def answer(
     service, responder = context.service, context.responder
     is_new = share is None
     service.running += is_new
-    context.guards = guards.chat
+    context.guards, context.model_guards = guards.chat, guards.model
     try:
         if endpoint.method == "POST" and share is None:
             share = Share(service.bodies, context.runtime.limits.body_total)

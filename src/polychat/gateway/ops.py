@@ -29,6 +29,9 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 class OperatedService(Service, AdminService, Protocol):
     """The gateway with its metrics."""
 
+    def is_limited(self, key: str) -> bool:
+        """Whether requests with this key are counted."""
+
 
 _ANYBODY = ("/health", "/ready")
 """Load balancers call these under any host name; the replies reveal nothing."""

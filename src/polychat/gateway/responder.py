@@ -94,8 +94,10 @@ class Responder:
         return usual_lines(self._dialect, self._record.request_id, content_type, stream=stream)
 
     def whole_headers(self, content_type: str) -> Headers:
-        """The headers of every response in one piece."""
-        return headers_in(self.lines(content_type, stream=False))
+        """The headers of every response in one piece that is no chat's."""
+        headers = headers_in(self.lines(content_type, stream=False))
+        meter = self._record.meter
+        return headers if meter is None else [*headers, *meter.headers(self._record)]
 
     async def start(self, status: int, lines: bytes) -> None:
         """The head of a response in pieces; ``lines`` are its ``header_lines``."""

@@ -132,7 +132,7 @@ class Ledger:
         for bucket, amount in charges:
             if now >= bucket.window.end:
                 bucket.roll(now)
-            if bucket.hard is not None and bucket.used + bucket.reserved + amount > bucket.hard:
+            if amount and bucket.hard is not None and bucket.used + bucket.reserved + amount > bucket.hard:
                 return BucketFull(bucket, amount)
         reservation = Reservation(charges, now + self._seconds)
         reservation.take()

@@ -53,6 +53,8 @@ class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     limits: tuple[UsageLimit, ...] = ()
+    user_limits: tuple[UsageLimit, ...] = ()
+    """For each end user that its requests name."""
     routes: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     dialects: tuple[str, ...] = ()

@@ -9,9 +9,8 @@ import pytest
 
 from polychat.config.settings import Route
 from polychat.gateway.paths import DIALECTS
-from polychat.routing.clocks import Kind
-from polychat.routing.hedging import HedgeBudget
 
+from ...support.hedging import begins_at_once
 from ...support.running_gateway import DONE, END, FIRST, Stage, asking, configured, gateway, good, row, text, until
 
 _END = (END, DONE)
@@ -24,15 +23,8 @@ def hedged(first: Any, second: Any, **more: Any) -> Any:
 
 
 def known(here: Any) -> None:
-    """The first target usually begins at once, and the route has had requests enough for a second one."""
-    router = here.app.runtime.router
-    for streamed in (True, False):
-        for _ in range(64):
-            router.health.facts("fast", "house/small").learn(Kind(streamed, 0, False), 0.001)
-
-    budget = router.hedges["fast"] = HedgeBudget()
-    for _ in range(100):
-        budget.asked(router.clock())
+    """A second target is asked when the first one is slow."""
+    begins_at_once(here.app.runtime.router, "fast", "house/small")
 
 
 @pytest.mark.parametrize("stream", [True, False])

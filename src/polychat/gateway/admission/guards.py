@@ -1,7 +1,8 @@
 """Guards decide about a request before it is answered, and are notified of its end: keys, origins, limits, budgets.
 
-There are two lists. Guards of ``head`` run when a request's head is read and its body is not, for every kind of request;
-those of ``chat`` when a chat was read and no backend has been called; the chat is in ``context.chat``.
+There are three lists. Guards of ``head`` run when a request's head is read and its body is not, for every kind of request;
+those of ``model`` when its model is known, whether it is a chat, texts to embed or tokens to count; those of ``chat`` when a
+chat was read and no backend has been called; the chat is in ``context.chat``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...wire.faults import Fault
-from ..context import Guard, RequestContext
+from ..context import Guard, ModelGuard, RequestContext
 from ..responder import Refused
 from ..runtime import Runtime
 from ..service import Service
@@ -25,6 +26,7 @@ class Guards(NamedTuple):
     chat: tuple[Guard, ...] = ()
     over: tuple[Guard, ...] = ()
     """The guards of both lists that define ``after``."""
+    model: tuple[ModelGuard, ...] = ()
 
 
 def in_order(head: Sequence[Guard], chat: Sequence[Guard] = ()) -> Guards:

@@ -53,6 +53,7 @@ class Host(Protocol):
     @property
     def runtime(self) -> AdmissionRules: ...
     def next_id(self) -> str: ...
+    def is_limited(self, key: str) -> bool: ...
     def ended(self, record: Record) -> None: ...
 
 
@@ -106,6 +107,8 @@ class Admission:
             record.key = runtime.keys.name_of(headers, scope["query_string"])
             if not record.key:
                 return 401, "missing or unknown API key: send a valid one in x-api-key", []
+            if self._host.is_limited(record.key):
+                return 403, f"the key {record.key} has limits, which the chat sites do not count: use another endpoint", []
         if (wrong := runtime.origins.wrong(headers)) is not None:
             return 403, wrong, []
         again = [(b"retry-after", b"1")]
@@ -141,6 +144,10 @@ class Standalone:
 
     def next_id(self) -> str:
         return f"{next(self._ids)}"
+
+    def is_limited(self, key: str) -> bool:
+        """Whether a key has limits: there are no keys."""
+        return False
 
     def ended(self, record: Record) -> None:
         self.running -= 1

@@ -276,7 +276,9 @@ class Delivery:
         context, target = self.context, self.target
         overhead = (self.called_at - context.record.start) + (monotonic() - (self.answered_at or self.called_at))
         usual = context.responder.lines(content_type, stream=stream)
-        lines = head_lines(usual, target, self.attempts, overhead, self.limits)
+        meter = context.record.meter
+        limits = self.limits if meter is None else meter.headers(context.record)
+        lines = head_lines(usual, target, self.attempts, overhead, limits)
         if passed := passed_over(context.record):
             reasons = "; ".join(redact(f"{name}: {reason}", _REASON) for name, reason in islice(passed.items(), _PASSED))
             lines += header_lines([(b"x-polychat-passed-over", _sendable(reasons))])

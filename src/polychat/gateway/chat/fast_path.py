@@ -44,6 +44,7 @@ from ...routing.clocks import LEAST, Kind
 from ...routing.resolve import LONGEST
 from ...routing.straight import StraightAttempt
 from ..admission.bodies import Share
+from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
 from ..context import EarlyAttempt, RequestContext, id_in
 from ..dialects.dialect import Dialect, InboundChat
@@ -216,6 +217,8 @@ class FastChat:
             if not (prepared.is_alone or prepared.suits(inbound)):
                 raise Unusual
             written, sent = prepared.written(inbound)
+            for guard in head.guards.model:
+                guard.reserve(self.record, prepared.plan, ChatDemand(inbound))
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
             return self._answer_in_task(inbound)
         router, plan = runtime.router, prepared.plan
@@ -319,6 +322,8 @@ class FastChat:
         note_usage(record, self.runtime, outcome, target, called_at, written.url, self._facts.shared)
         usual = usual_lines(self._head.dialect, record.request_id, reply.content_type, stream=False)
         overhead = (called_at - record.start) + (now - answered_at)
+        if record.meter is not None:
+            limits = record.meter.headers(record)
         lines = head_lines(usual, target, 1, overhead, limits)
         if written.losses:
             lines += losses_line(record, written.losses)

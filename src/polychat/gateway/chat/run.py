@@ -26,6 +26,7 @@ from ...types import ChatRequest, HostedTool, TextPart
 from ...wire.faults import fault_of
 from ...wire.naming import Naming
 from ...wire.reading import failure_in, finish_of
+from ..admission.demand import ChatDemand
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import Dialect, InboundChat
 from ..responder import Refused
@@ -82,6 +83,8 @@ class ChatRun:
         context, inbound, record = self.context, self.inbound, self.context.record
         self.plan = plan = await plan_of(context, inbound)
         record.plan, record.route = plan, plan.route
+        for guard in context.model_guards:
+            guard.before(context, plan, ChatDemand(inbound))
         heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
         reply: OpenReply | None = None
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ...errors import Failure
 from ...events import Verdict
@@ -11,6 +11,7 @@ from ...routing.choice import UNLISTED
 
 if TYPE_CHECKING:
     from ...errors import PolychatError
+    from ...http.server.asgi import Headers
     from ...routing import Plan, Target
     from ...routing.choice import PassedOver
 
@@ -19,6 +20,16 @@ class RecordKind:
     """Requests whose records agree in all but ids, moments, tokens and cost: an observer may keep what it makes of these."""
 
     __slots__ = ()
+
+
+class RequestMeter(Protocol):
+    """What a request reserved in limits and budgets."""
+
+    def settle(self, record: Record) -> None:
+        """The request is over; a second time does nothing."""
+
+    def headers(self, record: Record) -> Headers:
+        """What the client is told of its limits."""
 
 
 class Record:
@@ -40,6 +51,7 @@ class Record:
         "key",
         "kind",
         "losses",
+        "meter",
         "method",
         "model",
         "over",
@@ -82,6 +94,8 @@ class Record:
         """The name of the client's key."""
         self.kind: RecordKind | None = None
         """Set where it is known that others agree with this one."""
+        self.meter: RequestMeter | None = None
+        """Set where its key has limits."""
         self.model = ""
         """The model as the client named it."""
         self.route = ""

@@ -20,6 +20,7 @@ from ....state.responses import StoredResponse
 from ....types import ChatRequest
 from ....wire import openai_responses
 from ....wire.json_text import encoded
+from ...admission.demand import ASSUMED_COMPLETION, TextDemand
 from ...chat.delivery import note_usage
 from ...chat.passing import forwarded
 from ...chat.replies import Outcome
@@ -44,6 +45,8 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
     plan = await planned(context, model)
     record.route = plan.route
     plan = replace(plan, targets=_able(plan.targets, dialect), members=())
+    for guard in context.model_guards:
+        guard.before(context, plan, TextDemand(len(context.body), reply=ASSUMED_COMPLETION))
     previous = context.service.responses.get(name, record.key) if isinstance(name, str) else None
     attempts = Attempts()
 

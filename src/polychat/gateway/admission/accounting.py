@@ -1,0 +1,66 @@
+"""What one gateway counts for its keys: made when the first of them has a limit, and kept when the configuration changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time
+from typing import TYPE_CHECKING
+
+from ...costs import pricing_of, warm
+from ...state.ledger import Ledger
+from ...state.store import Ownership
+from .accounts import Account, Buckets, Holder, policy_of
+from .demand import Prices
+from .limits import LIFETIME, LimitGuard
+
+if TYPE_CHECKING:
+    from ...config import Config
+    from ..observe.record import Record
+    from ..runtime import Runtime
+
+
+class Accounting:
+    """The accounts of the configuration's keys, and what is used of their limits in this process."""
+
+    def __init__(self, configured: Config) -> None:
+        self.clock: Callable[[], float] = time
+        """Seconds since 1970."""
+        self._buckets, self._ledger = Buckets(), Ledger(LIFETIME)
+        self._accounts: dict[str, Account] = {}
+        self.configure(configured)
+
+    def configure(self, configured: Config) -> None:
+        """Use these limits from now on; what was used of them stays."""
+        accounts = {
+            name: Account(name, [Holder("key", name, policy_of(settings))], self._buckets, Ownership(key=name))
+            for name, settings in configured.gateway.key_settings.items()
+        }
+        self._accounts = {name: account for name, account in accounts.items() if account.is_limited}
+        if any(bucket.name.metric == "dollars" for account in accounts.values() for bucket in account.buckets):
+            warm()
+
+    def __bool__(self) -> bool:
+        return bool(self._accounts)
+
+    def guard(self, runtime: Runtime) -> LimitGuard:
+        """What reserves for requests that one configuration serves."""
+        return LimitGuard(self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog)
+
+    def account(self, key: str) -> Account | None:
+        """That of a key by its name; ``None`` for one without limits."""
+        return self._accounts.get(key)
+
+    def settle(self, record: Record) -> None:
+        """An observer: a request is over."""
+        if record.meter is not None:
+            record.meter.settle(record)
+
+
+def accounting(configured: Config, earlier: Accounting | None) -> Accounting | None:
+    """What the configuration needs counted, going on from what ``earlier`` counted; ``None`` for nothing."""
+    if earlier is not None:
+        earlier.configure(configured)
+        return earlier
+    if not configured.gateway.key_settings:
+        return None
+    return Accounting(configured) or None

@@ -1,0 +1,175 @@
+"""Accounts: what the requests of one key may do and use, from its own policy and those of everyone above it.
+
+An organisation, a team, a person and a key may each have limits; a request counts in all of them. What they allow narrows from
+above to below: a request needs the permission of each. Of settings such as a priority, the nearest one to the key holds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...config.settings import Allowance, KeySettings
+from ...state.ledger import NANO, Bucket, BucketName
+from ...state.store import Ownership, Policy, UsageLimit
+
+if TYPE_CHECKING:
+    from ...routing import Plan
+
+_USERS = 10_000
+"""End users whose use is counted at a time; the one that was not seen for the longest time is forgotten first."""
+_MILLION = 1_000_000
+
+
+class Holder(NamedTuple):
+    """One of those that a request belongs to."""
+
+    level: str
+    """``key``, ``person``, ``team`` or ``org``."""
+    name: str
+    """As the store knows it: of a key its id."""
+    policy: Policy
+
+
+class Buckets:
+    """All that is counted in this process, each bucket once, whoever it is that counts in it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[BucketName, Bucket] = {}
+        self._of_users: OrderedDict[BucketName, Bucket] = OrderedDict()
+
+    def of(self, level: str, owner: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
+        """The bucket of each limit, with the limit as it is now."""
+        buckets = []
+        for limit in limits:
+            name = BucketName(level, owner, limit.metric, limit.window)
+            if (bucket := self._kept.get(name)) is None:
+                bucket = self._kept[name] = Bucket(name, limit.cap, limit.soft)
+            bucket.hard, bucket.soft = limit.cap, limit.soft
+            buckets.append(bucket)
+        return tuple(buckets)
+
+    def of_user(self, owner: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
+        """Those of one end user, named ``KEY/USER``."""
+        users, buckets = self._of_users, []
+        for limit in limits:
+            name = BucketName("user", owner, limit.metric, limit.window)
+            if (bucket := users.get(name)) is None:
+                if len(users) >= _USERS:
+                    users.popitem(last=False)
+                bucket = users[name] = Bucket(name, limit.cap, limit.soft)
+            else:
+                users.move_to_end(name)
+            bucket.hard, bucket.soft = limit.cap, limit.soft
+            buckets.append(bucket)
+        return tuple(buckets)
+
+
+class Account:
+    """What the requests of one key may do and use. It does not change: a change of a policy makes another."""
+
+    __slots__ = (
+        *("_names", "_user_limits", "buckets", "dialects", "expires_at", "hosted_tools", "name", "on_loss", "ownership"),
+        *("priority", "registry", "unpriced"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        holders: Sequence[Holder],
+        registry: Buckets,
+        ownership: Ownership,
+        expires_at: float | None = None,
+    ) -> None:
+        """``holders``: the key first, then those above it."""
+        policies = [holder.policy for holder in holders]
+        self.name = name
+        """The key, as logs name it."""
+        self.ownership = ownership
+        self.expires_at = expires_at
+        self.registry = registry
+        self.buckets = tuple(
+            bucket for holder in holders for bucket in registry.of(holder.level, holder.name, holder.policy.limits)
+        )
+        self._names = [names for policy in policies if (names := (*policy.routes, *policy.models))]
+        self.dialects = [policy.dialects for policy in policies if policy.dialects]
+        self._user_limits = [limit for policy in policies for limit in policy.user_limits]
+        self.priority = _nearest(policies, "priority")
+        self.on_loss = _nearest(policies, "on_loss")
+        self.hosted_tools = _nearest(policies, "hosted_tools")
+        self.unpriced = _nearest(policies, "unpriced")
+
+    def charged(self, user: str | None) -> tuple[Bucket, ...]:
+        """All buckets in which a request counts, that of its end user too."""
+        if not user or not self._user_limits:
+            return self.buckets
+        return self.buckets + self.registry.of_user(f"{self.name}/{user}", self._user_limits)
+
+    @property
+    def counts_users(self) -> bool:
+        return bool(self._user_limits)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is anything that a request needs to be looked at for."""
+        return bool(self.buckets or self._user_limits or self._names or self.dialects)
+
+    def wrong_dialect(self, dialect: str) -> str:
+        """Why a request of this dialect is refused; empty where it is not."""
+        for allowed in self.dialects:
+            if dialect not in allowed:
+                return f"the key {self.name} may not be used with the dialect {dialect}, only with {', '.join(allowed)}"
+        return ""
+
+    def may_ask(self, plan: Plan) -> bool:
+        """Whether each level allows the plan's route, or all of its targets."""
+        return all(_allows(names, plan) for names in self._names)
+
+    def allowed(self) -> str:
+        """The models that each level allows, for an error."""
+        return "; of these ".join(", ".join(names) for names in self._names)
+
+
+def _nearest(policies: Sequence[Policy], name: str) -> Any:
+    return next((value for policy in policies if (value := getattr(policy, name)) is not None), None)
+
+
+def _allows(names: Sequence[str], plan: Plan) -> bool:
+    if plan.route and plan.route in names:
+        return True
+    return all(any(fnmatchcase(target.name, name) for name in names) for target in plan.targets)
+
+
+def policy_of(settings: KeySettings) -> Policy:
+    """The policy of a key of the configuration file."""
+    unpriced = settings.unpriced
+    return Policy(
+        limits=tuple(limits_of(settings)),
+        user_limits=tuple(limits_of(settings.per_user)),
+        models=settings.models,
+        dialects=settings.dialects,
+        priority=settings.priority,
+        on_loss=settings.on_loss,
+        hosted_tools=settings.hosted_tools,
+        unpriced=unpriced if isinstance(unpriced, str) else round(unpriced * NANO / _MILLION),
+    )
+
+
+def limits_of(settings: Allowance) -> list[UsageLimit]:
+    """Each limit and budget that is set."""
+    warn = settings.warn_at
+    caps: list[tuple[Any, Any, float | None]] = [
+        ("requests", "minute", settings.rpm),
+        ("tokens", "minute", settings.tpm),
+        ("concurrent", None, settings.concurrent),
+        *(("tokens", window, getattr(settings.tokens, window)) for window in ("hour", "day", "month")),
+        *(("dollars", window, getattr(settings.budget, window)) for window in ("hour", "day", "month")),
+    ]
+    units = {"dollars": NANO}
+    return [
+        UsageLimit(metric=metric, window=window, cap=(whole := round(cap * units.get(metric, 1))), soft=round(whole * warn))
+        for metric, window, cap in caps
+        if cap is not None
+    ]

@@ -1,0 +1,261 @@
+"""Limits and budgets: what a request may use is reserved before any backend is asked, and settled by what it used.
+
+A request that does not fit into one of its buckets is refused with the bucket's name, and nothing of it is reserved. One that
+asks for no more than there is runs; when it is over it is settled once, whatever its end:
+
+end                                    tokens that count
+=====================================  =========================================================================
+complete, or the backend told          the backend's own count, and its cost
+complete without a count               the estimated prompt, and what was read of the reply
+cancelled or cut off while it came     the backend's count if it came, else the same
+refused, or failed before any reply    none
+=====================================  =========================================================================
+
+A target that was asked beside another (a hedge), and whose reply was not wanted, counts with the estimated prompt.
+Every request counts as one in limits of requests, however it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ...http.server.asgi import Headers
+from ...state.ledger import NANO, Bucket, BucketFull, Ledger, Reservation
+from ...state.windows import longest_in
+from ...wire.faults import Fault
+from ..responder import Refused, retry_after
+from .accounts import Account
+from .demand import FREE, Demand, Prices, TokenRates
+
+if TYPE_CHECKING:
+    from ...routing import Plan
+    from ..catalog import ModelCatalog
+    from ..context import RequestContext
+    from ..observe.record import Record
+
+LIFETIME = 3600.0
+"""Seconds after which a reservation that nobody settled is given back."""
+_ENVELOPE = 400
+"""Bytes of a stream's event besides the text in it, at most."""
+_BYTES_A_TOKEN = 4
+_UNITS = {"requests": "requests", "tokens": "tokens", "concurrent": "concurrent requests"}
+
+
+class UsedAmounts(NamedTuple):
+    """What a request used."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost: int
+    """Nanodollars."""
+
+
+class Meter:
+    """One request that counts in an account's buckets, from its reservation to its settlement."""
+
+    __slots__ = ("_clock", "_ledger", "_prompt", "_rates", "events", "read", "reservation")
+
+    def __init__(
+        self, reservation: Reservation, ledger: Ledger, clock: Callable[[], float], prompt_tokens: int, rates: TokenRates
+    ) -> None:
+        """``prompt_tokens`` are estimated."""
+        self.reservation = reservation
+        self._ledger, self._clock, self._prompt, self._rates = ledger, clock, prompt_tokens, rates
+        self.read = self.events = 0
+        """Bytes and events of a stream that was read."""
+
+    def reader(self, end: bytes) -> Callable[[bytes], bytes]:
+        """What counts the pieces of a stream whose events end so."""
+
+        def reading(data: bytes) -> bytes:
+            self.read += len(data)
+            self.events += data.count(end)
+            return data
+
+        return reading
+
+    def settle(self, record: Record) -> None:
+        """The request is over."""
+        usage = self._used(record)
+        amounts = {
+            "requests": 1,
+            "tokens": usage.prompt_tokens + usage.completion_tokens,
+            "dollars": usage.cost,
+            "concurrent": 1,
+        }
+        self._ledger.settle(self.reservation, [amounts[bucket.name.metric] for bucket, _ in self.reservation.charges])
+
+    def _used(self, record: Record) -> UsedAmounts:
+        prompt, completion = record.prompt_tokens, record.completion_tokens
+        is_told = prompt is not None or completion is not None
+        if not is_told:
+            if not record.attempts or record.verdict is None or (record.verdict == "failed" and not self.read):
+                return UsedAmounts(0, 0, 0)
+            prompt, completion = self._prompt, self._read_tokens()
+        prompt, completion, cost = prompt or 0, completion or 0, record.cost
+        nanodollars = self._rates.of(prompt, completion) if cost is None else round(cost * NANO)
+        unwanted = self._prompt * sum(failure.outcome == "hedged" for failure in record.failures)
+        return UsedAmounts(prompt + unwanted, completion, nanodollars + self._rates.of(unwanted, 0))
+
+    def _read_tokens(self) -> int:
+        """About how many tokens of a stream were read: at least one an event."""
+        return max(self.events, (self.read - self.events * _ENVELOPE) // _BYTES_A_TOKEN)
+
+    def headers(self, record: Record) -> Headers:
+        """What is left in the account's buckets; of a reply that is whole, after it."""
+        if record.verdict is not None:
+            self.settle(record)
+        return headers_of([bucket for bucket, _ in self.reservation.charges], self._clock())
+
+
+class AccountSource(Protocol):
+    """Whose requests are counted."""
+
+    clock: Callable[[], float]
+    """Seconds since 1970."""
+
+    def account(self, key: str) -> Account | None:
+        """That of a key by its name; ``None``: its requests are not counted."""
+
+
+class LimitGuard:
+    """Reserves for requests whose model is known, and refuses those that do not fit or are not allowed."""
+
+    def __init__(self, accounts: AccountSource, ledger: Ledger, prices: Prices, catalog: ModelCatalog) -> None:
+        self._accounts, self._ledger, self._prices, self._catalog = accounts, ledger, prices, catalog
+
+    def before(self, context: RequestContext, plan: Plan, demand: Demand) -> None:
+        """Raises ``Refused``. A request that was reserved for already stays as it is."""
+        record = context.record
+        if record.meter is not None:
+            return
+        chat, meter = context.chat, self.reserve(record, plan, demand)
+        if meter is not None and chat is not None and chat.stream:
+            context.responder.tap(meter.reader(chat.dialect.piece_end))
+
+    def reserve(self, record: Record, plan: Plan, demand: Demand) -> Meter | None:
+        """The request's meter, which its record gets too; ``None`` where nothing is counted. Raises ``Refused``."""
+        account = self._accounts.account(record.key)
+        if account is None:
+            return None
+        if fault := account.wrong_dialect(record.dialect):
+            raise Refused(Fault(fault, "permission", 403))
+        if not account.may_ask(plan):
+            message = f"the key {account.name} may not ask for this model, only for {account.allowed()}"
+            raise Refused(Fault(message, "permission", 403, param="model"))
+        buckets = account.charged(demand.user() if account.counts_users else None)
+        metrics = {bucket.name.metric for bucket in buckets}
+        prompt = completion = cost = 0
+        rates = FREE
+        if "tokens" in metrics or "dollars" in metrics:
+            prompt, completion = demand.prompt_tokens(), demand.completion_tokens(plan, self._catalog)
+        prompts = 2 * prompt if plan.rules.hedge else prompt
+        if "dollars" in metrics:
+            rates = self._rates_of(account, plan, prompt)
+            cost = rates.of(prompts, completion)
+        amounts = {"requests": 1, "tokens": prompts + completion, "dollars": cost, "concurrent": 1}
+        now = self._accounts.clock()
+        result = self._ledger.reserve([(bucket, amounts[bucket.name.metric]) for bucket in buckets], now)
+        if isinstance(result, BucketFull):
+            raise refusal(result, buckets, now)
+        record.meter = meter = Meter(result, self._ledger, self._accounts.clock, prompt, rates)
+        return meter
+
+    def _rates_of(self, account: Account, plan: Plan, prompt_tokens: int) -> TokenRates:
+        rates = self._prices.highest(plan, prompt_tokens)
+        if rates is not None:
+            return rates
+        if isinstance(account.unpriced, int):
+            return TokenRates(account.unpriced, account.unpriced)
+        if account.unpriced == "allow":
+            return FREE
+        unknown = next(target.name for target in plan.targets if self._prices.of(target, prompt_tokens) is None)
+        message = (
+            f"the price of {unknown} is unknown, and the key {account.name} has a budget in US dollars: "
+            "the operator can set the price in [prices], or allow models without a price for the key (unpriced)"
+        )
+        raise Refused(Fault(message, "permission", 403, "model_unpriced", "model"))
+
+
+# What clients are told
+
+
+def refusal(full: BucketFull, buckets: Sequence[Bucket], now: float) -> Refused:
+    """The refusal of a request for which one bucket has too little left."""
+    bucket, name = full.bucket, full.bucket.name
+    headers = headers_of(buckets, now)
+    if full.is_final:
+        message = (
+            f"this request may use up to {_amount(bucket, full.amount)}, which is more than {_limit(bucket)}: "
+            "set a smaller maximum number of tokens, or send a shorter prompt"
+        )
+        return Refused(Fault(message, "quota", 429, "limit_exceeded"), headers)
+    wait = 1.0 if name.window is None else bucket.window.left(now)
+    reset = "" if name.window is None else f"; it resets at {_moment(bucket.window.end)}"
+    needs = "" if name.metric in ("requests", "concurrent") else f", and this request may use {_amount(bucket, full.amount)}"
+    message = f"{_limit(bucket)} is reached: {_amount(bucket, bucket.left or 0)} left{needs}{reset}"
+    is_short = name.window in (None, "minute")
+    fault = Fault(message, "rate_limit" if is_short else "quota", 429, None if is_short else "budget_exceeded")
+    if is_short:
+        fault.retry_after = wait
+        return Refused(fault, headers)
+    return Refused(fault, [*headers, *retry_after(wait)])
+
+
+def headers_of(buckets: Sequence[Bucket], now: float) -> Headers:
+    """What is left: in the headers of the IETF's draft, and, of the tightest limits of a minute, in those of OpenAI's API.
+
+    Where a soft limit is reached there is a warning too.
+    """
+    policies, states, warnings = [], [], []
+    tightest: dict[str, Bucket] = {}
+    for bucket in buckets:
+        name, hard = bucket.name, bucket.hard
+        if bucket.is_warned:
+            warnings.append(f"{_limit(bucket)}: {_amount(bucket, bucket.used + bucket.reserved)} used")
+        if name.window is None or hard is None:
+            continue
+        unit = NANO // 1_000_000 if name.metric == "dollars" else 1
+        label = f'"{name.level}-{"microdollars" if unit > 1 else name.metric}-{name.window}"'
+        left = bucket.left or 0
+        policies.append(f"{label};q={hard // unit};w={longest_in(name.window)}")
+        states.append(f"{label};r={left // unit};t={ceil(bucket.window.left(now))}")
+        if name.window == "minute" and left <= (tightest.get(name.metric, bucket).left or 0):
+            tightest[name.metric] = bucket
+    headers: Headers = []
+    if policies:
+        headers += [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(states).encode())]
+    for metric, bucket in tightest.items():
+        for word, value in (("limit", bucket.hard), ("remaining", bucket.left), ("reset", f"{ceil(bucket.window.left(now))}s")):
+            headers.append((f"x-ratelimit-{word}-{metric}".encode(), str(value).encode()))
+    if warnings:
+        headers.append((b"x-polychat-limit-warning", _sendable("; ".join(warnings))))
+    return headers
+
+
+def _limit(bucket: Bucket) -> str:
+    """Such as ``the budget of team red ($5.00 per day)``."""
+    name = bucket.name
+    kind = "limit" if name.window in (None, "minute") else "budget"
+    owner = name.owner.partition("/")[2] if name.level == "user" else name.owner
+    window = "" if name.window is None else f" per {name.window}"
+    return f"the {kind} of {name.level} {owner} ({_amount(bucket, bucket.hard or 0)}{window})"
+
+
+def _amount(bucket: Bucket, amount: int) -> str:
+    metric = bucket.name.metric
+    if metric == "dollars":
+        dollars = amount / NANO
+        return f"${dollars:,.2f}" if dollars >= 1 or not amount else f"${dollars:.6f}".rstrip("0")
+    return f"{amount:,} {_UNITS[metric] if amount != 1 else _UNITS[metric].removesuffix('s')}"
+
+
+def _moment(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sendable(text: str) -> bytes:
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()
