@@ -195,6 +195,32 @@ def _config(config: argparse.ArgumentParser) -> None:
     convert.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file to create (default: standard output)")
 
 
+def _usage(usage: argparse.ArgumentParser) -> None:
+    usage.add_argument(
+        "--by",
+        metavar="DIMENSION",
+        default="model",
+        help="what the sums are for, such as key, model, target, route, verdict or day (default: %(default)s)",
+    )
+    usage.add_argument("--since", metavar="WHEN", help="requests from then on: 2026-11-01, or an age such as 24h or 30d")
+    usage.add_argument("--until", metavar="WHEN", help="requests before then")
+    for name in ("key", "model", "target"):
+        usage.add_argument(f"--{name}", metavar="NAME", help=f"only requests with this {name}")
+    form = usage.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON array")
+    form.add_argument("--csv", action="store_true", help="print comma-separated values with a header line")
+    usage.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration file whose [gateway.state] names the database (default: the one that polychat serve uses)",
+    )
+
+
+def _gateway(gateway: argparse.ArgumentParser) -> None:
+    actions = gateway.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    _usage(actions.add_parser("usage", help="sum up the usage and cost of the gateway's requests"))
+
+
 class _Command(NamedTuple):
     name: str
     """Also of the module that runs it."""
@@ -245,6 +271,18 @@ _COMMANDS = (
         "start the gateway: one address for all backends",
         "Start the gateway: serve the OpenAI, Anthropic, Gemini and Ollama APIs for every backend. Options override [gateway] "
         "in polychat.toml.",
+    ),
+    _Command(
+        "gateway",
+        _gateway,
+        "what a gateway keeps: the usage of its requests",
+        "Read what a gateway keeps in its database ([gateway.state] in polychat.toml).",
+    ),
+    _Command(
+        "usage",
+        _usage,
+        "the same as polychat gateway usage",
+        "Sum up the usage and cost of the gateway's requests, from the database of [gateway.state] in polychat.toml.",
     ),
     _Command(
         "config",

@@ -337,6 +337,33 @@ class Price(Table, frozen=True):
     ] = None
 
 
+class State(Table, frozen=True):
+    """What the gateway keeps in a database: the usage of each request."""
+
+    url: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^((env|file|keyring):.|sqlite:///.|postgresql://[^:/@]*(@|/))",
+                extra={
+                    "form": "sqlite:///PATH, postgresql://HOST/NAME, or a reference to a URL with a password",
+                    "hidden": True,
+                },
+            ),
+        ],
+        about(
+            "The database: `sqlite:///PATH` (three slashes, then the path), or PostgreSQL with the extra `postgres`: a "
+            "reference (`env:NAME`, `file:PATH`, `keyring:NAME`) to a URL `postgresql://USER:PASSWORD@HOST/NAME`, or one "
+            "without a password. By default a SQLite file, `gateway.db`, in polychat's folder under `$XDG_STATE_HOME`."
+        ),
+    ] = ""
+    spool: Annotated[
+        str,
+        about("The folder for usage records while the database is away; by default `spool` beside the SQLite file's default."),
+    ] = ""
+    usage_days: Annotated[Count, about("Days after which the usage record of a request is deleted; 0 keeps all.")] = 400
+
+
 class GatewaySettings(Table, frozen=True):
     """`polychat serve`: where it listens, who has access, how it responds."""
 
@@ -415,6 +442,9 @@ class GatewaySettings(Table, frozen=True):
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),
     ] = Direct()
     admin: Annotated[Admin, about("What operators can inspect, and the keys for it.")] = Admin()
+    state: Annotated[
+        State | None, about("What is kept in a database. Without this table nothing is, and no database is opened.")
+    ] = None
     key_settings: Annotated[
         Mapping[str, KeySettings],
         about("Settings that differ for requests with one of `keys`; `NAME` is the key's name there."),

@@ -6,23 +6,31 @@ answers contain no secrets and no text of conversations.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic
-from typing import Any, Protocol
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ..errors import redact
+from ..errors import BadInput, redact
 from ..routing import Health
+from ..state.store import StoreUnavailable
+from ..state.usage_query import UsageQuery, row_of
 from .observe.attempts import AttemptCounts
 from .observe.metrics import Metrics
 from .observe.recent import RecentRequests
 from .runtime import Runtime
 from .target_states import target_states
 
+if TYPE_CHECKING:
+    from .observe.usage import UsageLog
+
 _LISTED, _MOST = 50, 1000
+_NO_ADMIN_KEY = "missing or unknown admin key: send one of gateway.admin.keys as Authorization: Bearer …"
+_NO_ADMIN_KEY = "missing or unknown admin key: send one of gateway.admin.keys as Authorization: Bearer …"
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -34,6 +42,8 @@ class AdminService(Protocol):
     metrics: Metrics
     recent: RecentRequests | None
     """``None`` if there is no admin key."""
+    usage: UsageLog | None
+    """``None`` if nothing is kept."""
 
 
 def admin_routes(gateway: AdminService) -> list[BaseRoute]:
@@ -59,6 +69,7 @@ def admin_routes(gateway: AdminService) -> list[BaseRoute]:
         Route("/admin/requests", _guarded(gateway, latest)),
         Route("/admin/requests/{id:path}", _guarded(gateway, one)),
         Route("/admin/targets", _guarded(gateway, targets)),
+        Route("/admin/usage", _usage_answer(gateway)),
     ]
 
 
@@ -67,7 +78,7 @@ def _guarded(gateway: AdminService, answer: Callable[[Request], dict[str, Any] |
 
     async def guarded_answer(request: Request) -> Response:
         if not gateway.runtime.admin_keys.name_of(dict(request.scope["headers"]), b""):
-            return _refusal(401, "missing or unknown admin key: send one of gateway.admin.keys as Authorization: Bearer …")
+            return _refusal(401, _NO_ADMIN_KEY)
         value = answer(request)
         if value is None:
             name, most = redact(request.path_params["id"], 128), gateway.runtime.gateway.admin.requests
@@ -75,6 +86,26 @@ def _guarded(gateway: AdminService, answer: Callable[[Request], dict[str, Any] |
         return JSONResponse(value, headers={"cache-control": "no-store"})
 
     return guarded_answer
+
+
+def _usage_answer(gateway: AdminService) -> Answer:
+    """Sums of usage from the store, which is asked in a thread."""
+
+    async def usage(request: Request) -> Response:
+        if not gateway.runtime.admin_keys.name_of(dict(request.scope["headers"]), b""):
+            return _refusal(401, _NO_ADMIN_KEY)
+        if gateway.usage is None:
+            return _refusal(404, "usage is not kept: add [gateway.state] to the configuration")
+        try:
+            wanted = UsageQuery.read(request.query_params, time())
+            sums = await asyncio.to_thread(gateway.usage.store.usage, wanted.by, wanted.which)
+        except BadInput as error:
+            return _refusal(400, str(error))
+        except StoreUnavailable as error:
+            return _refusal(503, str(error))
+        return JSONResponse({"by": wanted.by, "usage": [row_of(one) for one in sums]}, headers={"cache-control": "no-store"})
+
+    return usage
 
 
 def _refusal(status: int, message: str) -> Response:

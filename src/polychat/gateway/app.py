@@ -8,7 +8,7 @@ import secrets
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import PolychatError
@@ -35,6 +35,9 @@ from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
 from .service import Service
 from .tasks import BackgroundTasks
+
+if TYPE_CHECKING:
+    from .observe.usage import UsageLog
 
 _HEADS = 256
 """Maximum number of heads that are kept prepared: clients may send any number."""
@@ -73,6 +76,8 @@ class Gateway:
         self.is_traced = self._telemetry is not None
         self.recent: RecentRequests | None = None
         """``None`` if there is no admin key."""
+        self.usage = self._keeping(configured)
+        """``None`` without ``[gateway.state]``."""
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], PreparedHead] = {}
         """Heads of requests that may take the fast path; all connections share them."""
@@ -153,6 +158,8 @@ class Gateway:
         await self.shadows.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
+        if self.usage is not None:
+            await asyncio.to_thread(self.usage.close)
         self.metrics.close()
         self.log.close()
 
@@ -202,7 +209,15 @@ class Gateway:
             self.recent.resized(admin.requests)
         recent = () if self.recent is None else (self.recent,)
         counted = () if self.accounting is None else (self.accounting.settle,)
-        return (*counted, self.log, self.metrics, *more, *recent)
+        usage = () if self.usage is None else (self.usage,)
+        return (*counted, self.log, self.metrics, *more, *recent, *usage)
+
+    def _keeping(self, configured: Config) -> UsageLog | None:
+        if configured.gateway.state is None:
+            return None
+        from .observe.usage import UsageLog  # SQLAlchemy takes as long to load as all the rest
+
+        return UsageLog(configured.gateway.state, self.log.event)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:
@@ -241,6 +256,8 @@ class Gateway:
         """
         self._sized = self.runtime
         pool().allow(self.runtime.limits.concurrent)
+        if self.usage is not None:
+            self.usage.start()
 
     def _other_paths(self) -> Any:
         if self._rest is None:

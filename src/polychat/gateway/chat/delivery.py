@@ -331,6 +331,7 @@ def note_usage(
     if served:
         served = record.served = served[:LONGEST]  # a backend's own text: what is kept of it is bounded
     if usage is not None:
+        record.usage = usage
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.cached_tokens = usage.cached_tokens
         if target is not None:

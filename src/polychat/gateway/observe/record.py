@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ...errors import Failure
-from ...events import Verdict
+from ...events import Usage, Verdict
 from ...routing.choice import UNLISTED
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Record:
         "text",
         "times",
         "traceparent",
+        "usage",
         "verdict",
     )
 
@@ -134,6 +135,8 @@ class Record:
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
         self.cached_tokens: int | None = None
+        self.usage: Usage | None = None
+        """All that the backend counted."""
         self.cost: float | None = None
         """US dollars."""
         self.fields_dropped = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from ...state.store import UsageDimension
 from ..dialects.gemini.openapi import ABOUT as GEMINI
 from .operation import DialectInfo, Operation
 from .schema import Schema, anything, count, either, flag, kind, mapping, nullable, ref, reply_object, several, text
@@ -140,6 +143,23 @@ _LIMIT = {
     "description": "How many; 50 by default.",
     "schema": {"type": "integer", "maximum": 1000},
 }
+_USAGE = [
+    {
+        "name": "by",
+        "in": "query",
+        "description": "What the sums are for; `model` by default.",
+        "schema": {"type": "string", "enum": list(get_args(UsageDimension))},
+    },
+    *(
+        {
+            "name": name,
+            "in": "query",
+            "description": f"{meaning}: a date or time in UTC (`2026-11-01`), or an age (`24h`, `30d`).",
+            "schema": {"type": "string"},
+        }
+        for name, meaning in (("since", "Requests from then on"), ("until", "Requests before then"))
+    ),
+]
 GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
     "/": {"get": _plain("index", "The gateway's version", open_to_all=True)},
     "/health": {"get": _plain("health", "Liveness: whether the process responds", open_to_all=True)},
@@ -173,6 +193,14 @@ GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
         )
     },
     "/admin/targets": {"get": _admin("adminTargets", "The state of every target", missing=_CLOSED)},
+    "/admin/usage": {
+        "get": _admin(
+            "adminUsage",
+            "Usage and cost of requests, by a dimension",
+            *_USAGE,
+            missing="There is no `[gateway.state]`, or `gateway.admin` has no keys.",
+        )
+    },
     "/sites/": {
         "get": _plain(
             "sites",

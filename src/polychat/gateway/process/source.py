@@ -52,7 +52,7 @@ def signals(stop: Callable[[], None], reread: Callable[[], None]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
-_AT_START = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
+_AT_START = ("host", "port", "workers", "uds", "tls_cert", "tls_key", "state")
 
 
 def later(before: config.Config, after: config.Config) -> dict[str, str]:

@@ -1,0 +1,132 @@
+"""The usage of each request for the store of ``[gateway.state]``: an observer that costs a request an append.
+
+What a record becomes in the store is made by the writer's own thread. It has no text of a conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from itertools import count
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from msgspec import json
+
+from ...config.settings import State
+from ...errors import redact
+from ...events import Usage
+from ...state.spool import Spool
+from ...state.store import Attempted, UsageLabels, UsageRecord
+from ...state.usage_writer import UsageWriter
+from ..storage import spool_of, store_of
+from .record import Record
+
+if TYPE_CHECKING:
+    from ...state.store import StateStore
+
+_NAME = 120
+_MOST = 2**62
+_NANO = 1_000_000_000
+_DAY = 86_400.0
+_NOTHING = Usage()
+
+
+class UsageLog:
+    """Takes every request's ``Record``, and keeps those for which a backend was asked."""
+
+    def __init__(self, settings: State, tell: Callable[..., None]) -> None:
+        """Raises ``PolychatError`` for a URL that cannot be used; opens nothing."""
+        self._tell_now = tell
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.settings = settings
+        self.store: StateStore = store_of(settings)
+        self._writer = UsageWriter[Record](self.store, Spool(spool_of(settings)), Conversion(), self._tell, self._forget_old)
+
+    def __call__(self, record: Record) -> None:
+        if record.verdict is not None:
+            if self._loop is None:
+                self.start()
+            self._writer.add(record)
+
+    def start(self) -> None:
+        """Begin, in the running loop: what earlier processes left in the spool is delivered. A second call does nothing."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._writer.start()
+
+    def close(self) -> None:
+        """Blocks until all is written, to the store or to the spool."""
+        self._writer.close()
+        self.store.close()
+
+    def _tell(self, message: str, **facts: Any) -> None:
+        if (loop := self._loop) is not None:
+            loop.call_soon_threadsafe(lambda: self._tell_now(message, **facts))
+
+    def _forget_old(self) -> None:
+        if self.settings.usage_days:
+            self.store.forget_usage(time() - self.settings.usage_days * _DAY)
+
+
+class Conversion:
+    """Makes of each ``Record`` what is stored of it."""
+
+    def __init__(self) -> None:
+        self._process = secrets.randbits(40) << 23
+        self._count = count()
+
+    def __call__(self, record: Record) -> UsageRecord:
+        usage = record.usage or _NOTHING
+        came = time() - (monotonic() - record.start)
+        return UsageRecord(
+            at=int(came * 1000),
+            id=self._process | (next(self._count) & 0x7FFFFF),
+            took=max(0, round((record.over - record.start) * 1000)),
+            labels=labels_of(record),
+            attempts=min(max(record.attempts, 1), 100),
+            prompt_tokens=_bounded(record.prompt_tokens),
+            completion_tokens=_bounded(record.completion_tokens),
+            cached_tokens=_bounded(record.cached_tokens),
+            cache_write_tokens=_bounded(usage.cache_write_tokens),
+            reasoning_tokens=_bounded(usage.reasoning_tokens),
+            audio_prompt_tokens=_bounded(usage.audio_prompt_tokens),
+            audio_completion_tokens=_bounded(usage.audio_completion_tokens),
+            estimated=usage.estimated,
+            cost=_bounded(None if record.cost is None else round(record.cost * _NANO)),
+        )
+
+
+def labels_of(record: Record) -> UsageLabels:
+    """What the record has in common with others. Names that came from outside are redacted and bounded."""
+    return UsageLabels(
+        key=redact(record.key, _NAME),
+        dialect=record.dialect,
+        model=redact(record.model, _NAME),
+        route=redact(record.route, _NAME),
+        target=redact(record.answered or (f"{record.provider}/{record.served}" if record.provider else ""), 2 * _NAME),
+        verdict=record.verdict or "",
+        reason=redact(record.reason or "", _NAME),
+        status=min(max(record.status, 0), 999),
+        stream=record.stream,
+        unpriced="" if record.cost is not None else unpriced_reason(record),
+        failed=_failed(record),
+    )
+
+
+def unpriced_reason(record: Record) -> str:
+    """Why a request has no cost: ``not asked``, ``not counted`` or ``no price``."""
+    if not record.attempts and not record.answered:
+        return "not asked"
+    return "not counted" if record.prompt_tokens is None else "no price"
+
+
+def _failed(record: Record) -> str:
+    if not record.failures or not record.attempts:
+        return ""
+    return json.encode([Attempted(redact(failure.target, _NAME), failure.outcome) for failure in record.failures[:20]]).decode()
+
+
+def _bounded(number: int | None) -> int | None:
+    return None if number is None else min(max(number, 0), _MOST)

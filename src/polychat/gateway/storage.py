@@ -1,0 +1,35 @@
+"""The database that ``[gateway.state]`` means, for the gateway and for commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config.settings import State
+from ..errors import MissingPackage
+from ..state.probes import folder
+from ..user.secrets import secret
+
+if TYPE_CHECKING:
+    from ..state.store import StateStore
+
+
+def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
+    """The store that the settings mean. Raises ``PolychatError`` for a URL that cannot be used; opens nothing."""
+    try:
+        from ..state.database.store import DatabaseStore
+    except ImportError:
+        raise MissingPackage("sqlalchemy", extra="state", purpose="[gateway.state]") from None
+    return DatabaseStore(url_of(settings), patience=patience)
+
+
+def url_of(settings: State) -> str:
+    """The database's URL, with the password where it has one."""
+    if not settings.url:
+        return f"sqlite:///{folder() / 'gateway.db'}"
+    return settings.url if "://" in settings.url else secret(settings.url, "gateway.state.url")
+
+
+def spool_of(settings: State) -> Path:
+    """Where usage records wait."""
+    return Path(settings.spool).expanduser() if settings.spool else folder() / "spool"

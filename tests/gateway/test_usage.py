@@ -1,0 +1,194 @@
+"""Usage: a record in the store for each request that a backend was asked for, and what operators read of it."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Admin, Price, Route, State
+from polychat.gateway.app import Gateway
+from polychat.state.spool import Spool
+from polychat.state.store import UsageLabels, UsageRecord
+
+from ..support.command import run
+from ..support.running_gateway import FIRST, Running, asking, configured, fault, gateway, good, row, streaming, text
+from ..support.scripted_server import Say, Seen, serving
+
+ADMIN = {"authorization": "Bearer an-admin-key"}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("ADMIN_KEY", "an-admin-key")
+    monkeypatch.setenv("CHAT_KEY", "a-chat-key-of-alice")
+    return tmp_path / "polychat"
+
+
+class Silent:
+    """Answers nothing."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def __call__(self, seen: Seen, say: Say) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+def kept(place: Path) -> list[sqlite3.Row]:
+    """What is in the database of a gateway that was closed."""
+    connection = sqlite3.connect(place / "gateway.db")
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute("SELECT * FROM usage JOIN usage_labels ON usage.labels = usage_labels.id ORDER BY at, usage.id")
+    found = rows.fetchall()
+    connection.close()
+    return found
+
+
+async def test_every_way_to_end_is_one_record(place: Path) -> None:
+    """Complete in each way, after a failure, failed, truncated, cancelled: with tokens, and the cost or why there is none."""
+    silent = Silent()
+    async with (
+        serving(good) as well,
+        serving(fault(500)) as ill,
+        serving(streaming(FIRST, text("Hel"), cut=True)) as cutting,
+        serving(silent) as mute,
+    ):
+        servers = {"well": well, "ill": ill, "cut": cutting, "mute": mute}
+        providers = {name: row("openai-chat", server.url) for name, server in servers.items()}
+        routes = {"house": Route(targets=("ill/small", "well/small"), strategy="ordered")}
+        settings: dict[str, Any] = {"keys": {"alice": "env:CHAT_KEY"}, "state": State()}
+        base = configured(providers, routes=routes, **settings)
+        prices = {"well/small-1": Price(prompt=1.0, completion=2.5)}
+        alice = {"authorization": "Bearer a-chat-key-of-alice"}
+        async with gateway(replace(base, prices=prices)) as running:
+            for target, stream, door in (
+                ("well/small", False, "openai-chat"),
+                ("well/small", True, "openai-chat"),
+                ("well/small", False, "anthropic"),
+                ("house", False, "openai-chat"),
+                ("ill/small", False, "openai-chat"),
+                ("cut/small", True, "openai-chat"),
+            ):
+                caller = await running.caller()
+                path, body = asking(door, target, stream=stream)
+                caller.ask(path, body, headers=alice)
+                await caller.whole()
+            caller = await running.caller()
+            caller.ask(*asking("openai-chat", "mute/small"), headers=alice)
+            await silent.asked.wait()
+            caller.leave()
+            await running.app.recorded(7)
+            assert (await running.ask(*asking("openai-chat"))).status == 401
+            assert (await running.ask("/v1/models", headers=alice)).status == 200
+            records = await running.app.recorded(9)
+    stored = kept(place)
+    assert [one["verdict"] for one in stored] == [one.verdict for one in records if one.verdict is not None]
+    assert [(one["target"], one["verdict"], one["stream"], one["cost"], one["unpriced"]) for one in stored] == [
+        ("well/small", "complete", 0, 8000, ""),
+        ("well/small", "complete", 1, 8000, ""),
+        ("well/small", "complete", 0, 8000, ""),
+        ("well/small", "complete", 0, 8000, ""),
+        ("ill/small", "failed", 0, None, "not counted"),
+        ("cut/small", "truncated", 1, None, "not counted"),
+        ("mute/small", "cancelled", 0, None, "not counted"),
+    ]
+    assert {one["key"] for one in stored} == {"alice"}
+    assert {(one["prompt_tokens"], one["completion_tokens"]) for one in stored[:4]} == {(3, 2)}
+    assert json.loads(stored[3]["failed"]) == [["ill/small", "server"]]
+    assert (stored[3]["route"], stored[3]["attempts"]) == ("house", 2)
+    content = b"".join(file.read_bytes() for file in place.rglob("*") if file.is_file())
+    assert b"a-chat-key-of-alice" not in content
+    assert b"hi there" not in content
+
+
+async def stored_usage(running: Running, query: str, count: int) -> Any:
+    """The admin's answer, once it sums up so many requests: records are written in batches."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await running.ask(f"/admin/usage{query}", headers=ADMIN)
+            assert answer.status == 200, answer.body
+            if sum(one["requests"] for one in answer.json["usage"]) >= count:
+                return answer.json
+
+
+async def test_operators_read_sums(place: Path) -> None:
+    """By dimension, period and label, from the gateway and by the command, as a table, JSON and CSV."""
+    admin = Admin(keys={"ops": "env:ADMIN_KEY"})
+    async with (
+        serving(good) as server,
+        gateway(configured({"house": row("openai-chat", server.url)}, admin=admin, state=State())) as running,
+    ):
+        for stream in (False, True):
+            await running.ask(*asking("openai-chat", stream=stream))
+        sums = await stored_usage(running, "?by=target&since=1h", 2)
+        assert (await running.ask("/admin/usage")).status == 401
+        assert (await running.ask("/admin/usage?until=1d", headers=ADMIN)).json == {"by": "model", "usage": []}
+        assert (await running.ask("/admin/usage?model=other", headers=ADMIN)).json["usage"] == []
+        for query, field in (("by=x", "by is 'x': choose one of key, "), ("since=soon", "since is 'soon': write a date")):
+            answer = await running.ask(f"/admin/usage?{query}", headers=ADMIN)
+            assert (answer.status, field in answer.json["error"]["message"]) == (400, True)
+    expected = {"requests": 2, "failed": 0, "unpriced": 2, "prompt_tokens": 6, "completion_tokens": 4}
+    unused = {"cached_tokens": 0, "reasoning_tokens": 0, "cost_usd": 0.0}
+    assert sums == {"by": "target", "usage": [{"name": "house/small", **expected, **unused}]}
+    table, as_json, as_csv, wrong = [
+        await run("usage", *words) for words in (["--by", "day"], ["--json"], ["--csv", "--by", "verdict"], ["--since", "soon"])
+    ]
+    head, line = table.out.splitlines()
+    assert (head.split(), line.split()[1:]) == (
+        ["day", "requests", "unpriced", "prompt", "completion", "cost_usd"],
+        ["2", "2", "6", "4", "0.0000+"],
+    )
+    assert [(one["name"], one["prompt_tokens"]) for one in json.loads(as_json.out)] == [("house/small", 6)]
+    assert [one["requests"] for one in csv.DictReader(io.StringIO(as_csv.out))] == ["2"]
+    assert (wrong.code, "since is 'soon'" in wrong.err) == (2, True)
+
+
+async def test_without_state_nothing_is_kept_and_nothing_is_loaded(place: Path) -> None:
+    """No file is made, the database's packages are not imported, the paths and the command say what to add."""
+    async with gateway(configured({}, admin=Admin(keys={"ops": "env:ADMIN_KEY"}))) as running:
+        answer = await running.ask("/admin/usage", headers=ADMIN)
+        assert (answer.status, "[gateway.state]" in answer.json["error"]["message"]) == (404, True)
+    command = await run("gateway", "usage")
+    assert (command.code, "[gateway.state]" in command.err) == (2, True)
+    assert not place.exists()
+    program = (
+        "import sys; from polychat.gateway.app import Gateway; from polychat.config import Config; Gateway(Config());"
+        "print([name for name in ('sqlalchemy', 'alembic', 'sqlite3', 'polychat.state.usage_writer') if name in sys.modules])"
+    )
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+async def test_what_a_killed_process_left_is_delivered_by_the_next(place: Path) -> None:
+    """The first request of another gateway is enough."""
+    spool = Spool(place / "spool")
+    spool.append([UsageRecord(at=1, id=1, took=1, labels=UsageLabels(model="left", verdict="complete"))])
+    spool.close()
+    async with gateway(configured({}, state=State(usage_days=0))) as running:
+        assert (await running.ask("/v1/models")).status == 200
+    assert [one["model"] for one in kept(place)] == ["left"]
+    assert list((place / "spool").iterdir()) == []
+
+
+async def test_old_usage_is_deleted(place: Path) -> None:
+    """What is older than the policy's days goes when a gateway starts to keep something; the rest stays."""
+    app = Gateway(configured({}, state=State(usage_days=30)))
+    assert app.usage is not None
+    app.usage.store.write_usage([UsageRecord(at=1, id=1, took=1, labels=UsageLabels(model="old"))])
+    async with serving(good) as server:
+        await app.close()
+        async with gateway(configured({"house": row("openai-chat", server.url)}, state=State(usage_days=30))) as running:
+            await running.ask(*asking("openai-chat"))
+    assert [one["model"] for one in kept(place)] == ["house/small"]
