@@ -18,9 +18,7 @@ from polychat.wire import json_text, placeholders
 from polychat.wire.contract import counting, names, wire
 from polychat.wire.raw_schemas import has_raw
 
-from ..support.running_gateway import configured, gateway, row
-from ..support.scripted_server import Say, Seen
-from .test_safety_copies import (
+from ..support.large_requests import (
     COPIES,
     LARGE,
     LONG,
@@ -34,6 +32,8 @@ from .test_safety_copies import (
     sent_in_pieces,
     with_media,
 )
+from ..support.running_gateway import configured, gateway, row
+from ..support.scripted_server import Say, Seen
 
 
 def object_of(properties: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from polychat.types import ChatMessage, ChatRequest, ImagePart, Opaque, Reasonin
 from polychat.wire import placeholders
 from polychat.wire.contract import wire
 
-from ..support.linear_time import places, put
-from .test_requests_limits import BODIES, ONLY
-from .test_safety_copies import (
+from ..support.large_requests import (
     COPIES,
     LONG,
     LONG_TEXT,
@@ -27,6 +25,8 @@ from .test_safety_copies import (
     request,
     sent_and_peak,
 )
+from ..support.linear_time import places, put
+from .test_requests_limits import BODIES, ONLY
 
 SIZE = 4 << 20
 TOGETHER = 2.0

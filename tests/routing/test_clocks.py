@@ -16,10 +16,8 @@ from polychat.routing import Router, Target
 from polychat.routing.attempts import Attempts
 from polychat.routing.clocks import Deadline, FirstTokenTimes, kind_of, patience_of, rounded, timeouts_of
 
-from ..support.scripted_router import World, good
+from ..support.scripted_router import KIND, World, good
 from ..support.virtual_time import run as run_virtually
-
-KIND = kind_of(streamed=True, size=100, reasons=False)
 
 
 def test_what_is_learned() -> None:

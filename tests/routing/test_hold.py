@@ -11,9 +11,8 @@ from polychat.config.settings import Route
 from polychat.routing import Router, Target
 from polychat.routing.hold import Hold, hold_of
 
-from ..support.scripted_router import World, good
+from ..support.scripted_router import KIND, World, good
 from ..support.virtual_time import run as run_virtually
-from .test_clocks import KIND
 
 
 def test_what_the_rules_say() -> None:

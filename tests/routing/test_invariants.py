@@ -21,9 +21,8 @@ from polychat.routing import Health, Plan, Router, Target
 from polychat.routing.attempts import Attempts
 from polychat.routing.budget import KEPT, LEAST, SECONDS, SHARE
 
-from ..support.scripted_router import backend_of
+from ..support.scripted_router import KIND, backend_of
 from ..support.virtual_time import VirtualLoop
-from .test_clocks import KIND
 
 Behaviour: TypeAlias = Literal["well", "slow", "fails", "hangs", "later", "denied", "cuts"]
 BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)

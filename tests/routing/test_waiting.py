@@ -9,9 +9,8 @@ from polychat.routing import Router, Target
 from polychat.routing.attempts import Attempts
 from polychat.routing.waiting import Waiting
 
-from ..support.scripted_router import World, good
+from ..support.scripted_router import KIND, World, good
 from ..support.virtual_time import run as run_virtually
-from .test_clocks import KIND
 
 
 def test_three_that_wait() -> None:

@@ -14,7 +14,9 @@ from typing import Any
 from polychat.config import Config
 from polychat.config.settings import GatewaySettings as Settings
 from polychat.config.settings import Route
+from polychat.gateway.admission.guards import guards_of, in_order
 from polychat.gateway.app import Gateway
+from polychat.gateway.context import Guard
 from polychat.gateway.observe.record import Observer, Record
 from polychat.http.server.protocol import ServerConnection
 from polychat.http.server.state import ServerState
@@ -45,6 +47,11 @@ def configured(
     }
     told = Settings(**{"log": "off", "sites": "", "heartbeat": 0.0, **settings})
     return Config(providers=providers, gateway=told, routes=plans, aliases=aliases or {})
+
+
+def with_guards(head: list[Guard], chat: list[Guard]) -> dict[str, Any]:
+    """A gateway's own guards, and these after them."""
+    return {"guards": lambda runtime, service: in_order([*guards_of(runtime, service).head, *head], chat)}
 
 
 class Watched(Gateway):

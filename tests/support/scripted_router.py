@@ -13,8 +13,10 @@ from polychat.errors import ConnectionFailed, PolychatError, RateLimited, Status
 from polychat.providers import Provider
 from polychat.routing import Facts, Health, Plan, Router, Target
 from polychat.routing.attempts import Attempts
+from polychat.routing.clocks import kind_of
 
 Script = Callable[[], PolychatError | str]
+KIND = kind_of(streamed=True, size=100, reasons=False)
 
 
 def again() -> PolychatError:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Start, Text, Usage
-from polychat.gateway.admission.guards import Guards, guards_of, in_order
+from polychat.gateway.admission.guards import Guards, in_order
 from polychat.gateway.chat.replies import EventReply, OpenReply
 from polychat.gateway.context import Guard, RequestContext
 from polychat.gateway.paths import DIALECTS
 from polychat.gateway.responder import Refused
 from polychat.wire.faults import Fault
 
-from ...support.running_gateway import asking, configured, gateway, good, row
+from ...support.running_gateway import asking, configured, gateway, good, row, with_guards
 
 
 class Answers(Guard):
@@ -69,11 +69,6 @@ class Notes(Guard):
 
     def after(self, context: RequestContext) -> None:
         self._order.append(f"after {self._name}")
-
-
-def with_guards(head: list[Guard], chat: list[Guard]) -> dict[str, Any]:
-    """A gateway's own guards, and these after them."""
-    return {"guards": lambda runtime, service: in_order([*guards_of(runtime, service).head, *head], chat)}
 
 
 @pytest.mark.parametrize("stream", [False, True])

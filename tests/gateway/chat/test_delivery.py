@@ -30,8 +30,8 @@ from ...support.running_gateway import (
     gateway,
     row,
     streaming,
+    with_guards,
 )
-from ..admission.test_guards import with_guards
 
 
 class Says(Guard):
