@@ -1,4 +1,4 @@
-"""A registry's backends: each by its name, with the same contract, whether a class or a row stands behind it."""
+"""A registry's backends: each by its name, with the same contract, whether it is made from a class or from a row."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_unknown_name_has_its_nearest(name: str, near: str) -> None:
     ],
 )
 def test_a_row_that_means_nothing(providers: dict[str, Any], says: str) -> None:
-    """Is an error of the file for whoever asks for a vendor; services are found all the same."""
+    """Is an error of the file for all that request a vendor; services are found all the same."""
     registry = Registry(Config(providers=providers))
     for ask in (registry.every, registry.vendors, lambda: registry.find("openai")):
         with pytest.raises(BadInput, match=says):
@@ -100,7 +100,7 @@ async def said(batches: AsyncGenerator[list[Event], None]) -> str:
 
 
 async def test_a_class_from_elsewhere() -> None:
-    """Is a backend as it stands: it is given what the caller gave, and nothing that it knows nothing of."""
+    """Is a backend unchanged: it gets the caller's arguments, and none that it does not know."""
     backend = ServiceBackend(Elsewhere, CONFIG)
     assert (backend.name, backend.label, backend.models(), backend.offers("any")) == ("Elsewhere", "elsewhere", [], True)
     assert await said(backend.answers(ASK, CallInfo("allow"), timeout=3)) == "m heard hi"

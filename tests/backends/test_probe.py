@@ -1,4 +1,4 @@
-"""What a probe finds of a target: whether it is there, and what stands in the way."""
+"""What a probe finds of a target: whether it is available, and if not, why."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def a_status(status: int, kind: FaultKind | None = None) -> StatusError:
     ],
 )
 def test_each_error_tells_of_a_state(error: PolychatError, state: str) -> None:
-    """By what the backend itself said it was, else by status, else by the kind of error."""
+    """By the kind that the backend itself reports, else by status, else by the kind of error."""
     assert state_after(error) == state
 
 

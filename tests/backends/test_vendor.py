@@ -168,7 +168,7 @@ class City(msgspec.Struct):
 
 
 async def test_a_schema_gives_a_value(serve: Any, wire: str) -> None:
-    """The backend is told the form, and the answer is a value of the type."""
+    """The backend gets the form, and the answer is a value of the type."""
     door = ScriptedVendor(wire, [[Text('{"name":"Oslo",')], [Text('"people":7}')], [Finish("complete", "stop")]])
     server = await serve(door)
     reply = await polychat.ask("the capital of Norway", schema=City, **options(server.url, wire))
@@ -211,7 +211,7 @@ async def test_thoughts_are_told_apart_from_the_answer(serve: Any, wire: str) ->
 
 @pytest.mark.parametrize("kind", ["invalid_request", "authentication", "permission", "not_found", "rate_limit", "server"])
 async def test_a_refusal_is_an_error_by_its_status(serve: Any, wire: str, kind: Any) -> None:
-    """With what the vendor said, its kind, and the vendor's name; a stream refuses the same way before its first piece."""
+    """With the vendor's message, its kind, and the vendor's name; a stream refuses the same way before its first piece."""
     server = await serve(ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind])))
     for ask in (polychat.ask, whole):
         with pytest.raises(errors.StatusError, match="nothing for you") as caught:
@@ -411,7 +411,7 @@ async def test_a_model_must_be_named() -> None:
 
 
 def test_an_unknown_vendor_has_near_names() -> None:
-    """A slip of the pen is told of."""
+    """A typing error is reported."""
     with pytest.raises(errors.UnknownTarget, match="did you mean anthropic"):
         polychat.stream("hi", model="antropic/m")
 

@@ -44,7 +44,7 @@ def test_there_are_many() -> None:
 
 
 def test_every_row_says_what_is_needed() -> None:
-    """Title, wire, address, key, list of models, embeddings, abilities and source stand in each row."""
+    """Title, wire, address, key, list of models, embeddings, abilities and source are in each row."""
     needed = {"title", "wire", "base_url", "key", "models", "embeddings", "can", "source"}
     assert wrong(lambda row: needed <= row.keys()) == []
 
@@ -58,7 +58,7 @@ def test_the_keys_are_explained() -> None:
 
 
 def test_the_vocabularies_are_closed() -> None:
-    """Wires, shapes of lists, headers and abilities are known words; no ability is said twice."""
+    """Wires, shapes of lists, headers and abilities are known words; no ability is repeated."""
     assert wrong(lambda row: row["wire"] in WIRES) == []
     assert wrong(lambda row: row.get("models_shape", row["wire"]) in WIRES) == []
     assert wrong(lambda row: row.get("header", "authorization") in get_args(KeyHeader)) == []
@@ -122,7 +122,7 @@ def test_sources_are_public_pages() -> None:
 
 
 def test_quirks_are_of_fields_that_are_written() -> None:
-    """What is renamed or dropped is a field of OpenAI's chat, and stands in rows of that wire; each drop has its reason."""
+    """What is renamed or dropped is a field of OpenAI's chat, and is in rows of that wire; each drop has its reason."""
     asked = [row for row in ROWS.values() if {"rename", "drop", "message_drop", "reasoning", "stream_usage"} & row.keys()]
     assert {row["wire"] for row in asked} == {"openai-chat"}
     assert wrong(lambda row: {*row.get("rename", {}), *row.get("drop", {})} <= CHAT_FIELDS) == []

@@ -1,4 +1,4 @@
-"""The form of an answer: types and JSON schemas as wires are told of them, and answers as values."""
+"""The form of an answer: types and JSON schemas as they are sent on wires, and answers as values."""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_a_good_file_is_0_and_says_what_it_holds(here: Path, own_config: Any) -> None:
-    """By name, or the one that ``serve`` would go by here: the folder's, else the person's own; without any, that is said."""
+    """By name, or the one that ``serve`` would go by here: the folder's, else the person's own; without any, that is
+    printed.
+    """
     none = await run("config", "check")
     assert (none.code, none.err) == (0, "")
     assert none.out.startswith("no polychat.toml here, nor in ")
@@ -115,7 +117,7 @@ general_settings: {master_key: os.environ/MASTER}
 
 
 async def test_an_imported_file_is_good(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the vendors' real rows. What was lost is told on standard error and in the file; a file that is there is kept."""
+    """With the vendors' real rows. Losses are printed on standard error and in the file; a file that is there is kept."""
     (here / "config.yaml").write_text(LITELLM)
     monkeypatch.setenv("MASTER", "a-key-of-the-gateway")
     ran = await run("config", "import", "config.yaml", "-o", "polychat.toml")

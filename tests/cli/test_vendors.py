@@ -37,7 +37,7 @@ async def test_a_vendor_answers(door: ScriptedVendor) -> None:
 
 
 async def test_what_nobody_counted_is_estimated(door: ScriptedVendor) -> None:
-    """And said to be."""
+    """And marked as such."""
     door.answer = [[Text("hello")], [Finish("complete", "stop")]]
     ran = await run("ask", "-m", "openai/m", "--usage", "hi")
     assert "(estimated); unpriced" in ran.err
@@ -134,7 +134,7 @@ async def test_models_of_a_vendor(serve: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_models_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is none is told with the nearest."""
+    """An unknown name is reported with the most similar one."""
     ran = await run("models", "grok")
     assert ran.code == 2
     assert "groq" in ran.err

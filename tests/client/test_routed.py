@@ -71,7 +71,7 @@ async def test_a_failure_that_may_pass_is_asked_once_more(call: Callable[..., An
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_failure_that_lasts_is_not(call: Callable[..., Any], serve: Any) -> None:
-    """A refused key is said at once; and the next call asks again, for the key may be another one now."""
+    """A refused key is reported at once; and the next call asks again, for the key may be another one now."""
     server = await serve(Refusing(401))
     with pytest.raises(errors.Unauthorized):
         await call(server.url)
@@ -81,7 +81,7 @@ async def test_a_failure_that_lasts_is_not(call: Callable[..., Any], serve: Any)
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_nobody_asks_before_the_moment_that_a_vendor_named(call: Callable[..., Any], serve: Any) -> None:
-    """Neither the call that was told, nor the next one of whatever sort; one with another key does."""
+    """Neither the call that got the refusal, nor the next one of whatever sort; one with another key does."""
     server = await serve(Refusing(429, headers=[("Retry-After", "60")]))
     with pytest.raises(errors.RateLimited) as caught:
         await call(server.url)
@@ -152,7 +152,7 @@ async def test_replies_are_bought_once(body: bytes, is_whole: bool, is_bought: b
 
 
 async def test_after_the_first_piece_nothing_is_asked_again(serve: Any) -> None:
-    """What has come was handed over: a reply that is cut behind it is told as such."""
+    """What has come was handed over: a reply that is cut after it is reported as such."""
     server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
     with pytest.raises(errors.Truncated):
         await streamed(server.url)
@@ -235,7 +235,7 @@ async def test_requests_at_once_are_limited(concurrency: int, serve: Any, tmp_pa
 
 
 async def test_threads_share_what_a_target_may_have_at_once(serve: Any, tmp_path: Any) -> None:
-    """Synchronous calls have a loop each: whoever waits for another's slot gets it as soon as that one is over."""
+    """Synchronous calls have a loop each: a call that waits for another's slot gets it as soon as that one is over."""
     server = await serve(vendor := Counting())
     file = tmp_path / "polychat.toml"
     table = f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'

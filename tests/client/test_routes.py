@@ -58,7 +58,7 @@ async def test_a_reply_longer_than_the_hold_is_given_as_it_comes(serve: Any) -> 
 
 
 async def test_a_continuation_goes_on_with_another_targets_words(serve: Any) -> None:
-    """In one reply, whose seam is told; the other target gets what there is of it."""
+    """In one reply, whose seam is reported; the other target gets what there is of it."""
     first, second = await serve(CUT), await serve(streaming(FIRST, text("a time."), END, DONE))
     words, reply, failure = await streamed(routed(first, second, continuation=True))
     assert (words, reply.text, failure) == ("Once upon a time.", "Once upon a time.", None)
@@ -145,7 +145,7 @@ async def test_provider_in_openais_shape_and_for_vectors(serve: Any) -> None:
 
 
 async def test_what_of_provider_cannot_be_obeyed_is_a_loss(serve: Any) -> None:
-    """What is known of no backend is told, or refused; a wish that leaves nobody, or means nothing, is refused by name."""
+    """What is known of no backend is reported, or refused; a wish that leaves nobody, or means nothing, is refused by name."""
     first, second = await serve(good), await serve(good)
     client = routed(first, second)
     reply = await client.ask("hi", provider={"zdr": True}, on_loss="report")

@@ -45,7 +45,7 @@ def test_the_folder_one_is_in_is_for_those_who_say_so(here: Path, tmp_path: Path
 def test_the_persons_own_file_is_their_own_from_its_folder_too(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Standing in ~/.config/polychat makes a stranger of nobody."""
+    """A current folder of ~/.config/polychat changes no file's trust."""
     home = put(tmp_path / "home/polychat/polychat.toml", "")
     monkeypatch.chdir(home.parent)
     assert not config.load_here().from_folder

@@ -109,7 +109,7 @@ def test_the_example_of_the_page_is_good() -> None:
 
 
 def test_the_page_has_every_key() -> None:
-    """Under the heading of its table, with its meaning; those of no table stand before the first heading."""
+    """Under the heading of its table, with its meaning; those of no table come before the first heading."""
     headed = re.findall(r"^###? `\[(.+?)\]`\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE)
     parts = {"": PAGE.partition("\n## ")[0], **dict(headed)}
     assert set(parts) == set(map(heading_of, TABLES))
@@ -123,6 +123,6 @@ def heading_of(path: tuple[str, ...]) -> str:
 
 
 def test_a_rows_name_is_no_key() -> None:
-    """It stands in the table's header."""
+    """It is in the table's header."""
     assert "name" in VendorSpec.__struct_fields__
     assert not accepted('[providers.x]\nname = "y"')

@@ -1,4 +1,4 @@
-"""polychat.toml's [gateway], [routes] and [aliases]: what they may say, and where an error is told to stand."""
+"""polychat.toml's [gateway], [routes] and [aliases]: their valid values, and where an error is located."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refused(text: str) -> BadInput:
 
 
 def test_an_empty_file_says_all_defaults() -> None:
-    """What is not said has its default, down to the tables in tables."""
+    """What is not set has its default, down to the tables in tables."""
     assert parsed("") == Config(FILE)
     assert parsed("[gateway]\nport = 1").gateway == GatewaySettings(port=1)
     assert parsed("[gateway.limits]\nbody = 2048").gateway == GatewaySettings(limits=Limits(body=2048))
@@ -122,7 +122,7 @@ def test_each_type_is_what_toml_says() -> None:
     ],
 )
 def test_what_means_nothing_is_told_with_its_place(text: str, says: str) -> None:
-    """File, line, key, what stands there, what was expected, and what is near."""
+    """File, line, key, the value, what was expected, and what is near."""
     assert str(refused(text)).startswith(f"polychat.toml:{says}")
 
 
@@ -142,7 +142,7 @@ def test_what_means_nothing_is_told_with_its_place(text: str, says: str) -> None
     ],
 )
 def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
-    """A secret is said by reference; an error does not repeat what may be one."""
+    """A secret is set by reference; an error does not repeat what may be one."""
     error = str(refused(text))
     assert error.startswith("polychat.toml:2: ")
     assert (
@@ -248,7 +248,7 @@ tables = st.dictionaries(names, st.dictionaries(names, st.tuples(values, st.inte
 @settings(max_examples=80, deadline=None)
 @given(tables)
 def test_what_is_written_is_found_where_it_was_written(wanted: dict[str, dict[str, tuple[object, int]]]) -> None:
-    """Whatever texts, lists and tables stand between."""
+    """Whatever texts, lists and tables are in between."""
     import tomllib
 
     lines: list[str] = []
@@ -299,7 +299,7 @@ def test_what_is_shown_says_the_same() -> None:
 
 
 def test_a_registry_goes_by_what_it_was_given(own_config: Any) -> None:
-    """Whatever becomes of the file: one that breaks touches only whoever reads it anew."""
+    """Whatever becomes of the file: an invalid one affects only code that reads it again."""
     row = '[providers.house]\nwire = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
     file = own_config(row)
     given, own = Registry(config.read(file)), user_registry()

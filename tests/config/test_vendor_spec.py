@@ -56,7 +56,7 @@ def test_what_a_row_cannot_say_is_named(table: Any, said: str) -> None:
 
 
 def test_a_key_itself_is_not_taken_and_not_shown() -> None:
-    """Secrets stand elsewhere; the error does not repeat what may be one."""
+    """Secrets are kept elsewhere; the error does not repeat what may be one."""
     with pytest.raises(BadInput, match="must be a reference") as caught:
         row({**HOUSE, "api_key": "sk-verysecret"})
     assert "verysecret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The examples run as they stand, and are what the documents show."""
+"""The examples run unchanged, and are what the documents show."""
 
 from __future__ import annotations
 

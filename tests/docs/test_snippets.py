@@ -84,7 +84,7 @@ def of(language: str) -> list[Snippet]:
 
 
 def is_program(snippet: Snippet) -> bool:
-    """Whether it runs as it stands: it imports, and awaits nothing outside a function."""
+    """Whether it runs unchanged: it imports, and awaits nothing outside a function."""
     try:
         tree = ast.parse(snippet.text)
         compile(tree, str(snippet), "exec")

@@ -43,7 +43,7 @@ def said(answer: Answer) -> Any:
 
 
 async def test_a_models_name_keeps_its_slashes(serve: Any) -> None:
-    """A path of a file names a model, and its slashes are its own: only what stands before the name is put right."""
+    """A path of a file names a model, and its slashes are its own: only the part before the name is corrected."""
     backend = await serve(good)
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         body = asking("gemini")[1]

@@ -42,7 +42,7 @@ BACKENDS = ("anthropic", "openai-chat")
     ],
 )
 async def test_an_error_tells_the_requests_id(case: str, backend: str, stream: bool) -> None:
-    """What a person reads out of an error is what stands in the log and in the headers: whole, in a stream, passed or not."""
+    """What a person reads out of an error is the same as in the log and in the headers: whole, in a stream, passed or not."""
     door = ScriptedVendor(backend, BROKEN if case == "broken" else HELLO, cut_after=2 if case == "cut" else None)
     if case == "refused":
         door.fault = Fault("no", "server", 500)

@@ -188,7 +188,7 @@ async def test_what_stands_for_a_past_is_refused_by_name(name: str, kind: str) -
 @each_wire
 @pytest.mark.parametrize("kind", ["web_search_call", "code_interpreter_call", "mcp_list_tools", "mcp_call", "whatever_call"])
 async def test_an_item_of_another_backend_leaves_no_empty_message(name: str, kind: str) -> None:
-    """What another backend did by itself is left out and told, and no turn is left empty for it."""
+    """What another backend did by itself is left out and reported, and no turn is left empty for it."""
     items = [
         {"role": "user", "content": "hi"},
         {"type": kind, "id": "x", "status": "completed"},
@@ -229,7 +229,7 @@ async def test_names_longer_than_the_vendors_take(name: str) -> None:
 )
 @pytest.mark.parametrize("ascii_", [True, False])
 def test_free_text_at_every_cut(text: str, ascii_: bool) -> None:
-    """Wherever arguments are cut, within an escape or a pair of them too, the text is the same; nothing is told twice."""
+    """Wherever arguments are cut, within an escape or a pair of them too, the text is the same; nothing is repeated."""
     whole = json.dumps({"input": text}, ensure_ascii=ascii_)
     for cut in range(len(whole) + 1):
         reader = FreeText()

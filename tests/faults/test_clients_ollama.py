@@ -82,7 +82,7 @@ async def test_the_older_embeddings() -> None:
 
 @pytest.mark.parametrize(("said", "sent"), [([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]]), (["a", [4]], ["a", [4]])])
 async def test_tokens_in_embeddings(said: Any, sent: Any) -> None:
-    """They go to a server of OpenAI's shape as they are, and no other is told numbers that mean something else there."""
+    """They go to a server of OpenAI's shape as they are, and no other gets numbers that mean something else there."""
 
     async def handler(seen: Seen, say: Say) -> None:
         assert seen.json["input"] == sent

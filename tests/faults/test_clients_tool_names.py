@@ -164,7 +164,7 @@ def test_a_call_without_its_group_is_of_the_tool_that_kept_the_name() -> None:
 
 
 def earlier_calls(request: ChatRequest) -> list[str]:
-    """The calls before the last thing that the user said."""
+    """The calls before the user's last message."""
     last = max(at for at, turn in enumerate(request.messages) if turn.role == "user")
     return called_names(ChatRequest("m", request.messages[:last]))
 

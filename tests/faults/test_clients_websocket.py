@@ -69,7 +69,7 @@ async def test_a_prepared_request_is_checked() -> None:
 
 
 async def test_generating_is_not_the_backends_word() -> None:
-    """``generate: true`` asks as every request does: the backend is not told."""
+    """``generate: true`` asks as every request does: the backend does not get it."""
     async with house("openai-responses", HELLO) as (here, backend), connected(here) as socket:
         assert text_of(await socket.ask(generate=True, stream_id="a")) == "Hello"
         body = backend.seen[0].json

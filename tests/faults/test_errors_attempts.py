@@ -1,4 +1,6 @@
-"""Kinds of fault: replies bought twice, targets asked too early, retries without sense, failures told of one only."""
+"""Kinds of fault: replies bought twice, targets asked too early, retries without sense, failures reported for one target
+only.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,7 @@ async def test_garbage_is_no_stream(serve: Any, spoken: str, door: str, said: by
 
 @pytest.mark.parametrize("wire", names())
 async def test_words_before_what_cannot_be_read(serve: Any, wire: str) -> None:
-    """Words that stand in one read with what cannot be read come through, whether a stream passes or not."""
+    """Text in the same read as invalid data is delivered, whether a stream passes or not."""
     words: dict[str, Any] = {
         "openai-chat": {"id": "c", "choices": [{"index": 0, "delta": {"content": "Hello"}}]},
         "openai-responses": {"type": "response.output_text.delta", "output_index": 0, "delta": "Hello"},
@@ -201,7 +203,7 @@ async def test_what_lasts_inside_a_stream(serve: Any, error: dict[str, str]) -> 
 @pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize("status", [429, 503, 529])
 async def test_not_before_it_said(serve: Any, door: str, status: int) -> None:
-    """A target that said ``Retry-After`` is not asked by later requests: they are refused at once with what is left of it."""
+    """A target that sent ``Retry-After`` is not asked by later requests: they are refused at once with what is left of it."""
     backend = await serve(fault(status, "rate_limit_error", "slower", retry_after="60"))
     async with gateway(configured({"house": row("openai-chat", backend.url)}, routes={"one": ("house/small",)})) as here:
         for name in ("house/small", "one", "house/small"):
@@ -225,7 +227,7 @@ async def test_others_are_asked_meanwhile(serve: Any) -> None:
 
 
 async def test_the_soonest_of_all(serve: Any) -> None:
-    """When all rest, the client is told the soonest time, and each target's reason."""
+    """When all rest, the client gets the soonest time, and each target's reason."""
     first = await serve(fault(429, "rate_limit_error", retry_after="60"))
     second = await serve(fault(503, "overloaded_error", retry_after="30"))
     async with gateway(two(first.url, second.url)) as here:
@@ -285,7 +287,7 @@ async def test_retries_do_not_multiply(serve: Any, count: str, expected: int) ->
 
 @pytest.mark.parametrize("kind", STATUS)
 def test_whether_it_helps_to_retry(kind: FaultKind) -> None:
-    """What lasts is not worth a client's retry; what passes is: no client is told ``false`` on a 429 or a 529."""
+    """What lasts is not worth a client's retry; what passes is: no client gets ``false`` on a 429 or a 529."""
     again = helps_to_retry(Fault("", kind))
     assert again is (CONSEQUENCES[_BY_KIND[kind]].step == "again")
     error = BackendError("")

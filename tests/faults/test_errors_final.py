@@ -1,4 +1,4 @@
-"""Refusals that would be the same another time say ``x-should-retry: false``, whoever sends them; the others do not."""
+"""Refusals that would be repeated have ``x-should-retry: false``, for every client; the others do not."""
 
 from __future__ import annotations
 

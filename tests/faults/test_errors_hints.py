@@ -72,7 +72,7 @@ def test_every_form(headers: dict[str, str], message: str, seconds: float | None
     ],
 )
 def test_a_date_is_of_the_zone_that_it_names(date: str) -> None:
-    """One that names none is UTC, wherever the process stands."""
+    """One that names none is UTC, in whatever time zone the process runs."""
     assert retry_after_of({"retry-after": date}, NOW) == 30
 
 
@@ -127,7 +127,7 @@ BACKENDS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_kept_across_requests(serve: Any, backend: str, door: str) -> None:
-    """In whichever form it comes, the client is told, and the next request does not ask the backend."""
+    """In every form the client gets it, and the next request does not ask the backend."""
     spoken, body, headers = BACKENDS[backend]
     served = await serve(refusing(body, headers))
     async with gateway(configured({"house": row(spoken, served.url)})) as here:

@@ -1,4 +1,4 @@
-"""Kinds of fault: a dead backend behind a route that nobody sees, and an operator's mistake told to a client."""
+"""Kinds of fault: a dead backend behind a route that nobody sees, and an operator's mistake reported to a client."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ async def test_a_mistake_of_the_operator(mistaken: Any, door: str, mistake: str,
 
 @pytest.mark.parametrize("form", ["off", "json", "human"])
 async def test_news_for_the_operator(mistaken: Any, serve: Any, form: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """With any form of log, ``off`` as well, each mistake is an event of its own on standard error, told once for a while.
+    """With any form of log, ``off`` as well, each mistake is an event of its own on standard error, reported once in a period.
 
     It is so too where another target answered in its place.
     """
@@ -255,7 +255,7 @@ async def test_counting_tokens_is_an_attempt(serve: Any, door: str, wire: str) -
 
 @pytest.mark.parametrize("door", COUNTS)
 async def test_a_guess_is_no_attempt(serve: Any, door: str) -> None:
-    """Where the first target counts no tokens nobody is asked: the guess is told as one, and counts for no target."""
+    """Where the first target counts no tokens no other is asked: the estimate is marked as one, and counts for no target."""
     first, second = await serve(good), await serve(counting)
     providers = {"house": row("openai-chat", first.url), "other": row("anthropic", second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:

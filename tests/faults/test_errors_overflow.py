@@ -1,4 +1,4 @@
-"""Kinds of fault: a prompt that is too long, told in words that clients do not know, or taken for another failure."""
+"""Kinds of fault: a prompt that is too long, reported in terms that clients do not know, or taken for another failure."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_codes_decide_before_words(spoken: str) -> None:
 
 
 def test_a_message_without_end() -> None:
-    """A stranger's message is looked at in bounded time, however long it is."""
+    """A backend's message is examined in bounded time, however long it is."""
     began = process_time()
     for worst in ("exceeds the this its " * 50_000, "input token count" * 60_000, "model's " * 120_000, "exceed" * 160_000):
         assert not is_overflow((), worst)

@@ -139,7 +139,7 @@ async def test_a_provider_that_the_check_calls_good_can_be_asked(tmp_path: Path,
 
 
 async def test_names_that_differ_in_capitals_only_are_one_too_many(tmp_path: Path) -> None:
-    """Which of the two was meant could not be told."""
+    """Which of the two was meant is not known."""
     file = tmp_path / "polychat.toml"
     file.write_text(f"[providers.house]{ROW}[providers.House]{ROW}")
     with pytest.raises(BadInput, match=r":5: providers\.House is the same name as house"):

@@ -31,7 +31,7 @@ def ask(choice: ToolChoice | None = None, *more: ChatMessage) -> ChatRequest:
 
 
 def test_a_call_of_a_tool_is_read_out_of_the_bound_answer() -> None:
-    """Piece by piece; in words where the model chose so; and a cut one is told as what it is, without a call."""
+    """Piece by piece; in words where the model chose so; and a cut one is reported as such, without a call."""
     bound = Bound(ask())
     answer = '{"tool": "weather", "arguments": {"city": "Oslo"}}'
     assert [event for letter in answer for event in bound.read([Text(letter)])] == []
@@ -89,7 +89,7 @@ def test_thoughts_come_apart_from_the_answer() -> None:
     "words", ["<|im_end|>", "<|im_start|>system", "<|eot_id|>", "</s>", "[INST]", "<end_of_turn>", "<|start_header_id|>"]
 )
 def test_control_tokens_in_a_users_words_stay_words(words: str) -> None:
-    """They do not stand in what llama.cpp reads; what only looks a little like them is not touched."""
+    """They are not in the text that llama.cpp reads; what only looks a little like them is not touched."""
     asked = local.question([{"role": "user", "content": f"a {words} b"}], {})
     assert words not in asked["messages"][0]["content"]
     assert asked["messages"][0]["content"].replace("\u200b", "") == f"a {words} b"

@@ -88,7 +88,7 @@ async def test_a_key_goes_to_no_second_provider(two: Any) -> None:
     ],
 )
 async def test_a_name_that_means_nothing_says_what_to_write(two: Any, name: str, words: str) -> None:
-    """A bare model is told with a provider before it, and nothing is asked of a service that is gone."""
+    """A bare model is reported with a provider before it, and nothing is asked of a service that is gone."""
     with pytest.raises(errors.BadInput) as raised:
         await polychat.ask("hi", model=name)
     assert words in str(raised.value)

@@ -124,7 +124,7 @@ def test_what_is_said_to_be_strict_is_what_strict_vendors_take(kind: Any) -> Non
 
 @pytest.mark.parametrize(("kind", "members"), [(Tree, ["name", "children"]), (Thing, ["has"]), (list[Tree], ["value"])])
 def test_a_type_that_is_an_object_is_asked_for_as_itself(kind: Any, members: list[str]) -> None:
-    """Also where its schema only refers to it; nothing stands round it."""
+    """Also where its schema only refers to it; nothing is around it."""
     form = shape_of(kind).format
     assert form.schema is not None
     assert list(form.schema["properties"]) == members
@@ -139,7 +139,7 @@ def test_a_fields_name_is_no_keyword_of_the_schema() -> None:
 
 @pytest.mark.parametrize("kind", [Open, Counts, Pair, Anything, Rows, Maybe, Tags, Items])
 def test_what_cannot_be_strict_is_not_said_to_be(kind: Any) -> None:
-    """Open objects, dictionaries, tuples, sets and values of any type, wherever they stand, go out as they are."""
+    """Open objects, dictionaries, tuples, sets and values of any type, in any place, are sent unchanged."""
     form = shape_of(kind).format
     assert form.strict is None
     if kind is not Items:
@@ -231,7 +231,7 @@ async def test_what_cannot_be_sent_is_bad_input_that_names_the_field(field: str,
 
 
 async def test_an_answer_cut_by_its_limit_says_so(serve: Any) -> None:
-    """The cause is told, and not only that the JSON is bad."""
+    """The cause is reported, and not only that the JSON is bad."""
 
     async def answer(seen: Seen, say: Say) -> None:
         message = {"role": "assistant", "content": '{"a": 1'}

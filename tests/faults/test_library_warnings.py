@@ -1,4 +1,4 @@
-"""Warnings stand at the line of whoever called polychat: there they can be found, and filtered by module."""
+"""Warnings point to the line that called polychat: there they can be found, and filtered by module."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_arguments_that_were_cut_are_given_as_far_as_they_came(name: str, reason
 @pytest.mark.parametrize("reason", ["stop", "tool_calls"])
 @pytest.mark.parametrize("name", ["openai-chat", "openai-responses", "anthropic"])
 def test_arguments_that_are_cut_in_a_finished_reply_are_a_failure(name: str, reason: str, stream: bool) -> None:
-    """Who claims to be done, and left a call half said, failed."""
+    """A reply that claims to be complete and has a partial call has failed."""
     events = (*CUT[:-1], Finish("complete", reason))
     (*_, finish) = heard(name, written(name, events, stream=stream), stream=stream)
     assert isinstance(finish, Finish)

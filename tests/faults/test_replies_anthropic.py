@@ -112,7 +112,7 @@ def test_no_end_is_invented() -> None:
 
 
 def test_two_messages_in_one_stream() -> None:
-    """Another message that begins while one is open is a failure; the same one told again is not."""
+    """Another message that begins while one is open is a failure; the same one sent again is not."""
     words = block(0, {"type": "text", "text": "a"})
     other = {"type": "message_start", "message": {**MESSAGE, "id": "msg_2"}}
     finish = streamed(START, *words, other, *words, ended("end_turn"), STOP)[-1]
@@ -122,7 +122,7 @@ def test_two_messages_in_one_stream() -> None:
 
 
 def test_end_turn_beside_calls() -> None:
-    """Some that speak this wire say end_turn beside calls: it is told as a call, so that agents go on."""
+    """Some that speak this wire say end_turn beside calls: it is reported as a call, so that agents go on."""
     finish = whole([{"type": "tool_use", "id": "a", "name": "f", "input": {}}])[-1]
     assert finish == Finish("complete", "tool_calls")
 
@@ -138,7 +138,7 @@ def test_foreign_reasons_do_not_leak(reason: str | None, stream: bool) -> None:
 
 
 def test_usage_counts_what_is_billed() -> None:
-    """Compaction and advisors are billed beside the message's own tokens; writes for an hour are told apart."""
+    """Compaction and advisors are billed beside the message's own tokens; writes for an hour are counted separately."""
     counts = {"input_tokens": 20, "output_tokens": 5, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 0}
     counts["cache_creation"] = {"ephemeral_1h_input_tokens": 10, "ephemeral_5m_input_tokens": 20}  # type: ignore[assignment]
     own, apart = {"type": "message", **counts}, {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500}

@@ -56,7 +56,7 @@ def test_half_an_emoji() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("part", [CODE, CALLED, {"codeExecutionResult": {"outcome": "OUTCOME_OK"}}, {"news": {"x": 1}}])
 def test_what_only_gemini_reads_goes_back_to_it(part: Any, stream: bool) -> None:
-    """Code that it ran and its own tools' calls are opaque parts, in streams too: told at its door, and sent back."""
+    """Code that it ran and its own tools' calls are opaque parts, in streams too: written in its dialect, and returned."""
     events = streamed(chunk({"text": "a"}, part, {"text": "b"}), chunk(reason="STOP"))
     sealed = [event.opaque for event in events if isinstance(event, Reasoning)]
     assert [json.loads(opaque.data) for opaque in sealed if opaque is not None] == [part]
@@ -74,7 +74,7 @@ def test_what_only_gemini_reads_goes_back_to_it(part: Any, stream: bool) -> None
 
 
 def test_arguments_in_parts() -> None:
-    """A call whose arguments come in parts is told when it is whole."""
+    """A call whose arguments come in parts is emitted when it is complete."""
     parts = [
         {"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a", "stringValue": "x"}], "willContinue": True}},
         {"functionCall": {"partialArgs": [{"jsonPath": "$.a", "stringValue": "y"}], "willContinue": True}},
@@ -95,7 +95,7 @@ PARTS: list[dict[str, Any]] = [
 
 
 def test_a_call_in_parts_has_its_signature() -> None:
-    """It stands on the first part, and the vendor wants it back with the call."""
+    """It is on the first part, and the vendor wants it back with the call."""
     for last in ({}, {"name": "f", "partialArgs": [{"jsonPath": "$.c", "nullValue": None}]}):
         events = streamed(*map(chunk, [*PARTS, {"functionCall": last}, *PARTS[:1], {"functionCall": {}}]), chunk(reason="STOP"))
         calls = [event for event in events if isinstance(event, ToolCallPiece)]
@@ -126,7 +126,7 @@ def test_a_call_amid_another_one(other: dict[str, Any]) -> None:
 
 
 def test_a_call_without_a_name() -> None:
-    """Names no tool: the reply has failed, and no client is told to run it."""
+    """Names no tool: the reply has failed, and no client gets it to run."""
     finish = streamed(chunk({"functionCall": {"name": "", "args": {}}}), chunk(reason="STOP"))[-1]
     assert isinstance(finish, Finish)
     assert "names no tool" in str(finish.error)

@@ -33,7 +33,7 @@ def lines(*said: dict[str, Any]) -> bytes:
     ],
 )
 def test_decoration_never_costs_the_words(odd: dict[str, Any]) -> None:
-    """What stands beside the words and cannot be read is left out."""
+    """Additional data that cannot be read is left out."""
     body = lines({"model": "m", "message": {"role": "assistant", "content": "x", **odd}, "logprobs": [1], "done": False}, END)
     assert read_pieces(wire.Reader(), [body]).events == [Start(None, "m"), Text("x"), Finish("complete", "stop")]
 
@@ -45,7 +45,7 @@ def test_half_an_emoji() -> None:
 
 
 def test_no_line_holds_what_some_readers_take_for_its_end() -> None:
-    """U+2028, U+2029 and U+0085 are escaped, wherever they stand."""
+    """U+2028, U+2029 and U+0085 are escaped, wherever they occur."""
     events: list[Event] = [
         Reasoning("\u2028"),
         Text("\u2029"),

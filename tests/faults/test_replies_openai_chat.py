@@ -55,7 +55,7 @@ ODD: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 def test_decoration_never_costs_the_words(odd: dict[str, Any]) -> None:
-    """What stands beside the words and cannot be read is left out: of a stream and of a whole reply."""
+    """Additional data that cannot be read is left out: of a stream and of a whole reply."""
     for events in (
         read_pieces(
             wire.Reader(), [stream(chunk({"content": "Hel"}), chunk({"content": "lo", **odd}), chunk({}, "stop"))]
@@ -129,7 +129,7 @@ def test_numbers_that_are_none() -> None:
 
 
 def test_a_flat_citation_and_a_file() -> None:
-    """Citations are told in either shape, and files by their name."""
+    """Citations are read in either shape, and files by their name."""
     call_info = [
         {"type": "url_citation", "url": "https://a.example", "title": "A"},
         {"type": "file", "file": {"name": "b.pdf"}},
@@ -191,7 +191,7 @@ def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
 
 @pytest.mark.parametrize("wire_name", ["openai-chat", "anthropic"], ids=["passed", "translated"])
 async def test_no_stream_says_that_it_is_done_behind_an_error(wire_name: str) -> None:
-    """A backend's own ``[DONE]`` behind its error is not told, as none is written: OpenAI's client raises at the error."""
+    """A backend's own ``[DONE]`` behind its error is not forwarded, as none is written: OpenAI's client raises at the error."""
     openai = pytest.importorskip("openai")
     fire = {"error": {"type": "overloaded_error", "message": "it is on fire", "code": None}}
     said = {
@@ -359,7 +359,7 @@ async def test_openais_client_puts_a_rich_stream_together() -> None:
 
 
 def test_which_stop_ended_it_is_told() -> None:
-    """Servers that say so (vLLM) are heard: other wires have a place for it."""
+    """Servers that report it (vLLM) are understood: other wires have a place for it."""
     body = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason="END"))
     assert read_pieces(wire.Reader(), [body]).finish == Finish("complete", "stop", stop_sequence="END")
     numbered = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason=128001))

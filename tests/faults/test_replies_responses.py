@@ -48,7 +48,7 @@ def test_a_response_has_all_required_members(events: list[Event], stream: bool) 
 
 
 def test_an_error_event_has_both_shapes() -> None:
-    """Code and message stand in the event itself, as the reference has it, and in an ``error`` object, as the API sends it."""
+    """Code and message are in the event itself, as the reference has it, and in an ``error`` object, as the API sends it."""
     request = read_request(b'{"model": "m", "input": "hi", "stream": true}')
     body = writer(request, "one", 1).write([Text("so far"), Finish("failed", error=ReplyFailed("it broke"))])
     events = [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: ")]
@@ -100,7 +100,7 @@ DECORATED: dict[str, list[object]] = {
 @pytest.mark.parametrize("output", DECORATED.values(), ids=DECORATED)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_decoration_never_costs_the_words(output: list[object], stream: bool) -> None:
-    """What stands beside the words and cannot be read is left out, whole and streamed."""
+    """Additional data that cannot be read is left out, whole and streamed."""
     response = {**RESPONSE, "output": output, "usage": {"input_tokens": 3.0, "output_tokens": "4", "input_tokens_details": []}}
     events = reply_of(*events_of(output, response)) if stream else read_reply(json.dumps(response).encode())
     assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
@@ -130,7 +130,7 @@ def reply_of(*told: object) -> list[Event]:
 
 
 def test_a_citation_in_the_shape_of_chat_is_read() -> None:
-    """Its page stands in an object of its own there."""
+    """Its page is in a separate object there."""
     page = {"url": "https://example.org/", "title": "T", "start_index": 0, "end_index": 1}
     content = [{**PART, "annotations": [{"type": "url_citation", "url_citation": page}]}]
     events = read_reply(json.dumps({**RESPONSE, "output": [{**ITEM, "content": content}]}).encode())
@@ -168,7 +168,7 @@ def test_a_status_that_nobody_knows_is_an_end() -> None:
 
 
 def test_arguments_as_an_object_are_read() -> None:
-    """And null stands for none."""
+    """And null means none."""
     calls = [
         {"type": "function_call", "call_id": f"call_{at}", "name": "f", "arguments": said}
         for at, said in enumerate(({"a": 1}, None))

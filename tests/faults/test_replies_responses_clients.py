@@ -208,7 +208,7 @@ async def test_what_cannot_be_listed_names_its_parameter(query: str, field: str)
 
 
 async def test_openais_client_counts_the_tokens_of_a_request() -> None:
-    """An estimate where the backend does not count, and said to be one; what a reply goes on from counts too."""
+    """An estimate where the backend does not count, and marked as one; what a reply goes on from counts too."""
     openai = pytest.importorskip("openai")
     async with house("openai-chat", HELLO) as (here, door):
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
@@ -229,7 +229,7 @@ async def test_openais_client_counts_the_tokens_of_a_request() -> None:
 
 
 async def test_a_backend_that_counts_is_asked_at_the_responses_door() -> None:
-    """Its number is given as it is, and is not said to be an estimate."""
+    """Its number is given as it is, and is not marked as an estimate."""
 
     async def counts(seen: Seen, say: Say) -> None:
         assert seen.path == "/v1/messages/count_tokens"

@@ -1,4 +1,4 @@
-"""What a reply says in two places, or of a file: told once at every door, and never left out."""
+"""What a reply has in two places, or of a file: written once in every dialect, and never left out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ async def test_a_thought_that_is_said_in_two_shapes_is_told_once(door: str, stre
 
 @pytest.mark.parametrize("backend", names())
 async def test_a_thought_that_comes_back_in_two_shapes_is_sent_once(backend: str) -> None:
-    """A client that hands a message back as it came has the thought in both: a backend of another wire is not told twice."""
+    """A client that hands a message back as it came has the thought in both: a backend of another wire does not get it
+    twice.
+    """
     message = {"role": "assistant", "content": "42", "reasoning_content": THOUGHT, "reasoning_details": DETAILS}
     turns = [{"role": "user", "content": "hi"}, message, {"role": "user", "content": "and now?"}]
     async with house(backend, HELLO) as (here, door):

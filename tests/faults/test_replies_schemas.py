@@ -144,7 +144,7 @@ def replies(name: str) -> Iterator[tuple[str, list[Event]]]:
 
 
 def payloads(body: bytes) -> list[Any]:
-    """The values of a stream: its ``data`` lines, and Google's errors, which stand alone."""
+    """The values of a stream: its ``data`` lines, and Google's errors, which come without ``data``."""
     lines = (line.removeprefix("data:").strip() for line in body.decode().split("\n") if not line.startswith("event:"))
     return [json.loads(line) for line in lines if line and line != "[DONE]"]
 
@@ -181,7 +181,7 @@ def unknown(name: str, found: list[str], used: set[str]) -> list[str]:
 
 
 def test_every_dialect_is_held_or_named() -> None:
-    """A dialect is described by its vendor's document, or it is said here that none is published."""
+    """A dialect is described by its vendor's document, or is listed here as not published."""
     assert DIALECTS.keys() == vendor_schemas.REPLIES.keys() | UNDESCRIBED
 
 

@@ -1,4 +1,4 @@
-"""Requests that Anthropic's API answers with 400: each is changed into one that it takes, and the change is told."""
+"""Requests that Anthropic's API answers with 400: each is changed into one that it takes, and the change is reported."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OLD, MIDDLE, NEW, NEWEST = "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-
 
 
 def sent(request: ChatRequest) -> tuple[dict[str, Any], dict[str, Loss]]:
-    """The body that goes out, and what is told of it, by field."""
+    """The body that goes out, and the losses, by field."""
     better, losses = anthropic.adjusted(request)
     body = anthropic.write_request(better)
     assert not refusals(body), refusals(body)
@@ -82,7 +82,7 @@ def test_a_history_cut_anywhere_is_not_refused(data: st.DataObject, model: str) 
 
 
 def test_what_is_taken_is_left_alone() -> None:
-    """An ask that the API takes goes out as it is, and nothing is told of it."""
+    """An ask that the API takes goes out as it is, and without losses."""
     turns = [HI, ChatMessage("assistant", [SIGNED, CALL]), ChatMessage("tool", [RESULT]), HI]
     request = ChatRequest(OLD, turns, [LOOK], max_tokens=4096, reasoning=Thinking(None, 1024), stop=["END"])
     assert anthropic.adjusted(request) == (request, [])
@@ -114,7 +114,9 @@ ADAPTIVE = {"type": "adaptive"}
     ],
 )
 def test_settings_that_exclude_each_other(model: str, more: Any, body: dict[str, Any], told: str) -> None:
-    """Of settings that a model does not take, or not together, the weightier goes out, and the loss of the other is told."""
+    """Of settings that a model does not take, or not together, the weightier goes out, and the loss of the other is
+    reported.
+    """
     out, losses = sent(ChatRequest(model, [HI], **more))
     assert body.items() <= out.items()
     assert told in losses
@@ -148,7 +150,7 @@ def test_ids_of_calls() -> None:
 
 @pytest.mark.parametrize("blank", [" ", "\n\n", ""])
 def test_blank_texts(blank: str) -> None:
-    """A text that is only white space is left out wherever it stands, and a turn of nothing else with it."""
+    """A text that is only white space is left out wherever it is, and a turn of nothing else with it."""
     turns = [ChatMessage("system", [TextPart(blank)]), HI, ChatMessage("assistant", [TextPart(blank)]), HI]
     turns += [ChatMessage("assistant", [TextPart(blank), CALL]), ChatMessage("tool", [ToolResult("call_1", [TextPart(blank)])])]
     body, losses = sent(ChatRequest(NEW, turns, [LOOK]))
@@ -208,7 +210,7 @@ def test_media_by_their_bytes(part: Any, block: tuple[str, str]) -> None:
     ],
 )
 def test_what_it_cannot_read_is_refused_by_name(part: Any) -> None:
-    """Media of a kind that the API does not take, and files that another vendor holds, never go out: the caller is told."""
+    """Media of a kind that the API does not take, and files that another vendor holds, never go out: the loss is reported."""
     request = ChatRequest(NEW, [ChatMessage("user", [TextPart("see"), part])], wire="openai-chat")
     body, losses = sent(request)
     assert body["messages"][0]["content"] == "see"
@@ -240,10 +242,10 @@ def test_a_choice_of_schemas_at_the_top() -> None:
 
 
 class TestCalls:
-    """Calls and results stand behind each other, one for one."""
+    """Results follow their calls, one for one."""
 
     def test_without_a_result(self) -> None:
-        """A call that nobody answered is told as one that failed."""
+        """A call that nobody answered is sent as one that failed."""
         body, losses = sent(
             ChatRequest(NEW, [HI, ChatMessage("assistant", [CALL]), ChatMessage("user", [TextPart("never mind")])], [LOOK])
         )
@@ -252,7 +254,7 @@ class TestCalls:
         assert "parts.call" in losses
 
     def test_without_a_call(self) -> None:
-        """A result whose call was cut off is told in the user's words."""
+        """A result whose call was cut off is sent as the user's text."""
         body, losses = sent(ChatRequest(NEW, [ChatMessage("tool", [RESULT]), HI], [LOOK]))
         assert "x" in json.dumps(body["messages"][0])
         assert "messages.tool" in losses

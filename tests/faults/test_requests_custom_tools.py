@@ -44,7 +44,7 @@ class Scripted(Local):
 
 
 async def test_the_embedded_model_calls_a_custom_tool() -> None:
-    """It is asked for a function with one text, which comes back as that text; an earlier call is told the same way."""
+    """It is asked for a function with one text, which comes back as that text; an earlier call is sent the same way."""
     Scripted.answer = json.dumps({"tool": "apply patch", "arguments": {"input": PATCH}})
     call_info = CallInfo("refuse")
     events = [event async for batch in Scripted.answers(asked(), call_info) for event in batch]
@@ -60,7 +60,7 @@ async def test_the_embedded_model_calls_a_custom_tool() -> None:
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.__name__)
 async def test_a_chat_site_says_that_it_has_no_tools(site: Any) -> None:
-    """It is refused by name, or told as a loss where the caller allows that; never left out in silence."""
+    """It is refused by name, or reported as a loss where the caller allows that; never left out in silence."""
 
     class Offline(site):  # type: ignore[misc]  # any of the five
         @classmethod

@@ -1,4 +1,6 @@
-"""Kind: an effort of thought that a model lacks, which its API answers with 400: the next one goes out, and that is told."""
+"""Kind: an effort of thought that a model lacks, which its API answers with 400: the next one goes out, and that is
+reported.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,7 @@ def test_budgets_are_words_that_the_model_takes(spoken: str) -> None:
 
 @pytest.mark.parametrize("spoken", ["openai-chat", "openai-responses"])
 def test_no_effort_for_what_does_not_think(spoken: str) -> None:
-    """It is left out and told; where no thinking was asked for nothing is lost."""
+    """It is left out and reported; where no thinking was asked for nothing is lost."""
     said, losses = sent(spoken, "gpt-4o", Thinking("high", summary="auto"))
     assert (said, [loss.kind for loss in losses]) == ({}, ["dropped"])
     assert sent(spoken, "gpt-4.1", Thinking("none")) == ({}, [])

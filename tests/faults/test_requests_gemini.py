@@ -38,7 +38,7 @@ def asked(*parts: Any, **more: Any) -> ChatRequest:
 
 @pytest.mark.parametrize("count", [0, 1, 5, 6, 9])
 def test_no_more_stops_go_out_than_are_taken(count: int) -> None:
-    """The first five do, and the rest is told."""
+    """The first five do, and the rest is reported."""
     stops = [f"stop {place}" for place in range(count)]
     body, losses = sent(asked(stop=stops))
     assert body.get("generationConfig", {}).get("stopSequences", []) == stops[:5]
@@ -50,7 +50,7 @@ def test_no_more_stops_go_out_than_are_taken(count: int) -> None:
     [("flex", "flex", 0), ("priority", "priority", 0), ("default", "standard", 0), ("auto", None, 0), ("turbo", None, 1)],
 )
 def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, told: int) -> None:
-    """One that it has no word for is left out and told."""
+    """One that it has no word for is left out and reported."""
     body, losses = sent(asked(service_tier=tier))
     assert body.get("serviceTier") == goes
     assert [loss.field for loss in losses] == ["service_tier"] * told
@@ -111,7 +111,7 @@ def test_geminis_defaults_said_aloud_are_no_loss_elsewhere(wire: str) -> None:
 
 @pytest.mark.parametrize("wire", names())
 def test_a_file_that_another_vendor_holds_is_not_sent(wire: str) -> None:
-    """Where it is allowed to be lost it is told, and its id goes to nobody: of a user and of a tool."""
+    """Where it is allowed to be lost it is reported, and its id goes to nobody: of a user and of a tool."""
     file = FilePart(id="file-of-another")
     turns = [
         *[ChatMessage("user", [TextPart("hi"), file]), ChatMessage("assistant", [ToolCall("c", "f", "{}")])],
@@ -160,7 +160,7 @@ def test_limits_that_are_null_are_left_out() -> None:
 
 @pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
 def test_lengths_of_arrays_that_come_to_too_much_are_left_out(count: int, told: bool) -> None:
-    """The API answers 400 without a word of which field: what goes out has none of them then, and that is told."""
+    """The API answers 400 without a word of which field: what goes out has none of them then, and that is reported."""
     schema = {"type": "object", "properties": {f"x{at}": {"type": "array", "maxItems": 100} for at in range(count)}}
     body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
     assert ("maxItems" in json.dumps(body)) is not told

@@ -48,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", names())
 def test_a_default_said_aloud_is_no_loss(name: str) -> None:
-    """What says only what is so without it is neither refused nor told as lost, on any wire."""
+    """A value without effect is neither refused nor reported as lost, on any wire."""
     request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, **DEFAULTS}).encode())
     spoken = wire_of(name)
     assert losses(request, spoken.SUPPORT, spoken.NAME, "v") == []
@@ -122,7 +122,7 @@ def test_ids_of_calls_as_mistral_wants_them() -> None:
 
 
 def test_stops_within_the_limit() -> None:
-    """OpenAI takes four: the first four go out, and that is told."""
+    """OpenAI takes four: the first four go out, and that is reported."""
     call_info = CallInfo()
     assert fitted({"stop": list("abcde")}, known()["openai"], call_info)["stop"] == list("abcd")
     assert [loss.field for loss in call_info.losses] == ["stop"]
@@ -130,7 +130,9 @@ def test_stops_within_the_limit() -> None:
 
 @pytest.mark.parametrize("comes_as_it_was", [False, True])
 def test_the_assistant_speaks_between_a_result_and_the_user(comes_as_it_was: bool) -> None:
-    """Mistral answers 400 to a user right behind a result: a message stands between, and is told; elsewhere nothing changes."""
+    """Mistral answers 400 to a user right behind a result: a message is inserted between them, and reported; elsewhere nothing
+    changes.
+    """
     call = {
         "role": "assistant",
         "tool_calls": [{"id": "abcDEF123", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
@@ -207,7 +209,7 @@ def test_a_long_name_of_whoever_asks(name: str, letters: int) -> None:
 
 
 def test_nothing_becomes_an_empty_message() -> None:
-    """A turn of which only another vendor reads anything is left out, and told."""
+    """A turn of which only another vendor reads anything is left out, and reported."""
     turns = [
         ChatMessage("user", [TextPart("a")]),
         ChatMessage("assistant", [ReasoningPart("", Opaque("anthropic", "x", redacted=True))]),
@@ -219,7 +221,7 @@ def test_nothing_becomes_an_empty_message() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_a_file_that_another_vendor_holds(name: str) -> None:
-    """It is told on every wire but those of the vendor that holds it, in results of tools too."""
+    """It is reported on every wire but those of the vendor that holds it, in results of tools too."""
     result = ToolResult("a", [FilePart(id="file-1")])
     turns = [
         ChatMessage("user", [FilePart(id="file-1")]),
@@ -234,7 +236,7 @@ def test_a_file_that_another_vendor_holds(name: str) -> None:
 
 
 def test_an_image_by_url_in_a_result_before_ollama() -> None:
-    """The API takes images by their bytes: one that would vanish is told."""
+    """The API takes images by their bytes: one that would be lost is reported."""
     result = ToolResult("a", [TextPart("x"), ImagePart(url="https://a.example/x.png")])
     request = ChatRequest(
         "m",

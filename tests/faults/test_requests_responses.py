@@ -1,4 +1,6 @@
-"""Requests to a Responses backend from other doors: thoughts travel with them, and what the API refuses is changed and told."""
+"""Requests to a Responses backend from other doors: thoughts travel with them, and what the API refuses is changed and
+reported.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ OTHERS = [name for name in names() if name != spoken.NAME]
 
 
 def sent(chat_request: ChatRequest, vendor: str = "openai") -> tuple[dict[str, Any], dict[str, str]]:
-    """The body that goes out, and what is told of it, by field."""
+    """The body that goes out, and the losses, by field."""
     better, losses = spoken.adjusted(chat_request, vendor)
     return spoken.write_request(better, vendor), {loss.field: loss.kind for loss in losses}
 
@@ -61,7 +63,9 @@ def test_only_where_it_is_understood(
 
 @pytest.mark.parametrize("wire", [None, *names()])
 def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
-    """The API takes 64 characters: a longer id becomes what always stands for it, in the call, its signature and its result."""
+    """The API takes 64 characters: a longer id becomes the same replacement every time, in the call, its signature and its
+    result.
+    """
     long, other = "x" * 65, "x" * 66
     calls = [ToolCall(name, "f", "{}", Opaque("openai", "c2ln")) for name in (long, other, "short")]
     results = [ToolResult(name, [TextPart("1")], "f") for name in (long, other, "short")]
@@ -104,7 +108,7 @@ def test_texts_of_an_assistants_turn_are_one() -> None:
 @pytest.mark.parametrize("field", ["conversation", "prompt"])
 @pytest.mark.parametrize("wire", OTHERS)
 async def test_what_another_backend_keeps_is_refused_by_name(field: str, wire: str) -> None:
-    """An answer without what was said before would be an answer to something else."""
+    """An answer without the earlier messages would answer something else."""
     async with house(wire, HELLO) as (here, door):
         path, body = asking(spoken.NAME)
         got = await here.ask(path, {**body, field: {"id": "kept_1"}})
@@ -127,7 +131,7 @@ def test_a_response_names_its_conversation_as_an_object(conversation: object) ->
 async def test_what_both_of_openais_wires_know_goes_along(
     door: str, wire: str, vendor: str, told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is asked for and what to cache by reach OpenAI by either wire; others are spared, which is told."""
+    """Who is asked for and what to cache by reach OpenAI by either wire; others do not get it, which is reported."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
     backend = ScriptedVendor(wire, HELLO)
     name = f"openai-{wire.removeprefix('openai-')}".removesuffix("-chat") if vendor == "openai" else vendor

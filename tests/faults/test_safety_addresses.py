@@ -186,7 +186,7 @@ def test_what_is_said_to_polychat_goes_over_ollamas_variable(monkeypatch: pytest
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """``folder(text)``: one stands where such a polychat.toml lies."""
+    """``folder(text)``: the current folder then has such a polychat.toml."""
     (tmp_path / "cloned").mkdir()
     monkeypatch.chdir(tmp_path / "cloned")
 
@@ -238,7 +238,7 @@ def test_a_file_of_the_folder_leads_no_secret_out(folder: Any, monkeypatch: pyte
 
 
 def test_the_address_of_such_a_row_is_never_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the row was reached: what stands in the variable would go out with the address."""
+    """However the row was reached: the variable's value would be sent with the address."""
     monkeypatch.setenv("AZURE_RESOURCE_NAME", "mine")
     row = known()["azure-openai"].replace(base_url="https://x.example/{resource}")
     assert address(row) == "https://x.example/mine"

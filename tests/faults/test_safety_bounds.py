@@ -1,4 +1,4 @@
-"""Kinds: how much of a stranger's names and bodies is kept, and for how long."""
+"""Kinds: how much of clients' names and bodies is kept, and for how long."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def test_a_compressed_body_costs_no_more(come: str, to: str) -> None:
 @each_other
 @each_wire
 def test_reading_and_writing_hold_an_image_few_times(come: str, to: str) -> None:
-    """Where nothing stands aside, as in the library: beside the body that is read."""
+    """Without placeholders, as in the library: besides the body that is read."""
     reads, writes = wire(come), wire(to)
     _, body = request(come, with_media(ImagePart(data=PNG + bytes(LARGE), media_type="image/png")))
     tracemalloc.start()
@@ -196,7 +196,7 @@ async def test_a_broken_text_is_refused(come: str, broken: bytes, monkeypatch: p
 
 @each_wire
 async def test_half_an_emoji_in_a_long_text(come: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is one sign more in the text that arrives, whether or not texts stand aside."""
+    """Is one sign more in the text that arrives, with and without placeholders."""
     monkeypatch.setattr(placeholders, "LONG", LONG)
     path, body = request(come, with_media(TextPart(LONG_TEXT)))
     bodies = [(path, body.replace(b"Why is", b"Why \\ud83d is", 3))]
@@ -376,7 +376,7 @@ BUSY = doors.Fault("busy", "overloaded", 503)
 
 
 async def test_a_site_gets_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is no API of a vendor is asked with what came, though it looks like an image that stands aside."""
+    """Who is no API of a vendor is asked with what came, though it looks like a placeholder of an image."""
     data = base64.b64encode(SMALL).decode()
     said = [{"role": "user", "content": [{"type": "text", "text": data}], "data": data}]
     async with site(monkeypatch) as here:

@@ -1,4 +1,4 @@
-"""Kinds: what a stranger's bytes, a web page or a lost connection do to the HTTP server, the sites' doors and the pool."""
+"""Kinds: what hostile bytes, a web page or a lost connection do to the HTTP server, the sites and the pool."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_endless_heads_end_at_the_sites() -> None:
     ],
 )
 async def test_the_sites_have_clocks(sent: bytes, status: int) -> None:
-    """A client that stops amid its head or its body is told so, and let go."""
+    """A client that stops amid its head or its body gets an error, and is disconnected."""
     async with running(Sites(echo, patience=0.1), Limits(head_seconds=0.1)) as url:
         caller = await called(url)
         caller.raw(sent)
@@ -157,7 +157,7 @@ async def test_the_gateways_sites_have_the_bodys_clock_and_take_a_place() -> Non
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/openapi.json", "/nothing", "/sites/", "/sites/aichat/chat", "/v1/models"])
 async def test_every_path_that_tells_anything_has_the_rule_of_hosts(path: str) -> None:
-    """Without keys each answers loopback's names only, and no page of others; whether it lives is told to anybody."""
+    """Without keys each answers loopback's names only, and no page of others; its health is public."""
     async with gateway(configured({}, sites="local/smollm2")) as here:
         for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
             assert (await here.ask(path, headers=headers)).status == 403
@@ -352,7 +352,7 @@ async def test_a_stream_of_heartbeats_is_told_too(serve: Any) -> None:
 
 @pytest.mark.parametrize("amid", [True, False])
 async def test_a_client_that_only_ends_its_side_has_its_whole_answer(serve: Any, amid: bool) -> None:
-    """Before the answer, and amid a stream: it said all that it had to say, and waits."""
+    """Before the answer, and amid a stream: it sent all that it had to send, and waits."""
     stage = (
         Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE]) if amid else Stage(None, rest=[FIRST, text("lo"), END, DONE])
     )

@@ -102,7 +102,7 @@ def shows(text: str | bytes) -> bool:
 
 
 def links(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that stands behind it."""
+    """An error and all that causes it."""
     yield error
     for behind in (error.__cause__, error.__context__):
         if behind is not None:
@@ -345,7 +345,7 @@ async def test_the_command_does_not_print_it(serve: Any, way: str, arguments: tu
 
 @pytest.mark.parametrize("given", [f"api_kee={CANARY}", f"api_key:{CANARY}"])
 async def test_a_mistyped_option_does_not_print_its_value(given: str) -> None:
-    """What stands behind the equals sign may be the key."""
+    """The text after the equals sign may be the key."""
     _, out, err = await ran(sys.executable, "-m", "polychat", "ask", "hi", "-m", "openai/m", "-o", given, cwd=ROOT)
     assert "-o" in err
     assert not shows(out + err)
@@ -516,7 +516,7 @@ def test_headers_are_redacted_in_names_and_values() -> None:
     ],
 )
 def test_what_is_no_secret_stays_in_answers(header: tuple[str, str]) -> None:
-    """Versions, dates, placeholders and short words are parts of what people are told."""
+    """Versions, dates, placeholders and short words are parts of messages."""
     assert secrets_of([header]) is None
 
 

@@ -179,7 +179,7 @@ def test_two_gateways_of_two_threads() -> None:
 
 @pytest.fixture
 async def clients(serve: Any, keys: None, own_config: Any, tmp_path: Path) -> Any:
-    """By two files, one of them a path and the other a ``Config``, and whoever goes by the person's own file."""
+    """By two files, one of them a path and the other a ``Config``, and code that uses the person's own file."""
     houses = [House("openai-chat", words) for words in ("alpha", "bravo", "charlie")]
     servers = [await serve(house) for house in houses]
     text = (
@@ -310,7 +310,7 @@ def test_the_same_backend_as_long_as_the_file_is(own_config: Any) -> None:
 
 @pytest.mark.parametrize("given", [7, {"providers": {}}, b"polychat.toml"])
 def test_a_configuration_that_is_none(given: Any) -> None:
-    """Is told when the client is made."""
+    """Is an error when the client is made."""
     with pytest.raises(errors.BadInput, match=r"path of a polychat\.toml") as caught:
         polychat.Client(config=given)
     assert caught.value.field == "config"

@@ -1,4 +1,4 @@
-"""Kind: a scan over a stranger's bytes that takes quadratic time. Each is fed its worst case, and four times as much of it."""
+"""Kind: a scan over hostile bytes that takes quadratic time. Each is fed its worst case, and four times as much of it."""
 
 from __future__ import annotations
 

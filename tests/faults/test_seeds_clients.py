@@ -54,7 +54,7 @@ async def as_gateway() -> AsyncGenerator[str, None]:
 
 @pytest.mark.parametrize("name", FIVE)
 async def test_polychat_sites_answers_them_by_default(clients: Path, name: str) -> None:
-    """Each client's own code, told only where the site is now, gets the answer to what it asked."""
+    """Each client's own code, with only the site's new address, gets the answer to what it asked."""
     async with running(Sites(echo)) as url:
         said = await ask(clients, name, url)
     assert "error" not in said

@@ -93,7 +93,7 @@ async def test_a_request_tells_why_it_went_where_it_went() -> None:
 
 
 async def test_a_target_that_rests_is_told_with_what_it_said() -> None:
-    """It was passed over, whoever answered in its place; where nobody did, every target says why."""
+    """It was passed over, for any target that answered in its place; if none did, every target has a reason."""
     refusing = fault(429, "rate_limit_error", "slow down", **{"retry-after": "60"})
     async with serving(refusing) as first, serving(good) as second:
         providers = {"one": row("openai-chat", first.url), "two": row("openai-chat", second.url)}

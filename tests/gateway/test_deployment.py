@@ -1,4 +1,4 @@
-"""The files for whoever runs the gateway are accepted by those who read them."""
+"""The files for operators of the gateway are accepted by those who read them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_limits_are_the_same_in_front_and_behind() -> None:
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
 def test_nginx_accepts_its_file(tmp_path: Path) -> None:
-    """As it stands, but for where it writes."""
+    """Unchanged, but for where it writes."""
     assert NGINX is not None
     (tmp_path / "logs").mkdir()
     command = [NGINX, "-t", "-c", str(FILES / "nginx.conf"), "-p", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""What goes wrong before the first piece, and after it: who is asked next, and what the client is told."""
+"""What goes wrong before the first piece, and after it: who is asked next, and what the client gets."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_nobody_there(serve: Any) -> None:
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_the_clients_own_fault(serve: Any, status: int) -> None:
-    """Is told at once: no other target is asked what it would refuse as well."""
+    """Is reported at once: no other target is asked what it would refuse as well."""
     first, second = await serve(fault(status, "invalid_request_error", "no such field")), await serve(good)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
@@ -133,7 +133,7 @@ async def test_after_the_first_piece(serve: Any, door: str, failure: str) -> Non
 
 
 async def test_a_request_that_only_the_backend_understands(serve: Any) -> None:
-    """It passes though nobody here could read it; when its stream breaks off, the client is told of that all the same."""
+    """It passes though nobody here could read it; when its stream breaks off, the client gets that error all the same."""
     backend = await serve(streaming(FIRST, text("Hel"), cut=True))
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         path, body = asking("openai-chat", stream=True, messages=[{"role": "critic", "content": {"odd": 1}}])
@@ -251,7 +251,7 @@ async def test_unknown_models(serve: Any, door: str) -> None:
 
 
 async def test_our_key_does_not_hold(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told as what it is, without the key."""
+    """Is reported as what it is, without the key."""
     backend = await serve(fault(401, "invalid_api_key", "Incorrect API key provided: sk-secret-of-the-house"))
     monkeypatch.setenv("THE_HOUSE", "sk-secret-of-the-house")
     async with gateway(configured({"house": row("openai-chat", backend.url, api_key="env:THE_HOUSE")})) as here:

@@ -227,7 +227,7 @@ async def test_who_is_preferred(serve: Any, door: str, case: str, stream: bool) 
 
 
 async def test_no_fallbacks(serve: Any) -> None:
-    """``allow_fallbacks: false``: whoever is first, or nobody."""
+    """``allow_fallbacks: false``: the first target, or none."""
     three = Three("a")
     async with gateway(await three.configured(serve, routes={"one": Route(("a/small",), attempts=1)})) as here:
         answer = await asked(here, "openai-chat", "one", models=["b/small"], provider={"allow_fallbacks": False})
@@ -291,7 +291,7 @@ async def test_preferences_among_a_routes_targets(serve: Any, wanted: dict[str, 
 
 
 async def test_the_fastest_writer_of_late(serve: Any) -> None:
-    """Tokens per second are those of the answers so far; before any, that nothing is known is told."""
+    """Tokens per second are those of the answers so far; before any, it is reported that nothing is known."""
     three = Three()
     async with gateway(await three.configured(serve, routes=ROUTE)) as here:
         wanted = {"sort": "throughput", "preferred_min_throughput": {"p50": 1}}
@@ -354,7 +354,9 @@ async def test_the_sites(serve: Any, provider: type[Any]) -> None:
 
 
 async def test_a_site_before_a_site(serve: Any) -> None:
-    """A gateway may stand behind another: what is asked here goes to a site there, whose answer comes back through both."""
+    """A gateway may be the backend of another: what is asked here goes to a site there, whose answer comes back through
+    both.
+    """
     served = await serve(good)
     async with gateway(configured({"house": row("openai-chat", served.url)}, sites="house/small")) as far:
         answers = find("gptalk").events(
@@ -381,7 +383,7 @@ FORMING = {"response_format": {"type": "json_schema", "json_schema": {"name": "x
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("on_loss", ["report", "allow", "refuse"])
 async def test_losses(serve: Any, on_loss: str, stream: bool) -> None:
-    """What the backend's wire cannot carry is told in a header, refused, or allowed; never silently gone."""
+    """What the backend's wire cannot carry is reported in a header, refused, or allowed; never silently gone."""
     backend = ScriptedVendor("anthropic", SAID)
     served = await serve(backend)
     async with gateway(configured({"house": row("anthropic", served.url)}, on_loss=on_loss)) as here:

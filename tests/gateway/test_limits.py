@@ -161,7 +161,7 @@ async def test_every_limit_holds_in_every_dialect(serve: Any, monkeypatch: pytes
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_concurrent_requests(serve: Any, monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
-    """While one request of a key runs, the second is refused, and told to come again in a second; another key's is answered,
+    """While one request of a key runs, the second is refused, with ``retry-after`` of a second; another key's is answered,
     and the key's own next one once the first is over."""
     stage = Stage(None, then=backend)
     upstream = await serve(stage)

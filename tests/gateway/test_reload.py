@@ -78,7 +78,7 @@ BROKEN: dict[str, Any] = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_what_cannot_be_served_changes_nothing(serve: Any, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    """Neither routes, nor addresses, nor keys, nor limits; what is told is what is wrong."""
+    """Neither routes, nor addresses, nor keys, nor limits; the error says what is wrong."""
     monkeypatch.setenv("SHORT", "short")
     old, new = await serve(good), await serve(good)
     told = configured({"house": row("openai-chat", old.url)}, routes={"fast": ("house/small",)}, cors=("https://a.example",))
@@ -96,7 +96,7 @@ async def test_what_cannot_be_served_changes_nothing(serve: Any, monkeypatch: py
 
 
 async def test_what_is_known_of_targets_stays(serve: Any) -> None:
-    """A backend that said when to come again is passed over still, by whatever file."""
+    """A backend that sent ``retry-after`` is still skipped, by whatever file."""
     busy, other = await serve(fault(429, "rate_limit_error", retry_after="60")), await serve(good)
     providers = {"house": row("openai-chat", busy.url), "other": row("openai-chat", other.url)}
 

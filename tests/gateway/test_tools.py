@@ -58,7 +58,7 @@ class TestCurl:
         assert "x-polychat-provider: house" in head
 
     async def test_a_stream_as_it_comes(self) -> None:
-        """With ``-N`` the first piece is printed while the backend has not said the second."""
+        """With ``-N`` the first piece is printed before the backend has sent the second."""
         stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
         async with before({"house": ("openai-chat", stage)}) as here:
             path, body = asking("openai-chat", stream=True)
@@ -272,7 +272,7 @@ class TestVercel:
             assert parts.count("ToolResult") == 2
 
     async def test_an_object(self) -> None:
-        """By a schema, which the backend is told."""
+        """By a schema, which the backend gets."""
         async with house("gemini", CITY) as (here, door):
             assert await self.node(here, "object") == {"name": "Oslo", "people": 7}
         assert set(door.asks[0].format.schema["properties"]) == {"name", "people"}
@@ -283,7 +283,7 @@ class TestVercel:
             assert await self.node(here, "embed") == [[0.5, 1.0], [0.5, 1.0]]
 
     async def test_failures(self) -> None:
-        """A refusal is an error with its status and words; what fails midway is told in the stream, after what came."""
+        """A refusal is an error with its status and words; a failure midway is reported in the stream, after what came."""
         door = ScriptedVendor("anthropic", fault=Fault("slow down", "rate_limit", 429))
         async with house("anthropic", door) as (here, _):
             refused = await self.node(here, "whole")

@@ -1,4 +1,4 @@
-"""Who and what comes in: keys, origins, methods, types, sizes; and what those are told who do not."""
+"""Who and what comes in: keys, origins, methods, types, sizes; and what refused clients get."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_what_needs_no_key(keyed: dict[str, Any]) -> None:
     "host", ["127.0.0.1:8000", "localhost", "localhost:1", "[::1]:8000", "house.localhost", "10.0.0.7", None]
 )
 async def test_a_host_of_ours(host: str | None) -> None:
-    """Addresses, and names that cannot be made to point here by strangers."""
+    """Addresses, and names that cannot be made to point here by others."""
     async with gateway(configured({})) as here:
         assert (await here.ask("/v1/models", headers={"host": host or "127.0.0.1"})).status == 200
 
@@ -129,7 +129,7 @@ async def test_a_host_of_others(host: str) -> None:
     "origin", ["https://evil.example", "null", "http://127.0.0.1:9", "http://[", "https://chat.example.com.evil.example"]
 )
 async def test_pages_of_others(keyed: dict[str, Any], origin: str) -> None:
-    """What a stranger's page makes a browser send is refused, with a key and without."""
+    """What another site's page makes a browser send is refused, with a key and without."""
     for more in ({}, keyed, {"cors": ("https://chat.example.com",)}):
         async with gateway(configured({}, **more)) as here:
             answer = await here.ask("/v1/models", headers={"origin": origin, "x-api-key": KEY})
@@ -239,7 +239,7 @@ async def test_preflight(serve: Any, keyed: dict[str, Any]) -> None:
     ],
 )
 async def test_types_that_are_read(serve: Any, kind: str | None) -> None:
-    """JSON by its names, what curl says of anything, and a body that nothing is said of."""
+    """JSON by its names, what curl sends for any body, and a body without a type."""
     backend = await serve(good)
     path, body = asking("openai-chat")
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
@@ -248,7 +248,7 @@ async def test_types_that_are_read(serve: Any, kind: str | None) -> None:
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/xml", "", "json"])
 async def test_types_that_are_not(kind: str) -> None:
-    """415: what a form on a stranger's page can send without asking first is among them."""
+    """415: what a form on another site's page can send without asking first is among them."""
     path, body = asking("openai-chat")
     async with gateway(configured({"house": row("openai-chat", "http://127.0.0.1:9")})) as here:
         assert (await here.ask(path, body, headers={"content-type": kind})).status == 415
@@ -374,7 +374,7 @@ async def test_half_a_body() -> None:
 
 
 async def test_no_more_than_so_many(serve: Any) -> None:
-    """The next one is told to come again; when one is done there is room."""
+    """The next one gets ``retry-after``; when one is done there is room."""
     stage = Stage(FIRST, text("Hel"), rest=[END, DONE])
     backend = await serve(stage)
     path, body = asking("openai-chat", stream=True)
@@ -478,7 +478,7 @@ async def test_headers_cannot_be_injected(serve: Any) -> None:
 
 
 async def test_limits_of_a_backend_that_refuses(serve: Any) -> None:
-    """Are told as well: that is when a client wants to know them."""
+    """Are reported as well: that is when a client wants to know them."""
     backend = await serve(fault(429, "rate_limit_error", x_ratelimit_remaining_requests="0", retry_after="3"))
     told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
     for door in ("openai-chat", "anthropic"):

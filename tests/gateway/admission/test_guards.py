@@ -1,4 +1,4 @@
-"""Guards: what stands before a request and after it may refuse, answer, look at the pieces, or do nothing."""
+"""Guards: what runs before a request and after it may refuse, answer, read the pieces, or do nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Notes(Guard):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_chat_is_answered_in_a_backends_place(serve: Any, stream: bool) -> None:
-    """The backend is not asked, the client gets the reply in its dialect, and the reply is closed and told of."""
+    """The backend is not asked, the client gets the reply in its dialect, and the reply is closed and recorded."""
     backend = await serve(good)
     cache = Answers()
     async with gateway(configured({"house": row("openai-chat", backend.url)}), **with_guards([], [cache])) as here:
@@ -89,7 +89,7 @@ async def test_a_chat_is_answered_in_a_backends_place(serve: Any, stream: bool) 
 @pytest.mark.parametrize("place", ["head", "chat"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_request_is_refused_in_its_dialect(serve: Any, dialect: str, place: str) -> None:
-    """With the guard's status, text and time, wherever the guard stands; no backend hears of it."""
+    """With the guard's status, text and time, at any position of the guard; no backend is called."""
     backend = await serve(good)
     placed: dict[str, list[Guard]] = {"head": [], "chat": [], place: [Refuses()]}
     async with gateway(configured({"house": row("openai-chat", backend.url)}), **with_guards(**placed)) as here:

@@ -77,7 +77,7 @@ CUTS: dict[str, list[bytes | None]] = {
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("door", [name for name in DIALECTS if name != "openai-completions"])
 async def test_every_dialect(serve: Any, door: str, cut: str) -> None:
-    """One reply: its words once, its own end, and what both parts took; the seam is told where clients take comments."""
+    """One reply: its words once, its own end, and what both parts took; the seam is marked where clients accept comments."""
     first = await serve(stage := Stage(FIRST, text("Once upon "), rest=CUTS[cut]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest(["upon a", " time"])))
     async with gateway(going_on(first.url, second.url)) as here:
@@ -136,7 +136,7 @@ async def test_what_a_seam_could_spoil(serve: Any, more: dict[str, Any]) -> None
 
 
 async def test_only_where_the_route_says_so(serve: Any) -> None:
-    """By default the client is told."""
+    """By default the client gets the error."""
     first = await serve(stage := Stage(FIRST, text("Once upon"), rest=[None]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest([" a", " time"])))
     async with gateway(going_on(first.url, second.url, continuation=False)) as here:
@@ -146,7 +146,7 @@ async def test_only_where_the_route_says_so(serve: Any) -> None:
 
 
 async def test_several_seams(serve: Any) -> None:
-    """A second part that is cut off goes on with a third; when nobody is left, the client is told how it ended."""
+    """A second part that is cut off goes on with a third; when nobody is left, the client gets the error."""
     stages = [Stage(FIRST, text("one on "), rest=[None]), Stage(FIRST, text("two "), rest=[None])]
     first, second = await serve(stages[0]), await serve(stages[1])
     third = await serve(streaming(FIRST, text("three"), END, USAGE, DONE))
@@ -167,7 +167,7 @@ async def test_several_seams(serve: Any) -> None:
 
 
 async def test_within_the_budget(serve: Any) -> None:
-    """A route that has made too many retries goes on with none: the client is told."""
+    """A route that has made too many retries does not continue: the client gets the error."""
     first = await serve(stage := Stage(FIRST, text("one on "), rest=[None]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest(["two"])))
     async with gateway(going_on(first.url, second.url, max_wait=0.0)) as here:

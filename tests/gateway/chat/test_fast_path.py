@@ -244,7 +244,7 @@ async def told(
 
 @pytest.mark.parametrize("reply", REPLIES)
 async def test_replies_are_the_same_with_and_without_a_task(serve: Any, begun: list[FastChat], reply: str) -> None:
-    """Every reply, and every failure, is told in the same answers, records, lines, counts and health of the target."""
+    """Every reply, and every failure, leads to the same answers, records, lines, counts and health of the target."""
     fast = await told(serve, REQUESTS["hello"], REPLIES[reply])
     assert begun
     with pytest.MonkeyPatch.context() as patch:

@@ -182,7 +182,7 @@ async def test_streams_share_a_timer(serve: Any) -> None:
 
 @pytest.mark.parametrize("door", BEATS)
 async def test_a_failure_after_the_first_sign(serve: Any, door: str) -> None:
-    """Is told in the stream, as its dialect has it: the status has gone out, and nothing pretends to be an end."""
+    """Is reported in the stream, as its dialect has it: the status has gone out, and nothing pretends to be an end."""
     stage = Stage(None, then=fault(400, "invalid_request_error", "no such thing"))
     backend = await serve(stage)
     async with gateway(house(backend.url)) as here:

@@ -30,7 +30,7 @@ def known(here: Any) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_the_second_begins_first(serve: Any, door: str, stream: bool) -> None:
-    """It answers, whole and alone; the first one's connection is closed, and both are told."""
+    """It answers, whole and alone; the first one's connection is closed, and both are recorded."""
     stage = Stage(None)
     first, second = await serve(stage), await serve(good)
     async with gateway(hedged(first, second)) as here:

@@ -84,7 +84,9 @@ async def test_a_target_that_cut_off_a_reply(serve: Any, door: str, failure: str
 @pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize(("hold", "seconds"), [(3, 60.0), (100, 0.001)])
 async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) -> None:
-    """Enough characters, or enough time though nothing more comes: the client gets them, and what fails then is told."""
+    """Enough characters, or enough time though nothing more comes: the client gets them, and a failure after that is
+    reported.
+    """
     stage = Stage(FIRST, text("Hel"), rest=[text("lo"), None])
     first, second = await serve(stage), await serve(good)
     async with gateway(held(first, second, hold, seconds)) as here:
@@ -135,7 +137,7 @@ def _words_of(door: str, answer: Answer) -> str:
 @pytest.mark.parametrize("hold", [4, 6, 12])
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, door: str, hold: int, spoken: str) -> None:
-    """Whichever piece is enough: nothing is lost or told twice, nobody else is asked, and the end is the backend's."""
+    """Whichever piece is enough: nothing is lost or repeated, nobody else is asked, and the end is the backend's."""
     words = ["Hel", "lo ", "you ", "two"]
     events: list[Event] = [Start("1", "small"), *map(Text, words), Finish("complete", "stop")]
     backend = await serve(SlowVendor(spoken, [[event] for event in events]))

@@ -207,7 +207,7 @@ def _timers_of_tasks() -> list[str]:
 
 @pytest.mark.parametrize("under", [None, elsewhere], ids=["ours", "elsewhere"])
 async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
-    """After requests of every kind, heard and left, there is no task, no connection and no timer more than before."""
+    """After requests of every kind, answered and abandoned, there is no task, no connection and no timer more than before."""
     stages: list[Stage] = []
 
     async def backend(seen: Any, say: Any) -> None:

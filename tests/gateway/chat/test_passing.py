@@ -1,4 +1,4 @@
-"""The same wire on both sides: what a backend says arrives as it said it, but for what must change."""
+"""The same wire on both sides: a backend's bytes arrive unchanged, except where they must change."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_a_recorded_stream(path: Path) -> None:
 
 
 def unnamed(wire: str, body: bytes) -> bytes:
-    """Where clients compare the model they are told the name they asked for; all else is as it came."""
+    """Where clients compare the model they get the name they asked for; all else is as it came."""
     return re.sub(rb'("model": ?)"[^"]*"', rb"\1", body) if DIALECTS[wire].compares else body
 
 
@@ -167,7 +167,7 @@ class TestEnds:
     """Streams that do not end well."""
 
     async def test_cut_midway(self) -> None:
-        """What came, an error, and no ``[DONE]``; nothing stands between that a strict reader would stumble over."""
+        """What came, an error, and no ``[DONE]``; nothing between them breaks a strict reader."""
         stage = Stage(FIRST, text("Hel"), rest=[None])
         async with before({"house": ("openai-chat", stage)}) as here:
             caller = await here.caller()
@@ -269,7 +269,7 @@ def named(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("door", DIALECTS)
 async def test_values_of_another_kind(serve: Any, door: str, stream: bool) -> None:
-    """Whatever stands in a field, nothing breaks here: it passes, or the client is told what is wrong."""
+    """No value of a field breaks anything: it passes, or the client gets an error."""
     spoken = DIALECTS[door].wire.NAME
     backend = await serve(ScriptedVendor(spoken, [[Text("Hel")], [Finish("complete", "stop")]]))
     rows = {"house": row(spoken, backend.url)}

@@ -140,7 +140,7 @@ async def test_a_client_that_reads_slowly_and_leaves(serve: Any, door: str) -> N
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_slow_client_that_leaves_is_answered_to_the_end_unheard(serve: Any, door: str) -> None:
-    """Where the configuration wants replies to be heard out: what was paused goes on for nobody."""
+    """Where the configuration wants replies to be read to their end: what was paused goes on for nobody."""
     backend = Endless()
     server = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", server.url)}, on_disconnect="drain:60")) as here:
@@ -180,7 +180,7 @@ async def test_a_backend_that_dies_amid_a_piece(serve: Any, door: str, cut: byte
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_backend_that_falls_silent(serve: Any, door: str) -> None:
-    """It is given the idle time, however many pieces came before, and its client is told which clock ran out."""
+    """It is given the idle time, however many pieces came before, and its client gets the name of the timeout."""
     stage = Stage(FIRST, text("Hel"), text("lo"), text("!"))
     backend = await serve(stage)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(idle_timeout=0.05))) as here:

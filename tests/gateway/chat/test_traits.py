@@ -55,7 +55,7 @@ def test_a_conversation_keeps_its_key(name: str, picture: ImagePart | None) -> N
 
 @pytest.mark.parametrize("name", names())
 def test_who_names_the_conversation(name: str) -> None:
-    """A header or the body's own word goes before what was said."""
+    """A header or the body's own word takes precedence over the text."""
     one, other = ChatRequest("m", conversation("One")), ChatRequest("m", conversation("Other"))
     for header in SESSIONS:
         keys = [traits(name, request, {header: b"s1"}).affinity for request in (one, other)]
@@ -125,7 +125,7 @@ async def test_who_would_lose_something_is_passed_over(serve: Any) -> None:
 
 
 async def test_a_context_that_is_known_to_be_too_small(serve: Any) -> None:
-    """By a list that was told: no target is asked with a prompt that cannot fit while another one may take it."""
+    """By a list that was fetched: no target is asked with a prompt that cannot fit while another one may take it."""
 
     async def small(seen: Seen, say: Say) -> None:
         if seen.path.endswith("/models"):
@@ -150,7 +150,7 @@ async def test_a_context_that_is_known_to_be_too_small(serve: Any) -> None:
 
 
 async def test_conditions_of_a_route(serve: Any) -> None:
-    """A header chooses the region; without it nobody is asked, and the client is told why."""
+    """A header chooses the region; without it nobody is asked, and the client gets the reason."""
     first, second = await serve(good), await serve(good)
     rows = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     routes = {"fast": Route(("house/small", "other/small"), strategy="ordered", conditions=("region=us", "region=eu"))}

@@ -168,7 +168,7 @@ class TestCounting:
         assert "x-polychat-estimated" not in raw.headers
 
     async def test_by_a_guess(self) -> None:
-        """Where it cannot, a guess that is told as one, and grows with the text."""
+        """Where it cannot, an estimate that is marked as one, and grows with the text."""
         async with house("openai-chat", HELLO) as (here, _), client(here) as request:
             raw = await request.messages.with_raw_response.count_tokens(model="house/small", messages=ASKED)
             long: Any = [{"role": "user", "content": "a word " * 100}]

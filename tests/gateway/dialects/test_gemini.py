@@ -99,7 +99,7 @@ class TestContent:
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_a_schema(self, wire: str) -> None:
-        """The answer is a value of one's own type, and the backend was told the schema."""
+        """The answer is a value of one's own type, and the backend got the schema."""
         config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=City)
         async with house(wire, CITY) as (here, door), client(here) as request:
             reply = await request.models.generate_content(model="house/small", contents="hi", config=config)

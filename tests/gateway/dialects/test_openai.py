@@ -130,7 +130,7 @@ class TestChat:
         assert final.choices[0].message.content == "Let me look."
 
     async def test_parse(self, wire: str) -> None:
-        """With a type of one's own the answer is one of its values, and the backend was told the schema."""
+        """With a type of one's own the answer is one of its values, and the backend got the schema."""
         async with house(wire, CITY) as (here, door), client(here) as request:
             reply = await request.chat.completions.parse(model="house/small", messages=ASKED, response_format=City)
         assert reply.choices[0].message.parsed == City(name="Oslo", people=7)
@@ -429,7 +429,7 @@ class TestEmbeddings:
 
     @pytest.mark.parametrize("wire", ["openai-chat", "gemini", "ollama"])
     async def test_vectors(self, wire: str) -> None:
-        """One a text, in their order, by whichever backend; its client asks for base64 unless told otherwise."""
+        """One a text, in their order, by whichever backend; its client asks for base64 by default."""
         async with before({"house": (wire, vectors(wire))}) as here, client(here) as request:
             coded = await request.embeddings.create(model="house/small", input=["a", "b"])
             plain = await request.embeddings.create(model="house/small", input="a", encoding_format="float")

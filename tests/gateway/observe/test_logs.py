@@ -1,4 +1,4 @@
-"""The log: what a line tells, what strangers cannot put into it, and that no reader of it can stop the gateway."""
+"""The log: what a line contains, what clients cannot put into it, and that no reader of it can stop the gateway."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_it_can_be_changed_while_it_runs() -> None:
 
 
 def test_off_leaves_only_news() -> None:
-    """Without a line a request, a configuration that is broken is still told."""
+    """Without a line a request, a configuration that is broken is still reported."""
     sink = Sink()
     log = Log("off", 1.0, sink, clock=lambda: NOON)
     log(record(status=500))
@@ -287,7 +287,7 @@ def test_many_lines_do_not_wait() -> None:
 
 @pytest.mark.parametrize("form", ["json", "human"])
 def test_a_reader_that_does_not_read_stops_nobody(form: Any) -> None:
-    """Lines are held up to a bound, the rest is counted, and told once somebody reads again."""
+    """Lines are held up to a bound, the rest is counted, and reported once somebody reads again."""
     sink = Sink()
     sink.open.clear()
     log = Log(form, 1.0, sink)
@@ -320,7 +320,7 @@ def test_news_is_bounded_too() -> None:
 
 
 def test_a_reader_that_is_gone_is_no_error() -> None:
-    """What it did not get is told to the next one."""
+    """What it did not get is reported to the next one."""
     sink = Sink()
     sink.broken = True
     log = Log("json", 1.0, sink)
@@ -334,7 +334,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
 
 
 def test_the_end_does_not_wait_for_a_reader() -> None:
-    """A stuck writer holds the end up for as long as was said."""
+    """A stuck writer holds the end up for the given time."""
     sink = Sink()
     sink.open.clear()
     log = Log("json", 1.0, sink)
@@ -399,7 +399,7 @@ def test_what_is_taken_in_part_is_written_on(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe gets none, and neither does somebody who said so."""
+    """A pipe gets none, and neither does a terminal with NO_COLOR."""
     seen = {}
     for name, make, no_color in (("terminal", os.openpty, ""), ("unwanted", os.openpty, "1"), ("pipe", os.pipe, "")):
         with standard_error(monkeypatch, make) as (read, _), monkeypatch.context() as patched:

@@ -214,7 +214,7 @@ def test_no_word_of_a_conversation_is_sent(seen: Seen) -> None:
 
 
 def test_a_client_makes_up_no_label(seen: Seen) -> None:
-    """Each would be remembered until the end: what did not answer is told in the span only."""
+    """Each would be remembered until the end: what did not answer is in the span only."""
     for number in range(20):
         name = f"x{number}"
         spans = seen.of(record(model=f"house/{name}", served=name, provider="house", status=404, verdict="failed", first=None))
@@ -303,7 +303,7 @@ def test_either_can_be_left_out(collector: Collector, monkeypatch: pytest.Monkey
 
 
 async def test_the_end_does_not_wait_for_a_collector(collector: Collector) -> None:
-    """One that takes and does not answer holds the end up for as long as was said."""
+    """One that takes and does not answer holds the end up for the given time."""
     collector.go.clear()
     observer = telemetry()
     observer(record())

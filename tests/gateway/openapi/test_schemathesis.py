@@ -78,7 +78,7 @@ class Backend:
 
 
 async def _serve(made: Any) -> None:
-    """Backends and the gateway, until the server is stopped; ``made`` is told of it."""
+    """Backends and the gateway, until the server is stopped; ``made`` gets it."""
     async with AsyncExitStack() as stack:
         rows = {}
         for wire in names():

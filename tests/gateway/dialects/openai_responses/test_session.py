@@ -117,7 +117,7 @@ async def test_only_the_latest_response_is_remembered_unless_stored() -> None:
 
 @pytest.mark.parametrize("wrong", [7, {"role": "user", "content": "two"}, True])
 async def test_a_wrong_input_is_refused_also_behind_a_response(wrong: Any) -> None:
-    """What is no text and no list is told as such: it does not vanish before the conversation."""
+    """What is no text and no list is reported as such: it does not vanish before the conversation."""
     async with house(TRANSLATED, HELLO) as (here, backend), connected(here) as socket:
         first = await socket.ask("one", store=False)
         for more in ({}, {"previous_response_id": first["id"]}):
@@ -164,7 +164,7 @@ async def test_a_failed_fork_forgets_nothing_of_its_own() -> None:
 
 
 async def test_a_request_that_was_cut_makes_its_lane_forget() -> None:
-    """As after a refusal, where there was no answer yet and a task is cancelled: 503, and the next one is told the truth."""
+    """As after a refusal, where there was no answer yet and a task is cancelled: 503, and the next one gets the real state."""
     async with house(TRANSLATED, Held(TRANSLATED, HELLO)) as (here, vendor), connected(here) as socket:
         vendor.go.set()
         first = await socket.ask("one", store=False)
@@ -430,7 +430,7 @@ async def test_each_request_counts() -> None:
 
 
 async def test_a_message_for_which_there_is_no_room() -> None:
-    """A request that would exceed ``gateway.limits.body_total`` is told so, and leaves its room to the next."""
+    """A request that would exceed ``gateway.limits.body_total`` gets an error, and leaves its room to the next."""
     async with house(TRANSLATED, HELLO, limits=Limits(body_total=2000)) as (here, _), connected(here) as socket:
         for _ in range(2):
             error = await socket.ask("x" * 3000)
