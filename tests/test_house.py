@@ -249,7 +249,7 @@ def test_every_wire_is_checked_against_the_contract(name: str) -> None:
 
 
 def test_right_of_the_providers_nobody_knows_one_by_name() -> None:
-    """Who stands right of the providers finds them in the catalogue: a new one needs no line there."""
+    """Rooms right of the providers find them in the catalogue: a new one needs no line there."""
     right = [file for file in FILES if own_room(file) in ("backends", "routing", "client", "gateway", "cli")]
     assert {str(file.relative_to(SOURCE)): found for file in right if (found := providers_named_in(file))} == {}
 
@@ -293,7 +293,7 @@ def public_names() -> dict[Any, set[str]]:
 
 @pytest.mark.parametrize("module", [polychat, types, transport, errors, providers], ids=lambda module: module.__name__)
 def test_public_names(module: Any) -> None:
-    """A package's list, what it has, and what type checkers know are the same names: users are told of one that changes."""
+    """A package's list, what it has, and what type checkers know are the same names: users are notified of one that changes."""
     names = public_names()[module]
     assert all(hasattr(module, name) for name in names)
     assert offered(module) == names

@@ -162,7 +162,7 @@ async def test_a_proxy_that_does_not_take_the_login(serve: Serve, kind: str, sec
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_proxy_that_is_not_there(unused_port: int, kind: str) -> None:
-    """It is the proxy's fault, and said to be."""
+    """It is the proxy's fault, and reported as such."""
     async with StreamSession(proxy=f"{kind}://{':'.join(QUOTED)}@127.0.0.1:{unused_port}") as session:
         for url in ("http://127.0.0.1:1/", "https://127.0.0.1:1/"):
             with pytest.raises(errors.ProxyFailed, match=f"{kind}://127.0.0.1:{unused_port}") as caught:
@@ -184,7 +184,7 @@ async def unused_port() -> int:
     ("kind", "refuse", "why"), [("http", 403, "403"), ("https", 502, "502"), ("socks5h", 2, "not allowed")]
 )
 async def test_a_proxy_that_refuses(serve: Serve, kind: str, refuse: int, why: str) -> None:
-    """Its reason is told."""
+    """Its reason is reported."""
     server = await serve(site, tls.server_context())
     async with proxy_of(kind, refuse=refuse) as proxy, StreamSession(proxy=f"{kind}://127.0.0.1:{proxy.port}") as session:
         with pytest.raises(errors.ProxyFailed, match=why):
@@ -247,7 +247,7 @@ async def test_the_proxys_own_certificate_is_verified() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_cancelled_caller_is_gone_behind_the_proxy_too(serve: Serve, kind: str) -> None:
-    """The server sees the connection close, whoever stands between."""
+    """The server sees the connection close, with any proxy in between."""
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def handler(seen: Seen, say: Say) -> None:

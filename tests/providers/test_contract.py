@@ -127,7 +127,7 @@ async def test_a_keyword_that_cannot_be_is_named(option: str, value: Any) -> Non
 
 
 async def test_an_unknown_keyword_is_named_once_a_process() -> None:
-    """Old code passes keywords we do not know: it works, and is told once."""
+    """Old code passes keywords we do not know: it works, with one warning."""
     with pytest.warns(UnknownOption, match="'auth'"):
         assert await Counted.create_async("m", HELLO, auth=1) == "abc"
     with warnings.catch_warnings():

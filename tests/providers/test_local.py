@@ -1,4 +1,4 @@
-"""The embedded model without its weights: what is asked and heard, names, and work that is done once for all."""
+"""The embedded model without its weights: requests and replies, names, and work that is done once for all."""
 
 from __future__ import annotations
 

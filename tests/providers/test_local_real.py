@@ -364,7 +364,7 @@ print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask())
 
 @pytest.fixture
 def pooled(smollm2: Path, own_config: Any) -> str:
-    """A name for the weights as an embedding model: how they pool is said in polychat.toml."""
+    """A name for the weights as an embedding model: their pooling is set in polychat.toml."""
     own_config(f'[local.models.vectors]\npath = "{smollm2}"\npooling = "mean"\ncontext = 256\n')
     return "local/vectors"
 
@@ -387,7 +387,7 @@ async def test_a_text_too_long_for_the_model_is_named(pooled: str) -> None:
 
 
 async def test_a_model_that_only_answers_gives_no_vectors(smollm2: Path) -> None:
-    """The file does not say how it pools: that is told, with the way out."""
+    """The file does not say how it pools: that is reported, with the fix."""
     with pytest.raises(errors.BadInput, match="pooling"):
         await polychat.embed("hello", model="local/smollm2")
 

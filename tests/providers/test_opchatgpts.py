@@ -246,7 +246,7 @@ async def test_a_cache_that_never_forgets_is_got_round_by_start_session(serve: A
 
 
 async def test_a_wall_before_the_page_is_told(serve: Any) -> None:
-    """The ask wants a nonce, and the page that would give one stands behind a human check: that is the error."""
+    """The ask wants a nonce, and the page that would give one requires a human check: that is the error."""
 
     async def walled(seen: Seen, say: Say) -> None:
         if seen.method == "GET":

@@ -72,7 +72,7 @@ def test_the_files_word() -> None:
 
 @given(st.floats(0.1, 1e5))
 def test_before_the_client_gives_up(seconds: float) -> None:
-    """It is told a little before, and no timeout is longer than that."""
+    """It gets an error a little before, and no timeout is longer than that."""
     assert 0.9 * seconds <= patience_of(seconds) < seconds
     assert rounded(seconds) <= seconds
 
@@ -136,7 +136,7 @@ def test_what_the_file_sets_wins() -> None:
 
 @pytest.mark.parametrize("known", [3, 64])
 def test_a_client_hears_in_time(known: int) -> None:
-    """Whatever hangs, it is told before its own deadline, and half of what is left is kept for the next target."""
+    """Whatever hangs, it gets an error before its own deadline, and half of what is left is kept for the next target."""
     world = hanging("a", "b", "c", deadline=10.0, known=known)
     assert world.now - 1000.0 <= 10.0
     assert len(world.asked) == 3

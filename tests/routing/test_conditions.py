@@ -41,7 +41,7 @@ class Known(Traits):
     ],
 )
 def test_terms(text: str, traits: Traits, unmet: str) -> None:
-    """All terms have to hold; the first one that does not is told."""
+    """All terms have to hold; the first one that does not is reported."""
     assert condition(text).unmet(traits) == unmet
 
 

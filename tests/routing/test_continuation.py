@@ -61,7 +61,7 @@ def test_seams(text: str, more: str, new: str) -> None:
 
 @pytest.mark.parametrize("more", ["one two three four six", "two three four five six", "six"])
 def test_what_repeats_nothing_passes_at_once(more: str) -> None:
-    """However long its beginning stands in the text too: the client does not wait for the next words."""
+    """However long its beginning occurs in the text too: the client does not wait for the next words."""
     assert Seam("zero one two three four five seven").feed(more) == more
 
 

@@ -31,7 +31,7 @@ def test_the_average_peaks() -> None:
 
 
 def test_what_routes_share() -> None:
-    """When a target said to come back, and what is in flight, holds in every route; its failures are a route's own."""
+    """When a target asked to be retried, and what is in flight, holds in every route; its failures are a route's own."""
     health = Health()
     one, other = health.facts("one", "a/1"), health.facts("other", "a/1")
     for _ in range(5):

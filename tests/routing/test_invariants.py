@@ -40,7 +40,7 @@ class Client:
 
 
 class Routing(RuleBasedStateMachine):
-    """``a``, ``b`` and ``c`` of one route. The loop's clock stands still between two rules."""
+    """``a``, ``b`` and ``c`` of one route. The loop's clock does not advance between two rules."""
 
     @initialize(seed=st.integers(0, 1000), strategy=st.sampled_from(["ordered", "round-robin", "fastest", "weighted"]))
     def begin(self, seed: int, strategy: Any) -> None:
@@ -159,7 +159,7 @@ class Routing(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_wrong(self) -> None:
-        """No target is asked earlier than told, and a resting one gets its probes alone, one at a time."""
+        """No target is called earlier than it asked, and a resting one gets its probes alone, one at a time."""
         if hasattr(self, "loop"):
             assert self.wrong == []
 

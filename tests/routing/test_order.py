@@ -58,7 +58,7 @@ def test_the_ill_come_last(strategy: str) -> None:
     st.sets(st.sampled_from("abcdef")),
 )
 def test_nobody_is_left_out(names: list[str], strategy: str, data: Any, seed: int, ill: set[str]) -> None:
-    """Whatever the strategy, weights and tiers, every target stands in the order once, none that is well behind one that is
+    """Whatever the strategy, weights and tiers, every target is in the order once, none that is well behind one that is
     not, and none of the well behind one of a later tier."""
     health = Health()
     rest(health, *ill)
@@ -102,7 +102,7 @@ def test_a_route_in_a_route_keeps_its_strategy() -> None:
 
 
 def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
-    """Those of it that are not stand behind all others, and once where they are in the other route too."""
+    """Those of it that are not come after all others, and once where they are in the other route too."""
     inner = plan(A, B, route="inner", strategy="round-robin")
     route = SimulatedRoute(plan(inner, C, A))
     route.facts("a").note_retry_after(WAIT, 40.0, route.now)
@@ -114,7 +114,7 @@ def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
 @pytest.mark.parametrize("unit", [b"requests", b"tokens"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_target_at_its_limit_is_left_alone(strategy: str, unit: bytes) -> None:
-    """It is asked behind those that have something left, and before those that said to come back."""
+    """It is asked behind those that have something left, and before those that asked to be retried later."""
     health = Health()
     said = [(b"x-ratelimit-remaining-" + unit, b"0"), (b"x-ratelimit-reset-" + unit, b"30s")]
     health.facts("route", "a/1").note_limits(said, 1.0, 0.0)
@@ -134,7 +134,7 @@ class Unfit(Traits):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_who_is_unfit_for_the_request(strategy: str) -> None:
-    """Is asked when nobody else is well, and the reason is told."""
+    """Is asked when nobody else is well, and the reason is reported."""
     choice = chosen(plan(A, B, C, strategy=strategy), Health(), traits=Unfit())
     assert choice.targets[-1] is A
     assert choice.passed == [(A, "it has no tools")]

@@ -123,7 +123,7 @@ def test_what_a_failure_calls_for(error: PolychatError, step: str, at_fault: boo
 
 @given(st.integers(1, 1000), st.none() | st.floats(0, 1000), st.integers(0, 2**32))
 def test_the_pause(attempt: int, retry_after: float | None, seed: int) -> None:
-    """Never shorter than the backend said; else any part of a time that doubles with the attempts, up to eight seconds."""
+    """Never shorter than the backend asked for; else any part of a time that doubles with the attempts, up to eight seconds."""
     pause = pause_before(attempt, ConnectionFailed("no", retry_after=retry_after), Random(seed))
     assert (retry_after or 0.0) <= pause <= max(retry_after or 0.0, min(8.0, 0.25 * 2.0 ** (attempt - 2)))
 

@@ -1,4 +1,4 @@
-"""A target whose last request failed stands behind the others until it answers."""
+"""A target whose last request failed comes after the others until it answers."""
 
 from __future__ import annotations
 

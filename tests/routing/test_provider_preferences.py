@@ -70,7 +70,7 @@ def test_the_targets_that_are_wanted(members: dict[str, Any], labels: str) -> No
     ],
 )
 def test_what_is_not_known_of_a_target_is_told(members: dict[str, Any], labels: str, unknown: list[str]) -> None:
-    """It stands behind those that are known to be in order, and is asked all the same."""
+    """It comes after those with known facts, and is tried all the same."""
     assert wanted(plan(A, B, C, target("d")), **members) == (labels, unknown)
 
 
@@ -104,7 +104,7 @@ def test_a_route_keeps_its_rules_where_no_order_is_wanted() -> None:
 
 
 def test_a_route_among_a_routes_targets_is_narrowed_too() -> None:
-    """Its own targets alone count, and it stands where the first of them does."""
+    """Its own targets alone count, and it has the place of the first of them."""
     inner = plan(A, B, route="inner", strategy="weighted", weights=(1, 2))
     narrowed = preferred(plan(C, inner), ProviderPreferences(order=("b",), ignore=("a",)), Known(), 0.0, lambda _: True).plan
     member = narrowed.members[0]

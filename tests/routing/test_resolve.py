@@ -42,14 +42,14 @@ def said(plan: Plan) -> list[tuple[str, str]]:
     ],
 )
 def test_a_target(name: str, meant: tuple[str, str]) -> None:
-    """A provider and its model, cut at the first slash or colon; a bare name is whoever's alone it is."""
+    """A provider and its model, cut at the first slash or colon; a bare name belongs to the only backend that has it."""
     plan = names().plan(name)
     assert said(plan) == [meant]
     assert plan.route == ""
 
 
 def test_a_target_has_one_name() -> None:
-    """However it was said: its health is one, and its headers are too."""
+    """However it was written: its health is one, and its headers are too."""
     known = names()
     assert {known.plan(name).targets[0].name for name in ("house/small", "house:small", "House/small", "small")} == {
         "house/small"
@@ -75,7 +75,7 @@ def test_a_route_goes_first() -> None:
 
 
 def test_an_alias() -> None:
-    """Means what it is said to mean: a target, a route, a bare name, another alias."""
+    """Means what is configured: a target, a route, a bare name, another alias."""
     routes = {"fast": Route(targets=("house/small", "other/big"), attempts=7)}
     known = names(routes, {"gpt-4o": "fast", "mini": "house/small", "m": "mini", "bare": "big"})
     assert known.plan("gpt-4o") == known.plan("fast")
@@ -92,7 +92,7 @@ def test_an_alias_in_a_circle(aliases: dict[str, str]) -> None:
 
 
 def test_routes_in_routes() -> None:
-    """A route's targets stand where its name stands; the rules are those of the route that was asked for."""
+    """A route's targets take the place of its name; the rules are those of the route that was asked for."""
     routes = {
         "outer": Route(targets=("inner", "other/big"), attempts=9),
         "inner": Route(targets=("house/small", "house/both"), attempts=1),
@@ -113,7 +113,7 @@ def test_the_same_target_twice() -> None:
 
 
 def test_weights_and_priorities_are_of_the_names_said() -> None:
-    """A route among the targets stands for all of its own together; one by two names has both weights, and the lower one."""
+    """A route among the targets represents all of its own together; one by two names has both weights, and the lower one."""
     routes = {
         "all": Route(
             targets=("inner", "other/both", "house/small"), strategy="random", weights=(1, 3, 2), priorities=(1, 0, 1)
@@ -176,14 +176,14 @@ def test_a_chain_keeps_the_strategy_of_its_routes() -> None:
     ],
 )
 def test_routes_in_a_circle(routes: dict[str, Route]) -> None:
-    """Are an error of the configuration, told when it is read."""
+    """Are an error of the configuration, reported when it is read."""
     with pytest.raises(BadInput, match="refers to itself: remove the circle") as caught:
         names(routes)
     assert caught.value.field.startswith("routes.")
 
 
 def test_a_route_to_nowhere() -> None:
-    """Is an error of the configuration, told when it is read, with what may have been meant."""
+    """Is an error of the configuration, reported when it is read, with what may have been meant."""
     with pytest.raises(UnknownTarget, match="house/small"):
         names({"fast": Route(targets=("hous/small",))})
 
@@ -199,7 +199,7 @@ def test_a_route_to_nowhere() -> None:
     ],
 )
 def test_near_names(name: str, near: str) -> None:
-    """Who mistypes is told what is like it: targets, routes, aliases, and providers of any model."""
+    """A typing error is reported with similar names: targets, routes, aliases, and providers of any model."""
     known = names({"fast": Route(targets=("house/small",))}, {"my-model": "fast"})
     with pytest.raises(UnknownTarget) as caught:
         known.plan(name)
@@ -217,7 +217,7 @@ def test_a_name_that_is_foreign_text() -> None:
 
 @pytest.mark.parametrize("name", ["local//etc/passwd", "local/../weights.gguf", "local:/tmp/model.gguf", "local/./model.gguf"])
 def test_files_are_not_for_strangers(name: str) -> None:
-    """The embedded model runs any file for whoever sits at the machine; by a name in a request it runs what is listed."""
+    """The embedded model runs any file for the local user; by a name in a request it runs what is listed."""
     with pytest.raises(UnknownTarget):
         names().plan(name)
 

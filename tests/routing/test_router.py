@@ -85,7 +85,7 @@ async def test_not_the_same_target_again() -> None:
 
 
 async def test_attempts_are_counted_over_all_targets() -> None:
-    """``attempts`` is how often is asked in all, and the failure that may pass is what is told."""
+    """``attempts`` is how often is asked in all, and the failure that may pass is what is reported."""
     world = World({"a": [again], "b": [elsewhere], "c": [again]}, attempts=5)
     with pytest.raises(ConnectionFailed):
         await world.run()
@@ -115,14 +115,14 @@ async def test_the_budget() -> None:
 
 
 async def test_who_may_be_asked_soonest() -> None:
-    """Of several that said when to come again the first that is due is asked."""
+    """Of several that sent ``retry-after`` the first that is due is asked."""
     world = World({"a": [later(9), good], "b": [later(4), good]}, attempts=4)
     assert await world.run() == "answer of b"
     assert world.asked[-1] == ("b", 4.0)
 
 
 async def test_a_target_that_was_told_to_wait() -> None:
-    """Comes last for the next who asks, for as long as it said."""
+    """Comes last for the next who asks, for as long as it asked."""
     world = World({"a": [later(30)], "b": [good]})
     await world.run()
     await world.run()
@@ -208,7 +208,7 @@ def test_all_at_once_fail() -> None:
 
 
 def test_who_waits_for_the_budget() -> None:
-    """Asks a target that named a moment meanwhile no earlier than that: others are asked, or the client is told."""
+    """Asks a target that named a moment meanwhile no earlier than that: others are asked, or the client gets the error."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -301,7 +301,7 @@ def test_whatever_fails(
 
 
 async def test_all_rest() -> None:
-    """Nobody is asked: the client is told at once, with the soonest time, and why."""
+    """Nobody is asked: the client gets an error at once, with the soonest time, and why."""
     world = World({"a": [later(60)], "b": [later(30)]})
     for _ in range(2):
         with pytest.raises(PolychatError) as caught:

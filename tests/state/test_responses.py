@@ -132,7 +132,7 @@ def test_a_reply_lives_its_seconds(passed: float, lives: bool) -> None:
 
 
 def test_another_key_neither_sees_nor_removes_it() -> None:
-    """Who asks with another key is told nothing, and the reply is there for its own key afterwards."""
+    """Who asks with another key gets nothing, and the reply is there for its own key afterwards."""
     store = ResponseStore(lambda: 0.0)
     store.put("reply", "alice", b"0", [], 0, Bounds())
     assert store.get("reply", "bob") is None

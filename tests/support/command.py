@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Ran:
-    """What a finished command said."""
+    """The output of a finished command."""
 
     def __init__(self, code: int | None, out: bytes, err: bytes) -> None:
         self.code, self.out, self.err = code, out.decode(), err.decode()

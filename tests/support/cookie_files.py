@@ -215,7 +215,7 @@ def har(*entries: object) -> str:
 
 @pytest.fixture
 def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process stands in another time zone: a date that names none is UTC all the same."""
+    """The process runs in another time zone: a date that names none is UTC all the same."""
     if not hasattr(time, "tzset"):
         pytest.skip("the time zone cannot be set here")
     with monkeypatch.context() as zone:

@@ -149,7 +149,7 @@ async def http_proxy(
 
 
 async def _forward(first: str, lines: list[str], client: Pipe, upstream: Pipe) -> None:
-    """One request and its answer, each head told that the connection ends after it."""
+    """One request and its answer, each head with ``connection: close``."""
     kept = [line for line in lines if not line.lower().startswith(("proxy-", "connection:"))]
     upstream[1].write("\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1"))
 

@@ -280,7 +280,7 @@ class _Asks:
 
 @st.composite
 def opaques(draw: Any, vendors: Collection[str] = VENDORS) -> Opaque:
-    """A vendor's opaque part; a redacted one stands where there is no text."""
+    """A vendor's opaque part; a redacted one is there without text."""
     data = draw(st.text("abcdefgXYZ0189+/=", min_size=1, max_size=12))
     return Opaque(draw(st.sampled_from(list(vendors))), data, draw(st.none() | IDS), draw(st.booleans()))
 

@@ -30,7 +30,7 @@ PATIENCE = 10.0
 
 
 def row(wire: str, url: str, **more: Any) -> dict[str, Any]:
-    """A backend of one's own, as ``[providers.NAME]`` says it; it serves ``small`` unless told otherwise."""
+    """A backend of one's own, as ``[providers.NAME]`` says it; it serves ``small`` by default."""
     return {"wire": wire, "base_url": url + BASES[wire], "serves": ["small"], **more}
 
 

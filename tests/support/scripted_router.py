@@ -48,7 +48,7 @@ def backend_of(label: str) -> ServiceBackend:
 
 
 class World:
-    """A router whose clock stands still but for its own sleep, and for what an ask takes; targets that answer by a script."""
+    """A router whose clock advances only by its own sleep, and for what an ask takes; targets that answer by a script."""
 
     def __init__(self, scripts: dict[str, Iterable[Script]], *, takes: float = 0.0, seed: int = 1, **rules: Any) -> None:
         self.now = 1000.0

@@ -120,7 +120,7 @@ class Answer:
 
 
 class Client:
-    """One connection, which says exactly what it is told to."""
+    """One connection, which sends exactly the given bytes."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection

@@ -69,7 +69,7 @@ class SimulatedRoute:
         return "".join(one.label for one in self.chooser.choose(self.plan, self.now, traits).targets)
 
     def ask(self, traits: Traits = UNKNOWN) -> str:
-        """Ask whoever is chosen, and leave it in flight; gives its label."""
+        """Call the chosen target, and leave it in flight; gives its label."""
         chosen = self.chooser.choose(self.plan, self.now, traits).first
         facts = self.health.facts(self.plan.route, chosen.name)
         facts.asked(self.now)

@@ -16,7 +16,7 @@ class Transition(NamedTuple):
 
 
 def transitions(module: ModuleType, title: str) -> set[Transition]:
-    """The rows of the table whose first heading is ``title``. A cell with `` or `` stands for each of its states."""
+    """The rows of the table whose first heading is ``title``. A cell with `` or `` means each of its states."""
     return {
         Transition(before, event, after)
         for befores, event, afters in _rows(module, title)

@@ -11,7 +11,7 @@ import trustme
 
 @cache
 def authority() -> trustme.CA:
-    """The tests' own CA, which nobody trusts unless told to."""
+    """The tests' own CA, which nobody trusts by default."""
     return trustme.CA()
 
 

@@ -90,7 +90,7 @@ HEADERS = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-versi
 
 
 def head(path: str = PATH, **headers: str | None) -> bytes:
-    """The request of an upgrade; a header that is ``None`` is left out, ``_`` stands for ``-``."""
+    """The request of an upgrade; a header that is ``None`` is left out, ``_`` means ``-``."""
     named = {"host": "127.0.0.1", **HEADERS, **{name.replace("_", "-"): value for name, value in headers.items()}}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value is not None)
     return f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode()

@@ -142,7 +142,7 @@ def test_equal_providers_are_one() -> None:
 
 
 def test_a_key_in_the_file_is_not_copied() -> None:
-    """A variable takes its place: the vendor's own where nothing else is in it, one for each key; it is said which."""
+    """A variable takes its place: the vendor's own where nothing else is in it, one for each key; the loss names it."""
     read, found = taken_of(
         entry("a", model="openai/a", api_key="sk-one"),
         entry("b", model="openai/b", api_key="sk-two"),
@@ -318,7 +318,7 @@ files = st.fixed_dictionaries(
 @settings(max_examples=100, deadline=None)
 @given(files)
 def test_whatever_it_says_the_result_is_good_and_holds_no_secret(content: dict[str, Any]) -> None:
-    """It is read without an error; each loss is one comment line; what has no counterpart is told; no secret is in it."""
+    """It is read without an error; each loss is one comment line; what has no counterpart is reported; no secret is in it."""
     read, found = taken(yaml.safe_dump(content))
     assert SECRET not in found.toml
     assert len(set(found.toml.splitlines())) >= len(set(found.losses))

@@ -37,14 +37,14 @@ HOSTS = LABELS.map(".".join)
     ],
 )
 def test_a_domain_reaches_itself_and_what_stands_below_it(domain: str, host: str, goes: bool) -> None:
-    """RFC 6265's domain-match: no substrings, nothing below an address, nothing below a suffix that strangers share."""
+    """RFC 6265's domain-match: no substrings, nothing below an address, nothing below a suffix that unrelated sites share."""
     assert reaches(domain, host) is goes
     assert Cookie("n", "v", domain, host_only=False).goes_to(host) is goes
 
 
 @given(HOSTS, st.text("ab-c.", min_size=1, max_size=6))
 def test_no_match_begins_within_a_label(domain: str, before: str) -> None:
-    """What stands before a domain without a dot between makes it another domain, and so does what stands after it."""
+    """Text before a domain without a dot in between makes it another domain, and so does text after it."""
     assert before.endswith(".") or not reaches(domain, before + domain)
     assert not reaches(domain, f"{domain}{before}z")  # a letter that no domain here has
 

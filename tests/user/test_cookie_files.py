@@ -75,7 +75,7 @@ def test_an_editor_may_trim_the_tab_of_an_empty_value() -> None:
 
 @pytest.mark.parametrize("text", [NETSCAPE, EDIT_THIS_COOKIE, COOKIE_EDITOR, PLAYWRIGHT, BY_HOST])
 def test_host_only_cookies_stay_with_their_host(text: str) -> None:
-    """What is told, or else the dot before the domain, says whether a subdomain gets a cookie; an inner dot does not."""
+    """The flag, or else the dot before the domain, decides whether a subdomain gets a cookie; an inner dot does not."""
     told = live(text, f"www.{HOST}").keys() & EXPORTED.keys()
     assert told == (set() if text == BY_HOST else {"_ga"})
 
@@ -135,7 +135,7 @@ def test_a_recording_of_devtools() -> None:
 
 
 def test_the_latest_entry_has_the_last_word() -> None:
-    """Entries count by when they began, not by where they stand; a name that was taken back is gone."""
+    """Entries count by when they began, not by their position; a name that was taken back is gone."""
     url = f"https://{HOST}/api"
     early = entry(url, "2026-09-20T18:20:01Z", sent="a=1; b=1; c=1")
     late = entry(url, "2026-09-20T18:20:03Z", sent="a=3", given="c=; Max-Age=0")
@@ -233,7 +233,7 @@ def test_a_header_without_a_name_is_no_cookie() -> None:
 
 
 def test_a_recording_without_its_cookies_says_so() -> None:
-    """Chrome leaves cookies out of a recording unless told: that is told where the host was asked, and nowhere else."""
+    """Chrome leaves cookies out of a recording by default: that is reported where the host was requested, and nowhere else."""
     sanitized = har(entry(f"https://{HOST}/chat")).encode()
     assert read(sanitized, HOST) == CookieFile(
         [], [f"its requests to {HOST} have no cookies: export it once more, with sensitive data"]
@@ -275,7 +275,7 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("text", "why"), DAMAGED)
 def test_a_damaged_line_is_told_and_the_others_are_used(text: str, why: str) -> None:
-    """What is told is the line and the reason, and never the value."""
+    """The warning has the line and the reason, and never the value."""
     found = read(f"# comment\n{line('good')}\n{text}\n{line('fine')}".encode(), HOST)
     assert [cookie.name for cookie in found.cookies] == ["good", "fine"]
     (told,) = found.damaged
@@ -314,7 +314,7 @@ def test_bytes_that_are_no_text_spoil_their_own_line() -> None:
     ],
 )
 def test_damaged_json_is_told(text: str, says: str) -> None:
-    """What is told is what and where, and never the value."""
+    """The warning says what and where, and never the value."""
     found = read(text.encode(), HOST)
     assert found.cookies == []
     (told,) = found.damaged

@@ -90,7 +90,7 @@ def held(domain: str = HOST, **options: Any) -> dict[str, str]:
 )
 @pytest.mark.parametrize("called", ["cookies.txt", "export.json", "jar"])
 def test_every_format_is_read(named: Any, text: str, holds: dict[str, str], called: str) -> None:
-    """The format is told by what a file holds, not by its name; what has expired is left out."""
+    """The format is recognized by the file's content, not by its name; what has expired is left out."""
     named(text, called)
     assert held() == holds
 
@@ -280,7 +280,7 @@ def test_a_file_that_cannot_be_read_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_expired_files_say_so(named: Any) -> None:
-    """Where nothing is found because an export is too old, the warning says to export again; else nothing is said."""
+    """Where nothing is found because an export is too old, the warning says to export again; else there is no warning."""
     named(line(expires=PAST))
     with pytest.warns(UnusedCookies, match=r"its cookies for chat-gpt\.org have expired: export them again"):
         assert held() == {}
@@ -417,7 +417,7 @@ def test_a_subdomain_gets_its_domains_cookies_from_a_browser(browsers: Any) -> N
     [KeyError("DBUS_SESSION_BUS_ADDRESS"), sqlite3.OperationalError("locked"), RuntimeError("S3CR3T"), OSError(13, "no")],
 )
 def test_a_browser_that_fails_is_passed_over(browsers: Any, error: Exception) -> None:
-    """Whatever the package raises for one browser, the others are asked, and nothing is said."""
+    """Whatever the package raises for one browser, the others are asked, and there is no warning."""
 
     def broken(domain_name: str = "") -> http.cookiejar.CookieJar:
         raise error
@@ -455,7 +455,7 @@ def test_a_real_profile_is_read(real: Any, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_the_package_there_are_no_browsers() -> None:
-    """The extra is not needed: without it nothing is found, and nothing is said."""
+    """The extra is not needed: without it nothing is found, and there is no warning."""
     assert held() == {}
 
 

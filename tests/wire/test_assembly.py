@@ -99,7 +99,7 @@ def test_answers_do_not_mix(events: list[Event]) -> None:
 
 
 def test_parts_stand_where_they_began() -> None:
-    """Thoughts, text, calls whose pieces come mixed, and citations at the text that they stand behind."""
+    """Thoughts, text, calls whose pieces come mixed, and citations at the text that they support."""
     seal, source = Opaque("v", "s"), Citation("t", "u")
     reply = assembled(
         [

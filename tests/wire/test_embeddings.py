@@ -189,7 +189,7 @@ def test_what_is_no_answer_is_a_bad_reply(shape: Shape, body: bytes) -> None:
 
 
 def test_fewer_vectors_than_texts_are_a_bad_reply() -> None:
-    """Else a vector would stand for another text."""
+    """Else a vector would belong to another text."""
     with pytest.raises(BadReply, match="1 embeddings for 2 texts"):
         read_reply("ollama", b'{"embeddings":[[1]]}', count=2)
 
@@ -253,7 +253,7 @@ def server(shape: Shape, seen: list[Embed]) -> httpx.MockTransport:
 
 @pytest.mark.parametrize("form", ["float", "base64", None])
 def test_openais_client(form: Any) -> None:
-    """It asks for base64 unless told otherwise, and gets its numbers either way."""
+    """It asks for base64 by default, and gets its numbers either way."""
     seen: list[Embed] = []
     options = {} if form is None else {"encoding_format": form}
     with httpx.Client(transport=server("openai", seen)) as http:

@@ -54,7 +54,7 @@ TOOL = Tool("f", "does", {"type": "object", "properties": {"a": {"type": "intege
 
 
 def samples(row: Field) -> list[Any]:
-    """Values of a plain field: one that counts, and what is falsy but said."""
+    """Values of a plain field: one that counts, and what is falsy but set."""
     assert row.type is not None
     if row.values:
         return [row.values[-1]]
@@ -96,7 +96,7 @@ def at_path(body: Any, path: str) -> Any:
 @each_wire
 @pytest.mark.parametrize("field", PLAIN)
 def test_a_plain_field_is_written_where_the_table_says_and_read_from_there(field: str, name: str) -> None:
-    """It stands in the bytes by the name of the table, and the other half reads it; else nothing of it is written."""
+    """It is in the bytes under the table's name, and the other half reads it; else nothing of it is written."""
     spoken, row = wire(name), PLAIN[field]
     at = row.on(name)
     for value in samples(row):
@@ -168,7 +168,7 @@ def test_an_ask_has_an_attribute_for_each_plain_field() -> None:
 
 @each_wire
 def test_the_gateway_describes_every_plain_field_that_it_reads(name: str) -> None:
-    """Where the table says that it stands."""
+    """Where the table places it."""
     for row in PLAIN.values():
         at = row.on(name)
         schema = document()["components"]["schemas"][vendor_schemas.DESCRIBED[name]]
@@ -306,7 +306,7 @@ def test_every_field_that_is_more_than_one_value_has_a_sample() -> None:
 @pytest.mark.parametrize("field", SAMPLES)
 def test_a_field_becomes_what_the_table_says(field: str, name: str) -> None:
     """What is kept or mapped makes the request another one, which the other half reads as another; of what is dropped nothing
-    goes out; what is dropped or emulated is told as a loss, and nothing else is."""
+    goes out; what is dropped or emulated is reported as a loss, and nothing else is."""
     spoken = wire(name)
     support = FIELDS[field].support(name)
     chat_request, without = SAMPLES[field](spoken)
@@ -355,7 +355,8 @@ def test_what_is_given_as_options_is_as_if_by_keyword() -> None:
 
 
 def test_a_field_that_is_added_is_one_row() -> None:
-    """With a row and an attribute it is read and written on each wire, told as a loss, a keyword that is checked and typed, an
-    option of providers that take it, and described by the gateway and on the page of losses."""
+    """With a row and an attribute it is read and written on each wire, reported as a loss, a keyword that is checked and
+    typed, an option of providers that take it, and described by the gateway and on the page of losses.
+    """
     run = subprocess.run([sys.executable, "-m", "tests.support.one_more_field"], cwd=ROOT, capture_output=True, text=True)
     assert run.stdout == "top_a is everywhere\n", run.stderr

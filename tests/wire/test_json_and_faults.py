@@ -156,7 +156,7 @@ def test_json_lines_do_not_depend_on_the_cuts() -> None:
     ],
 )
 def test_each_error_has_a_way_to_be_told(error: errors.PolychatError, kind: str, status: int) -> None:
-    """A caller's mistakes are 4xx, a backend's failures 5xx; what it said of when to come again is kept.
+    """A caller's mistakes are 4xx, a backend's failures 5xx; its retry time is kept.
 
     What the operator has to do is in the log and not in the answer.
     """

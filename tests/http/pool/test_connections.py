@@ -381,7 +381,7 @@ async def test_a_failed_connection_leaves_no_gap(own: Callable[..., Pool]) -> No
     ("clock", "head"), [("first", False), ("first", True), ("total", False), ("total", True), ("idle", True)]
 )
 async def test_each_clock_has_its_error(serve: Serve, clock: str, head: bool) -> None:
-    """First: until the body begins, though a head came. Idle: after that. Total: always. What came is told before."""
+    """First: until the body begins, though a head came. Idle: after that. Total: always. Received data is returned before."""
 
     async def handler(seen: Seen, say: Say) -> None:
         if head:
@@ -432,7 +432,7 @@ class Watch:
 
 
 def test_one_alarm_serves_all_waits() -> None:
-    """It stands while the caller is busy, which is never late; it is moved only for a wait that ends sooner."""
+    """It does not run while the caller is busy, which is never late; it is moved only for a wait that ends sooner."""
     late: list[errors.TimedOut] = []
     watch = Watch()
     timer = ExchangeTimer(watch, late.append, ExchangeTimeouts(inf, 100, 10, 1000, 1000))  # type: ignore[arg-type]
@@ -554,7 +554,7 @@ def test_a_loop_takes_its_connections_with_it(loop: Any, tmp_path: Path, monkeyp
 
 
 async def test_a_pool_that_is_closed_cuts_off_and_takes_no_more(serve: Serve, own: Callable[..., Pool]) -> None:
-    """Replies under way end as truncated, who waits is told, and asking again is an error that says why."""
+    """Replies under way end as truncated, waiting requests fail, and a further request is an error with the reason."""
 
     async def handler(seen: Seen, say: Say) -> None:
         await say.head()

@@ -119,7 +119,7 @@ async def test_a_sink_that_has_enough_ends_the_pipe(serve: Serve) -> None:
 
 @pytest.mark.parametrize("coding", ["", "gzip"])
 async def test_nothing_is_given_to_a_sink_that_is_paused(serve: Serve, coding: str) -> None:
-    """Until it is resumed; the idle clock stands still meanwhile, and what the server sent then is not lost."""
+    """Until it is resumed; the idle timeout does not run meanwhile, and what the server sent then is not lost."""
     large = b"x" * 3_000_000
     pack = gzip.compress if coding else bytes
     go = asyncio.Event()

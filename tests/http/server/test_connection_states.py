@@ -107,7 +107,7 @@ for step in ("on_message_begin", "on_headers_complete", "on_message_complete"):
 
 
 class Play:
-    """A connection, its client, and an application that does as it is told."""
+    """A connection, its client, and an application that the test controls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> None:
         self.now, self.loop, self.chance = 1000.0, asyncio.get_running_loop(), chance

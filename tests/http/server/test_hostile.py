@@ -83,7 +83,7 @@ REFUSED = {
 def test_what_two_servers_could_read_in_two_ways_is_refused_and_the_connection_closed(
     here: Hosted, app: App, data: bytes
 ) -> None:
-    """No application hears of it, nor of what stands behind it; the client is told in JSON, and that it is over."""
+    """No application is called for it, nor for the data after it; the client gets an error in JSON, and the connection ends."""
     with here.client() as client:
         (answer,) = client.send(data + SMUGGLED).answers()
     assert answer.status in (400, 501, 505)
@@ -117,7 +117,7 @@ CHUNKS = {
 
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 def test_a_body_in_broken_chunks_ends_the_request_and_the_connection(here: Hosted, app: App, chunks: bytes) -> None:
-    """The application, which reads, is told that the client is gone; it is not given half a body as a whole one."""
+    """The application, which reads, is notified that the client is gone; it is not given half a body as a whole one."""
     ends: list[bytes | None] = []
     told = threading.Event()
 
@@ -266,7 +266,7 @@ def test_a_flood_of_pipelined_requests_is_bounded(here: Hosted, app: App) -> Non
 
 
 def test_a_pipeliner_who_sends_on_is_not_heard_until_its_turn(here: Hosted, app: App) -> None:
-    """What comes while a request is answered is held up to a bound; then the client's writes stand still."""
+    """What comes while a request is answered is held up to a bound; then the client's writes block."""
     go = asyncio.Event()
     begun = threading.Event()
 
@@ -406,7 +406,7 @@ def test_a_client_that_reads_nothing_is_cut_off(app: App, loop: str) -> None:
 
 
 def test_a_body_that_nobody_reads_stays_in_the_network(here: Hosted, app: App) -> None:
-    """A hundred megabytes sent to an application that does not read stand still after a few hundred kilobytes."""
+    """A hundred megabytes sent to an application that does not read block after a few hundred kilobytes."""
     begun, go = threading.Event(), asyncio.Event()
 
     @app.on("/first")
@@ -434,7 +434,7 @@ def test_a_body_that_nobody_reads_stays_in_the_network(here: Hosted, app: App) -
 
 
 def test_who_answers_before_the_body_is_heard_and_the_rest_is_not_kept(here: Hosted, app: App) -> None:
-    """A refusal of a large body arrives whole: the client is heard out for a while, not reset, and its body thrown away."""
+    """A refusal of a large body arrives whole: the client is read for a while, not reset, and its body is discarded."""
 
     @app.on("/first")
     async def refusing(scope: Any, receive: Any, send: Any) -> None:

@@ -39,7 +39,7 @@ OTHERS = (
 
 
 def _met(here: Hosted, app: App, data: bytes, *before: bytes) -> tuple[list[Any], list[Any]]:
-    """What a client that sends ``data`` is answered, and what the application is told of it."""
+    """What a client that sends ``data`` gets, and what the application gets."""
     with here.client() as client:
         for request in before:
             client.send(request).answer()

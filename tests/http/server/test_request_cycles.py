@@ -1,4 +1,4 @@
-"""One request after the other on a connection: what the application is told, and what the client gets."""
+"""One request after the other on a connection: what the application gets, and what the client gets."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _serve(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "gateway.localhost", "", "localhost."])
 def test_strangers_are_not_let_in_without_keys(tmp_path: Path, host: str) -> None:
-    """Any address but loopback, and any name, is refused at the start, and it is said what to do."""
+    """Any address but loopback, and any name, is refused at the start, and the error says what to do."""
     ran = _serve("--host", host, cwd=tmp_path)
     assert ran.returncode == 2
     assert "gateway.keys" in ran.stderr
@@ -204,7 +204,7 @@ def test_sighup_reads_the_file_anew_and_drops_no_stream(file: Path) -> None:
     ],
 )
 def test_a_broken_file_changes_nothing(file: Path, content: str | None, says: str) -> None:
-    """It is said what is wrong with it and where; a file that is right again is taken."""
+    """The error says what is wrong with it and where; a corrected file is used."""
     with one(file) as gateway:
         port = gateway.listening()
         file.unlink()

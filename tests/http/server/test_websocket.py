@@ -186,7 +186,7 @@ QUICK: dict[str, tuple[int, WebSocket, Callable[[Frames], Any]]] = {
 
 @pytest.mark.parametrize(("code", "settings", "act"), QUICK.values(), ids=QUICK)
 async def test_clocks(code: int, settings: WebSocket, act: Callable[[Frames], Any]) -> None:
-    """A client that answers no ping, asks nothing or has been there for long is told so and let go."""
+    """A client that answers no ping, asks nothing or has been there for long gets the reason and is disconnected."""
     async with house(WIRE, HELLO, websocket=settings) as (here, _), upgraded(here) as frames:
         opcode, data = Opcode.PONG, b""
         while opcode is not Opcode.CLOSE:
@@ -198,7 +198,7 @@ async def test_clocks(code: int, settings: WebSocket, act: Callable[[Frames], An
 
 @pytest.mark.parametrize("data", [frame(b"x" * 9, fin=False), message()[:-1]], ids=["fragments", "a part of a frame"])
 async def test_a_message_that_never_ends(data: bytes) -> None:
-    """A client that trickles a message is heard for ``upload_seconds``, however lively it is."""
+    """A client that trickles a message is read for ``upload_seconds``, however active it is."""
     limits, settings = Limits(upload_seconds=0.2), WebSocket(ping_seconds=0.1)
     async with house(WIRE, HELLO, limits=limits, websocket=settings) as (here, _), upgraded(here) as frames:
         frames.caller.raw(data[:3])

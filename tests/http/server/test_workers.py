@@ -62,7 +62,7 @@ def test_one_that_dies_is_replaced(file: Path) -> None:
 
 
 def test_workers_that_die_at_once_are_given_up(file: Path) -> None:
-    """After a few tries, with the reason, and exit code 1: whoever supervises us should know."""
+    """After a few tries, with the reason, and exit code 1: the service manager should know."""
     file.write_text(file.read_text() + '[routes.doomed]\ntargets = ["a/b"]\n')
     with several(file) as gateway:
         assert gateway.wait() == 1

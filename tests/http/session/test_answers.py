@@ -253,7 +253,7 @@ async def test_a_user_in_a_redirect_is_not_sent(serve: Serve) -> None:
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[/", "javascript:alert(1)"])
 async def test_a_redirect_to_no_http_address_is_refused(serve: Serve, location: str) -> None:
-    """It ends there, with the status that said so."""
+    """It ends there, with that status."""
     server = await serve(to(302, location))
     async with StreamSession() as session:
         with pytest.raises(errors.StatusError, match="http URL"):

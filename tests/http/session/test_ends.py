@@ -131,7 +131,7 @@ async def test_a_connection_has_the_connect_clock() -> None:
 
 
 async def test_the_deadline_bounds_all_requests(serve: Serve) -> None:
-    """One that is past sends nothing, not even on a connection that stands ready; one that comes ends the request it finds."""
+    """One that is past sends nothing, not even on an idle connection; one that comes ends the request it finds."""
 
     async def handler(seen: Seen, say: Say) -> None:
         if seen.path == "/":

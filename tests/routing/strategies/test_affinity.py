@@ -18,7 +18,7 @@ class Conversation(Traits):
 
 
 def test_a_conversation_has_one_target() -> None:
-    """The same whoever asks: no process knows more than the names of the targets."""
+    """The same for every process: no process knows more than the names of the targets."""
     routes = [SimulatedRoute(plan(*map(target, "abcd"), strategy="affinity"), seed=seed) for seed in range(3)]
     for number in range(100):
         orders = {route.order(Conversation(number)) for route in routes for _ in range(3)}

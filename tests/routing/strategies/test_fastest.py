@@ -57,7 +57,7 @@ def test_who_was_never_asked() -> None:
 
 
 def test_the_others_follow_by_cost() -> None:
-    """Behind the one that is chosen stand the others, the cheapest in time first."""
+    """After the chosen one come the others, the cheapest in time first."""
     route = SimulatedRoute(plan(*map(target, "abcd"), strategy="fastest"))
     for name, seconds in zip("abcd", (0.8, 0.4, 0.2, 0.1), strict=True):
         route.facts(name).answered(seconds, route.now)

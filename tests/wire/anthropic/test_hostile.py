@@ -101,7 +101,7 @@ def test_nothing_is_read_after_the_end() -> None:
     ],
 )
 def test_limits(body: bytes, limits: ReaderLimits) -> None:
-    """A stranger's stream that goes past one of them ends as failed."""
+    """A hostile stream that exceeds one of them ends as failed."""
     assert finish_of(read([body], limits=limits)).verdict == "failed"
 
 

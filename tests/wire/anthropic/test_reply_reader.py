@@ -112,7 +112,7 @@ def test_the_published_thinking() -> None:
 
 
 def test_the_published_web_search() -> None:
-    """What the backend ran is opaque and whole, in its place; the usage is the last one told."""
+    """What the backend ran is opaque and whole, in its place; the usage is the last one sent."""
     events = read([recorded("web-search.sse")])
     ran = [json.loads(thought.opaque.data) for thought in only(events, Reasoning)]
     assert [block["type"] for block in ran] == ["server_tool_use", "web_search_tool_result"]
@@ -206,7 +206,7 @@ def test_the_stop_sequence_and_the_refusal_are_told() -> None:
 
 
 def test_usage_is_counted_in_common_words() -> None:
-    """The prompt includes what was cached; thoughts are told apart; later counts replace earlier ones."""
+    """The prompt includes what was cached; thoughts are separate; later counts replace earlier ones."""
     usage = {"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 30}}
     counted = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
     body = stream(
@@ -271,7 +271,7 @@ def test_a_call_without_arguments_is_told_as_an_empty_object() -> None:
 
 
 def test_citations_stream_with_their_place() -> None:
-    """A source comes when its text is over, and says which characters of the answer it stands behind."""
+    """A source comes when its text is over, and says which characters of the answer it supports."""
     citation = {"type": "char_location", "document_title": "Doc", "cited_text": "c", "document_index": 0}
     body = stream(
         begin(0, "text", text=""),
@@ -339,7 +339,7 @@ def test_a_whole_reply_that_is_none(body: bytes) -> None:
 
 
 def test_a_whole_reply_that_is_an_error() -> None:
-    """An error under status 200 is told as the backend told it."""
+    """An error under status 200 is reported as the backend sent it."""
     end = finish_of(read_reply(b'{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}'))
     assert isinstance(end.error, LimitReached)
     assert "slow down" in str(end.error)

@@ -139,7 +139,7 @@ def test_every_split_of_what_we_write_reads_the_same() -> None:
 
 
 def test_no_cut_of_what_we_write_is_complete() -> None:
-    """Until the reason stands there whole."""
+    """Until the reason is complete."""
     body = streamed(RICH)
     over = body.index(b"}\n", body.index(b'data: {"type":"message_delta"'))
     for cut in range(over):
@@ -210,7 +210,7 @@ def test_calls_one_after_another_end_one_after_another() -> None:
     ],
 )
 def test_reasons_are_told(finish: Finish, said: Event, reason: str) -> None:
-    """In the wire's words; where a tool was called the client is told to run it; a word of the wire's own stays."""
+    """In the wire's words; where a tool was called the client gets it to run; a word of the wire's own stays."""
     assert json.loads(whole([said, finish]))["stop_reason"] == reason
     assert f'"stop_reason":"{reason}"'.encode() in streamed([said, finish])
 
@@ -282,7 +282,7 @@ def test_a_conversation_that_is_too_long_is_told_in_the_words_clients_know() -> 
 
 
 def test_faults_name_the_field_and_hide_what_is_secret() -> None:
-    """The field at fault stands in the message; what looks like a key does not."""
+    """The field at fault is in the message; what looks like a key does not."""
     fault = fault_of(BadInput("is missing", field="messages[0].role"))
     assert json.loads(write_fault(fault))["error"]["message"] == "messages[0].role: is missing"
     assert b"very-secret" not in write_fault(Fault("api_key=very-secret was refused"))

@@ -236,7 +236,7 @@ def test_a_body_is_the_same_again(said: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_the_wire_is_named(body: Any, field: str) -> None:
-    """A stranger's slip is BadInput with the path of the field."""
+    """A client's mistake is BadInput with the path of the field."""
     with pytest.raises(BadInput) as caught:
         read(body)
     assert caught.value.field == field

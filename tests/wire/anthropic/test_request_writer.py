@@ -243,7 +243,7 @@ def test_a_limit_is_always_said(wanted: dict[str, Any], tokens: int) -> None:
 
 
 def test_a_choice_of_tools_needs_tools() -> None:
-    """Without tools, or with another wire's alone, there is no choice; parallel calls are told in it."""
+    """Without tools, or with another wire's alone, there is no choice; parallel calls are set in it."""
     hosted: Any = HostedTool("google_search", {})
     chat_request = ChatRequest("m", HI, tools=[hosted], tool_choice=ToolChoice("auto"), parallel_tool_calls=True, wire="gemini")
     assert not {"tools", "tool_choice"} & set(written(chat_request))

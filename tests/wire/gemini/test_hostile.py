@@ -1,4 +1,4 @@
-"""What strangers send in place of Gemini's replies, refusals and counts; limits."""
+"""What hostile servers send in place of Gemini's replies, refusals and counts; limits."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_what_stands_between_objects_is_looked_at() -> None:
 
 
 def test_published_failures_are_read() -> None:
-    """A key that does not hold is told by its reason: the status says only that the request was bad."""
+    """A key that does not hold is recognized by its reason: the status says only that the request was bad."""
     fault = gemini.read_fault(400, corpus("fault-api-key.json"))
     assert (fault.kind, fault.code) == ("authentication", "API_KEY_INVALID")
     assert "API key not valid" in fault.message

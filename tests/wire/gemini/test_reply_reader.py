@@ -1,4 +1,4 @@
-"""Gemini's replies read: the vendor's own, at every cut, in both framings, and what strangers send in their place."""
+"""Gemini's replies read: the vendor's own, at every cut, in both framings, and what hostile servers send in their place."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_published_streams_are_read(name: str, framing: str) -> None:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_prompt_that_is_blocked_is_a_failure(framing: str) -> None:
-    """Whatever text came before; the reason is told, and so are the tokens."""
+    """Whatever text came before; the reason is reported, and so are the tokens."""
     for pieces in splits(FRAMINGS[framing](corpus("stream-blocked.sse"))):
         reply = read_pieces(gemini.Reader(), pieces)
         assert reply.text == "text1text2"

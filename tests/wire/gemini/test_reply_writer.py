@@ -186,7 +186,7 @@ FAILURES: list[tuple[Finish, int, str]] = [
 
 @pytest.mark.parametrize(("finish", "status", "words"), FAILURES)
 def test_a_failure_of_a_whole_answer_chooses_the_status(finish: Finish, status: int, words: str) -> None:
-    """The text that came is not told as if it were the answer."""
+    """The received text is not written as if it were the answer."""
     writer = gemini.writer(ask(stream=False), "one", 0)
     writer.write([Text("half"), finish])
     body = writer.end()

@@ -47,7 +47,7 @@ from ...support.random_requests import VALUES
     ],
 )
 def test_results_are_text(response: dict[str, Any], parts: list[str], error: bool) -> None:
-    """An object that is more than an output or an error is told as its JSON."""
+    """An object that is more than an output or an error is read as its JSON."""
     request = read(said({"functionResponse": {"id": "1", "name": "f", "response": response}}))
     assert only(request) == [ToolResult("1", [TextPart(text) for text in parts], "f", error)]
 

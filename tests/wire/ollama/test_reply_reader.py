@@ -107,7 +107,7 @@ def test_no_cut_of_a_whole_reply_is_complete(name: str) -> None:
 
 
 def test_an_error_amid_a_stream() -> None:
-    """It fails with the server's words; the text before it stands."""
+    """It fails with the server's words; the text before it is kept."""
     reply = read_pieces(Reader(), [corpus("error.ndjson")])
     assert reply.text == " Yes.Ican"
     assert reply.finish.verdict == "failed"
@@ -157,7 +157,7 @@ def test_reasons(said: str, reason: str | None) -> None:
 
 
 def test_nothing_without_a_reason_is_empty() -> None:
-    """A server that says it is done, and neither what it said nor why, did not answer."""
+    """A server that reports an end without text and without a reason did not answer."""
     assert isinstance(read(chat({"content": ""}, done=True)).error, EmptyReply)
 
 
@@ -176,7 +176,7 @@ def test_nothing_without_a_reason_is_empty() -> None:
     ],
 )
 def test_what_is_no_line_of_this_wire_fails(line: bytes) -> None:
-    """It is named, and what came before it stands."""
+    """It is named, and what came before it is kept."""
     reply = read_pieces(Reader(), [lines(chat({"content": "a"})), line + b"\n"])
     assert reply.text == "a"
     assert isinstance(reply.error, BadReply)

@@ -156,7 +156,7 @@ def test_a_line_is_what_the_server_would_send() -> None:
 
 
 def test_a_line_for_a_prompt() -> None:
-    """Text stands among the line's own fields."""
+    """Text is among the line's own fields."""
     out = generate_writer(asked(stream=True), "one", MOMENT)
     head = b'{"model":"model-1","created_at":"2023-11-14T22:13:20Z"'
     assert out.write([Text("a")]) == head + b',"response":"a","done":false}\n'
@@ -198,7 +198,7 @@ def test_a_failure_is_never_an_end(finish: Finish, status: int, words: str, make
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_calls_whose_arguments_are_no_object_fail(stream: bool) -> None:
-    """They cannot be said on this wire, and half of them are not made up."""
+    """They cannot be written on this wire, and half of them are not made up."""
     body = written([ToolCallPiece(0, "a", "f", "{"), Finish("complete", "tool_calls")], stream=stream)
     assert "not a JSON object" in json.loads(body)["error"]
 

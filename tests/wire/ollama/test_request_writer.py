@@ -139,7 +139,7 @@ def test_a_second_trip_changes_nothing(chat_request: ChatRequest) -> None:
 
 
 def test_the_stream_is_always_said() -> None:
-    """The server streams unless it is told not to, and a chat_request that does not say so is one for a stream."""
+    """The server streams by default, and a chat_request that does not say so is one for a stream."""
     assert write_request(asked())["stream"] is False
     assert write_request(asked(stream=True))["stream"] is True
     assert read_request(said()).stream is True
@@ -178,7 +178,7 @@ def test_think_goes_there_and_back(think: object, thinking: Thinking) -> None:
 
 
 def test_levels_that_some_models_alone_know() -> None:
-    """They go back as they came; of another wire's efforts only those that every server knows are said."""
+    """They go back as they came; of another wire's efforts only those that every server knows are sent."""
     assert write_request(read_request(said(think="max")))["think"] == "max"
     assert write_request(asked(reasoning=Thinking("xhigh")))["think"] == "high"
     assert write_request(asked(reasoning=Thinking("minimal")))["think"] == "low"

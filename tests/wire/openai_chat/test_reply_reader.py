@@ -184,7 +184,9 @@ def test_json_where_a_stream_was_asked_for_is_understood() -> None:
 
 
 def test_one_signed_thought_is_one_block() -> None:
-    """OpenRouter's details are the thoughts; the same text beside them is not told twice, and the signature ends the block."""
+    """OpenRouter's details are the thoughts; the same text beside them is not emitted twice, and the signature ends the
+    block.
+    """
     events = pieces(
         {"reasoning": "a", "reasoning_details": [{"type": "reasoning.text", "text": "a", "index": 0}]},
         {"reasoning": "b", "reasoning_details": [{"type": "reasoning.text", "text": "b", "index": 0}]},
@@ -212,7 +214,7 @@ def test_a_detail_with_fields_of_its_own_is_kept_whole() -> None:
 
 
 def test_a_late_signature_belongs_to_its_block() -> None:
-    """A signature that comes behind the first words of the answer is told with the block it signs."""
+    """A signature that comes behind the first words of the answer is emitted with the block it signs."""
     events = pieces(
         {"reasoning_details": [{"type": "reasoning.text", "text": "a", "format": "f", "index": 0}]},
         {"content": "x"},
@@ -308,14 +310,14 @@ def test_sound_that_was_cut_is_not_told() -> None:
 
 
 def test_pages_with_titles_win_over_addresses() -> None:
-    """Perplexity names each page twice; it is told once, with its title, behind the answer."""
+    """Perplexity names each page twice; it is emitted once, with its title, after the answer."""
     page = {"title": "T", "url": "https://a.example", "snippet": "s"}
     chunk = {**delta("stop", content="x"), "citations": ["https://a.example"], "search_results": [page]}
     assert reply_of(stream(chunk, done=False))[1:-1] == [Text("x"), Citation("T", "https://a.example", "s")]
 
 
 def test_sources_that_come_late_are_not_missed() -> None:
-    """A list that comes with a plain piece of text is heard."""
+    """A list that comes with a plain piece of text is read."""
     chunk = {**delta(content="y"), "citations": ["https://a.example"]}
     events = reply_of(stream(delta(content="x"), chunk, delta("stop")))
     assert Citation("", "https://a.example") in events
@@ -410,7 +412,7 @@ def test_nothing_is_heard_behind_the_end() -> None:
 
 
 def test_usage_is_the_last_that_came() -> None:
-    """Each chunk may count so far; one usage is told, before the end, and Groq's own place is known."""
+    """Each chunk may count so far; one usage is emitted, before the end, and Groq's own place is known."""
     last = {"choices": [], "x_groq": {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}}
     events = reply_of(stream({**delta(content="x"), "usage": {"prompt_tokens": 5}}, delta("stop"), last))
     assert [event for event in events if isinstance(event, Usage)] == [Usage(5, 2, 7)]
@@ -470,7 +472,7 @@ CHUNKS = st.fixed_dictionaries({"choices": st.lists(st.dictionaries(st.sampled_f
 @settings(max_examples=100, deadline=None)
 @given(st.lists(CHUNKS | JSON, max_size=4))
 def test_no_json_breaks_the_readers(values: list[Any]) -> None:
-    """Whatever chunks a stranger sends, there is one finish and no exception; the same of a whole reply."""
+    """Whatever chunks a hostile server sends, there is one finish and no exception; the same of a whole reply."""
     payloads = [json.dumps(value).encode() for value in values]
     assert read_pieces(wire.Reader(), [stream(*payloads)]).finish
     for payload in payloads:

@@ -47,7 +47,7 @@ def written(events: list[Event], *, stream: bool, one_by_one: bool = False, usag
 
 
 def normal(events: list[Event]) -> list[Event]:
-    """The order a message has, joined; the name and model are the writer's, and not what it heard."""
+    """The order a message has, joined; the name and model are the writer's, and not those of the events."""
     kinds = [Start, Reasoning, Text, Refusal, Citation, Media, ToolCallPiece, Logprobs, Usage, Finish]
     inside = [event for event in events if not isinstance(event, Start)]
     return merged([Start("chatcmpl-1", "m"), *sorted(_blocks(inside), key=lambda event: kinds.index(type(event)))])
@@ -190,7 +190,7 @@ def test_several_answers_are_written_apart(stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_sound_is_written_as_sound(stream: bool) -> None:
-    """It is not called an image, and its kind is told from its bytes."""
+    """It is not called an image, and its kind is recognized from its bytes."""
     events: list[Event] = [Media(b"RIFFxxxx", "audio/wav"), Finish("complete", "stop")]
     body = written(events, stream=stream)
     reply = read_pieces(wire.Reader(), [body]).events if stream else wire.read_reply(body)
@@ -228,7 +228,7 @@ def test_a_whole_answer_that_fails_chooses_its_status(error: Any, status: int) -
 
 
 def test_when_to_come_again_is_told() -> None:
-    """A limit that says when it ends is told in the header."""
+    """A limit with a known end is reported in the header."""
     out = writer(stream=False)
     out.write([Finish("failed", error=LimitReached("slowly", retry_after=1.2))])
     out.end()
@@ -285,7 +285,9 @@ def test_headers_that_stand_in_the_body() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("word", [None, "stop", "end_turn", "eos", "STOP", "completed"])
 def test_a_plain_end_behind_calls(word: str | None, stream: bool) -> None:
-    """Is told as ``tool_calls``, whatever the backend calls it: clients run tools only then. Without calls it is ``stop``."""
+    """Is written as ``tool_calls``, whatever the backend calls it: clients run tools only then. Without calls it is
+    ``stop``.
+    """
     call = ToolCallPiece(0, "c", "f", "{}")
     for said, end in ((call, "tool_calls"), (Text("a"), "stop")):
         out = writer(stream=stream)

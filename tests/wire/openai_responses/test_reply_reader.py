@@ -159,7 +159,7 @@ def test_after_the_end() -> None:
 
 
 def test_no_deltas() -> None:
-    """A server that sends items only when they are whole, or only with the last event, is heard too, and each once."""
+    """A server that sends items only when they are whole, or only with the last event, is read too, and each once."""
     item = {"type": "message", "content": [{"type": "output_text", "text": "Yes", "annotations": []}]}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     each = [{"type": "response.output_item.done", "output_index": at, "item": one} for at, one in enumerate([item, call])]
@@ -169,7 +169,7 @@ def test_no_deltas() -> None:
 
 
 def test_no_places() -> None:
-    """Without output_index, item ids or a response at the end, calls are still told apart."""
+    """Without output_index, item ids or a response at the end, calls are still distinguished."""
     data = b""
     pieces = [{"type": "response.function_call_arguments.delta", "delta": piece} for piece in ('{"a":', "1}")]
     for name, deltas in (("c1", pieces), ("c2", [])):
@@ -314,7 +314,7 @@ _VALUES = st.recursive(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(_VALUES, max_size=4), st.binary(max_size=20))
 def test_fuzz(values: list[Any], tail: bytes) -> None:
-    """Whatever a stranger sends, a reader gives one Finish, last, and raises nothing."""
+    """Whatever a hostile server sends, a reader gives one Finish, last, and raises nothing."""
     data = b"".join(b"data: %b\n\n" % json.dumps(value).encode() for value in values) + tail
     events = heard([data])
     assert [isinstance(event, Finish) for event in events].count(True) == 1

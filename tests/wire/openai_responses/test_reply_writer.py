@@ -103,7 +103,7 @@ def _answers(events: list[Event]) -> bool:
 
 
 def _in_order(events: list[Event]) -> list[Event]:
-    """Sources and probabilities stand behind their text in whole replies, wherever they stood."""
+    """Sources and probabilities come after their text in whole replies, wherever they arrived."""
     order = {Logprobs: 1, Citation: 2}
     texts = [event for event in events if isinstance(event, Text | Logprobs | Citation)]
     texts = sorted(texts, key=lambda event: order.get(type(event), 0))
@@ -113,7 +113,7 @@ def _in_order(events: list[Event]) -> list[Event]:
 
 
 def reopened(events: list[Event]) -> list[Event]:
-    """The opaque parts as whoever wrote them reads them again."""
+    """The opaque parts as their writer reads them again."""
     again: list[Event] = []
     for event in merged(events):
         opaque = getattr(event, "opaque", None)
@@ -134,7 +134,7 @@ REPLIES = replies(vendors=("openai", "anthropic", "gemini"))
 @settings(max_examples=60, deadline=None)
 @given(REPLIES)
 def test_streams_come_back(events: list[Event]) -> None:
-    """What is streamed is read as it was told, opaque parts of every vendor too."""
+    """A stream is read as it was written, opaque parts of every vendor too."""
     data = streamed(events)
     assert _in_order(reopened(read([data]))) == normal(events)
 
@@ -200,7 +200,7 @@ def test_empty_and_late(chat_request: ChatRequest) -> None:
     ],
 )
 def test_reasons(reason: str | None, status: str, why: str | None, read_as: str) -> None:
-    """Why an answer ended is told by the response's status and, where it is incomplete, by its reason."""
+    """Why an answer ended is shown by the response's status and, where it is incomplete, by its reason."""
     events: list[Event] = [Text("Hi"), Finish("complete", reason)]
     response = json.loads(whole(events))
     assert response["status"] == status == response["output"][0]["status"]
@@ -261,7 +261,7 @@ def test_items_of_tools_the_backend_ran() -> None:
 
 
 def test_own_thoughts() -> None:
-    """Thoughts that OpenAI encrypted are told as OpenAI does, under their own id where none was told before."""
+    """Thoughts that OpenAI encrypted are written as OpenAI does, under their own id if none was sent before."""
     sealed = Opaque("openai", "gAA", "rs_1")
     events: list[Event] = [Reasoning("Hm"), Reasoning("", sealed), Text("Hi"), Finish("complete", "stop")]
     item = json.loads(whole(events))["output"][0]
@@ -363,7 +363,7 @@ def test_official_client_hears_failures() -> None:
 
 
 def test_official_client_brings_things_back() -> None:
-    """What the client was given, handed back as its next input, is the turn that was told."""
+    """What the client was given, handed back as its next input, is the message that was written."""
     response = client(whole(ANSWER), "application/json").responses.create(model="gpt-5", input="Hello")
     items = [item.to_dict() for item in response.output]
     result = {"type": "function_call_output", "call_id": "call_1", "output": "2"}
@@ -378,7 +378,7 @@ def test_official_client_brings_things_back() -> None:
 
 @pytest.mark.parametrize("kind", list(STATUS))
 def test_faults_come_back(kind: FaultKind) -> None:
-    """Every kind of failure is told so that its reader knows it."""
+    """Every kind of failure is written so that its reader knows it."""
     fault = Fault("what went wrong", kind, STATUS[kind], None, "input")
     again = read_fault(fault.status, write_fault(fault))
     assert (again.kind, again.message, again.param, again.status) == (kind, "what went wrong", "input", STATUS[kind])
@@ -390,5 +390,5 @@ def test_faults_come_back(kind: FaultKind) -> None:
 
 @given(st.text())
 def test_faults_of_any_text(message: str) -> None:
-    """No message of a failure is too odd to be told."""
+    """No message of a failure is too odd to be written."""
     assert json.loads(write_fault(Fault(message + "\ud800")))["error"]["type"] == "server_error"

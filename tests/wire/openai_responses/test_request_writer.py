@@ -261,7 +261,7 @@ def test_thoughts() -> None:
 
 
 def test_signatures_of_calls() -> None:
-    """A call's signature travels in an item beside it, and comes back on the call whichever stands first."""
+    """A call's signature travels in an item beside it, and comes back on the call whichever comes first."""
     signed = {"type": "reasoning", "id": "rs_pc1_x_1", "summary": [], "encrypted_content": "call~c%2E1.pc1.gemini.sig"}
     call = {"type": "function_call", "call_id": "c.1", "name": "f", "arguments": "{}"}
     for items in ([signed, call], [call, signed]):
@@ -389,7 +389,7 @@ def _tried(data: bytes) -> ChatRequest | None:
     [("assistant", "output_text"), ("user", "input_text"), ("system", "input_text"), ("developer", "input_text")],
 )
 def test_texts_are_of_the_kind_that_their_role_has(role: Any, kind: str) -> None:
-    """The API refuses what a model said as an input, and what it was told as an output."""
+    """The API refuses a model's text as an input, and a prompt's text as an output."""
     turn = ChatMessage(role, [TextPart("a"), RefusalPart("no") if role == "assistant" else TextPart("b", extra={"x": 1})])
     items = write_request(ChatRequest("m", [turn], wire=NAME), "openai")["input"]
     parts = [part for item in items for part in item["content"] if isinstance(part, dict)]

@@ -170,7 +170,9 @@ def test_lines_and_objects_have_a_limit(body: bytes) -> None:
     ],
 )
 def test_what_was_not_streamed_is_taken_from_the_end(streamed: list[str], reply: str, text: str) -> None:
-    """All of it where the site does not stream, the rest where some came; a reply that was changed later is not said again."""
+    """All of it where the site does not stream, the rest where some came; a reply that was changed later is not emitted
+    again.
+    """
     lines = [data_line({"type": "live", "data": piece}) for piece in streamed]
     end = json.dumps({"success": True, "reply": reply, "usage": None})
     read = read_pieces(Reader(), [*lines, data_line({"type": "end", "data": end})])

@@ -37,7 +37,7 @@ def test_a_recorded_reply_reads_the_same_at_every_cut(case: str) -> None:
     [("01-success-default-stream", "echo: hi there", "stop"), ("02-success-json", "echo: hi there", None)],
 )
 def test_recorded_answers(case: str, text: str, reason: str | None) -> None:
-    """Whether the site streams or not, the text and the end are what the real server said."""
+    """Whether the site streams or not, the text and the end are the real server's."""
     reply = reply_of(case)
     assert (reply.text, reply.finish) == (text, complete(reason))
 
@@ -170,7 +170,7 @@ def test_lines_and_objects_have_a_limit(body: bytes) -> None:
 
 
 def test_an_error_without_end_has_a_limit() -> None:
-    """A site that says an error's words for ever, whole or broken, is heard up to the limit."""
+    """A site that sends an error's words for ever, whole or broken, is read up to the limit."""
     for word in (
         b'data: {"choices":[{"delta":{"content":"no "}}]}',
         b'data: {"choices":[{"delta":{"content":"no" "}}]}',

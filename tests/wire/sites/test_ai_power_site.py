@@ -311,7 +311,7 @@ def test_an_answer_without_its_end_is_an_error() -> None:
 
 @pytest.mark.parametrize("prompt", ['say "x"\n\\n', "Привет <b>мир</b>", "\\u041f", "[]", "00", " 0", "x" * 100_000])
 def test_a_message_goes_as_it_is(prompt: str) -> None:
-    """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server hears what was said."""
+    """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server gets the same text."""
     site = AIPowerSite()
     reply = asked(site, urlencode(question(checked(prompt), AIPowerBot(site.nonces.current(), "5"), "http://h", "c")).encode())
     assert isinstance(reply, SiteRequest)

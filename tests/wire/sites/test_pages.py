@@ -31,7 +31,7 @@ from polychat.wire.sites.pages import elements
     ],
 )
 def test_an_element_in_every_hand(html: str, found: dict[str, str]) -> None:
-    """Quotes, spaces, capitals, entities and what stands before: the same attributes."""
+    """Quotes, spaces, capitals, entities and the text before: the same attributes."""
     (attributes,) = elements(html, "a")
     assert {name: value for name, value in attributes.items() if name != "class"} == found
 
