@@ -472,7 +472,7 @@ def test_contributors_find_what_tests_share() -> None:
     assert re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE) == rows
 
 
-def test_tests_stand_where_the_code_stands() -> None:
+def test_tests_mirror_the_code() -> None:
     """``tests/a/b/`` tests ``src/polychat/a/b/``; what goes across rooms and the documentation have their own."""
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     across = {Path("faults"), Path("docs")}
@@ -566,7 +566,7 @@ def test_what_make_ask_installs_is_what_the_tests_run_on() -> None:
     assert small <= large
 
 
-def test_the_version_is_said_alike() -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     """The package, its metadata and the latest entry of the changelog name one version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     latest = re.search(r"^## \[?(\d[\w.]*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -36,7 +36,7 @@ def test_every_backend_is_found_by_its_label() -> None:
         assert registry.resolve(backend.label) == registry.resolve(f"{backend.label}/") == (backend, None)
 
 
-def test_what_is_told_of_each_without_asking_it() -> None:
+def test_what_is_known_of_each_without_a_request() -> None:
     """Its kind, its options, its models; nobody opens anything to others that it does not name for them."""
     for backend in Registry(CONFIG).every():
         assert isinstance(backend, VendorBackend | ServiceBackend)

@@ -61,6 +61,6 @@ def test_a_request_that_loses_something_is_written_each_time() -> None:
 
 
 @pytest.mark.parametrize("body", ['{"a":"%s","b":"%s"}', '{"a":"%s","b":"x%s"}', '{"a":"x%s"}', '{"a":"b"}'])
-def test_a_body_in_which_the_prompt_stands_otherwise_than_by_itself_and_once_is_not_kept(body: str) -> None:
+def test_a_body_that_does_not_contain_the_prompt_exactly_once_is_not_kept(body: str) -> None:
     """A writer that joins it with other text, or says it twice, is asked for each prompt."""
     assert compiled(body.replace("%s", STAND_IN).encode(), "/chat", streamed=False) is None

@@ -198,7 +198,7 @@ async def test_an_image_arrives(serve: Any, wire: str) -> None:
     assert (image.data, image.media_type) == (png, "image/png")
 
 
-async def test_thoughts_are_told_apart_from_the_answer(serve: Any, wire: str) -> None:
+async def test_thoughts_are_separate_from_the_answer(serve: Any, wire: str) -> None:
     """In whole replies and in streams."""
     batches = [[Reasoning("Let me ")], [Reasoning("think.")], [Text("42")], [USAGE, Finish("complete", "stop")]]
     server = await serve(ScriptedVendor(wire, batches))

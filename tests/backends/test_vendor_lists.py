@@ -64,7 +64,7 @@ async def test_a_refusal_of_embeddings_is_an_error(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["anthropic/m", "chatgptduo/m"])
-async def test_who_has_no_embeddings_says_so(target: str) -> None:
+async def test_a_vendor_without_embeddings_reports_that(target: str) -> None:
     """Nothing is sent."""
     with pytest.raises(errors.BadInput, match="does not support embeddings"):
         await polychat.embed("a", model=target)
@@ -88,7 +88,7 @@ async def test_a_vendors_models_are_listed(serve: Any, vendor: str) -> None:
     assert vendor == "ollama" or "k-1" in " ".join(server.seen[0].headers.values())
 
 
-async def test_a_vendor_without_a_list_says_where_to_look() -> None:
+async def test_a_vendor_without_a_list_names_where_to_look() -> None:
     """Its documentation is named."""
     with pytest.raises(errors.NotReady, match="has no model list: see https://"):
         await find("perplexity-sonar").list_models(api_key="k")

@@ -43,7 +43,7 @@ def test_there_are_many() -> None:
     assert sum(map(own, ROWS.values())) >= 8
 
 
-def test_every_row_says_what_is_needed() -> None:
+def test_every_row_has_what_is_needed() -> None:
     """Title, wire, address, key, list of models, embeddings, abilities and source are in each row."""
     needed = {"title", "wire", "base_url", "key", "models", "embeddings", "can", "source"}
     assert wrong(lambda row: needed <= row.keys()) == []

@@ -97,7 +97,7 @@ async def test_no_stream_prints_the_same(sites: str) -> None:
         (["models", "pull", "smolm2"], "smollm2"),
     ],
 )
-async def test_bad_usage_is_2_and_says_what_is_wrong(arguments: list[str], says: str) -> None:
+async def test_bad_usage_is_2_and_the_error_names_it(arguments: list[str], says: str) -> None:
     """Exit code 2, nothing on stdout, and a message that names the part at fault."""
     ran = await run(*arguments)
     assert (ran.code, ran.out) == (2, "")
@@ -211,7 +211,7 @@ async def test_a_reader_that_leaves_is_no_error(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_sites_serve_and_end_when_told(number: signal.Signals) -> None:
+async def test_sites_serve_and_end_on_a_signal(number: signal.Signals) -> None:
     """The printed addresses answer at once; a signal ends the server with 0."""
     async with asyncio.timeout(60), started("sites", "--port", "0", "--echo") as process:
         assert process.stdout is not None
@@ -226,7 +226,7 @@ async def test_sites_serve_and_end_when_told(number: signal.Signals) -> None:
         assert (process.returncode, out, err) == (0, b"", b"")
 
 
-async def test_a_taken_port_is_said(sites: str) -> None:
+async def test_a_taken_port_is_reported(sites: str) -> None:
     """A port in use names itself and the option."""
     ran = await run("sites", "--echo", "--port", sites.rpartition(":")[2])
     assert ran.code == 2

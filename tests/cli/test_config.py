@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_a_good_file_is_0_and_says_what_it_holds(here: Path, own_config: Any) -> None:
+async def test_a_valid_file_is_0_and_its_contents_are_counted(here: Path, own_config: Any) -> None:
     """By name, or the one that ``serve`` would go by here: the folder's, else the person's own; without any, that is
     printed.
     """
@@ -67,7 +67,7 @@ async def test_a_good_file_is_0_and_says_what_it_holds(here: Path, own_config: A
         (None, "bad.toml cannot be read: "),
     ],
 )
-async def test_a_bad_file_is_2_and_says_where(here: Path, text: str | None, says: str) -> None:
+async def test_an_invalid_file_is_2_with_the_place_of_the_error(here: Path, text: str | None, says: str) -> None:
     """One line: the file, the line, the key, and what was expected."""
     if text is not None:
         (here / "bad.toml").write_text(text)
@@ -86,7 +86,7 @@ async def test_a_bare_name_is_good_where_a_list_may_have_it(here: Path, monkeypa
     assert (await run("config", "check", "mine.toml")).code == 0
 
 
-async def test_show_says_all_that_is_in_force(here: Path) -> None:
+async def test_show_prints_all_that_is_in_force(here: Path) -> None:
     """Defaults too; as a file that says the same; references are shown, and credentials are not."""
     (here / "mine.toml").write_text(GOOD)
     ran = await run("config", "show", "mine.toml")

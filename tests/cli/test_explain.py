@@ -39,7 +39,7 @@ async def explained(file: Path, request: Path, *more: str) -> Ran:
     return await run("explain", "--config", str(file), *more, str(request))
 
 
-async def test_a_request_is_sent_and_its_way_told(tmp_path: Path, request_file: Path) -> None:
+async def test_a_request_is_sent_and_explained(tmp_path: Path, request_file: Path) -> None:
     """Candidates with what became of each, and attempts; no key of a client is needed, no reply shown."""
     async with serving(fault(500, message="it is on fire")) as first, serving(good) as second:
         ran = await explained(configuration(tmp_path, first.url, second.url), request_file, "--json")
@@ -71,7 +71,7 @@ async def test_it_fits_80_columns(tmp_path: Path, request_file: Path) -> None:
     assert "  two/large  answered" in ran.out
 
 
-def test_the_wait_in_a_queue_is_said() -> None:
+def test_the_wait_in_a_queue_is_printed() -> None:
     """Beside the time that the request took in all."""
     explained = {
         **{"path": "/v1/chat/completions", "model": "fast", "route": "fast", "strategy": "ordered", "candidates": []},

@@ -85,7 +85,7 @@ async def test_providers_go_by_the_latest_probe(monkeypatch: pytest.MonkeyPatch)
     assert forms[1] == declared if declared["name"] == "Aichat" else forms[1]["evidence"]
 
 
-async def test_with_nothing_set_up_it_says_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_nothing_set_up_it_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than to succeed at nothing."""
     ran = await run("probe", env={"OPENAI_API_KEY": ""})
     assert (ran.code, ran.out) == (2, "")

@@ -92,7 +92,7 @@ async def test_bad_usage_is_2(door: ScriptedVendor, arguments: list[str], says: 
     assert door.seen == []
 
 
-async def test_a_loss_is_told_in_one_line(door: ScriptedVendor) -> None:
+async def test_a_loss_is_reported_in_one_line(door: ScriptedVendor) -> None:
     """On standard error, as a warning for a person."""
     ran = await run("ask", "-m", "openai/m", "-o", "top_k=3", "hi")
     assert (ran.code, ran.out) == (0, "Hello\n")

@@ -113,7 +113,7 @@ async def test_a_second_target_is_asked_while_the_first_is_slow(serve: Any, stre
     ("wanted", "provider"),
     [({}, "house"), ({"order": ["other"]}, "other"), ({"only": ["OTHER"]}, "other"), ({"ignore": ["house"]}, "other")],
 )
-async def test_provider_says_who_may_answer(serve: Any, wanted: dict[str, Any], provider: str) -> None:
+async def test_provider_selects_who_may_answer(serve: Any, wanted: dict[str, Any], provider: str) -> None:
     """Of a route, and of a target that is named; the one it wants is the only one that is asked."""
     first, second = await serve(good), await serve(good)
     client = routed(first, second)

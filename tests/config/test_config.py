@@ -26,7 +26,7 @@ def put(file: Path, text: str) -> Path:
     return file
 
 
-def test_no_file_says_nothing(here: Path) -> None:
+def test_no_file_gives_the_defaults(here: Path) -> None:
     """Without a polychat.toml everything has its default."""
     assert config.load() == config.Config()
 

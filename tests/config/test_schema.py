@@ -91,7 +91,7 @@ def test_the_schema_knows_the_readers_keys_and_no_others(path: tuple[str, ...]) 
     assert set(known) == set(TABLES[path]["properties"])
 
 
-def test_every_key_says_what_it_is() -> None:
+def test_every_key_is_described() -> None:
     """An editor shows it; and each default is one that the schema takes."""
     for path, table in TABLES.items():
         for name, key in table["properties"].items():

@@ -32,14 +32,14 @@ def refused(text: str) -> BadInput:
     return caught.value
 
 
-def test_an_empty_file_says_all_defaults() -> None:
+def test_an_empty_file_gives_all_defaults() -> None:
     """What is not set has its default, down to the tables in tables."""
     assert parsed("") == Config(FILE)
     assert parsed("[gateway]\nport = 1").gateway == GatewaySettings(port=1)
     assert parsed("[gateway.limits]\nbody = 2048").gateway == GatewaySettings(limits=Limits(body=2048))
 
 
-def test_each_type_is_what_toml_says() -> None:
+def test_each_type_is_as_in_toml() -> None:
     """Tables in tables, lists, tables of text; a whole number does for a number; one text does for a list of it."""
     read = parsed(
         """
@@ -121,7 +121,7 @@ def test_each_type_is_what_toml_says() -> None:
         ('[providers.h]\nwire = "ollama"\n\ncan = ["tool"]', '4: providers.h.can has "tool" in its list; each must be'),
     ],
 )
-def test_what_means_nothing_is_told_with_its_place(text: str, says: str) -> None:
+def test_what_means_nothing_is_reported_with_its_place(text: str, says: str) -> None:
     """File, line, key, the value, what was expected, and what is near."""
     assert str(refused(text)).startswith(f"polychat.toml:{says}")
 
@@ -265,7 +265,7 @@ def test_what_is_written_is_found_where_it_was_written(wanted: dict[str, dict[st
     assert {key: line_of(text, key) for key in places} == places
 
 
-def test_what_is_shown_says_the_same() -> None:
+def test_what_is_shown_means_the_same() -> None:
     """The configuration as text, read again, is the configuration; secrets are references, and credentials are hidden."""
     read = parsed(
         """

@@ -28,7 +28,7 @@ def test_a_vendor_of_ones_own_needs_a_wire_and_an_address() -> None:
         row({"wire": "ollama"})
 
 
-def test_a_known_vendors_row_is_changed_where_the_file_says_so() -> None:
+def test_a_known_vendors_row_is_changed_by_the_file() -> None:
     """What the file does not name stays."""
     known = row({**HOUSE, "title": "House"})
     assert row({"base_url": "http://elsewhere/v1"}, known).title == "House"

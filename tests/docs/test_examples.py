@@ -138,7 +138,7 @@ def test_the_example_takes_no_failure_for_an_answer(example: dict[str, Any], bod
     assert sum(isinstance(event, Finish) for event in events) == 1
 
 
-async def test_the_example_raises_what_the_server_says(example: dict[str, Any], serve: Serve) -> None:
+async def test_the_example_raises_the_servers_error(example: dict[str, Any], serve: Serve) -> None:
     """A model that is not there is a status error with the provider's name."""
 
     async def missing(seen: Seen, say: Say) -> None:

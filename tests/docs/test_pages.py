@@ -14,7 +14,7 @@ PAGES = {name: page for file in sorted(DOCS.glob("*.py")) for name, page in runp
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_what_the_code_says(name: str) -> None:
+def test_a_page_is_what_the_code_generates(name: str) -> None:
     """Where it is not, run  make docs  and look at what changed."""
     assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name]()
 

@@ -62,7 +62,7 @@ def test_thinking_without_a_budget() -> None:
     assert request.reasoning.budget == -1
 
 
-def test_what_claude_code_says_to_its_own_vendor() -> None:
+def test_what_claude_code_sends_to_its_own_vendor() -> None:
     """A long user id goes to others as its hash, and the billing text not at all; on this wire both go on as they are."""
     said: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     said["metadata"] = {"user_id": "u" * 150}
@@ -94,7 +94,7 @@ def test_a_billing_line_that_was_joined_to_other_texts(system: str) -> None:
     "more",
     [{"metadata": {"user_id": "u" * 150, "team": "a"}}, {"metadata": {"team": "a"}}, {"service": {}}, {"system": "Be brief."}],
 )
-def test_what_others_do_not_get_is_told(more: dict[str, Any]) -> None:
+def test_what_others_do_not_get_is_reported(more: dict[str, Any]) -> None:
     """Of these fields the rest, and a field of OpenAI's chat that is called like one."""
     request = ChatRequest("m", [], extra=more, wire="w")
     assert "extra.foreign" in {name for name, _ in used(request, "other", "v")}

@@ -177,7 +177,7 @@ async def test_tools_that_come_as_an_item(name: str, stream: bool) -> None:
 
 @each_wire
 @pytest.mark.parametrize("kind", ["compaction", "item_reference"])
-async def test_what_stands_for_a_past_is_refused_by_name(name: str, kind: str) -> None:
+async def test_a_reference_to_a_past_is_refused_by_name(name: str, kind: str) -> None:
     """A compaction or a reference holds what only its own vendor has: without it the answer would be to another question."""
     items = [{"type": kind, "id": "x", "encrypted_content": "e"}, {"role": "user", "content": "hi"}]
     got, _, asks = await ask(name, [[Text("ok")], [Finish("complete", "stop")]], stream=False, status=400, input=items)

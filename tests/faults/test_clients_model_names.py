@@ -72,7 +72,7 @@ def test_a_whole_reply(name: str, spaced: bool) -> None:
 @pytest.mark.parametrize("asked", ["house/small", "fast", "other"])
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("name", names())
-async def test_the_asked_name_is_told(name: str, stream: bool, asked: str) -> None:
+async def test_the_requested_name_is_in_the_reply(name: str, stream: bool, asked: str) -> None:
     """By a provider's name, a route's and an alias's, in dialects whose clients compare it; the record knows the backend's.
 
     In all other dialects a reply that passes is the backend's, byte for byte.

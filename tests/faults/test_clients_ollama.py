@@ -47,7 +47,7 @@ async def test_the_banner(method: str) -> None:
             assert await caller.rest() == b"Ollama is running"
 
 
-async def test_a_name_with_the_tag_that_says_nothing() -> None:
+async def test_a_name_with_the_default_tag() -> None:
     """``NAME:latest`` is ``NAME`` where it is known so, and itself where that is."""
     async with house("ollama", HELLO, routes={"mine": ("house/small",)}) as (here, door):
         answer = await here.ask(*asking("ollama", "mine:latest"))
@@ -107,7 +107,7 @@ WANTED = {
 }
 
 
-async def test_what_of_openrouters_preferences_nobody_obeys_is_told() -> None:
+async def test_what_of_openrouters_preferences_nobody_obeys_is_reported() -> None:
     """``provider`` is obeyed where it can be, and what is known of no backend is a loss by name: never a refusal."""
     async with before({"house": ("openai-chat", good)}) as here:
         answer = await here.ask(*asking("openai-chat", provider=WANTED))

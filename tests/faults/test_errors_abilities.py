@@ -90,7 +90,7 @@ SUPPORTED, NOT = {"supported": True}, {"supported": False}
 CLAUDE = {"batch": SUPPORTED, "citations": SUPPORTED, "image_input": SUPPORTED, "thinking": {**NOT, "types": {}}}
 
 
-async def test_lists_of_all_doors(serve: Any) -> None:
+async def test_lists_of_all_dialects(serve: Any) -> None:
     """A model, a route and an alias have their abilities at each door, in its shape; a route what all targets can."""
     router = await serve(
         listing(

@@ -202,7 +202,7 @@ async def test_what_lasts_inside_a_stream(serve: Any, error: dict[str, str]) -> 
 
 @pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize("status", [429, 503, 529])
-async def test_not_before_it_said(serve: Any, door: str, status: int) -> None:
+async def test_not_before_the_time_it_asked_for(serve: Any, door: str, status: int) -> None:
     """A target that sent ``Retry-After`` is not asked by later requests: they are refused at once with what is left of it."""
     backend = await serve(fault(status, "rate_limit_error", "slower", retry_after="60"))
     async with gateway(configured({"house": row("openai-chat", backend.url)}, routes={"one": ("house/small",)})) as here:
@@ -295,7 +295,7 @@ def test_whether_it_helps_to_retry(kind: FaultKind) -> None:
 
 
 @pytest.mark.parametrize("door", DIALECTS)
-async def test_all_of_them_are_told(serve: Any, door: str) -> None:
+async def test_all_of_them_are_reported(serve: Any, door: str) -> None:
     """When all targets fail, the error and the record name each with its reason, without what looks like a key."""
     first = await serve(fault(401, "invalid_api_key", "api_key=sk-very-secret is wrong"))
     second = await serve(fault(500, "server_error", "the disk is full"))
@@ -320,7 +320,7 @@ async def hangs(seen: Seen, say: Say) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("door", DIALECTS)
-async def test_a_client_is_told_before_it_gives_up(serve: Any, door: str, *, stream: bool) -> None:
+async def test_a_client_gets_an_error_before_it_gives_up(serve: Any, door: str, *, stream: bool) -> None:
     """A backend that never answers is given up before the client's own timeout: it gets an error, at a route and a target."""
     backend = await serve(hangs)
     async with gateway(two(backend.url, backend.url)) as here, asyncio.timeout(5), asyncio.TaskGroup() as asks:

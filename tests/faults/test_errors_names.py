@@ -162,7 +162,7 @@ async def test_a_bare_name_in_a_route_where_nobody_has_lists() -> None:
 
 
 @pytest.mark.parametrize("door", DIALECTS)
-async def test_an_unknown_name_is_told_with_the_next_step(serve: Any, door: str) -> None:
+async def test_an_unknown_name_is_reported_with_the_next_step(serve: Any, door: str) -> None:
     """At every door, in its own form of an error: the nearest names, of lists too, and where the API lists them all."""
     server = await serve(listing_backend({"id": "tiny"}))
     dialect = DIALECTS[door]

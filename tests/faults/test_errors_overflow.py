@@ -192,7 +192,7 @@ async def told(here: Running, door: str, *, stream: bool = False) -> tuple[int, 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
 @pytest.mark.parametrize("backend", WORDINGS)
-async def test_in_the_doors_own_words(serve: Any, backend: str, status: int) -> None:
+async def test_in_the_dialects_own_terms(serve: Any, backend: str, status: int) -> None:
     """Whatever a backend calls it, and under whichever status, each door says it in the words that its clients act on."""
     spoken, body = WORDINGS[backend]
     served = await serve(refusing(status, body))

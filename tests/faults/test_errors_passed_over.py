@@ -142,7 +142,7 @@ async def test_the_error_names_who_was_passed_over(serve: Any, why: str, door: s
     assert answer.status == 502
 
 
-async def test_a_mistake_of_the_request_is_told_alone(serve: Any) -> None:
+async def test_a_mistake_of_the_request_is_reported_alone(serve: Any) -> None:
     """The client has to fix it; the skipped targets are in the log."""
     case = CASES["a condition"]
     answer, record = await asked(serve, case, "openai-chat", fault(400, "invalid_request_error", "seed must be a number"))

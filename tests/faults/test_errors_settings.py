@@ -95,7 +95,7 @@ on_loss = "report"
 """
 
 
-def test_the_file_says_it() -> None:
+def test_the_file_sets_it() -> None:
     """``[gateway.direct]`` takes the settings of a route but its targets, and what is written back reads the same."""
     read = config.parsed(FILE, Path("polychat.toml"))
     assert read.gateway.direct == Direct(timeout=5.0, on_loss="refuse")

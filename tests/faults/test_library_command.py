@@ -223,7 +223,7 @@ def test_blanks_round_a_key_are_none_of_it(given: object) -> None:
     assert "sk-secret" not in str(raised.value)
 
 
-async def test_an_answer_that_was_cut_or_is_not_of_its_schema_is_said_to_be(serve: Any, tmp_path: Path) -> None:
+async def test_an_answer_that_was_cut_or_is_not_of_its_schema_is_reported_as_such(serve: Any, tmp_path: Path) -> None:
     """A limit of tokens is a warning beside 0; a schema that was not met is 1, with the text there all the same."""
     texts = ["hello", "no JSON", "no JSON"]
 

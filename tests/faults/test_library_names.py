@@ -87,7 +87,7 @@ async def test_a_key_goes_to_no_second_provider(two: Any) -> None:
         ("nobody/m, good/m", "no model 'nobody/m'"),
     ],
 )
-async def test_a_name_that_means_nothing_says_what_to_write(two: Any, name: str, words: str) -> None:
+async def test_a_name_that_means_nothing_names_what_to_write(two: Any, name: str, words: str) -> None:
     """A bare model is reported with a provider before it, and nothing is asked of a service that is gone."""
     with pytest.raises(errors.BadInput) as raised:
         await polychat.ask("hi", model=name)
@@ -102,7 +102,7 @@ async def test_the_command_takes_the_same_names() -> None:
     assert "openai/gpt-4o" in ran.err
 
 
-async def test_members_that_were_not_said_are_none_and_all_can_be_dumped(two: Any) -> None:
+async def test_missing_members_are_none_and_all_can_be_dumped(two: Any) -> None:
     """As OpenAI's client has it; a name that it does not have is an ``AttributeError`` there, too."""
     client = polychat.Client("good/m")
     messages = [{"role": "user", "content": "hi"}]
@@ -136,7 +136,7 @@ async def test_a_route_may_be_named_like_one_of_its_targets(two: Any, own_config
 
 
 @pytest.mark.parametrize("name", ["house/m", "House:m", "fast", "small", "nobody/x, fast"])
-async def test_a_name_of_the_unread_file_of_this_folder_is_told_as_such(
+async def test_a_name_of_the_unread_file_of_this_folder_is_reported_as_such(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library and the command use nothing of ``./polychat.toml``, and say how it is read; any other name has no hint."""

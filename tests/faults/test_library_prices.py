@@ -43,7 +43,7 @@ def told(url: str, wire: str = "anthropic") -> config.Config:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("door", DIALECTS)
-async def test_every_door_records_what_the_file_says(serve: Any, door: str, stream: bool) -> None:
+async def test_every_dialect_records_the_files_prices(serve: Any, door: str, stream: bool) -> None:
     """A backend that no table knows, and that answers by a dated name: the price of the name that was asked is taken."""
     served = await serve(ScriptedVendor("anthropic", said()))
     async with gateway(told(served.url)) as here:
@@ -65,7 +65,7 @@ async def test_the_library_goes_by_the_same_prices(serve: Any) -> None:
     assert (await client.ask("hi", model="openai/gpt-4o-mini", **given)).cost is None
 
 
-async def test_what_the_vendor_says_that_it_bills_goes_first(serve: Any) -> None:
+async def test_the_cost_that_the_vendor_reports_takes_precedence(serve: Any) -> None:
     """``usage.cost`` of a reply is the bill itself."""
 
     async def answer(seen: Seen, say: Say) -> None:
@@ -113,7 +113,7 @@ def test_without_prices_of_the_cache_its_tokens_cost_as_the_prompt() -> None:
         ('[prices."nobody/x"]\nprompt = 1\n', "no provider 'nobody'"),
     ],
 )
-async def test_a_price_that_means_nothing_is_told_with_its_place(text: str, says: str, tmp_path: Path) -> None:
+async def test_a_price_that_means_nothing_is_reported_with_its_place(text: str, says: str, tmp_path: Path) -> None:
     """``config check`` names file, line and key."""
     file = tmp_path / "polychat.toml"
     file.write_text(text)

@@ -111,7 +111,7 @@ class Items(msgspec.Struct):
 
 
 @pytest.mark.parametrize("kind", [Default, Vehicle, Tree, Thing, Inner, list[Inner], Car | Bike, list[int]])
-def test_what_is_said_to_be_strict_is_what_strict_vendors_take(kind: Any) -> None:
+def test_a_schema_marked_as_strict_is_what_strict_vendors_accept(kind: Any) -> None:
     """Unions, references with words of their own, lists at the top; and names of fields are no keywords."""
     form = shape_of(kind).format
     assert form.strict
@@ -138,7 +138,7 @@ def test_a_fields_name_is_no_keyword_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize("kind", [Open, Counts, Pair, Anything, Rows, Maybe, Tags, Items])
-def test_what_cannot_be_strict_is_not_said_to_be(kind: Any) -> None:
+def test_what_cannot_be_strict_is_not_marked_as_such(kind: Any) -> None:
     """Open objects, dictionaries, tuples, sets and values of any type, in any place, are sent unchanged."""
     form = shape_of(kind).format
     assert form.strict is None
@@ -161,7 +161,7 @@ def test_what_cannot_be_strict_is_not_said_to_be(kind: Any) -> None:
         (dict[str, int] | list[int], '{"value": 1, "other": 2}', {"value": 1, "other": 2}),
     ],
 )
-def test_an_answer_is_taken_out_of_what_stands_round_it(kind: Any, text: str, value: Any) -> None:
+def test_an_answer_is_taken_out_of_the_text_around_it(kind: Any, text: str, value: Any) -> None:
     """Out of the object that a list or a union is asked for in, and out of a fence of Markdown."""
     assert shape_of(kind).parsed(text) == value
 
@@ -230,7 +230,7 @@ async def test_what_cannot_be_sent_is_bad_input_that_names_the_field(field: str,
     assert field in str(raised.value) or field in raised.value.field
 
 
-async def test_an_answer_cut_by_its_limit_says_so(serve: Any) -> None:
+async def test_the_error_of_an_answer_cut_by_its_limit_names_that(serve: Any) -> None:
     """The cause is reported, and not only that the JSON is bad."""
 
     async def answer(seen: Seen, say: Say) -> None:

@@ -64,7 +64,7 @@ def test_a_call_that_was_cut_is_no_failure(reason: str) -> None:
     assert (events[-1].verdict, events[-1].reason) == ("complete", REASONS[reason])
 
 
-def test_a_cut_call_at_the_door() -> None:
+def test_a_cut_call_in_the_dialect() -> None:
     """The door streams what came of the call; whole it tells the members that came whole, as the API does."""
     stream = written(wire("anthropic"), CUT, stream=True)
     assert b'\\"half' in stream

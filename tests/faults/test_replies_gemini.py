@@ -152,7 +152,7 @@ def test_thoughts_and_tools_are_billed() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens) == (15, 7, 4)
 
 
-def test_an_error_amid_a_stream_stands_by_itself() -> None:
+def test_an_error_amid_a_stream_is_a_line_by_itself() -> None:
     """It is JSON of its own behind the events, which Google's clients look for, and our reader at every cut."""
     body = written(wire("gemini"), [Text("so far"), Finish("failed", error=ReplyFailed("it broke"))], stream=True)
     events, error = body.rsplit(b"\r\n\r\n", 1)

@@ -111,7 +111,7 @@ def test_a_whole_reply_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING)
-async def test_a_client_is_told(name: str) -> None:
+async def test_a_client_gets_the_error(name: str) -> None:
     """At the gateway: the client gets the first reply and then the dialect's own error, and the record has a failure."""
     spoken = DIALECTS[name].wire
     first, second = glued(spoken)

@@ -151,7 +151,7 @@ def test_a_whole_reply_without_an_end_is_truncated(reason: Any) -> None:
 
 
 @pytest.mark.parametrize("door", [name for name in names() if name != wire.NAME])
-async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_told(door: str) -> None:
+async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_reported(door: str) -> None:
     """Doors of other wires answer with a failure, and OpenAI's own with what came: it says itself that it has no end."""
     said = completion("Hello")
     said["choices"][0]["finish_reason"] = None
@@ -190,7 +190,7 @@ def test_two_replies_in_one_passed_stream_are_a_failure() -> None:
 
 
 @pytest.mark.parametrize("wire_name", ["openai-chat", "anthropic"], ids=["passed", "translated"])
-async def test_no_stream_says_that_it_is_done_behind_an_error(wire_name: str) -> None:
+async def test_no_stream_is_marked_as_done_after_an_error(wire_name: str) -> None:
     """A backend's own ``[DONE]`` behind its error is not forwarded, as none is written: OpenAI's client raises at the error."""
     openai = pytest.importorskip("openai")
     fire = {"error": {"type": "overloaded_error", "message": "it is on fire", "code": None}}
@@ -260,7 +260,7 @@ def said(events: list[Event], *, streams: bool) -> Any:
         ("odd", "stop"),
     ],
 )
-def test_foreign_ends_in_the_doors_own_words(word: str, told: str) -> None:
+def test_foreign_ends_in_the_dialects_own_terms(word: str, told: str) -> None:
     """Clients know four: a word that is none of them becomes the nearest."""
     events: list[Event] = [Text("x"), Finish("complete", word)]
     assert said(events, streams=True)[-1]["finish_reason"] == said(events, streams=False)["finish_reason"] == told
@@ -358,7 +358,7 @@ async def test_openais_client_puts_a_rich_stream_together() -> None:
     assert [note.url_citation.title for note in choice.message.annotations or []] == ["A", "B"]
 
 
-def test_which_stop_ended_it_is_told() -> None:
+def test_which_stop_ended_it_is_reported() -> None:
     """Servers that report it (vLLM) are understood: other wires have a place for it."""
     body = stream(chunk({"content": "x"}), chunk({}, "stop", stop_reason="END"))
     assert read_pieces(wire.Reader(), [body]).finish == Finish("complete", "stop", stop_sequence="END")

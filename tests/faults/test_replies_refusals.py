@@ -19,7 +19,7 @@ WRITERS = [
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(("name", "member"), WRITERS)
-def test_a_refusal_is_told(name: str, member: str, stream: bool) -> None:
+def test_a_refusal_is_reported(name: str, member: str, stream: bool) -> None:
     """Its text reaches the client, wherever it asks: as a refusal, or as text where the wire has no other word."""
     request = ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], stream=stream)
     writer = getattr(wire(name), member)(request, "one", 1_700_000_000)

@@ -58,7 +58,7 @@ def test_an_error_event_has_both_shapes() -> None:
 
 
 @pytest.mark.parametrize("why", ["switched off", "not installed"])
-async def test_a_websocket_is_told_to_use_http(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_websocket_is_advised_to_use_http(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none 426, on which clients go on over HTTP at once; 405 they try again."""
     if why == "not installed":
         monkeypatch.setitem(sys.modules, "polychat.gateway.dialects.openai_responses.session", None)

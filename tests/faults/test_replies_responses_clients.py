@@ -228,7 +228,7 @@ async def test_openais_client_counts_the_tokens_of_a_request() -> None:
         await client.close()
 
 
-async def test_a_backend_that_counts_is_asked_at_the_responses_door() -> None:
+async def test_a_backend_that_counts_is_asked_at_the_responses_endpoint() -> None:
     """Its number is given as it is, and is not marked as an estimate."""
 
     async def counts(seen: Seen, say: Say) -> None:
@@ -278,7 +278,7 @@ async def test_openais_client_makes_a_conversation_shorter() -> None:
     assert seen[1].json == {"model": "small", "input": "hi", "previous_response_id": "resp_the_backends", "instructions": "x"}
 
 
-async def test_a_backend_that_does_not_make_conversations_shorter_says_so() -> None:
+async def test_a_backend_that_cannot_compact_conversations_reports_that() -> None:
     """Its status and words come through, and a route asks its next target that speaks Responses."""
     routes = {"both": ("old/small", "chat/small", "new/small")}
     backends: Any = {

@@ -43,7 +43,7 @@ async def thinks_twice(seen: Seen, say: Say) -> None:
 
 @pytest.mark.parametrize("stream", MODES)
 @pytest.mark.parametrize("door", TRANSLATED)
-async def test_a_thought_that_is_said_in_two_shapes_is_told_once(door: str, stream: bool) -> None:
+async def test_a_thought_in_two_formats_is_written_once(door: str, stream: bool) -> None:
     """Whoever reads it at another door reads it once."""
     async with before({"house": ("openai-chat", thinks_twice)}) as here:
         answer = await here.ask(*asking(door, stream=stream))
@@ -129,7 +129,7 @@ NAMES = {"openai-responses": ["a.pdf", "b.csv", "file-2"]}
 
 
 @pytest.mark.parametrize("name", ANNOTATED)
-def test_a_file_that_is_cited_is_told_by_its_name(name: str) -> None:
+def test_a_cited_file_is_named(name: str) -> None:
     """It has no address that anybody could open, and is a source all the same."""
     events = wire(name).read_reply(json.dumps(ANNOTATED[name]).encode())
     cited = [event for event in events if isinstance(event, Citation)]
@@ -139,7 +139,7 @@ def test_a_file_that_is_cited_is_told_by_its_name(name: str) -> None:
 
 @pytest.mark.parametrize("door", [name for name in names() if name != "openai-responses"])
 @pytest.mark.parametrize("stream", MODES)
-async def test_a_cited_file_at_every_door(door: str, stream: bool) -> None:
+async def test_a_cited_file_in_every_dialect(door: str, stream: bool) -> None:
     """A stream tells it as the whole reply does, and its words come whole whatever the door can say of files."""
     part = ANNOTATED["openai-responses"]["output"][0]["content"][0]
 

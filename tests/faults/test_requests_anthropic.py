@@ -313,7 +313,7 @@ def test_thoughts_of_another_vendor_alone_leave_no_empty_message(name: str) -> N
     assert all(turn.get("role") in ("user", None) and (turn.get("content") or turn.get("parts")) for turn in turns), turns
 
 
-async def test_the_client_is_told() -> None:
+async def test_the_client_gets_the_losses() -> None:
     """The gateway names in x-polychat-losses what was changed."""
     async with house("anthropic", [[Text("ok"), Finish("complete", "stop")]]) as (here, door):
         path, body = asking("openai-chat", "house/claude-opus-4-8", temperature=0.3, stop=["\n"])

@@ -59,7 +59,7 @@ async def test_the_embedded_model_calls_a_custom_tool() -> None:
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.__name__)
-async def test_a_chat_site_says_that_it_has_no_tools(site: Any) -> None:
+async def test_a_chat_site_reports_that_it_has_no_tools(site: Any) -> None:
     """It is refused by name, or reported as a loss where the caller allows that; never left out in silence."""
 
     class Offline(site):  # type: ignore[misc]  # any of the five

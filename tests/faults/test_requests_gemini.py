@@ -95,7 +95,7 @@ def test_no_message_goes_out_empty() -> None:
 
 
 @pytest.mark.parametrize("wire", [name for name in names() if name != "gemini"])
-def test_geminis_defaults_said_aloud_are_no_loss_elsewhere(wire: str) -> None:
+def test_geminis_explicit_defaults_are_no_loss_elsewhere(wire: str) -> None:
     """One answer, of text: every backend gives that. An image asked for is a loss."""
     body = {
         "contents": [{"parts": [{"text": "hi"}]}],

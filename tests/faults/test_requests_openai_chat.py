@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_default_said_aloud_is_no_loss(name: str) -> None:
+def test_an_explicit_default_is_no_loss(name: str) -> None:
     """A value without effect is neither refused nor reported as lost, on any wire."""
     request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, **DEFAULTS}).encode())
     spoken = wire_of(name)
@@ -201,7 +201,7 @@ def test_thinking_in_anthropics_words(said: dict[str, Any], wanted: Thinking) ->
 
 @pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
 @pytest.mark.parametrize("letters", [64, 65, 155])
-def test_a_long_name_of_whoever_asks(name: str, letters: int) -> None:
+def test_a_long_user_id(name: str, letters: int) -> None:
     """What is over the limit goes out as a hash, always the same."""
     user = wire_of(name).write_request(ChatRequest("m", [ChatMessage("user", [TextPart("x")])], user="u" * letters))["user"]
     assert len(user) == 64

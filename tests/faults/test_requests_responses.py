@@ -84,7 +84,7 @@ def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
 @pytest.mark.parametrize(
     ("wire", "most", "told"), [("anthropic", 16, "emulated"), (spoken.NAME, 3, None), (None, 16, "emulated")]
 )
-def test_a_limit_below_the_least_is_raised_and_told(wire: str | None, most: int, told: str | None) -> None:
+def test_a_limit_below_the_minimum_is_raised_and_reported(wire: str | None, most: int, told: str | None) -> None:
     """OpenAI takes 16 tokens and more; who speaks its wire hears that from itself, and other servers take fewer."""
     body, losses = sent(ChatRequest("gpt-5.5", [HI], wire=wire, max_tokens=3))
     assert body["max_output_tokens"] == most

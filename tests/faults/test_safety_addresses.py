@@ -172,7 +172,7 @@ def test_an_address_of_the_environment_that_is_none_names_its_variable(
     assert value not in str(raised.value)
 
 
-def test_what_is_said_to_polychat_goes_over_ollamas_variable(monkeypatch: pytest.MonkeyPatch, own_config: Any) -> None:
+def test_polychats_variable_overrides_ollamas(monkeypatch: pytest.MonkeyPatch, own_config: Any) -> None:
     """``OLLAMA_BASE_URL``, and one's own file: the variable may be meant for the server."""
     monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0")
     own_config('[providers.ollama]\nbase_url = "http://mine:1"\n')
@@ -330,6 +330,6 @@ def test_a_site_that_is_gone_may_run_elsewhere(provider: Any, monkeypatch: pytes
     assert type("Mine", (provider,), {"url": "http://127.0.0.1:8"}).address() == "http://127.0.0.1:8"  # type: ignore[attr-defined]
 
 
-def test_every_door_is_asked() -> None:
+def test_every_dialect_is_asked() -> None:
     """A new door is walked as well."""
     assert ASKS.keys() >= DIALECTS.keys()

@@ -58,7 +58,7 @@ async def refused_by_length(here: Running, path: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", POSTS)
-async def test_names_of_models_are_bounded_at_every_door(path: str) -> None:
+async def test_names_of_models_are_bounded_in_every_dialect(path: str) -> None:
     """A longer name is answered with 400 that tells the limit, one of the limit's length with 404; neither is kept."""
     async with gateway(here_only()) as here:
         names = here.app.runtime.resolver

@@ -333,7 +333,7 @@ async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: An
     assert (record.verdict, "shutting down" in record.error) == ("truncated", True)
 
 
-async def test_a_stream_of_heartbeats_is_told_too(serve: Any) -> None:
+async def test_a_stream_of_heartbeats_is_reported_too(serve: Any) -> None:
     """Of one that waits for its backend, a sign of life is all that was sent."""
     stage = Stage(None)
     backend = await serve(stage)
@@ -407,7 +407,7 @@ sys.exit(main(["serve", "--config", sys.argv[1], "--port", "0", "--workers", sys
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_sighup_during_the_start_is_heard_after_it(tmp_path: Path, workers: str) -> None:
+def test_sighup_during_the_start_is_handled_after_it(tmp_path: Path, workers: str) -> None:
     """It ends nothing: the configuration is read anew as soon as there is one who serves."""
     file = tmp_path / "polychat.toml"
     file.write_text("[gateway]\ngrace = 1\n")
@@ -433,7 +433,7 @@ async def test_a_file_that_the_gateway_itself_cannot_open_is_no_defect(serve: An
 
 
 @pytest.mark.parametrize("warm", [True, False])
-async def test_a_gateway_without_file_descriptors_says_so_in_its_log(serve: Any, warm: bool) -> None:
+async def test_a_gateway_without_file_descriptors_reports_that_in_its_log(serve: Any, warm: bool) -> None:
     """The client gets 503, the log says what to raise, and no backend is blamed."""
     backend, other = await serve(good), await serve(good)
     providers = {"house": row("openai-chat", backend.url), "other": row("openai-chat", other.url)}

@@ -173,7 +173,7 @@ async def test_no_reply_or_error_of_the_library_shows_it(serve: Any, name: str, 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", wires())
-async def test_no_door_of_the_gateway_shows_it(
+async def test_no_dialect_of_the_gateway_shows_it(
     name: str, way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Before a backend of every wire: status, headers, bodies and streams of each door, translated or passed, whole or not.
@@ -232,7 +232,7 @@ async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monk
     assert [one for one in [*told, metrics.to_json()] if shows(one)] == []
 
 
-def test_the_doors_asked_are_all_there_are() -> None:
+def test_the_requested_dialects_are_all_there_are() -> None:
     """A new door is asked as well."""
     assert ASKS.keys() >= DIALECTS.keys()
 

@@ -97,7 +97,7 @@ async def test_two_gateways_of_one_loop(serve: Any, wire: str, door: str) -> Non
         assert [house.keys() for house in houses] == [set(), {"second"}, {"third"}]
 
 
-def test_every_door_is_asked() -> None:
+def test_every_dialect_is_asked() -> None:
     """A new one is walked as well."""
     assert ASKS.keys() >= DIALECTS.keys()
 

@@ -261,7 +261,7 @@ def test_bodies_that_grow_anywhere(name: str, kind: str) -> None:
 
 
 @each_worst
-def test_what_every_door_does_first(case: str) -> None:
+def test_what_every_dialect_does_first(case: str) -> None:
     """The fields of a body, before it is known for whom it is."""
     from polychat.config.settings import Limits
 

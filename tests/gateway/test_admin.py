@@ -92,7 +92,7 @@ async def test_a_request_tells_why_it_went_where_it_went() -> None:
     assert 0 <= answered["begin_ms"] <= answered["time_to_first_token_ms"] <= answered["end_ms"] <= told["duration_ms"] + 0.01
 
 
-async def test_a_target_that_rests_is_told_with_what_it_said() -> None:
+async def test_a_resting_target_is_reported_with_its_reason() -> None:
     """It was passed over, for any target that answered in its place; if none did, every target has a reason."""
     refusing = fault(429, "rate_limit_error", "slow down", **{"retry-after": "60"})
     async with serving(refusing) as first, serving(good) as second:
@@ -130,7 +130,7 @@ async def test_a_request_tells_what_was_lost() -> None:
     assert told["losses"] == answer.headers["x-polychat-losses"].split(", ") != [""]
 
 
-async def test_what_is_told_has_no_text_and_no_key() -> None:
+async def test_the_pages_have_no_text_and_no_key() -> None:
     """Though the configuration has the log contain the text of conversations."""
     async with serving(good) as server:
         providers = {"house": row("openai-chat", server.url, api_key="env:CHAT_KEY")}

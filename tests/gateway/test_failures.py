@@ -206,7 +206,7 @@ def message_of(door: str, answer: Any) -> str:
 
 @pytest.mark.parametrize("door", DIALECTS)
 @pytest.mark.parametrize("stream", [True, False])
-async def test_each_doors_errors(serve: Any, door: str, stream: bool) -> None:
+async def test_each_dialects_errors(serve: Any, door: str, stream: bool) -> None:
     """Status, shape and when to come again, as the vendor's own clients expect them."""
     backend = await serve(fault(429, "rate_limit_error", "slower, please", retry_after="7"))
     told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})

@@ -47,7 +47,7 @@ async def asked(here: Running, door: str, model: str = "house/small", *, stream:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wire", names())
 @pytest.mark.parametrize("door", DIALECTS)
-async def test_every_door_reaches_every_backend(serve: Any, door: str, wire: str, stream: bool) -> None:
+async def test_every_dialect_reaches_every_backend(serve: Any, door: str, wire: str, stream: bool) -> None:
     """The words arrive, the answer comes back, and the record knows who answered, how it ended and what it cost."""
     backend = ScriptedVendor(wire, SAID)
     served = await serve(backend)

@@ -254,7 +254,7 @@ async def test_a_hedged_stream_counts_both_prompts(serve: Any, monkeypatch: pyte
         assert (answer.status, day.used, day.reserved) == (200, 6000 + prompt, 0)
 
 
-async def test_a_request_that_cannot_fit_is_told_to_ask_for_less(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_cannot_fit_is_advised_to_ask_for_less(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The smaller of ``max_tokens`` and what the models can is reserved for each reply: a smaller one fits."""
     upstream = await serve(backend)
     async with limited(monkeypatch, upstream.url, {"key": KeySettings(tpm=1000)}) as here:

@@ -186,7 +186,7 @@ async def _read(session: Any, url: str) -> None:
             pass
 
 
-async def test_echo_says_what_arrived_in_pieces() -> None:
+async def test_echo_returns_the_prompt_in_pieces() -> None:
     """``echo: `` and the text, in more than one piece, complete."""
     question = SiteRequest("hello there", [], PlainWriter(True))
     batches = [batch async for batch in echo(question)]

@@ -48,7 +48,7 @@ async def test_an_answer_leaves_the_connection_for_the_next(serve: Any) -> None:
     assert server.connections == 1
 
 
-async def test_a_cut_reply_is_told(serve: Any) -> None:
+async def test_a_cut_reply_is_reported(serve: Any) -> None:
     """``Truncated``, with what came."""
     server = await serve(ScriptedVendor("openai-chat", HELLO, cut_after=2))
     with pytest.raises(errors.Truncated) as caught:
@@ -58,7 +58,7 @@ async def test_a_cut_reply_is_told(serve: Any) -> None:
     assert (reply.verdict, caught.value.text) == ("truncated", "Hel")
 
 
-async def test_a_refusal_is_told(serve: Any) -> None:
+async def test_a_refusal_is_reported(serve: Any) -> None:
     """By status, with the vendor's words, when to come again, and without the key that some repeat."""
     door = ScriptedVendor("openai-chat", fault=Fault("slow down, long-enough-a-key", "rate_limit", 429))
     server = await serve(door)

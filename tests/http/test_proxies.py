@@ -210,7 +210,7 @@ async def test_what_is_no_proxy(kind: str, says: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_proxy_that_says_nothing(kind: str) -> None:
+async def test_a_silent_proxy(kind: str) -> None:
     """There is no connection yet, so it is that clock."""
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

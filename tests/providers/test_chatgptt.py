@@ -226,7 +226,7 @@ async def test_what_is_not_about_the_nonce_is_not_asked_again(
     assert ([seen.method for seen in server.seen], caught.value.status) == (["GET", "POST"], status)
 
 
-async def test_a_page_that_is_not_there_says_which(serve: Any) -> None:
+async def test_the_error_of_a_missing_page_names_it(serve: Any) -> None:
     """The status of the page is the error, and its address is in it; nothing is asked."""
 
     async def handler(seen: Seen, say: Say) -> None:
@@ -247,7 +247,7 @@ async def test_what_is_no_page_never_leaves(serve: Any, page: Any) -> None:
     assert (caught.value.field, server.connections) == ("page", 0)
 
 
-async def test_a_password_in_the_address_is_told_to_no_page(serve: Any) -> None:
+async def test_no_page_gets_a_password_in_the_address(serve: Any) -> None:
     """It is for the server's own login: not in the referer, the origin, or the form."""
     server: Server = await serve(replaying([SUCCESS], page=PAGE.replace(b"data-url", b"data-nothing")))
     for options in ({}, {"page": "/chat"}):
@@ -256,7 +256,7 @@ async def test_a_password_in_the_address_is_told_to_no_page(serve: Any) -> None:
         assert "s3cr3t" not in f"{seen.headers['referer']}{seen.headers['origin']}{seen.body.decode()}"
 
 
-async def test_a_site_without_the_plugin_says_so(serve: Any) -> None:
+async def test_a_site_without_the_plugin_reports_that(serve: Any) -> None:
     """400 with «0» is WordPress's word for an unknown action."""
 
     async def handler(seen: Seen, say: Say) -> None:

@@ -73,7 +73,7 @@ async def test_providers_written_elsewhere_work(provider: Any, said: str) -> Non
     assert events[-1] == Finish("complete")
 
 
-async def test_a_provider_without_any_method_says_so() -> None:
+async def test_a_provider_without_any_method_reports_that() -> None:
     """Neither of the three: an error that names the class, and no endless recursion."""
     empty = type("Empty", (AsyncProvider,), {})
     for attempt in (empty.create_async("m", HELLO), empty.events("m", HELLO).__anext__()):

@@ -77,7 +77,7 @@ def test_the_reader_never_raises(pieces: list[bytes]) -> None:
     assert read_pieces(Reader(), pieces).finish
 
 
-def test_what_a_login_says() -> None:
+def test_what_a_login_contains() -> None:
     """``data`` as it is, and when it ends."""
     data = {"token": "t", "expires_at": 12, "user": 7}
     assert read_login(json.dumps({"code": 0, "data": data}).encode()) == (data, 12)

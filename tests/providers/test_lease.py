@@ -284,7 +284,7 @@ async def test_given_back_by_the_last(service: Service) -> None:
     assert await leases.take(service.login) is lease
 
 
-async def test_login_cancelled_by_a_stranger(service: Service) -> None:
+async def test_login_cancelled_by_other_code(service: Service) -> None:
     """Where someone else cancels the login, those who wait hear of it as an error and not as their own cancellation."""
     leases: Leases[int] = Leases(USES, service.clock)
     before = asyncio.all_tasks()

@@ -96,7 +96,7 @@ async def test_it_lists_its_model(server: str) -> None:
     assert "SmolLM2" in model.id
 
 
-async def test_what_it_refuses_is_told(server: str) -> None:
+async def test_what_it_refuses_is_reported(server: str) -> None:
     """A prompt longer than its context, by its own words; a wire that it does not speak, by its status."""
     options: dict[str, Any] = {"api_key": "none", "timeout": 50}
     with pytest.raises(errors.StatusError, match="context") as caught:

@@ -274,7 +274,7 @@ async def test_work_nobody_waits_for_is_given_up_and_begun_anew(work: Work) -> N
     assert (work.begun, work.given_up) == (2, 1)
 
 
-async def test_a_failure_is_told_to_all_and_not_kept(work: Work) -> None:
+async def test_a_failure_is_raised_to_all_and_not_kept(work: Work) -> None:
     """All who waited get the error; the next one begins anew."""
     once = _llama.Once(work, name="test", keep=True)
     tasks = await waiting(once, 3)
@@ -325,7 +325,7 @@ async def test_a_file_that_was_replaced_is_another_model(monkeypatch: pytest.Mon
     assert list(once._tasks) == [new]
 
 
-def test_what_a_setting_says_reaches_llama() -> None:
+def test_settings_reach_llama() -> None:
     """Each lane has the whole context; the threads are set where someone set them."""
     needs_xllamacpp()
     xllamacpp = _llama._imported()

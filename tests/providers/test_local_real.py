@@ -341,7 +341,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-async def test_a_forked_child_is_told_and_does_not_hang(smollm2: Path) -> None:
+async def test_a_forked_child_gets_an_error_and_does_not_hang(smollm2: Path) -> None:
     """The parent's model came along without its threads: the child gets an error, ends, and the parent goes on."""
     process = await script(
         """

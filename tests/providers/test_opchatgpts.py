@@ -245,7 +245,7 @@ async def test_a_cache_that_never_forgets_is_got_round_by_start_session(serve: A
     assert submits == ["9339bdf90f", "aaaaaaaaaa"]
 
 
-async def test_a_wall_before_the_page_is_told(serve: Any) -> None:
+async def test_a_wall_before_the_page_is_reported(serve: Any) -> None:
     """The ask wants a nonce, and the page that would give one requires a human check: that is the error."""
 
     async def walled(seen: Seen, say: Say) -> None:
@@ -261,7 +261,7 @@ async def test_a_wall_before_the_page_is_told(serve: Any) -> None:
         await Opchatgpts.create_async(None, HELLO, base_url=server.url)
 
 
-async def test_a_site_without_the_plugin_says_what_to_try(serve: Any) -> None:
+async def test_a_site_without_the_plugin_names_the_next_step(serve: Any) -> None:
     """404 names the options that may be wrong, for the API and for the page."""
 
     async def nothing(seen: Seen, say: Say) -> None:
@@ -352,7 +352,7 @@ async def test_what_the_caller_sets_goes_along(serve: Any) -> None:
     assert (server.seen[0].json["temperature"], server.seen[0].json["maxTokens"]) == (0.2, 50)
 
 
-async def test_a_page_without_a_chat_says_so(serve: Any) -> None:
+async def test_a_page_without_a_chat_reports_that(serve: Any) -> None:
     """The error names the page and the option."""
 
     async def empty(seen: Seen, say: Say) -> None:

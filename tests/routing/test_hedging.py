@@ -105,7 +105,7 @@ def test_both_at_once() -> None:
     run_virtually(main())
 
 
-def test_whoever_leaves() -> None:
+def test_a_client_that_leaves() -> None:
     """Ends both."""
 
     async def main() -> None:
@@ -156,7 +156,7 @@ async def test_whom_it_asks() -> None:
     assert plan_beside(router, plan, UNKNOWN, plan.targets[0]) is None
 
 
-async def test_what_is_told() -> None:
+async def test_what_is_reported() -> None:
     """The attempts of both, and which of them was given up."""
     world = World({"a": [again], "b": [good]})
     await world.run()

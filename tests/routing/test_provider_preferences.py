@@ -69,7 +69,7 @@ def test_the_targets_that_are_wanted(members: dict[str, Any], labels: str) -> No
         ({"min_throughput": 15.0}, "acdb", ["preferred_min_throughput"]),
     ],
 )
-def test_what_is_not_known_of_a_target_is_told(members: dict[str, Any], labels: str, unknown: list[str]) -> None:
+def test_what_is_not_known_of_a_target_is_reported(members: dict[str, Any], labels: str, unknown: list[str]) -> None:
     """It comes after those with known facts, and is tried all the same."""
     assert wanted(plan(A, B, C, target("d")), **members) == (labels, unknown)
 

@@ -112,7 +112,7 @@ def test_the_same_target_twice() -> None:
     assert said(names(routes).plan("all")) == [("house", "small"), ("other", "big")]
 
 
-def test_weights_and_priorities_are_of_the_names_said() -> None:
+def test_weights_and_priorities_are_of_the_names_in_the_route() -> None:
     """A route among the targets represents all of its own together; one by two names has both weights, and the lower one."""
     routes = {
         "all": Route(
@@ -216,7 +216,7 @@ def test_a_name_that_is_foreign_text() -> None:
 
 
 @pytest.mark.parametrize("name", ["local//etc/passwd", "local/../weights.gguf", "local:/tmp/model.gguf", "local/./model.gguf"])
-def test_files_are_not_for_strangers(name: str) -> None:
+def test_files_are_not_for_remote_clients(name: str) -> None:
     """The embedded model runs any file for the local user; by a name in a request it runs what is listed."""
     with pytest.raises(UnknownTarget):
         names().plan(name)

@@ -121,7 +121,7 @@ async def test_who_may_be_asked_soonest() -> None:
     assert world.asked[-1] == ("b", 4.0)
 
 
-async def test_a_target_that_was_told_to_wait() -> None:
+async def test_a_target_that_asked_to_wait() -> None:
     """Comes last for the next who asks, for as long as it asked."""
     world = World({"a": [later(30)], "b": [good]})
     await world.run()
@@ -236,7 +236,7 @@ def test_who_waits_for_the_budget() -> None:
     run_virtually(main())
 
 
-async def test_whoever_leaves_asks_no_more() -> None:
+async def test_no_attempt_follows_for_a_client_that_left() -> None:
     """A cancelled run ends at once, in an ask and in a pause."""
     asked = asyncio.Event()
 

@@ -171,7 +171,7 @@ def test_large_requests_take_more_turns() -> None:
     assert (first, second - first - 1, len(order), len(queue)) == (5, 5, 14, 0)
 
 
-def test_what_one_who_is_refused_is_told() -> None:
+def test_what_a_refused_client_gets() -> None:
     """A second where nothing is known; else what those before it take, of which the last ones count for a little."""
     slots = Slots()
     slots.set(2)
@@ -185,7 +185,7 @@ def test_what_one_who_is_refused_is_told() -> None:
     assert 20.0 < slots.seconds < 25.0
 
 
-def test_who_would_wait_past_its_deadline_is_told_at_once() -> None:
+def test_a_client_that_would_wait_past_its_deadline_gets_an_error_at_once() -> None:
     """As soon as it is known what requests take."""
 
     async def run() -> None:
@@ -236,7 +236,7 @@ def test_a_limit_that_finds_itself() -> None:
     assert not is_too_much(TimedOut("idle", 3.0))
 
 
-def test_a_target_that_says_when_to_come_back() -> None:
+def test_a_target_that_sends_a_retry_time() -> None:
     """Is not waited for any more: those in its queue go to another one, or hear at once when it is back."""
 
     async def main() -> None:

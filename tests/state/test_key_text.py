@@ -26,7 +26,7 @@ def test_two_keys_share_nothing_and_scanners_find_both() -> None:
 
 
 @given(st.integers(3, LONGEST - 1), st.sampled_from(digits + ascii_letters + "-_ \u00e9"))
-def test_one_wrong_character_is_told(place: int, letter: str) -> None:
+def test_one_wrong_character_is_detected(place: int, letter: str) -> None:
     """Wherever one character differs, the key is known as mistyped without a store; the error does not repeat it."""
     wrong = (KEY.text[:place] + letter + KEY.text[place + 1 :]).encode()
     if wrong == TEXT:
@@ -38,7 +38,7 @@ def test_one_wrong_character_is_told(place: int, letter: str) -> None:
 
 
 @given(st.integers(4, LONGEST - 2))
-def test_a_part_or_two_swapped_characters_are_told(place: int) -> None:
+def test_a_part_or_two_swapped_characters_are_detected(place: int) -> None:
     """A key that was cut off, copied twice over, or typed with two neighbours swapped is not one."""
     swapped = TEXT[:place] + TEXT[place + 1 : place + 2] + TEXT[place : place + 1] + TEXT[place + 2 :]
     assert swapped == TEXT or mistake_in(swapped)

@@ -178,7 +178,7 @@ def test_the_table_of_states() -> None:
     assert seen == transitions(polychat.state.ledger, "state of a reservation")
 
 
-def test_a_request_that_can_never_fit_is_told_so() -> None:
+def test_a_request_that_can_never_fit_gets_an_error() -> None:
     """It is larger than the empty bucket: to wait for the window's end would be no advice."""
     refused = Ledger(LIFETIME).reserve([(Bucket(HOUR, 10), 11)], 0.0)
     assert isinstance(refused, BucketFull)

@@ -25,7 +25,7 @@ def test_windows_follow_each_other(kind: WindowKind, now: float) -> None:
 
 
 @given(MOMENTS)
-def test_a_window_begins_where_the_calendar_says(now: float) -> None:
+def test_a_window_begins_with_the_calendars_period(now: float) -> None:
     """In UTC, with leap years and months of every length: compared with ``datetime``."""
     today = datetime.fromtimestamp(now, UTC).replace(microsecond=0, second=0)
     expected = (today, today.replace(minute=0), today.replace(minute=0, hour=0), today.replace(minute=0, hour=0, day=1))

@@ -83,7 +83,7 @@ def test_litellms_names_of_vendors_are_ours(model: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["bedrock/anthropic.claude", "vertex_ai/gemini-2", "nobody/m", "llama3"])
-def test_a_vendor_that_is_not_known_is_told(model: str) -> None:
+def test_a_vendor_that_is_not_known_is_reported(model: str) -> None:
     """Its entry is left out; with an address it is taken for OpenAI's API, unless it is known to be none."""
     read, found = taken_of(entry("m", model=model), entry("n", model="gpt-4o"))
     assert list(read.routes) == ["n"]
@@ -237,7 +237,7 @@ def test_aliases_and_names_that_are_targets() -> None:
     assert lost(found, "model_group_alias.hid.hidden")
 
 
-def test_patterns_are_told() -> None:
+def test_patterns_are_reported() -> None:
     """Any provider's models can be asked by name without one."""
     read, found = taken_of(entry("*", model="*"), entry("openai/*", model="openai/*"))
     assert (read.routes, len(found.losses)) == ({}, 2)
@@ -317,7 +317,7 @@ files = st.fixed_dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(files)
-def test_whatever_it_says_the_result_is_good_and_holds_no_secret(content: dict[str, Any]) -> None:
+def test_for_any_input_the_result_is_valid_and_has_no_secret(content: dict[str, Any]) -> None:
     """It is read without an error; each loss is one comment line; what has no counterpart is reported; no secret is in it."""
     read, found = taken(yaml.safe_dump(content))
     assert SECRET not in found.toml

@@ -36,7 +36,7 @@ HOSTS = LABELS.map(".".join)
         ("::1", "::1", True),
     ],
 )
-def test_a_domain_reaches_itself_and_what_stands_below_it(domain: str, host: str, goes: bool) -> None:
+def test_a_domain_reaches_itself_and_its_subdomains(domain: str, host: str, goes: bool) -> None:
     """RFC 6265's domain-match: no substrings, nothing below an address, nothing below a suffix that unrelated sites share."""
     assert reaches(domain, host) is goes
     assert Cookie("n", "v", domain, host_only=False).goes_to(host) is goes

@@ -212,7 +212,7 @@ def test_a_host_only_cookie_of_another_host_does_not_stand_before_ours() -> None
     assert values(har(entry(www, given=f"n=v; Domain={HOST}"), later)) == {"n": "v"}
 
 
-def test_a_recorded_domain_is_for_what_stands_below_it() -> None:
+def test_a_recorded_domain_is_for_its_subdomains() -> None:
     """``Domain=`` makes a cookie one of the domain, with its dot and without."""
     for domain in (HOST, f".{HOST}"):
         assert values(har(entry(f"https://{HOST}/", given=f"n=v; Domain={domain}")), f"www.{HOST}") == {"n": "v"}
@@ -232,7 +232,7 @@ def test_a_header_without_a_name_is_no_cookie() -> None:
     assert values(har(entry(f"https://{HOST}/", sent="flag; n=v;", given="flag; Path=/"))) == {"n": "v"}
 
 
-def test_a_recording_without_its_cookies_says_so() -> None:
+def test_a_recording_without_cookies_is_reported() -> None:
     """Chrome leaves cookies out of a recording by default: that is reported where the host was requested, and nowhere else."""
     sanitized = har(entry(f"https://{HOST}/chat")).encode()
     assert read(sanitized, HOST) == CookieFile(
@@ -242,7 +242,7 @@ def test_a_recording_without_its_cookies_says_so() -> None:
     assert values(har(entry(f"https://{HOST}/chat"), entry(f"https://{HOST}/api", sent="n=v"))) == {"n": "v"}
 
 
-def test_damage_at_other_sites_is_not_told() -> None:
+def test_damage_at_other_sites_is_not_reported() -> None:
     """A recording holds much of others: only what concerns the host is complained of."""
     theirs = entry("https://tracker.example/", response={"cookies": [{"name": "", "value": ""}]})
     nobodys = [entry("http://[", sent="x=y"), entry("blob:https://x", sent="x=y"), {"request": None}, 5]
@@ -274,7 +274,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("text", "why"), DAMAGED)
-def test_a_damaged_line_is_told_and_the_others_are_used(text: str, why: str) -> None:
+def test_a_damaged_line_is_reported_and_the_others_are_used(text: str, why: str) -> None:
     """The warning has the line and the reason, and never the value."""
     found = read(f"# comment\n{line('good')}\n{text}\n{line('fine')}".encode(), HOST)
     assert [cookie.name for cookie in found.cookies] == ["good", "fine"]
@@ -313,7 +313,7 @@ def test_bytes_that_are_no_text_spoil_their_own_line() -> None:
         ('[{"expires": 1' + "0" * 5000 + "}]", "this is not JSON that can be read"),
     ],
 )
-def test_damaged_json_is_told(text: str, says: str) -> None:
+def test_damaged_json_is_reported(text: str, says: str) -> None:
     """The warning says what and where, and never the value."""
     found = read(text.encode(), HOST)
     assert found.cookies == []

@@ -227,7 +227,7 @@ def test_without_xdg_it_is_below_home(tmp_path: Path, monkeypatch: pytest.Monkey
     assert held() == {"n": "v"}
 
 
-def test_a_named_path_stands_in_for_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Any) -> None:
+def test_a_named_path_replaces_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Any) -> None:
     """POLYCHAT_COOKIES, a file of any name or a folder, is read in place of the configuration folder; ``~`` is home."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))

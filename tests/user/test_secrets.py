@@ -12,7 +12,7 @@ from polychat.errors import MissingPackage, NotReady
 from polychat.user.secrets import secret
 
 
-def test_secrets_are_where_the_reference_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_read_from_their_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the environment, in a file, in the system's keyring; white space round them is no part of them."""
     monkeypatch.setenv("HOUSE_KEY", "one")
     (tmp_path / "key").write_text("two\n")

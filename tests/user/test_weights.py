@@ -274,7 +274,7 @@ async def test_a_fetch_that_is_given_up_ends_with_its_pip(cache: Path, index: In
     assert left(cache) == []
 
 
-async def test_without_a_network_the_error_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_network_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """No index answers: pip's own words, with the cause, and the command."""
     monkeypatch.setenv("PIP_RETRIES", "1")  # what it says of the cause, it says when it tries again
     with pytest.raises(errors.MissingWeights) as caught:

@@ -74,7 +74,7 @@ def test_an_answer_comes_back(shape: Shape, data: Any, vectors: list[list[float]
     assert given.model == (None if shape == "gemini" else "model-2")
 
 
-def test_extras_are_told_to_no_other_shape() -> None:
+def test_extras_are_sent_in_no_other_format() -> None:
     """A task type is Gemini's; nobody else would know it."""
     asked = read_request("gemini", b'{"content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_QUERY"}', model="m")
     assert asked.extra == {"taskType": "RETRIEVAL_QUERY"}

@@ -34,7 +34,7 @@ def test_extra_of_another_wire_is_not_written() -> None:
     assert with_extra({"a": 1}, {"b": 2}, native=False) == {"a": 1}
 
 
-def test_what_remains_is_what_says_something() -> None:
+def test_what_remains_has_no_empty_fields() -> None:
     """Nulls say nothing, in the object and in the one inside; where nothing remains there is no extra."""
     assert rest({"a": 1, "b": None, "c": 2}, ("a",)) == {"c": 2}
     assert rest({"a": 1, "b": None}, ("a",)) is None

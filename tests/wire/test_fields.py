@@ -95,7 +95,7 @@ def at_path(body: Any, path: str) -> Any:
 
 @each_wire
 @pytest.mark.parametrize("field", PLAIN)
-def test_a_plain_field_is_written_where_the_table_says_and_read_from_there(field: str, name: str) -> None:
+def test_a_plain_field_is_written_and_read_at_the_tables_place(field: str, name: str) -> None:
     """It is in the bytes under the table's name, and the other half reads it; else nothing of it is written."""
     spoken, row = wire(name), PLAIN[field]
     at = row.on(name)
@@ -115,7 +115,7 @@ def test_a_plain_field_is_written_where_the_table_says_and_read_from_there(field
 
 @each_wire
 @pytest.mark.parametrize("field", PLAIN)
-def test_what_has_no_place_is_told_as_a_loss(field: str, name: str) -> None:
+def test_what_has_no_place_is_reported_as_a_loss(field: str, name: str) -> None:
     """A plain field is lost exactly where the table drops it, unless it says only what is so without it."""
     spoken, row = wire(name), PLAIN[field]
     for value in samples(row):
@@ -304,7 +304,7 @@ def test_every_field_that_is_more_than_one_value_has_a_sample() -> None:
 
 @each_wire
 @pytest.mark.parametrize("field", SAMPLES)
-def test_a_field_becomes_what_the_table_says(field: str, name: str) -> None:
+def test_a_field_is_treated_as_in_the_table(field: str, name: str) -> None:
     """What is kept or mapped makes the request another one, which the other half reads as another; of what is dropped nothing
     goes out; what is dropped or emulated is reported as a loss, and nothing else is."""
     spoken = wire(name)

@@ -155,7 +155,7 @@ def test_json_lines_do_not_depend_on_the_cuts() -> None:
         (errors.PolychatError("?"), "server", 500),
     ],
 )
-def test_each_error_has_a_way_to_be_told(error: errors.PolychatError, kind: str, status: int) -> None:
+def test_each_error_can_be_reported(error: errors.PolychatError, kind: str, status: int) -> None:
     """A caller's mistakes are 4xx, a backend's failures 5xx; its retry time is kept.
 
     What the operator has to do is in the log and not in the answer.
@@ -168,7 +168,7 @@ def test_each_error_has_a_way_to_be_told(error: errors.PolychatError, kind: str,
         assert fault.message == str(error)
 
 
-def test_what_a_backend_called_its_failure_is_told_on() -> None:
+def test_the_backends_error_code_is_forwarded() -> None:
     """The kind that its protocol named wins over what its status alone says."""
     error = errors.StatusError("too long", status=400)
     error.kind = "context_length"
@@ -203,7 +203,7 @@ def test_json_has_no_nan() -> None:
 
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("kind", sorted(STATUS))
-def test_a_fault_without_words_says_something(name: str, kind: FaultKind) -> None:
+def test_a_fault_without_a_message_gets_one(name: str, kind: FaultKind) -> None:
     """Clients show the message, whatever a backend left out, and read what kind of failure it is."""
     written = wire(name).write_fault(Fault("", kind, STATUS[kind]))
     error = decoded(written)["error"]

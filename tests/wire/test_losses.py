@@ -35,7 +35,7 @@ from ..support.random_conversations import asks
 
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_wire_says_what_becomes_of_every_field(field: str, name: str) -> None:
+def test_every_wire_declares_its_support_of_every_field(field: str, name: str) -> None:
     """Each field has a fate, and one that is emulated or dropped says why."""
     support = wire(name).SUPPORT[field]
     assert support.kind in ("kept", "mapped", "emulated", "dropped")
@@ -82,14 +82,14 @@ def test_only_what_is_used_is_lost() -> None:
     assert losses(ask(seed=1), table, "w", "v") == [Loss("seed", "dropped", "no such thing")]
 
 
-def test_a_zero_is_said_too() -> None:
+def test_a_zero_is_sent_too() -> None:
     """A temperature of 0 and a flag that is false are fields that are used."""
     table = support_table(temperature=dropped("x"), parallel_tool_calls=dropped("y"))
     found = losses(ask(temperature=0.0, parallel_tool_calls=False), table, "w", "v")
     assert {loss.field for loss in found} == {"temperature", "parallel_tool_calls"}
 
 
-def test_a_field_is_lost_once_and_says_which() -> None:
+def test_a_field_is_lost_once_with_its_detail() -> None:
     """Of two images the first is named; the ledger counts fields and not their uses."""
     turns = [ChatMessage("user", [ImagePart(url="http://a"), ImagePart(url="http://b", detail="low")])]
     found = losses(ChatRequest("m", turns), support_table(parts_image_url=dropped("blind")), "w", "v")
@@ -143,7 +143,7 @@ def test_what_its_field_does_not_name_is_named_itself() -> None:
         ("reasoning", "low", True),
     ],
 )
-def test_of_thinking_what_has_no_common_word_is_told(name: str, value: Any, told: bool) -> None:
+def test_thinking_without_a_common_name_is_reported(name: str, value: Any, told: bool) -> None:
     """What is read as common words is no loss where its own object stays behind; a kind or a member that is not read is one."""
     request = ChatRequest("m", [], wire="w", extra={name: value})
     assert (("extra.foreign", name) in set(used(request, "other", "v"))) is told

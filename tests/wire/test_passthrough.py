@@ -398,7 +398,7 @@ def test_any_wire_broken_off(path: Path) -> None:
             assert not monitor.error_forwarded
 
 
-def test_what_the_bytes_told() -> None:
+def test_what_the_bytes_show() -> None:
     """An error event tells the client; nonsense does not, though it ends the reply as well."""
     error_forwarded = Reading(wire("anthropic").Reader())
     error_forwarded.feed((FOLDER / "anthropic" / "overloaded.sse").read_bytes())

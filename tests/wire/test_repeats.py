@@ -220,7 +220,7 @@ def test_a_citation_after_texts_that_were_read_straight_has_its_place() -> None:
     assert fed == 4
 
 
-def test_a_text_that_stands_twice_in_its_event_is_no_example() -> None:
+def test_a_text_that_occurs_twice_in_its_event_is_no_template() -> None:
     """It cannot be told from another member of the same words, which may differ next time."""
     straight, usual, _ = both("openai-chat", [OPENED["openai-chat"], chunk("c"), chunk("c", id="other"), chunk("c")])
     assert repr(straight) == repr(usual)

@@ -77,7 +77,7 @@ def test_pieces_with_neither_go_to_the_last_call() -> None:
     ) == [("call_0", "f", '{"x":1}'), ("call_1", "g", "{}")]
 
 
-def test_every_call_numbered_0_is_told_apart_by_its_id() -> None:
+def test_calls_that_are_all_numbered_0_are_distinguished_by_id() -> None:
     """A new id with a name begins a call though the index repeats; a new id without one is noise."""
     assert taken(
         {"index": 0, "call_id": "a", "name": "f", "arguments": "{}"},
@@ -104,7 +104,7 @@ def test_a_name_may_come_late() -> None:
     assert calls.end() is None
 
 
-def test_what_says_nothing_new_is_no_event() -> None:
+def test_what_adds_nothing_is_no_event() -> None:
     """An empty piece of a known call gives nothing; a signature alone gives an event."""
     calls = ToolCalls(choice=2)
     calls.take(index=0, call_id="a", name="f")
@@ -113,7 +113,7 @@ def test_what_says_nothing_new_is_no_event() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", '"x"', '{"x":NaN}', "nothing"])
-def test_arguments_that_are_no_json_object_are_told_of(arguments: str) -> None:
+def test_arguments_that_are_no_json_object_are_reported(arguments: str) -> None:
     """The error names the tool and shows what came."""
     calls = ToolCalls()
     calls.take(name="weather", arguments=arguments)
@@ -131,14 +131,14 @@ def test_arguments_that_are_an_object_or_nothing_are_good(arguments: str) -> Non
     assert calls.end() is None
 
 
-def test_a_call_without_a_name_is_told_of() -> None:
+def test_a_call_without_a_name_is_reported() -> None:
     """Nobody could be called: that is a failure and not a call."""
     calls = ToolCalls()
     calls.take(index=0, call_id="a", arguments="{}")
     assert "names no tool" in str(calls.end())
 
 
-def test_a_stranger_cannot_fill_the_memory_with_calls() -> None:
+def test_a_hostile_server_cannot_fill_the_memory_with_calls() -> None:
     """The number of calls and the size of their arguments have limits."""
     calls = ToolCalls(ReaderLimits(calls=2, arguments=10))
     calls.take(index=0, name="f", arguments="12345")

@@ -134,7 +134,7 @@ def test_a_cut_reply_is_never_complete(name: str, data: st.DataObject) -> None:
 @each_wire
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("verdict", ["failed", "truncated"])
-def test_a_reply_that_failed_is_not_told_as_one_that_ended(name: str, stream: bool, verdict: Any) -> None:
+def test_a_failed_reply_is_not_written_as_a_complete_one(name: str, stream: bool, verdict: Any) -> None:
     """After what came, whoever reads the answer hears of a failure; a whole answer has a status that says so."""
     spoken = wire(name)
     kind = errors.ReplyFailed if verdict == "failed" else errors.Truncated
@@ -220,7 +220,7 @@ def test_a_request_nested_too_deep_is_refused(name: str) -> None:
 
 
 @each_wire
-def test_a_strangers_stream_has_limits(name: str) -> None:
+def test_a_hostile_servers_stream_has_limits(name: str) -> None:
     """A line that never ends, and JSON nested too deep, end the reply as failed."""
     spoken = wire(name)
     for rubbish in (b"data: " + b"x" * 5000, b'{"a":"' + b"x" * 5000, b"[" + b'{"a":"' + b"x" * 5000):
@@ -236,7 +236,7 @@ def test_a_strangers_stream_has_limits(name: str) -> None:
 
 
 @each_wire
-def test_a_strangers_calls_have_limits(name: str) -> None:
+def test_a_hostile_servers_calls_have_limits(name: str) -> None:
     """More tool calls than the limit end the reply as failed."""
     spoken = wire(name)
     calls: list[Event] = [ToolCallPiece(number, f"c{number}", "f", "{}") for number in range(5)]
@@ -258,7 +258,7 @@ def test_foreign_signatures_do_not_go_out(name: str) -> None:
 
 
 @each_wire
-def test_the_stream_is_where_the_ask_said(name: str) -> None:
+def test_the_stream_is_at_the_address_of_the_request(name: str) -> None:
     """Path and body together ask for a stream exactly when the ask does."""
     spoken = wire(name)
     for stream in (True, False):

@@ -135,7 +135,7 @@ async def test_what_a_seam_could_spoil(serve: Any, more: dict[str, Any]) -> None
     assert vendor.asks == []
 
 
-async def test_only_where_the_route_says_so(serve: Any) -> None:
+async def test_only_if_the_route_sets_it(serve: Any) -> None:
     """By default the client gets the error."""
     first = await serve(stage := Stage(FIRST, text("Once upon"), rest=[None]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest([" a", " time"])))

@@ -136,7 +136,7 @@ async def test_a_stream_without_words_is_passed_on_when_it_is_long() -> None:
     assert (len(reply.first), len(response.pieces)) == (MOST, 5)
 
 
-def test_what_a_request_lost_is_told_in_a_header_of_bounded_length() -> None:
+def test_what_a_request_lost_is_reported_in_a_header_of_bounded_length() -> None:
     """A client may name tools without end: the header tells each once as far as it goes, the record counts all."""
     field = min(EACH)
     lost = [Loss(field, "dropped", "it is not known there", f"{field}_{number // 2}") for number in range(HEADER)]

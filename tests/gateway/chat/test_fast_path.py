@@ -299,9 +299,7 @@ async def test_every_dialect_reaches_every_wire_without_a_task(
     assert len(begun) == 2
 
 
-async def test_a_translated_reply_that_is_unusual_is_told_by_the_task_that_takes_it_over(
-    serve: Any, begun: list[FastChat]
-) -> None:
+async def test_an_unusual_translated_reply_is_written_by_the_task_that_takes_it_over(serve: Any, begun: list[FastChat]) -> None:
     """Limits, a key, an early end, an error and a lost connection: as in a reply that passes, and no request is sent twice."""
     path, body = asking("anthropic")
     for reply in ("limits", "the key", "too long", "an error inside", "half of it", "no end", "busy", "cut off", "lost"):
@@ -411,7 +409,7 @@ async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
 
 
 @pytest.mark.parametrize("how", ["leaves", "the gateway ends"])
-async def test_a_request_that_is_given_up_is_told_as_ever(serve: Any, begun: list[FastChat], how: str) -> None:
+async def test_an_abandoned_request_is_recorded_as_usual(serve: Any, begun: list[FastChat], how: str) -> None:
     """The backend's connection is closed, and the record says what became of the request, as where a task waits."""
 
     async def given_up() -> Any:

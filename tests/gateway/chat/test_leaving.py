@@ -268,7 +268,7 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
 
 
 @pytest.mark.parametrize("server", [None, elsewhere], ids=["ours", "elsewhere"])
-async def test_whoever_calls_the_gateway_is_not_cancelled(serve: Any, server: Any) -> None:
+async def test_the_caller_of_the_gateway_is_not_cancelled(serve: Any, server: Any) -> None:
     """What it is a part of goes on behind it, with its own timeouts as they were."""
     behind: list[int] = []
 

@@ -139,7 +139,7 @@ async def test_a_client_that_reads_slowly_and_leaves(serve: Any, door: str) -> N
 
 
 @pytest.mark.parametrize("door", DOORS)
-async def test_a_slow_client_that_leaves_is_answered_to_the_end_unheard(serve: Any, door: str) -> None:
+async def test_a_reply_to_a_slow_client_that_left_is_read_to_its_end(serve: Any, door: str) -> None:
     """Where the configuration wants replies to be read to their end: what was paused goes on for nobody."""
     backend = Endless()
     server = await serve(backend)

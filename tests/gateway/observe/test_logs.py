@@ -128,7 +128,7 @@ def test_people_read_the_same() -> None:
     assert "failed, the backend broke" in bad
 
 
-def test_what_was_said_is_in_the_line_only_where_it_was_kept() -> None:
+def test_the_text_is_in_the_line_only_if_it_was_kept() -> None:
     """The record holds the text where the configuration wants it logged."""
     said = record(text=("Why?\nI ask.", "Because."))
     assert {"request_text": "Why? I ask.", "response_text": "Because."}.items() <= json.loads(told([said])[0]).items()

@@ -173,7 +173,7 @@ def test_names_end_somewhere() -> None:
 
 @settings(max_examples=60)
 @given(st.text(st.characters(codec=None), max_size=30), st.sampled_from(["", "application/openmetrics-text; version=1.0.0"]))
-def test_any_name_can_be_told(name: str, accept: str) -> None:
+def test_any_name_can_be_a_label(name: str, accept: str) -> None:
     """Quotes, line breaks and half letters in a backend's name for its model leave the scrape readable."""
     metrics = counting(record(**{**ANSWERED, "served": name, "provider": name}))
     assert sum(number for (told, _), number in scraped(metrics, accept).items() if told == "polychat_requests_total") == 1
@@ -354,7 +354,7 @@ def test_a_fold_that_was_cut_off_counts_nothing_twice(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("broken", ["half", "foreign", "empty", "wrong", "longer", "folder", "link", "nothing", "pipe"])
-def test_a_broken_file_is_passed_over_and_told(tmp_path: Path, broken: str) -> None:
+def test_a_broken_file_is_skipped_and_reported(tmp_path: Path, broken: str) -> None:
     """Whatever is wrong with it, the others count; it stays for somebody to look at."""
     dead(tmp_path, 4)
     [whole] = tmp_path.iterdir()

@@ -138,7 +138,7 @@ def test_without_a_date_the_moments_are_still_right(seen: Seen) -> None:
         ({"verdict": "cancelled"}, None, "cancelled"),
     ],
 )
-def test_failures_are_told(seen: Seen, facts: dict[str, Any], server_error: str | None, client_error: str | None) -> None:
+def test_failures_are_reported(seen: Seen, facts: dict[str, Any], server_error: str | None, client_error: str | None) -> None:
     """By few words; what a client is to blame for is no failure of the gateway."""
     spans = seen.of(record(**facts, error="it broke at api_key=sk-12345678"))
     assert [(span.attributes or {}).get("error.type") for span in spans] == [server_error, client_error]
@@ -315,7 +315,7 @@ async def test_the_end_does_not_wait_for_a_collector(collector: Collector) -> No
     assert not ending.is_alive()
 
 
-def test_a_variable_that_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_does_not_hold_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, and not as a defect; of most the SDK only warns."""
     monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "soon")
     with pytest.raises(BadInput, match="soon"):

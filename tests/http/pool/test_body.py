@@ -38,7 +38,7 @@ def test_blocks_are_the_same_bytes(pieces: list[bytes], size: int) -> None:
     assert all(0 < len(block) <= size for block in made)
 
 
-async def test_a_server_gets_a_body_of_pieces_as_its_length_says(serve: Callable[..., Awaitable[Server]]) -> None:
+async def test_a_server_gets_a_body_of_pieces_of_its_length(serve: Callable[..., Awaitable[Server]]) -> None:
     """And the connection serves the next request."""
     got: list[bytes] = []
 

@@ -151,7 +151,7 @@ async def test_a_redirect_is_not_followed() -> None:
         assert not other.heard.is_set()
 
 
-async def test_a_refusal_tells_when_to_come_again_and_what_was_said() -> None:
+async def test_a_refusal_has_the_retry_time_and_the_message() -> None:
     """As ``StreamSession`` tells it."""
     head = b"HTTP/1.1 429 \xff\x1b[31m\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow"
     async with saying(head) as server:

@@ -72,7 +72,7 @@ async def test_what_is_trusted_no_more_is_not_used_from_before(serve: Serve, mon
         await said(server.url)
 
 
-async def test_https_asked_of_http_is_an_error_that_says_so() -> None:
+async def test_https_asked_of_http_is_an_error_that_names_it() -> None:
     """The commonest slip with a server of one's own."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -173,7 +173,7 @@ async def test_what_is_no_proxy(says: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_whose_certificate_does_not_hold_is_told(
+async def test_whose_certificate_does_not_hold_is_reported(
     serve: Serve, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The proxy's, or the server's behind it, though Python 3.11 loses its tongue over TLS under TLS."""

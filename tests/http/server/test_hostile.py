@@ -199,7 +199,7 @@ def test_a_queued_request_whose_body_breaks_is_refused_in_its_turn(here: Hosted,
     assert app.paths == ["/1"]
 
 
-def test_a_body_that_breaks_amid_its_answer_says_nothing_more(here: Hosted, app: App) -> None:
+def test_nothing_is_sent_after_a_body_that_breaks_amid_its_answer(here: Hosted, app: App) -> None:
     """No refusal is written into an answer: its end is missing, which tells it was cut."""
 
     @app.on("/first")
@@ -265,7 +265,7 @@ def test_a_flood_of_pipelined_requests_is_bounded(here: Hosted, app: App) -> Non
     assert len(found) == 1 + 64 + 1, "the first, those that may wait for it, and the refusal"
 
 
-def test_a_pipeliner_who_sends_on_is_not_heard_until_its_turn(here: Hosted, app: App) -> None:
+def test_a_pipelining_client_is_not_read_until_its_turn(here: Hosted, app: App) -> None:
     """What comes while a request is answered is held up to a bound; then the client's writes block."""
     go = asyncio.Event()
     begun = threading.Event()
@@ -433,7 +433,7 @@ def test_a_body_that_nobody_reads_stays_in_the_network(here: Hosted, app: App) -
         assert client.answer().body == b"%d" % size
 
 
-def test_who_answers_before_the_body_is_heard_and_the_rest_is_not_kept(here: Hosted, app: App) -> None:
+def test_a_client_answered_before_its_body_is_read_and_the_rest_is_not_kept(here: Hosted, app: App) -> None:
     """A refusal of a large body arrives whole: the client is read for a while, not reset, and its body is discarded."""
 
     @app.on("/first")

@@ -18,7 +18,7 @@ from polychat.http.server.timeout_queue import TimeoutQueue
 from ...support.server_in_thread import PATIENCE, App, Client, Hosted, echo, request, say, whole
 
 
-def test_a_request_is_told_as_asgi_has_it(here: Hosted, app: App) -> None:
+def test_a_request_is_delivered_as_asgi_defines_it(here: Hosted, app: App) -> None:
     with here.client() as client:
         told = client.ask("/a%20b/%D1%8F?x=1&y=%2F", b"hello", b"X-Case: Kept").json
         assert told == {"method": "POST", "path": "/a b/я", "query": "x=1&y=%2F", "body": "hello"}
@@ -96,7 +96,7 @@ def test_http_1_0_is_answered_without_chunks(here: Hosted, app: App) -> None:
     assert answer.json["body"] == "abc"
 
 
-def test_who_expects_to_be_told_to_go_on_is_told_when_the_body_is_read(here: Hosted) -> None:
+def test_a_client_that_expects_continue_gets_it_when_the_body_is_read(here: Hosted) -> None:
     with here.client() as client:
         client.send(request("/", b"hello", b"expect: 100-continue")[:-5])
         assert client.answer().status == 100
@@ -104,12 +104,12 @@ def test_who_expects_to_be_told_to_go_on_is_told_when_the_body_is_read(here: Hos
         assert client.ask("/next").status == 200
 
 
-def test_who_does_not_wait_to_be_told_is_not_told(here: Hosted) -> None:
+def test_a_client_that_does_not_wait_for_continue_gets_none(here: Hosted) -> None:
     with here.client() as client:
         assert client.ask("/", b"hello", b"expect: 100-continue").json["body"] == "hello"
 
 
-def test_who_is_refused_before_it_was_told_to_go_on_need_not_send_the_body(here: Hosted, app: App) -> None:
+def test_a_client_refused_before_continue_need_not_send_the_body(here: Hosted, app: App) -> None:
     """The connection ends: nobody could say whether the next bytes are the body or another request."""
 
     @app.on("/refused")

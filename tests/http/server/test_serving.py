@@ -42,7 +42,7 @@ def _serve(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "gateway.localhost", "", "localhost."])
-def test_strangers_are_not_let_in_without_keys(tmp_path: Path, host: str) -> None:
+def test_remote_clients_are_not_admitted_without_keys(tmp_path: Path, host: str) -> None:
     """Any address but loopback, and any name, is refused at the start, and the error says what to do."""
     ran = _serve("--host", host, cwd=tmp_path)
     assert ran.returncode == 2
@@ -68,7 +68,7 @@ def test_loopback_needs_no_keys(host: str) -> None:
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
     ],
 )
-def test_what_cannot_be_served_is_told_at_the_start(tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_what_cannot_be_served_is_reported_at_the_start(tmp_path: Path, arguments: list[str], says: str) -> None:
     ran = _serve(*arguments, cwd=tmp_path)
     assert (ran.returncode, says in ran.stderr) == (2, True), ran.stderr
     assert "Traceback" not in ran.stderr
@@ -81,7 +81,7 @@ def test_arguments_go_over_the_file(file: Path) -> None:
     assert ConfigSource(file, {"workers": 2}).read().gateway == GatewaySettings(port=1, uds="/tmp/x", grace=3, workers=2)
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_reported(tmp_path: Path) -> None:
     (taken,) = listen(GatewaySettings(port=0))
     with taken, pytest.raises(BadInput, match="another process uses it"):
         listen(GatewaySettings(port=taken.getsockname()[1]))
@@ -96,7 +96,7 @@ def test_both_addresses_of_a_name_share_a_port(monkeypatch: pytest.MonkeyPatch) 
     unlisten(GatewaySettings(), listeners)
 
 
-def test_the_first_line_says_where_and_what(tmp_path: Path) -> None:
+def test_the_first_line_has_addresses_and_models(tmp_path: Path) -> None:
     """One line, for people and for programs."""
     (listener,) = listen(GatewaySettings(host="::1", port=0))
     with listener:
@@ -235,7 +235,7 @@ def test_what_the_application_refuses_changes_nothing() -> None:
     assert server.grace == 1
 
 
-def test_what_cannot_change_while_serving_is_told() -> None:
+def test_what_cannot_change_while_serving_is_reported() -> None:
     before, after = config.Config(), config.Config(gateway=GatewaySettings(port=1, workers=2, grace=3))
     assert later(before, after) == {"at_the_next_start": "port, workers"}
     assert later(before, before) == {}
@@ -318,14 +318,14 @@ def test_tls(tmp_path: Path, loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_who_says_nothing_to_tls_is_cut_off(tmp_path: Path, loop: str) -> None:
+def test_a_client_that_sends_no_tls_handshake_is_cut_off(tmp_path: Path, loop: str) -> None:
     """A handshake has no more time than a request's head."""
     context = encrypting(_certified(tmp_path, "127.0.0.1"))
     with hosted(App(), Limits(head_seconds=0.3), tls=context, loop=loop) as here, here.client() as silent:
         assert silent.ended()
 
 
-def test_a_key_with_a_password_is_told_and_not_asked_for(tmp_path: Path) -> None:
+def test_a_key_with_a_password_is_reported_and_not_asked_for(tmp_path: Path) -> None:
     settings = _certified(tmp_path, "127.0.0.1")
     key = serialization.load_pem_private_key(Path(settings.tls_key).read_bytes(), None)
     locked = key.private_bytes(

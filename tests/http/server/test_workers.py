@@ -71,7 +71,7 @@ def test_workers_that_die_at_once_are_given_up(file: Path) -> None:
         assert not any("listening" in line for line in gateway.lines)
 
 
-def test_a_configuration_that_no_worker_can_serve_is_told_once(file: Path) -> None:
+def test_a_configuration_that_no_worker_can_serve_is_reported_once(file: Path) -> None:
     file.write_text(file.read_text() + '[routes.refused]\ntargets = ["a/b"]\n')
     with several(file) as gateway:
         assert gateway.wait() == 2

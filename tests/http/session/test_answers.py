@@ -131,7 +131,7 @@ def test_a_bot_wall_is_known_by_header_or_page(status: int, headers: dict[str, s
     assert wall_of(status, headers, body) == wall
 
 
-def test_a_challenge_says_what_to_do() -> None:
+def test_the_error_of_a_challenge_names_the_next_step() -> None:
     """In a browser, and then with its cookies."""
     error = status_error(403, "Forbidden", URL("https://chat.example/api?token=SECRET"), {"cf-mitigated": "challenge"})
     assert isinstance(error, errors.ChallengeRequired)

@@ -196,7 +196,7 @@ def test_reasons(word: str, reason: str) -> None:
         assert finish_of(events).reason == reason
 
 
-def test_the_stop_sequence_and_the_refusal_are_told() -> None:
+def test_the_stop_sequence_and_the_refusal_are_reported() -> None:
     """Which text ended it, and the words for why not."""
     events = read([stream(start(), ended("stop_sequence", stop_sequence="END"), LAST)])
     assert finish_of(events).stop_sequence == "END"
@@ -258,7 +258,7 @@ def test_calls_side_by_side_do_not_mix() -> None:
     ]
 
 
-def test_a_call_without_arguments_is_told_as_an_empty_object() -> None:
+def test_a_call_without_arguments_has_an_empty_object() -> None:
     """Streamed or whole: other wires' clients read the arguments as JSON, and nothing is none."""
     for pieces in ([], [delta(0, "input_json", partial_json="")]):
         body = stream(start(), begin(0, "tool_use", id="a", name="f", input={}), *pieces, stop(0), ended("tool_use"), LAST)

@@ -209,7 +209,7 @@ def test_calls_one_after_another_end_one_after_another() -> None:
         (Finish("complete", "model_context_window_exceeded"), Text("a"), "model_context_window_exceeded"),
     ],
 )
-def test_reasons_are_told(finish: Finish, said: Event, reason: str) -> None:
+def test_reasons_are_reported(finish: Finish, said: Event, reason: str) -> None:
     """In the wire's words; where a tool was called the client gets it to run; a word of the wire's own stays."""
     assert json.loads(whole([said, finish]))["stop_reason"] == reason
     assert f'"stop_reason":"{reason}"'.encode() in streamed([said, finish])
@@ -273,7 +273,7 @@ def test_faults_go_through(kind: Any) -> None:
     assert (back.kind, back.status, back.message) == (kind, fault.status, "something of it")
 
 
-def test_a_conversation_that_is_too_long_is_told_in_the_words_clients_know() -> None:
+def test_a_conversation_that_is_too_long_is_reported_in_the_terms_that_clients_know() -> None:
     """They shorten it then: whatever words the backend had for it."""
     message = json.loads(write_fault(Fault("no room", "context_length", 400)))["error"]["message"]
     assert message == "prompt is too long: no room"

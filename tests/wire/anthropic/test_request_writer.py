@@ -151,7 +151,7 @@ def test_writing_again_changes_nothing(chat_request: ChatRequest) -> None:
     assert written(read(body)) == body
 
 
-def test_system_turns_among_the_others_are_told_in_the_users() -> None:
+def test_system_messages_among_the_others_are_sent_in_the_users() -> None:
     """A caller's late system turn is text in marks, and the messages keep taking turns."""
     chat_request = ChatRequest(
         "m",
@@ -237,7 +237,7 @@ def test_how_much_to_think(model: str, wanted: Thinking, body: dict[str, Any]) -
         ({"reasoning": Thinking(budget=2_000)}, 10_192),
     ],
 )
-def test_a_limit_is_always_said(wanted: dict[str, Any], tokens: int) -> None:
+def test_a_limit_is_always_sent(wanted: dict[str, Any], tokens: int) -> None:
     """The API demands max_tokens; the thoughts' budget fits under it."""
     assert written(ChatRequest("m", HI, **wanted))["max_tokens"] == tokens
 

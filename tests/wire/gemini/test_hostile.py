@@ -72,7 +72,7 @@ def test_blanks_marks_and_dones_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("start", [b"data: ", b"[{", b'[{"candidates": ["', b"data: x\n" * 100])
-def test_a_stranger_cannot_fill_the_memory(start: bytes) -> None:
+def test_a_hostile_server_cannot_fill_the_memory(start: bytes) -> None:
     """A line, an event and an object have an end."""
     reader = gemini.Reader(limits=ReaderLimits(line=1000, event=1000))
     events = reader.feed(start)
@@ -131,7 +131,7 @@ def test_an_array_is_cut_into_its_objects(values: list[Any], array: bool, data: 
         assert objects.closed or not body
 
 
-def test_what_stands_between_objects_is_looked_at() -> None:
+def test_the_bytes_between_objects_are_checked() -> None:
     """A value that is no object, and anything behind the array, are no stream of this wire."""
     for body in (b"[1", b"[{},2", b"[{}]{", b"[{}]]", b"x", b"[["):
         with pytest.raises(NoArray):

@@ -147,7 +147,7 @@ def test_a_stream_that_is_one_object_is_read() -> None:
         ("OTHER", "OTHER"),
     ],
 )
-def test_reasons_are_told_in_common_words(reason: str, common: str) -> None:
+def test_reasons_have_common_names(reason: str, common: str) -> None:
     """And where there is none, in the vendor's own."""
     assert told(candidate({"text": "x"}, reason=reason)).finish == Finish("complete", common)
 
@@ -238,7 +238,7 @@ def test_what_else_a_reply_holds() -> None:
     ]
 
 
-def test_candidates_beside_the_first_are_told_apart() -> None:
+def test_further_candidates_are_distinguished() -> None:
     """Each has its text, its calls and its reason; one without a reason was cut."""
     one = {"content": {"parts": [{"text": "a"}]}}
     two = {"content": {"parts": [{"functionCall": {"name": "f"}}]}, "index": 1}

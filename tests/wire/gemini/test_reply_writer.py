@@ -122,7 +122,7 @@ def test_several_answers_are_candidates() -> None:
         assert [event for event in reply if not isinstance(event, Start)] == events
 
 
-def test_places_of_pages_are_told_in_bytes() -> None:
+def test_positions_of_pages_are_in_bytes() -> None:
     """A page cited twice is one page with two places."""
     sources = [
         Citation("T", "https://a.example/", "", 0, 2),
@@ -151,7 +151,7 @@ def test_places_of_pages_are_told_in_bytes() -> None:
         ("eos", "OTHER"),
     ],
 )
-def test_reasons_are_told_in_this_wires_words(reason: str | None, word: str) -> None:
+def test_reasons_have_this_wires_names(reason: str | None, word: str) -> None:
     """One that it has no word for is none of its good ends."""
     body = json.loads(written([Text("a"), Finish("complete", reason)], stream=False))
     assert body["candidates"][0]["finishReason"] == word
@@ -198,7 +198,7 @@ def test_a_failure_of_a_whole_answer_chooses_the_status(finish: Finish, status: 
 
 @pytest.mark.parametrize("array", [False, True])
 @pytest.mark.parametrize(("finish", "status", "words"), FAILURES)
-def test_a_failure_in_a_stream_is_told_as_one(finish: Finish, status: int, words: str, array: bool) -> None:
+def test_a_failure_in_a_stream_is_reported_as_one(finish: Finish, status: int, words: str, array: bool) -> None:
     """After the text that came, and with no reason that a client could take for an end."""
     stream = written([Text("half"), ToolCallPiece(0, "1", "f", "{"), finish], array=array)
     assert b"finishReason" not in stream
@@ -208,7 +208,7 @@ def test_a_failure_in_a_stream_is_told_as_one(finish: Finish, status: int, words
     assert json.loads(stream) if array else True
 
 
-def test_an_answer_that_stops_without_an_end_is_told_as_a_failure() -> None:
+def test_an_answer_that_stops_without_an_end_is_a_failure() -> None:
     """Nothing is made up in its place."""
     for stream in (True, False):
         assert b'"error"' in written([Text("half")], stream=stream)

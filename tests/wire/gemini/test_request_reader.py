@@ -253,7 +253,7 @@ def test_a_wrong_field_is_named(body: Any, field: str) -> None:
     assert caught.value.field == field
 
 
-def test_a_body_that_cannot_be_read_is_told_of() -> None:
+def test_a_body_that_cannot_be_read_is_reported() -> None:
     """No JSON, JSON that is too deep, a model that nobody named."""
     with pytest.raises(BadInput, match="JSON"):
         gemini.read_request(b"{", model="m")

@@ -161,7 +161,7 @@ def test_snake_case_and_single_objects_are_read() -> None:
     assert request.extra == {"safetySettings": [{"category": "A"}]}
 
 
-def test_the_path_says_the_model_and_whether_it_streams() -> None:
+def test_the_path_has_the_model_and_whether_it_streams() -> None:
     """The half that asks puts them there, the other is given them from there; a stream is asked for as events."""
     request = ChatRequest("gemini-2.5-flash", [ChatMessage("user", [TextPart("hi")])])
     assert gemini.path(request) == "/models/gemini-2.5-flash:generateContent"
@@ -212,7 +212,7 @@ def test_a_model_cannot_lead_elsewhere(model: str) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_media_are_told_by_their_type(part: Any, read_as: Any) -> None:
+def test_media_are_sent_with_their_type(part: Any, read_as: Any) -> None:
     """And go back as they came, with what only this wire says of them."""
     request = read(said(part))
     assert only(request) == [read_as]
@@ -276,7 +276,7 @@ def test_a_foreign_signature_goes_to_its_vendor_alone() -> None:
     assert gemini.write_request(request, vendor="anthropic")["contents"][0]["parts"][0]["thoughtSignature"] == "sig"
 
 
-def test_newer_models_get_the_word_that_stands_for_a_missing_signature() -> None:
+def test_newer_models_get_the_value_for_a_missing_signature() -> None:
     """On the first call of a turn that another model made; the other half takes it for none."""
     turn = ChatMessage("assistant", [ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}")])
     for model, expected in (

@@ -137,7 +137,7 @@ def test_images_and_probabilities() -> None:
     assert reply.events[1:-1] == [Text("a"), Media(b"\x89PNG\r\n\x1a\n", "image/png"), Logprobs(tokens)]
 
 
-def test_signatures_are_of_whoever_is_named() -> None:
+def test_signatures_belong_to_the_named_vendor() -> None:
     """What is tagged goes back to its vendor; what is not is the vendor's that was asked."""
     reply = read(
         chat({"thinking": "a", "thinking_signature": "pc1.anthropic.s"}),
@@ -205,7 +205,7 @@ def test_blank_lines_and_what_comes_after_the_end_are_passed_over() -> None:
     ],
     ids=["line", "depth", "calls", "arguments"],
 )
-def test_a_stranger_is_not_listened_to_for_ever(limits: ReaderLimits, body: bytes) -> None:
+def test_a_hostile_server_is_not_read_for_ever(limits: ReaderLimits, body: bytes) -> None:
     """Past a limit the reply fails, and nothing more is held."""
     reader = Reader(limits=limits)
     assert isinstance(ReadReply(reader.feed(body)).error, BadReply)

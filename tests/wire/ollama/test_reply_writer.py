@@ -165,7 +165,7 @@ def test_a_line_for_a_prompt() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_of_several_answers_the_first_is_told(stream: bool) -> None:
+def test_of_several_answers_the_first_is_written(stream: bool) -> None:
     """The wire has room for one; a source and sound have no room at all."""
     others: list[Event] = [Text("b", 1), Reasoning("c", choice=1), Citation("t", "u"), Media(b"RIFF", "audio/wav")]
     body = written([Text("a"), *others, Finish("complete", "stop")], stream=stream)

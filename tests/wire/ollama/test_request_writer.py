@@ -119,7 +119,7 @@ def test_an_ask_comes_back_less_what_the_ledger_names(chat_request: ChatRequest)
 
 @settings(max_examples=100, deadline=None)
 @given(asks(wire=NAME, vendors=("ollama",)))
-def test_what_only_this_wire_says_comes_back(chat_request: ChatRequest) -> None:
+def test_fields_of_this_wire_only_come_back(chat_request: ChatRequest) -> None:
     """Fields beyond the common words stay on the ask, its messages, tools, calls and results."""
     # A message's text and images are bare strings: nothing can stand beside them.
     for turn in chat_request.messages:
@@ -138,7 +138,7 @@ def test_a_second_trip_changes_nothing(chat_request: ChatRequest) -> None:
     assert back(once) == once
 
 
-def test_the_stream_is_always_said() -> None:
+def test_stream_is_always_sent() -> None:
     """The server streams by default, and a chat_request that does not say so is one for a stream."""
     assert write_request(asked())["stream"] is False
     assert write_request(asked(stream=True))["stream"] is True
@@ -195,7 +195,7 @@ def test_tools_are_left_out_where_none_may_be_called() -> None:
     assert write_request(own)["tools"] == [{"type": "web", "a": 1}]
 
 
-def test_what_stands_beside_a_functions_name_comes_back() -> None:
+def test_other_members_of_a_function_come_back() -> None:
     """In a tool and in a call alike, without pushing the common words out."""
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "x": 1}}
     call = {"id": "a", "type": "function", "function": {"index": 0, "name": "f", "arguments": {"b": 1}, "y": 2}}

@@ -300,7 +300,7 @@ def test_what_dialects_say_beside_text(said: list[dict[str, Any]], wanted: list[
     assert pieces(*said) == wanted
 
 
-def test_sound_that_was_cut_is_not_told() -> None:
+def test_audio_that_was_cut_is_not_emitted() -> None:
     """Half of it is no sound: the reply is truncated, with the words that came."""
     body = stream(delta(audio={"transcript": "hi", "data": "eHh5"}), done=False)
     events = reply_of(body)
@@ -406,7 +406,7 @@ def test_what_came_before_a_failure_remains() -> None:
     assert reply_of(stream(usage, {"error": {"message": "x"}}))[-2] == Usage(1)
 
 
-def test_nothing_is_heard_behind_the_end() -> None:
+def test_nothing_is_read_after_the_end() -> None:
     """What follows ``[DONE]`` in the same bytes is not looked at."""
     assert reply_of(stream(delta("stop", content="x")) + stream({"error": "late"}))[-1] == Finish("complete", "stop")
 
@@ -449,7 +449,7 @@ ENDLESS: list[tuple[bytes, ReaderLimits]] = [
 
 
 @pytest.mark.parametrize(("body", "limits"), ENDLESS, ids=range(len(ENDLESS)))
-def test_a_stranger_cannot_use_up_memory(body: bytes, limits: ReaderLimits) -> None:
+def test_a_hostile_server_cannot_use_up_memory(body: bytes, limits: ReaderLimits) -> None:
     """Past a limit the reply is failed, at once."""
     reader = wire.Reader(limits=limits)
     events = reader.feed(body)

@@ -227,7 +227,7 @@ def test_a_whole_answer_that_fails_chooses_its_status(error: Any, status: int) -
     assert said["error"]["message"] == str(error)
 
 
-def test_when_to_come_again_is_told() -> None:
+def test_the_retry_time_is_in_the_headers() -> None:
     """A limit with a known end is reported in the header."""
     out = writer(stream=False)
     out.write([Finish("failed", error=LimitReached("slowly", retry_after=1.2))])

@@ -293,7 +293,7 @@ def test_a_site_without_pretty_permalinks() -> None:
     assert (bot.bot_id, bot.custom_id) == (None, "c-1")
 
 
-def test_the_pages_own_address_goes_before_what_it_says_of_itself() -> None:
+def test_the_pages_real_address_overrides_the_one_in_it() -> None:
     """Behind a proxy a site often calls itself http or by an inner port; another host is not followed."""
     for named in ("http://h:8080/wp-json", "http://www.h/wp-json/", "//h/wp-json", "/wp-json"):
         assert bot_of(_page(restUrl=named), "https://h:444/chat").rest_url == "https://h:444/wp-json"
@@ -322,7 +322,7 @@ def test_of_several_bots_the_first_is_asked() -> None:
         _page(botId="x"),
     ],
 )
-def test_a_page_without_a_chat_says_what_to_do(html: str) -> None:
+def test_a_page_without_a_chat_names_the_next_step(html: str) -> None:
     """No element, or one without what is needed: the error names the option ``page``."""
     with pytest.raises(errors.ChatNotFound, match="option page"):
         bot_of(html, "https://h/")
@@ -335,7 +335,7 @@ def test_the_recorded_session_gives_a_nonce() -> None:
         assert ai_engine.nonce_of(body) is None
 
 
-def test_a_refused_nonce_is_told_from_a_refused_message() -> None:
+def test_a_refused_nonce_is_distinguished_from_a_refused_message() -> None:
     """By WordPress's codes; the status alone does not tell."""
     for case, nonce in (("1.9.99/21-wrong-nonce", True), ("2.0.8/20-missing-nonce", True), ("1.9.99/36-zero-message", False)):
         recorded = corpus.meta(f"ai-engine-{case}")["status"], corpus.body(f"ai-engine-{case}")

@@ -191,7 +191,7 @@ def test_what_a_stream_may_hold_besides() -> None:
     assert (reply.text, reply.finish) == ("echo: hi there", complete("stop"))
 
 
-def test_an_unknown_action_says_what_it_means() -> None:
+def test_an_unknown_action_is_explained() -> None:
     """Some servers give WordPress's «0» under 200."""
     assert "AI Power is not active" in str(read_pieces(Reader(), [b"0"]).error)
 
@@ -273,7 +273,7 @@ def test_an_element_of_another_name_is_found_by_its_attributes(element: str) -> 
         "<p data-nonce='' data-post-id='5'>",
     ],
 )
-def test_a_page_without_tokens_says_what_to_do(page: str) -> None:
+def test_a_page_without_tokens_names_the_next_step(page: str) -> None:
     """Either missing is the seed's RuntimeError, and names the option ``page``."""
     with pytest.raises(RuntimeError, match=r"authentication tokens not found.*option page") as caught:
         bot_of(page, "http://h/")

@@ -297,7 +297,7 @@ async def test_a_backends_refusal_has_its_status_and_headers() -> None:
         assert not any(name.startswith("content-") for name in event["headers"])
 
 
-async def test_what_breaks_amid_a_reply_is_told_in_it() -> None:
+async def test_what_breaks_amid_a_reply_is_reported_in_it() -> None:
     """The reply ends in ``error`` and ``response.failed``, as a stream does; the connection goes on."""
     vendor = ScriptedVendor(TRANSLATED, HELLO, cut_after=2)
     async with house(TRANSLATED, vendor) as (here, _), connected(here) as socket:
@@ -322,7 +322,7 @@ async def test_an_event_that_breaks_off_is_not_sent() -> None:
         assert (await socket.event())["type"] == "response.failed"
 
 
-async def test_losses_are_told_behind_the_first_event() -> None:
+async def test_losses_are_reported_after_the_first_event() -> None:
     """What is a header over HTTP, ``x-polychat-losses``, is an event of its own."""
     async with house(TRANSLATED, HELLO) as (here, _), connected(here) as socket:
         await socket.create(tools=[{"type": "web_search"}, {"type": "function", "name": "f", "parameters": {"type": "object"}}])
@@ -489,7 +489,7 @@ async def test_the_gateways_end() -> None:
         assert await socket.closed() == (1001, "the gateway is shutting down")
 
 
-async def test_what_is_cut_at_the_end_of_the_grace_is_told() -> None:
+async def test_what_is_cut_at_the_end_of_the_grace_is_reported() -> None:
     """A request whose task is cancelled ends in ``response.failed``."""
     vendor = Held(TRANSLATED, BEGUN)
     async with house(TRANSLATED, vendor) as (here, _), connected(here) as socket:
