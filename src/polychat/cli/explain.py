@@ -61,7 +61,16 @@ def _body(file: str) -> bytes:
 
 def _quiet(configured: Config) -> Config:
     """The same routes and backends; no keys of clients, no log, and nothing exported."""
-    changes = {"keys": {}, "key_settings": {}, "admin": Admin(), "log": "off", "telemetry": False, "sites": "", "cors": ()}
+    changes: dict[str, Any] = {
+        "keys": {},
+        "key_settings": {},
+        "state": None,
+        "admin": Admin(),
+        "log": "off",
+        "telemetry": False,
+        "sites": "",
+        "cors": (),
+    }
     return replace(configured, gateway=configured.gateway.replace(**changes))
 
 

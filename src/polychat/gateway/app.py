@@ -17,9 +17,10 @@ from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..http.server.cycle import FastPath
 from ..routing import Health
 from ..state.responses import ResponseStore
-from .admission.accounting import accounting
+from .admission.accounting import Accounting, accounting
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
+from .admission.people_keys import PeopleKeys
 from .chat.fast_path import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
@@ -63,7 +64,6 @@ class Gateway:
         self.responses = ResponseStore()
         self.bodies = Bodies()
         self.shadows = BackgroundTasks()
-        self.accounting = accounting(configured, None)
         self.running = 0
         """Requests in progress."""
         self.draining = False
@@ -78,6 +78,10 @@ class Gateway:
         """``None`` if there is no admin key."""
         self.usage = self._keeping(configured)
         """``None`` without ``[gateway.state]``."""
+        self.accounting: Accounting | None = None
+        """``None`` if no key has limits, and there is no database."""
+        self.people: PeopleKeys | None = None
+        self._keep_keys(configured)
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], PreparedHead] = {}
         """Heads of requests that may take the fast path; all connections share them."""
@@ -158,6 +162,8 @@ class Gateway:
         await self.shadows.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
+        if self.people is not None:
+            await asyncio.to_thread(self.people.close)
         if self.usage is not None:
             await asyncio.to_thread(self.usage.close)
         self.metrics.close()
@@ -179,6 +185,11 @@ class Gateway:
             self._news(record)
         if self._idle is not None and not self.running:
             self._idle.set()
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests need a key."""
+        return self.runtime.guarded or (self.people is not None and self.people.has_keys)
 
     def is_limited(self, key: str) -> bool:
         """Whether requests with this key are counted."""
@@ -211,6 +222,10 @@ class Gateway:
         counted = () if self.accounting is None else (self.accounting.settle,)
         usage = () if self.usage is None else (self.usage,)
         return (*counted, self.log, self.metrics, *more, *recent, *usage)
+
+    def _keep_keys(self, configured: Config) -> None:
+        self.accounting = accounting(configured, None, None if self.usage is None else self.usage.store)
+        self.people = None if self.accounting is None else self.accounting.people
 
     def _keeping(self, configured: Config) -> UsageLog | None:
         if configured.gateway.state is None:
@@ -258,6 +273,8 @@ class Gateway:
         pool().allow(self.runtime.limits.concurrent)
         if self.usage is not None:
             self.usage.start()
+        if self.people is not None:
+            self.people.start()
 
     def _other_paths(self) -> Any:
         if self._rest is None:

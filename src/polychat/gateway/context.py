@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
@@ -148,6 +148,10 @@ class Guard:
     def admits(self) -> bool:
         """Whether ``before`` would admit any request at this moment; a guard that cannot know returns false."""
         return False
+
+    def admission(self, context: RequestContext) -> Callable[[], bool]:
+        """``admits`` for all requests with the head of this one, whose record gets what the head says."""
+        return self.admits
 
     def before(self, context: RequestContext) -> Awaitable[OpenReply | None] | None:
         """Refuse by raising ``Refused``, admit with ``None``, or, before a chat, answer it with a reply.

@@ -19,7 +19,7 @@ from .admin import AdminService, admin_routes
 from .admission.sites import PLAIN, Admission
 from .openapi import description
 from .paths import dialect_at
-from .responder import marking_final
+from .responder import Refused, marking_final
 from .service import Service
 from .sites import Sites, routed, services
 
@@ -28,6 +28,10 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 class OperatedService(Service, AdminService, Protocol):
     """The gateway with its metrics."""
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests need a key."""
 
     def is_limited(self, key: str) -> bool:
         """Whether requests with this key are counted."""
@@ -85,8 +89,7 @@ def _sites(gateway: OperatedService) -> list[BaseRoute]:
 
 
 async def _metrics(gateway: OperatedService, request: Request) -> Response:
-    keys = gateway.runtime.keys
-    if keys and not keys.name_of(dict(request.scope["headers"]), request.scope["query_string"]):
+    if gateway.requires_key and not await _has_key(gateway, request):
         return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
     from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
 
@@ -94,6 +97,19 @@ async def _metrics(gateway: OperatedService, request: Request) -> Response:
     view = View(*gateway.metrics.snapshots())
     body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
     return Response(body, media_type=content_type)
+
+
+async def _has_key(gateway: OperatedService, request: Request) -> bool:
+    headers, query = dict(request.scope["headers"]), request.scope["query_string"]
+    if gateway.runtime.keys.name_of(headers, query):
+        return True
+    if gateway.people is None:
+        return False
+    try:
+        await gateway.people.find(headers, query, "" if request.client is None else request.client.host, required=True)
+    except Refused:
+        return False
+    return True
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from ..backends.registry import Registry
 from ..config import Config
 from ..costs import pricing_of
+from ..http.server.listening import is_loopback
 from ..http.server.timeout_queue import TimeoutQueue
 from ..routing import Health, ModelResolver, Router
 from .admission.keys import Keys
@@ -24,7 +25,7 @@ class Runtime:
         self.limits = gateway.limits
         self.keys = Keys(gateway.keys)
         self.admin_keys = Keys(gateway.admin.keys, "gateway.admin.keys")
-        self.guarded = bool(self.keys)
+        self.guarded = bool(self.keys) or (gateway.state is not None and not is_loopback(gateway.host))
         """Whether requests need a key."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)
         self.registry = Registry(configured, fixed=True)

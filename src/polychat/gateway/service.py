@@ -8,6 +8,7 @@ from typing import Protocol
 from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
+from .admission.people_keys import PeopleKeys
 from .observe.record import Record
 from .observe.shadows import TargetResult
 from .runtime import Runtime
@@ -27,6 +28,8 @@ class Service(Protocol):
     shadows: BackgroundTasks
     """Mirrored requests in progress."""
     responses: ResponseStore
+    people: PeopleKeys | None
+    """The keys of the database; ``None`` without one."""
     runtime: Runtime
     """The configuration in force now."""
 

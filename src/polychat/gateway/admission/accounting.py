@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from ...costs import pricing_of, warm
 from ...state.ledger import Ledger
-from ...state.store import Ownership
+from ...state.store import KeyStore, Ownership
 from .accounts import Account, Buckets, Holder, policy_of
 from .demand import Prices
 from .limits import LIFETIME, LimitGuard
+from .people_keys import PeopleKeys
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 class Accounting:
     """The accounts of the configuration's keys, and what is used of their limits in this process."""
 
-    def __init__(self, configured: Config) -> None:
+    def __init__(self, configured: Config, store: KeyStore | None = None) -> None:
         self.clock: Callable[[], float] = time
         """Seconds since 1970."""
         self._buckets, self._ledger = Buckets(), Ledger(LIFETIME)
         self._accounts: dict[str, Account] = {}
+        self.people = None if store is None else PeopleKeys(store, self._buckets, self._now)
+        """The keys of ``store``."""
         self.configure(configured)
 
     def configure(self, configured: Config) -> None:
@@ -39,16 +42,22 @@ class Accounting:
         if any(bucket.name.metric == "dollars" for account in accounts.values() for bucket in account.buckets):
             warm()
 
+    def _now(self) -> float:
+        return self.clock()
+
     def __bool__(self) -> bool:
-        return bool(self._accounts)
+        return bool(self._accounts) or self.people is not None
 
     def guard(self, runtime: Runtime) -> LimitGuard:
         """What reserves for requests that one configuration serves."""
         return LimitGuard(self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog)
 
     def account(self, key: str) -> Account | None:
-        """That of a key by its name; ``None`` for one without limits."""
-        return self._accounts.get(key)
+        """That of a key by its name or id; ``None`` for one without limits."""
+        account = self._accounts.get(key)
+        if account is None and self.people is not None:
+            account = self.people.account(key)
+        return None if account is None or not account.is_limited else account
 
     def settle(self, record: Record) -> None:
         """An observer: a request is over."""
@@ -56,11 +65,14 @@ class Accounting:
             record.meter.settle(record)
 
 
-def accounting(configured: Config, earlier: Accounting | None) -> Accounting | None:
-    """What the configuration needs counted, going on from what ``earlier`` counted; ``None`` for nothing."""
+def accounting(configured: Config, earlier: Accounting | None, store: KeyStore | None = None) -> Accounting | None:
+    """What the configuration needs counted, going on from what ``earlier`` counted; ``None`` for nothing.
+
+    ``store`` has keys of its own.
+    """
     if earlier is not None:
         earlier.configure(configured)
         return earlier
-    if not configured.gateway.key_settings:
+    if not configured.gateway.key_settings and store is None:
         return None
-    return Accounting(configured) or None
+    return Accounting(configured, store) or None

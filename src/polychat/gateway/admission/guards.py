@@ -41,7 +41,11 @@ def _asked(guards: Sequence[Guard]) -> tuple[Guard, ...]:
 
 def guards_of(runtime: Runtime, service: Service) -> Guards:
     """The guards that a configuration needs."""
-    keys = [KeyGuard(runtime.keys)] if runtime.guarded else []
+    keys: list[Guard] = [KeyGuard(runtime.keys)] if runtime.guarded else []
+    if service.people is not None:
+        from .people_guard import PeopleKeyGuard  # only where there is a database
+
+        keys = [PeopleKeyGuard(runtime.keys, service.people, guarded=runtime.guarded)]
     return in_order([*keys, OriginGuard(runtime.origins, guarded=runtime.guarded), LoadGuard(service, runtime)])
 
 

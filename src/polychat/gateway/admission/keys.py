@@ -45,7 +45,7 @@ class Keys:
         name = self._seen.get(headers.get(b"authorization", b""))
         if name is not None:
             return name
-        for key in _keys_in(headers, query):
+        for key in keys_in(headers, query):
             digest = _digest(key)
             # A digest does not show how much of the key was right, so the comparison takes the same time for every key.
             for own_digest, name in self._names.items():
@@ -57,7 +57,7 @@ class Keys:
         return ""
 
 
-def _keys_in(headers: Mapping[bytes, bytes], query: bytes) -> list[bytes]:
+def keys_in(headers: Mapping[bytes, bytes], query: bytes) -> list[bytes]:
     """The keys in the headers of a request, and in its query if the headers have none."""
     keys = []
     authorization = headers.get(b"authorization")

@@ -53,6 +53,8 @@ class Host(Protocol):
     @property
     def runtime(self) -> AdmissionRules: ...
     def next_id(self) -> str: ...
+    @property
+    def requires_key(self) -> bool: ...
     def is_limited(self, key: str) -> bool: ...
     def ended(self, record: Record) -> None: ...
 
@@ -103,7 +105,7 @@ class Admission:
     def _refused(self, scope: Scope, record: Record) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
         """Status, message and headers of a refusal; ``None`` if the request is admitted."""
         runtime, headers = self._host.runtime, dict(scope["headers"])
-        if runtime.keys:
+        if self._host.requires_key:  # one of the configuration: what the sites answer is counted for nobody
             record.key = runtime.keys.name_of(headers, scope["query_string"])
             if not record.key:
                 return 401, "missing or unknown API key: send a valid one in x-api-key", []
@@ -132,6 +134,7 @@ class Standalone:
     def __init__(self, app: Sites, limits: Limits | None = None) -> None:
         self.runtime: AdmissionRules = FixedRules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
         self.log = Log("off", 1.0)  # events only, no line for each request
+        self.requires_key = False
         self.running = 0
         self.draining = False
         self.bodies = Bodies()

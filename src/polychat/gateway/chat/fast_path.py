@@ -92,7 +92,7 @@ class PreparedHead:
         self.forwarded: dict[str, str] = {}
         self.patience: tuple[float, bool] | None = None
         """Seconds that the client waits, and whether that is for the complete reply."""
-        self.key = self.traceparent = ""
+        self.traceparent = ""
         self._asked: tuple[Callable[[], bool], ...] = ()
         """The guards that may refuse a request at any moment."""
         self._plans: dict[str, PreparedPlan] = {}
@@ -151,11 +151,11 @@ class PreparedHead:
         self.context = context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
         if guards.chat or guards.over or runtime.gateway.log_text or runtime.gateway.cors or context.repeated:
             return
-        by_moment = [guard for guard in guards.head if not guard.by_head]
         try:
             for guard in guards.head:
                 if guard.by_head and guard.before(context) is not None:
                     return
+            self._asked = tuple(guard.admission(context) for guard in guards.head if not guard.by_head)
             handler_of(self.endpoint, context)
             self.forwarded = forwarded(self.dialect, context.headers)
         except (PolychatError, Refused):
@@ -165,9 +165,8 @@ class PreparedHead:
         deadline, record = context.deadline, context.record
         # Some time has passed when a target is called; timeouts are rounded down.
         self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
-        self.key, self.traceparent = record.key, record.traceparent
+        self.traceparent = record.traceparent
         self.most = min(runtime.limits.body, WRITE_SIZE)
-        self._asked = tuple(guard.admits for guard in by_moment)
         self.is_usual = True
 
 
@@ -198,7 +197,7 @@ class FastChat:
         self._head, self._cycle = head, cycle
         name = head.record_id or head.service.next_id()
         self.record = record = Record(name, head.dialect.name, "POST", head.path, monotonic())
-        record.key = head.key
+        record.key = head.context.record.key
         self._plan: PreparedPlan
         self._kind: Kind | None = None
         self._attempt: StraightAttempt

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from ...config.decoding import misfit
-from ...config.settings import GatewaySettings, HostedSetting, OnLossSetting, Priority, Rules
+from ...config.settings import GatewaySettings, HostedSetting, KeySettings, OnLossSetting, Priority, Rules
 from ...errors import BadInput, redact
 from ...routing.fair_queue import NORMAL
 
 if TYPE_CHECKING:
+    from ..admission.accounts import Account
     from ..context import RequestContext
 
 HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
@@ -48,12 +49,21 @@ def priority(context: RequestContext) -> int:
     if word and word not in PRIORITIES:
         header = PRIORITY.decode()
         raise BadInput(f"{header} is {redact(word, 60)!r}; it must be one of {', '.join(PRIORITIES)}", field=header)
-    key = context.runtime.gateway.key_settings.get(context.record.key)
+    key = _key_settings(context)
     own = None if key is None or key.priority is None else PRIORITIES.index(key.priority)
     asked = PRIORITIES.index(word) if word else None
     if own is None or asked is None:
         return next((chosen for chosen in (own, asked) if chosen is not None), NORMAL)
     return max(own, asked)
+
+
+def _key_settings(context: RequestContext) -> KeySettings | Account | None:
+    """What is set for the key of the request."""
+    people, name = context.service.people, context.record.key
+    if people is not None and (account := people.account(name)) is not None:
+        return account
+    settings = context.runtime.gateway.key_settings
+    return settings.get(name) if settings else None
 
 
 def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
@@ -63,8 +73,7 @@ def _chosen(context: RequestContext, rules: Rules, name: str) -> Any:
         if fault := misfit(GatewaySettings, name, word):
             raise BadInput(f"{header.decode()} {fault}", field=header.decode())
         return word
-    gateway = context.runtime.gateway
-    key = gateway.key_settings.get(context.record.key) if gateway.key_settings else None
+    gateway, key = context.runtime.gateway, _key_settings(context)
     if key is not None and (chosen := getattr(key, name)) is not None:
         return chosen
     chosen = getattr(rules, name)

@@ -103,7 +103,7 @@ class PreparedPlan:
         return kind
 
     def _call_info(self) -> CallInfo:
-        if self._policy is None:
+        if self._policy is None or self._context.service.people is not None:  # those of people's keys change meanwhile
             context, rules = self._context, self.plan.rules
             self._policy = on_loss(context, rules), hosted_tools(context, rules)
         return CallInfo(*self._policy)

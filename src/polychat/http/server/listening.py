@@ -26,16 +26,17 @@ def check(settings: GatewaySettings) -> None:
     for name in ("port", "workers"):
         if fault := misfit(GatewaySettings, name, getattr(settings, name)):
             raise BadInput(f"gateway.{name} {fault}", field=f"gateway.{name}")
-    if settings.uds or settings.keys or _loopback(settings.host):
+    if settings.uds or settings.keys or settings.state is not None or is_loopback(settings.host):
         return
     raise BadInput(
         f"gateway.host is {settings.host!r}, which other machines can reach, but gateway.keys is empty: add a "
-        'key to polychat.toml ([gateway.keys] me = "env:MY_GATEWAY_KEY"), or listen on 127.0.0.1',
+        'key to polychat.toml ([gateway.keys] me = "env:MY_GATEWAY_KEY"), keep keys in a database ([gateway.state]), or '
+        "listen on 127.0.0.1",
         field="gateway.host",
     )
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     # Any other name may resolve to a different address tomorrow.
     if host == "localhost":
         return True

@@ -18,8 +18,8 @@ from polychat.gateway.paths import DIALECTS
 from polychat.state.ledger import Bucket
 from polychat.state.windows import KINDS as WINDOWS
 
-from ..support.hedging import begins_at_once
-from ..support.running_gateway import (
+from ...support.hedging import begins_at_once
+from ...support.running_gateway import (
     DONE,
     END,
     FIRST,
@@ -36,7 +36,7 @@ from ..support.running_gateway import (
     text,
     until,
 )
-from ..support.scripted_server import Say, Seen
+from ...support.scripted_server import Say, Seen
 
 NOON = 1_800_014_400.0
 """2027-01-15T12:00:00Z."""

@@ -1,0 +1,230 @@
+"""The keys of the store, as one process knows them: looked up once, kept in memory, and refreshed when the store changes.
+
+key                   what its request does
+====================  =================================================================================
+known                 nothing waits: the account is in memory
+not known yet         it waits for one look into the store, of which few run at a time
+known as unknown      refused at once, for ``_FORGOTTEN`` seconds
+mistyped              refused at once: the checksum does not match, and the store is not asked
+one guess too many    refused with 429: an address may send ``GUESSES`` unknown keys a minute
+====================  =================================================================================
+
+A thread asks every ``_EVERY`` seconds what has changed: a key that was revoked, and one whose owner's policy was changed, is
+known to be so after that time. While the store cannot be reached, keys that are known go on as they were.
+
+Keys are found by their SHA-256, so the time that a search takes says nothing about how much of a guess was right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
+from time import time
+
+from ...errors import PolychatError
+from ...state.key_admin import owners_above, ownership, state_of
+from ...state.key_text import digest_of, is_key, mistake_in
+from ...state.store import KeyStore, StoredKey
+from ...wire.faults import Fault
+from ..responder import Refused
+from .accounts import Account, Buckets, Holder
+from .keys import keys_in
+
+GUESSES = 30
+_EVERY = 2.0
+_FORGOTTEN = 5.0
+_KNOWN, _UNKNOWN, _ADDRESSES = 50_000, 4_096, 4_096
+_LOOKING, _WAITING = 4, 256
+_BEARER = [(b"www-authenticate", b"Bearer")]
+UNKNOWN_KEY = "missing or unknown API key: send a valid one as Authorization: Bearer …"
+
+
+class PeopleKeys:
+    """The keys of one store. ``close`` ends its thread."""
+
+    def __init__(self, store: KeyStore, buckets: Buckets, clock: Callable[[], float] = time) -> None:
+        """``clock``: seconds since 1970."""
+        self._store, self._buckets, self.clock = store, buckets, clock
+        self._change: int | None = None
+        """The last change that is known; ``None`` before the store was asked."""
+        self.has_keys = True
+        """Whether anything was ever put into the store; so it is said before that is known."""
+        self._accounts: dict[str, Account] = {}
+        self._by_header: dict[bytes, str] = {}
+        """Ids by the ``Authorization`` headers that were valid."""
+        self._ids: dict[bytes, str] = {}
+        """Ids by digest."""
+        self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        """By digest: until when a key is known as unknown, and what is wrong with it."""
+        self._guesses: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """By address: the minute, and how many in it."""
+        self._used: dict[str, float] = {}
+        self._looking = asyncio.Semaphore(_LOOKING)
+        self._waiting = 0
+        self._closed = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Begin to ask for changes. A second call does nothing."""
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="polychat-keys", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(_EVERY)
+
+    # On a request's way
+
+    def account(self, key: str) -> Account | None:
+        """That of a key by its id, if it is known and accepted."""
+        account = self._accounts.get(key)
+        if account is None or (account.expires_at is not None and account.expires_at <= self.clock()):
+            return None
+        return account
+
+    def known(self, headers: Mapping[bytes, bytes], query: bytes) -> Account | None:
+        """That of a request's key, without a look into the store; ``None`` if the key is not known or not accepted."""
+        authorization = headers.get(b"authorization", b"")
+        name = self._by_header.get(authorization)
+        if name is None:
+            name = next((self._ids[digest] for key in keys_in(headers, query) if (digest := digest_of(key)) in self._ids), None)
+            if name is None:
+                return None
+            if authorization and len(self._by_header) < _KNOWN:
+                self._by_header[authorization] = name
+        account = self.account(name)
+        if account is not None:
+            self._used[name] = self.clock()
+        return account
+
+    def is_open(self) -> bool:
+        """Whether it is known that the store is empty, so that it asks nobody for a key."""
+        return not self.has_keys
+
+    async def find(self, headers: Mapping[bytes, bytes], query: bytes, address: str, *, required: bool) -> Account | None:
+        """That of a request's key. Raises ``Refused``; where no key is ``required`` and the store is empty it is ``None``."""
+        if self._change is None:
+            await self._looked(self.refresh)
+        if self.is_open() and not required:
+            return None
+        for key in keys_in(headers, query):
+            if not is_key(key):
+                continue
+            if mistake := mistake_in(key):
+                raise _unauthorized(f"the API key {mistake}")
+            await self._look_up(digest_of(key), address)
+        if (account := self.known(headers, query)) is not None:
+            return account
+        raise _unauthorized(UNKNOWN_KEY)
+
+    async def _look_up(self, digest: bytes, address: str) -> None:
+        """Raises ``Refused`` for a key that is not accepted."""
+        until, wrong = self._refused.get(digest, (0.0, ""))
+        if until <= self.clock():
+            self._check_guesses(address)
+            found = await self._looked(lambda: self._load(digest))
+            if isinstance(found, Account):
+                return
+            self._guessed(address)
+            wrong, refused = str(found), self._refused
+            if len(refused) >= _UNKNOWN:
+                refused.popitem(last=False)
+            refused[digest] = self.clock() + _FORGOTTEN, wrong
+        raise _unauthorized(wrong)
+
+    async def _looked(self, look: Callable[[], object]) -> object:
+        """What a look into the store gives, in a thread. Raises ``Refused`` where too many wait, or the store is away."""
+        if self._waiting >= _WAITING:
+            raise Refused(Fault("too many new API keys at a time: retry later", "overloaded", 503, retry_after=1.0))
+        self._waiting += 1
+        try:
+            async with self._looking:
+                return await asyncio.to_thread(look)
+        except PolychatError:
+            message = "the API key cannot be checked, as the gateway's database cannot be reached: retry later"
+            raise Refused(Fault(message, "overloaded", 503, retry_after=2.0)) from None
+        finally:
+            self._waiting -= 1
+
+    def _check_guesses(self, address: str) -> None:
+        minute, count = self._guesses.get(address, (0, 0))
+        if count >= GUESSES and minute == int(self.clock() // 60):
+            message = f"more than {GUESSES} unknown API keys in a minute from this address: retry later"
+            raise Refused(Fault(message, "rate_limit", 429, retry_after=60.0))
+
+    def _guessed(self, address: str) -> None:
+        now = int(self.clock() // 60)
+        minute, count = self._guesses.pop(address, (now, 0))
+        if len(self._guesses) >= _ADDRESSES:
+            self._guesses.popitem(last=False)
+        self._guesses[address] = (now, count + 1 if minute == now else 1)
+
+    # In a thread
+
+    def _run(self) -> None:
+        while not self._closed.wait(_EVERY):
+            try:
+                self.refresh()
+            except PolychatError:
+                continue  # what is known goes on
+
+    def refresh(self) -> None:
+        """Learn what has changed in the store since the last time. Raises ``StoreUnavailable``."""
+        used, self._used = self._used, {}
+        if used:
+            self._store.keys_used(used)
+        if self._change is None:
+            self._change = self._store.last_change()
+            self.has_keys = self._change > 0
+            return
+        changes = self._store.changes(self._change)
+        if changes.last == self._change:
+            return
+        changed = {key.id: key for key in changes.keys}
+        self.has_keys = True
+        for key_id in self._concerned({(owner.kind, owner.name) for owner in changes.owners}) - changed.keys():
+            if (key := self._store.key_by_id(key_id)) is not None:
+                changed[key_id] = key
+        for key in changed.values():
+            if key.id in self._accounts:
+                self._keep(key)
+        self._refused = OrderedDict()
+        self._change = changes.last
+
+    def _concerned(self, owners: set[tuple[str, str]]) -> set[str]:
+        """The ids of known keys that are under one of these owners."""
+        if not owners:
+            return set()
+        return {
+            name
+            for name, account in list(self._accounts.items())
+            if any((kind, getattr(account.ownership, kind)) in owners for kind in ("person", "team", "org"))
+        }
+
+    def _load(self, digest: bytes) -> Account | str:
+        key = self._store.key_by_digest(digest)
+        return UNKNOWN_KEY if key is None else self._keep(key)
+
+    def _keep(self, key: StoredKey) -> Account | str:
+        """The account of a key as it is now. One that is not accepted is not kept: why is given instead."""
+        chain = owners_above(self._store, key)
+        gone = next((f"the {owner.kind} {owner.name} was deleted" for owner in chain if owner.deleted_at is not None), "")
+        if wrong := state_of(key, self.clock()) or gone:
+            self._accounts.pop(key.id, None)
+            return f"the API key {key.id} is not accepted: {wrong}"
+        holders = [Holder("key", key.id, key.policy), *(Holder(owner.kind, owner.name, owner.policy) for owner in chain)]
+        account = Account(key.id, holders, self._buckets, ownership(key, chain), key.expires_at)
+        if len(self._accounts) >= _KNOWN:
+            for known in (self._accounts, self._ids, self._by_header):
+                known.clear()
+        self._accounts[key.id] = account
+        self._ids[key.digest] = key.id
+        return account
+
+
+def _unauthorized(message: str) -> Refused:
+    return Refused(Fault(message, "authentication", 401), _BEARER)

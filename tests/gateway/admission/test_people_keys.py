@@ -1,0 +1,280 @@
+"""Keys of people at the gateway: made, rotated and revoked in a store; what each may do; and what a guesser learns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import KeySettings
+from polychat.gateway.admission import people_keys
+from polychat.gateway.admission.accounting import Accounting
+from polychat.gateway.admission.people_keys import GUESSES, PeopleKeys
+from polychat.gateway.chat.fast_path import FastChat
+from polychat.state.key_admin import KeyAdmin
+from polychat.state.key_text import new_key
+from polychat.state.memory import MemoryStore
+from polychat.state.store import Policy, StoreUnavailable, UsageLimit
+
+from ...support.running_gateway import Answer, Running, Watched, asking, configured, gateway, good, row
+
+NOON = 1_800_014_400.0
+PATH, BODY = asking("openai-chat")
+
+
+class Away(MemoryStore):
+    """A store that cannot be reached while it is ``away``, and counts the looks for keys."""
+
+    away = False
+    looks = 0
+
+    def key_by_digest(self, digest: bytes) -> Any:
+        self.looks += 1
+        self._check()
+        return super().key_by_digest(digest)
+
+    def last_change(self) -> int:
+        self._check()
+        return super().last_change()
+
+    def changes(self, after: int) -> Any:
+        self._check()
+        return super().changes(after)
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the database cannot be used")
+
+
+class House:
+    """A running gateway, its store, and an administrator of it at noon."""
+
+    def __init__(self, here: Running, store: Away, people: PeopleKeys) -> None:
+        self.here, self.store, self.people = here, store, people
+        self.now = NOON
+
+    @property
+    def admin(self) -> KeyAdmin:
+        return KeyAdmin(self.store, "test", self.now)
+
+    async def ask(self, key: str, path: str = PATH, body: Any = BODY, **headers: str) -> Answer:
+        carried = {"authorization": f"Bearer {key}"} if key else {}
+        return await self.here.ask(path, body, headers={**carried, **headers})
+
+
+@asynccontextmanager
+async def house(monkeypatch: pytest.MonkeyPatch, url: str, **settings: Any) -> AsyncGenerator[House]:
+    """Its thread does not run: a test calls ``refresh`` itself."""
+    store = Away()
+    monkeypatch.setattr(PeopleKeys, "start", lambda self: None)
+
+    def accounting(self: Watched, configured: Any) -> None:
+        self.accounting = Accounting(configured, store)
+        self.people = self.accounting.people
+
+    monkeypatch.setattr(Watched, "_keep_keys", accounting)
+    async with gateway(configured({"house": row("openai-chat", url)}, **settings)) as here:
+        assert here.app.accounting is not None
+        assert here.app.people is not None
+        made = House(here, store, here.app.people)
+        here.app.accounting.clock = lambda: made.now
+        yield made
+
+
+def limit(cap: int) -> Policy:
+    return Policy(limits=(UsageLimit(metric="requests", window="day", cap=cap),))
+
+
+@pytest.fixture
+async def backend(serve: Any) -> Any:
+    return await serve(good)
+
+
+async def test_the_first_key_closes_the_gateway(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty store asks nobody for a key. Once one was made, requests without it are refused; a revoked one stays out."""
+    async with house(monkeypatch, backend.url) as made:
+        assert (await made.ask("")).status == 200
+        stored, key = made.admin.create("laptop")
+        made.people.refresh()
+        answers = [await made.ask(text) for text in ("", key.text, new_key().text, "sk-something-else")]
+        assert [answer.status for answer in answers] == [401, 200, 401, 401]
+        assert (await made.here.app.recorded(5))[2].key == stored.id, "logs name the key by its public id"
+        made.admin.revoke("laptop")
+        made.people.refresh()
+        refused = await made.ask(key.text)
+        assert (refused.status, "revoked" in refused.json["error"]["message"]) == (401, True)
+        assert key.text not in refused.body.decode()
+        assert (await made.ask("")).status == 401
+
+
+async def test_every_header_carries_a_key(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of each vendor's clients, and the query; the metrics need a key too."""
+    async with house(monkeypatch, backend.url) as made:
+        _, key = made.admin.create("laptop")
+        for headers in ({"x-api-key": key.text}, {"api-key": key.text}, {"x-goog-api-key": key.text}):
+            assert (await made.ask("", **headers)).status == 200
+        assert (await made.here.ask(f"{PATH}?key={key.text}", BODY)).status == 200
+        for text, status in ((key.text, 200), ("", 401)):
+            assert (await made.ask(text, "/metrics", None)).status == status
+
+
+async def test_a_typo_is_told_without_the_store(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And costs no guess."""
+    async with house(monkeypatch, backend.url) as made:
+        _, key = made.admin.create("laptop")
+        typo = key.text[:20] + ("x" if key.text[20] != "x" else "y") + key.text[21:]
+        for text, hint in ((typo, "typo"), (key.text[:-4], "copy it completely")):
+            refused = await made.ask(text)
+            assert refused.status == 401
+            assert hint in refused.json["error"]["message"]
+        assert made.store.looks == 0
+
+
+async def test_guesses_are_limited_by_address(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown keys of the right form reach the store so many times a minute; the same one twice reaches it once. A key that is
+    known is answered all the same, and after the minute others are looked up again."""
+    async with house(monkeypatch, backend.url) as made:
+        _, key = made.admin.create("laptop")
+        assert (await made.ask(key.text)).status == 200
+        for text in [new_key().text] * 2 + [new_key().text for _ in range(GUESSES - 1)]:
+            assert (await made.ask(text)).status == 401
+        assert made.store.looks == GUESSES + 1
+        assert (await made.ask(new_key().text)).status == 429
+        assert (await made.ask(key.text)).status == 200
+        made.now += 60
+        assert (await made.ask(new_key().text)).status == 401
+
+
+async def test_rotation_and_expiry(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old key is accepted for the grace time, beside the new one, and then says that it has expired; policies go on."""
+    async with house(monkeypatch, backend.url) as made:
+        policy = Policy(dialects=("openai-chat",))
+        stored, old = made.admin.create("laptop", policy=policy)
+        assert (await made.ask(old.text)).status == 200
+        fresh, new = made.admin.rotate("laptop", 600.0)
+        assert (fresh.policy, made.store.key_by_id(stored.id).replaced_by) == (policy, fresh.id)
+        made.people.refresh()
+        assert [(await made.ask(text)).status for text in (old.text, new.text)] == [200, 200]
+        made.now += 600
+        refused = await made.ask(old.text)
+        assert (refused.status, "expired" in refused.json["error"]["message"]) == (401, True)
+        assert (await made.ask(new.text)).status == 200
+
+
+async def test_known_keys_go_on_without_the_store(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is away, a key that was seen before is answered, and a new one is told to come again."""
+    async with house(monkeypatch, backend.url) as made:
+        _, known = made.admin.create("laptop")
+        _, other = made.admin.create("phone")
+        assert (await made.ask(known.text)).status == 200
+        made.store.away = True
+        away = await made.ask(other.text)
+        assert (away.status, away.headers["retry-after"]) == (503, "2")
+        assert (await made.ask(known.text)).status == 200
+        made.store.away = False
+        assert (await made.ask(other.text)).status == 200
+
+
+async def test_a_key_needs_no_task(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual chat of a key that is known is answered without a task, by the key as it is at that moment."""
+    begun: list[str] = []
+    answer = FastChat._answer
+    monkeypatch.setattr(FastChat, "_answer", lambda self: (begun.append(self.record.key), answer(self))[1])
+    async with house(monkeypatch, backend.url) as made:
+        stored, key = made.admin.create("laptop", policy=limit(9))
+        caller, statuses = await made.here.caller(), []
+        for number in range(5):
+            if number == 4:
+                made.admin.revoke(stored.id)
+                made.people.refresh()
+            caller.ask(PATH, BODY, headers={"authorization": f"Bearer {key.text}"})
+            statuses.append((await caller.whole()).status)
+        assert statuses == [200, 200, 200, 200, 401]
+        assert begun == [stored.id] * 3, "the first one waits for the store, and for a connection"
+
+
+async def test_limits_of_all_above_hold(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request counts for its key, person, team and organisation: whoever's limit is reached is named, and changes of a
+    limit hold at once without losing what was used."""
+    async with house(monkeypatch, backend.url) as made:
+        admin = made.admin
+        admin.put_owner("org", "acme", policy=limit(6))
+        admin.put_owner("team", "red", parent="acme", policy=limit(4))
+        admin.put_owner("team", "blue", parent="acme")
+        admin.put_owner("person", "ada", parent="red", policy=limit(2))
+        keys: Mapping[str, Any] = {
+            name: admin.create(name, owner=owner)[1].text
+            for name, owner in {
+                "ada-1": ("person", "ada"),
+                "ada-2": ("person", "ada"),
+                "bot": ("team", "red"),
+                "blue": ("team", "blue"),
+            }.items()
+        }
+
+        async def refusal(name: str) -> str:
+            answer = await made.ask(keys[name])
+            return "" if answer.status == 200 else answer.json["error"]["message"]
+
+        assert [await refusal(name) for name in ("ada-1", "ada-2")] == ["", ""]
+        assert "person ada (2 requests per day)" in await refusal("ada-1")
+        assert [await refusal("bot"), await refusal("bot")] == ["", ""]
+        assert "team red (4 requests per day)" in await refusal("bot")
+        assert [await refusal("blue"), await refusal("blue")] == ["", ""]
+        assert "org acme (6 requests per day)" in await refusal("blue")
+        admin.put_owner("org", "acme", policy=limit(7))
+        made.people.refresh()
+        assert await refusal("blue") == ""
+        assert "org acme (7 requests per day)" in await refusal("blue")
+        admin.delete_owner("team", "blue")
+        made.people.refresh()
+        assert "the team blue was deleted" in await refusal("blue")
+
+
+async def test_a_key_reads_no_others_replies(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stored response is found with the key that made it, and with no other, of the same team or not."""
+    upstream = await serve(good)
+    async with house(monkeypatch, upstream.url) as made:
+        made.admin.put_owner("team", "red")
+        texts = [made.admin.create(name, owner=("team", "red"))[1].text for name in ("one", "two")]
+        path, body = asking("openai-responses")
+        response = (await made.ask(texts[0], path, {**body, "store": True})).json["id"]
+        statuses = [(await made.ask(text, f"/v1/responses/{response}", None)).status for text in texts]
+        assert statuses == [200, 404]
+
+
+async def test_keys_of_the_file_go_on(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are accepted beside those of the store, with their own settings, and the sites accept them alone."""
+    monkeypatch.setenv("KEY_FILE", "the-key-of-the-file")
+    keys = {"keys": {"file": "env:KEY_FILE"}, "key_settings": {"file": KeySettings(rpm=2)}}
+    async with house(monkeypatch, backend.url, **keys, sites="house/small") as made:
+        _, key = made.admin.create("laptop")
+        answers = [await made.ask(text) for text in ("the-key-of-the-file", key.text, "the-key-of-the-file", "")]
+        assert [answer.status for answer in answers] == [200, 200, 200, 401]
+        assert (await made.ask("the-key-of-the-file")).status == 429
+        sites = [await made.here.ask("/sites/aichat/", headers={"x-api-key": text}) for text in (key.text, "nothing")]
+        assert [answer.status for answer in sites] == [401, 401]
+
+
+async def test_the_thread_asks_for_changes(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revoked key is known as such after one turn of the thread, and when a key was used last is kept; it ends at once."""
+    monkeypatch.setattr(people_keys, "_EVERY", 0.01)
+    start = PeopleKeys.start
+    async with house(monkeypatch, backend.url) as made:
+        stored, key = made.admin.create("laptop")
+        assert (await made.ask(key.text)).status == 200
+        monkeypatch.setattr(PeopleKeys, "start", start)
+        made.admin.revoke("laptop")
+        made.people.start()
+        thread = made.people._thread
+        assert thread is not None
+        while made.people.account(stored.id) is not None:
+            thread.join(0.001)
+        assert (await made.ask(key.text)).status == 401
+        made.people.close()
+        assert not thread.is_alive()
+        kept = made.store.key_by_id(stored.id)
+        assert kept is not None
+        assert kept.last_used_at == NOON
