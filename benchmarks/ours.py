@@ -26,6 +26,11 @@ async def openai(base: str) -> AsyncGenerator[str, None]:
             yield text
 
 
+async def openai_whole(base: str) -> AsyncGenerator[str, None]:
+    reply = await polychat.ask("Why is the sky blue?", model="openai/m", base_url=f"{base}/whole/v1", api_key="none")
+    yield reply.text
+
+
 opchatgpts = asked("opchatgpts")
 chatgptt = asked("chatgptt")
 gptalk = asked("gptalk")

@@ -13,6 +13,7 @@ import httptools
 import msgspec
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "Why is the sky blue?"}], "stream": True}
+ASKED_WHOLE = {"model": "m", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 
 
 class Connection(asyncio.Protocol):
@@ -50,15 +51,21 @@ class Connection(asyncio.Protocol):
 _kept: dict[str, Connection] = {}
 
 
-async def openai(base: str) -> AsyncGenerator[str, None]:
+async def sent(base: str, path: str, asked: dict[str, object]) -> Connection:
+    """The connection on which the request is."""
     url = urlsplit(base)
     if url.netloc not in _kept:
         _, _kept[url.netloc] = await asyncio.get_running_loop().create_connection(Connection, url.hostname, url.port)
     connection = _kept[url.netloc]
-    body = msgspec.json.encode(ASKED)
+    body = msgspec.json.encode(asked)
     connection.begin()
-    head = f"POST {url.path}/v1/chat/completions HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
+    head = f"POST {url.path}{path} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
     connection.transport.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)  # type: ignore[attr-defined]
+    return connection
+
+
+async def openai(base: str) -> AsyncGenerator[str, None]:
+    connection = await sent(base, "/v1/chat/completions", ASKED)
     rest = b""
     while data := await connection.read():
         *lines, rest = (rest + data).split(b"\n")
@@ -67,3 +74,11 @@ async def openai(base: str) -> AsyncGenerator[str, None]:
                 text = msgspec.json.decode(line[6:])["choices"][0]["delta"].get("content")
                 if text:
                     yield text
+
+
+async def openai_whole(base: str) -> AsyncGenerator[str, None]:
+    connection = await sent(base, "/whole/v1/chat/completions", ASKED_WHOLE)
+    body = b""
+    while data := await connection.read():
+        body += data
+    yield msgspec.json.decode(body)["choices"][0]["message"]["content"]

@@ -59,7 +59,36 @@ STREAMS = {
     "v1/chat/completions": openai,
     "api/chatgpt/chatapi/stream": gptalk,
 }
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1700000000,
+    "model": "gpt-4o",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": PIECE, "refusal": None, "annotations": []},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 12,
+        "completion_tokens": 8,
+        "total_tokens": 20,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    },
+    "service_tier": "default",
+    "system_fingerprint": "fp_1",
+}
 WHOLES = {
+    "POST whole/v1/chat/completions": (JSON, COMPLETION),
     "POST ": (JSON, {"answer": PIECE, "results": [{"title": "a", "link": "https://example.com/", "snippet": "b"}]}),
     "POST api/text": (JSON, {"response": True, "message": PIECE}),
     "GET ": (HTML, PAGE),

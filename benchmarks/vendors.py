@@ -1,9 +1,9 @@
-"""CPU of ``polychat.stream`` to an API, a call and a chunk, beside httptools, aiohttp, OpenAI's client, LiteLLM.
+"""CPU of ``polychat.stream`` and ``ask`` to an API, a call and a chunk, beside httptools, aiohttp, OpenAI's client, LiteLLM.
 
 One service, OpenAI's streamed chat, on loopback in a process of its own; every client in a process of its own, on uvloop, on
 the same core; CPU is that process's, threads included. A call is one whose answer has one chunk; a chunk is what each of many
 more adds, many in a network read (the cost of reading). Clients take turns, round by round; ratios are within a round. The
-aims: under 110 us a call, and 7 us a chunk.
+aims: under 110 us a call, and 7 us a chunk. ``polychat.ask`` is measured beside httptools alone, on both loops.
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ SHOWN = {
 _THEIRS = ("openai", "litellm")
 
 
-def measure() -> Iterator[Table]:
-    """One table."""
+def measure(part: str = "") -> Iterator[Table]:
+    """Two tables, or that of ``ask`` alone, by ``vendors/ask``."""
+    if part != "ask":
+        yield _streams()
+    yield _asks()
+
+
+def _streams() -> Table:
     their_python = peers.python()
     with ExitStack() as stack:
         port = stack.enter_context(Process([sys.executable, "-m", "benchmarks.services"])).read()
@@ -44,7 +50,30 @@ def measure() -> Iterator[Table]:
                 command = [python, str(Path(__file__).with_name("worker.py")), module, service, "uvloop"]
                 workers[name] = stack.enter_context(Process(command))
         rounds = list(_rounds(workers, f"http://127.0.0.1:{port.strip()}"))
-    yield _table(rounds)
+    return _table(rounds)
+
+
+def _asks() -> Table:
+    clients = [(loop, name) for loop in ("uvloop", "asyncio") for name in ("raw_httptools", "ours")]
+    rounds: list[dict[tuple[str, str], float]] = []
+    with ExitStack() as stack:
+        port = stack.enter_context(Process([sys.executable, "-m", "benchmarks.services"])).read().strip()
+        worker = str(Path(__file__).with_name("worker.py"))
+        workers = {
+            (loop, name): stack.enter_context(Process([sys.executable, worker, name, "openai_whole", loop]))
+            for loop, name in clients
+        }
+        for number in range(ROUNDS + 1):  # the first for imports and caches
+            progress(f"vendors/ask: round {number} of {ROUNDS}")
+            rounds.append({key: workers[key].ask(f"http://127.0.0.1:{port}/1/0", 400, 1, 1) / 400 * 1e6 for key in clients})
+    table = Table("CPU of an API's whole reply, loopback", ["", "", "us a call", "polychat's call to it"])
+    for loop, name in clients:
+        middle = median(one[loop, name] for one in rounds[1:])
+        ratio = median(one[loop, "ours"] / one[loop, name] for one in rounds[1:])
+        shown = SHOWN[name][2] if name != "ours" else "polychat.ask"
+        table.rows.append([shown, loop, f"{middle:.1f}", f"{ratio:.2f}"])
+    table.notes.append(f"Medians of {ROUNDS} rounds in turns; ratios within a round. How: `benchmarks/vendors.py`.")
+    return table
 
 
 Round = dict[str, tuple[float, float]]

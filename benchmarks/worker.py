@@ -1,4 +1,4 @@
-"""One client in a process of its own: ``worker.py CLIENT SERVICE [uvloop]``, CLIENT a module beside this file.
+"""One client in a process of its own: ``worker.py CLIENT SERVICE [uvloop | asyncio]``, CLIENT a module beside this file.
 
 Each line on standard input is ``ADDRESS CALLS TOGETHER PIECES``; each line back is the CPU seconds of that many calls, that
 many at a time. A call that gives other than that many pieces of text ends the process with an error: nobody is measured on
@@ -46,4 +46,4 @@ if __name__ == "__main__":
 
         uvloop.run(main(*sys.argv[1:3]))
     else:
-        asyncio.run(main(*sys.argv[1:]))
+        asyncio.run(main(*sys.argv[1:3]))
