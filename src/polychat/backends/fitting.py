@@ -134,7 +134,7 @@ def _messages(messages: list[Object], row: VendorSpec, call_info: CallInfo) -> l
         if not isinstance(entry, dict):
             return messages  # the vendor's error explains what is wrong with them
     for message in messages:
-        if len(message) == 2 and "content" in message and message.get("role") == "user":
+        if len(message) == 2 and "content" in message and message.get("role") in ("user", "assistant", "system"):
             continue  # nothing that any vendor requires otherwise
         for name in row.message_drop:
             message.pop(name, None)

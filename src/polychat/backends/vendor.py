@@ -17,7 +17,7 @@ from ..calls.request import KEYWORDS, request_of
 from ..config.vendor_spec import VendorSpec
 from ..errors import BackendError, BadInput, NotReady, StatusError, redact
 from ..events import Event
-from ..types import ChatRequest, Messages
+from ..types import ChatRequest, Messages, TextPart
 from ..wire import embeddings, models
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, without_unreadable
 from ..wire.contract import continues, counting, wire
@@ -209,7 +209,7 @@ class VendorBackend(Backend):
         if request.wire == spoken:
             return request, None  # from the same wire: the vendor itself reports what it does not support
         calls: Calls | AsFunctions | None = None
-        if request.tools or _answers_before(request):  # otherwise it has no tools, calls or reasoning
+        if request.tools or _answered_by_more_than_text(request):  # otherwise it has no tools, calls or reasoning
             custom = self._support_table()["tools.custom"].kind == "kept"
             request, calls = adapted(without_unreadable(request, self.tag()), custom=custom)
         if calls is None and spoken == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
@@ -348,11 +348,13 @@ class VendorBackend(Backend):
         return response.redacted(error)
 
 
-def _answers_before(request: ChatRequest) -> bool:
-    """Whether the conversation has an assistant message."""
-    for message in request.messages:  # noqa: SIM110  # a generator takes several times as long
+def _answered_by_more_than_text(request: ChatRequest) -> bool:
+    """Whether an assistant message of the conversation has a part that is not text."""
+    for message in request.messages:
         if message.role == "assistant":
-            return True
+            for part in message.parts:  # noqa: SIM110  # a generator takes several times as long
+                if type(part) is not TextPart:
+                    return True
     return False
 
 

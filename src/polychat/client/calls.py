@@ -205,11 +205,10 @@ def _read(
     target = targets.default_model() if target is None else target
     prepared = targets.prepared(target, system, options, streamed=streamed)
     if type(prompt) is str and prepared.is_kept:
-        return Stream(targets, targets.prepared_call(prepared, prompt))
+        return Stream(targets, targets.prepared_call(prepared, None, prompt))
     request, shape = prepared.request(prompt)
-    return Stream(
-        targets,
-        targets.call(prepared.plan, request, CallInfo(*prepared.policy), prepared.options),
-        shape=shape,
-        lost=prepared.lost,
-    )
+    if prepared.is_kept:
+        call = targets.prepared_call(prepared, request)
+    else:
+        call = targets.call(prepared.plan, request, CallInfo(*prepared.policy), prepared.options)
+    return Stream(targets, call, shape=shape, lost=prepared.lost)

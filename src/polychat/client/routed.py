@@ -52,7 +52,7 @@ class RoutedCall:
         prepared: PreparedCall | None = None,
         prompt: str = "",
     ) -> None:
-        """``request`` is ``None`` if ``prepared`` makes it from ``prompt``."""
+        """``request`` is ``None`` if ``prepared``, a call that is kept, makes it from ``prompt``."""
         self._prepared, self._prompt = prepared, prompt
         self._straight: StraightAttempt | None = None
         self._attempts: Attempts | None = None
@@ -208,7 +208,7 @@ class RoutedCall:
     def _compiled_answer(self) -> Awaitable[list[list[Event]]] | None:
         """``_answer`` of the only target with its compiled request; ``None`` if this one must be written."""
         prepared = self._prepared
-        compiled = None if prepared is None else prepared.compiled()
+        compiled = None if prepared is None or self._request is not None else prepared.compiled()
         body = None if compiled is None else compiled.body(self._prompt)
         if compiled is None or body is None:
             return None

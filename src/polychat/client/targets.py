@@ -132,10 +132,10 @@ class Targets:
             unknown += more
         return preferences.Preferred(plan, unknown)
 
-    def prepared_call(self, prepared: PreparedCall, prompt: str) -> RoutedCall:
-        """One request with this prompt, not sent yet, of a call that is kept."""
+    def prepared_call(self, prepared: PreparedCall, request: ChatRequest | None, prompt: str = "") -> RoutedCall:
+        """One request, not sent yet, of a call that is kept: ``request``, or that with ``prompt``."""
         return self._routed_call(
-            prepared.router, prepared.plan, None, CallInfo(*prepared.policy), prepared.options, prepared, prompt
+            prepared.router, prepared.plan, request, CallInfo(*prepared.policy), prepared.options, prepared, prompt
         )
 
     def router(self, options: dict[str, Any]) -> Router:

@@ -49,6 +49,10 @@ def read_messages(messages: Messages | object) -> list[ChatMessage]:
 
 
 def _message(value: object, field: str, called: dict[str, str]) -> ChatMessage:
+    if type(value) is dict and len(value) == 2:
+        role, content = value.get("role"), value.get("content")
+        if content and type(content) is str and role in _USUAL_ROLES:
+            return ChatMessage(role, [TextPart(content)])
     message = dict(item(value, field))
     role, content = message.pop("role", None), message.pop("content", None)
     match role:
@@ -64,6 +68,9 @@ def _message(value: object, field: str, called: dict[str, str]) -> ChatMessage:
             )
     name = message.pop("name", None)
     return ChatMessage(role, parts, None if name is None else text(name, f"{field}.name"), remaining(message))
+
+
+_USUAL_ROLES = ("user", "assistant", "system")
 
 
 def _result(content: object, message: Object, field: str, called: dict[str, str]) -> ToolResult:
