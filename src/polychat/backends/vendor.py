@@ -352,7 +352,7 @@ def _answered_by_more_than_text(request: ChatRequest) -> bool:
     """Whether an assistant message of the conversation has a part that is not text."""
     for message in request.messages:
         if message.role == "assistant":
-            for part in message.parts:  # noqa: SIM110  # a generator takes several times as long
+            for part in message.parts:  # a generator takes several times as long
                 if type(part) is not TextPart:
                     return True
     return False

@@ -38,16 +38,12 @@ def messages_of(messages: list[ChatMessage], vendor: str, *, native: bool) -> li
             body += _results([part for part in message.parts if isinstance(part, ToolResult)], native=native)
             continue
         written: Object = {"role": message.role}
-        if message.role == "assistant":
-            _assistant(message.parts, vendor, written, native=native)
+        parts = message.parts
+        if message.role == "assistant" and not (len(parts) == 1 and type(parts[0]) is TextPart):
+            _assistant(parts, vendor, written, native=native)
         else:
-            written["content"] = _content(message.parts, native=native)
-        if (
-            message.parts
-            and not native
-            and not written.get("content")
-            and not any(written.get(name) for name in _CONTENT_MEMBERS)
-        ):
+            written["content"] = _content(parts, native=native)
+        if parts and not native and not written.get("content") and not any(written.get(name) for name in _CONTENT_MEMBERS):
             continue  # none of it can be written on this wire, and servers reject an empty message
         if message.name is not None:
             written["name"] = message.name
