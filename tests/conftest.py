@@ -6,10 +6,10 @@ import ipaddress
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +17,9 @@ from hypothesis import settings
 from polychat import config
 
 from .support.scripted_server import Handler, Server, serving
+
+if TYPE_CHECKING:
+    from .support.database_servers import PostgreSQL
 
 settings.register_profile("tests", deadline=None)  # no test is timed
 settings.load_profile("tests")
@@ -84,3 +87,11 @@ async def serve() -> Any:
             return await stack.enter_async_context(serving(handler, tls))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    from .support.database_servers import postgresql  # with SQLAlchemy, which most tests do without
+
+    with postgresql() as server:
+        yield server

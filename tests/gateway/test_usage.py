@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,11 +19,14 @@ import pytest
 
 from polychat.config.settings import Admin, Price, Route, State
 from polychat.gateway.app import Gateway
+from polychat.state.database.store import DatabaseStore
 from polychat.state.spool import Spool
-from polychat.state.store import UsageLabels, UsageRecord
+from polychat.state.store import UsageFilter, UsageLabels, UsageRecord
 
 from ..support.command import run
-from ..support.running_gateway import FIRST, Running, asking, configured, fault, gateway, good, row, streaming, text
+from ..support.database_servers import PostgreSQL, emptied
+from ..support.gateway_processes import Running as Process
+from ..support.running_gateway import FIRST, Caller, Running, asking, configured, fault, gateway, good, row, streaming, text
 from ..support.scripted_server import Say, Seen, serving
 
 ADMIN = {"authorization": "Bearer an-admin-key"}
@@ -192,3 +197,65 @@ async def test_old_usage_is_deleted(place: Path) -> None:
         async with gateway(configured({"house": row("openai-chat", server.url)}, state=State(usage_days=30))) as running:
             await running.ask(*asking("openai-chat"))
     assert [one["model"] for one in kept(place)] == ["house/small"]
+
+
+async def test_gateways_go_on_while_their_database_is_stopped(place: Path, postgresql_server: PostgreSQL) -> None:
+    """Two that share one: requests are answered while it is stopped, and each is a record in it afterwards, none twice."""
+    store = emptied(DatabaseStore(postgresql_server.url))
+    async with serving(good) as server:
+        base = configured({"house": row("openai-chat", server.url)}, state=State(url=postgresql_server.url))
+        async with gateway(base) as one, gateway(base) as two:
+
+            async def ask(count: int) -> None:
+                answers = await asyncio.gather(*(app.ask(*asking("openai-chat")) for app in (one, two) for _ in range(count)))
+                assert {answer.status for answer in answers} == {200}
+
+            await ask(10)
+            await asyncio.to_thread(postgresql_server.stop)
+            try:
+                await ask(20)
+            finally:
+                await asyncio.to_thread(postgresql_server.start)
+            await ask(10)
+    async with gateway(base) as later:  # what waits in the spool since those ended
+        await later.ask("/v1/models")
+    (total,) = store.usage("verdict", UsageFilter())
+    store.close()
+    assert (total.name, total.requests, total.completion_tokens) == ("complete", 80, 160)
+
+
+async def test_workers_write_one_database_and_one_that_is_killed_takes_nothing_along(place: Path, tmp_path: Path) -> None:
+    """Of a gateway with two workers: what was answered before one is killed is kept, and so is all until SIGTERM."""
+    async with serving(good) as server:
+        file = tmp_path / "polychat.toml"
+        file.write_text(
+            '[gateway]\nworkers = 2\nlog = "off"\nsites = ""\n[gateway.state]\n'
+            f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\nserves = ["small"]\n'
+        )
+        command = ("-m", "polychat", "serve", "--config", str(file), "--port", "0")
+        process = await asyncio.to_thread(Process, *command)
+        store = DatabaseStore(f"sqlite:///{place}/gateway.db", patience=10)
+        port = await asyncio.to_thread(process.settled, 2)
+        try:
+            await asyncio.gather(*(answered(port) for _ in range(20)))
+            async with asyncio.timeout(20):
+                while sum(one.requests for one in await asyncio.to_thread(store.usage, "verdict", UsageFilter())) < 20:
+                    pass
+            os.kill(int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]), signal.SIGKILL)
+            await asyncio.to_thread(process.hears, "worker exited")
+            await asyncio.gather(*(answered(port) for _ in range(20)))
+        finally:
+            process.signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait)
+            await asyncio.to_thread(process.end)
+            store.close()
+    assert [one["verdict"] for one in kept(place)] == ["complete"] * 40
+
+
+async def answered(port: int) -> None:
+    """One request, which is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    caller = Caller(reader, writer)
+    caller.ask(*asking("openai-chat"))
+    assert (await caller.whole()).status == 200
+    writer.close()

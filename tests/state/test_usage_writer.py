@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,29 @@ def test_a_full_disk_keeps_records_in_memory(tmp_path: Path, monkeypatch: pytest
     assert total(store) == 4
 
 
+@pytest.mark.parametrize("wrong", ["version", "value"])
+def test_a_file_that_cannot_be_stored_holds_up_no_other(tmp_path: Path, wrong: str) -> None:
+    """Records of another version, or with a value that no database takes, are reported and kept aside; the rest is stored."""
+
+    class Strict(Fickle):
+        def write_usage(self, records: Sequence[UsageRecord]) -> None:
+            if any(one.took < 0 for one in records):
+                raise ValueError("it is negative")
+            super().write_usage(records)
+
+    spool, store, events = Spool(tmp_path), Strict(), Events()
+    bad = [record(0)] if wrong == "version" else [UsageRecord(at=0, id=0, took=-1, labels=UsageLabels())]
+    spool.append([{"other": 1}] if wrong == "version" else bad)  # type: ignore[list-item]
+    spool.close()
+    spool.append([record(1)])
+    spool.close()
+    writer = writing(store, tmp_path, events)
+    store.holds(1)
+    writer.close()
+    assert [file.suffix for file in tmp_path.iterdir()] == [".unreadable"]
+    assert "not stored" in events[0]
+
+
 @pytest.mark.parametrize("cut", range(0, 60, 7))
 def test_a_spool_that_was_cut_short_gives_what_is_whole(tmp_path: Path, cut: int) -> None:
     """A file without its last bytes gives every batch before them; and the next process delivers what a killed one left."""
@@ -251,16 +275,16 @@ for number in range(1, 1 << 40):
 
 @pytest.mark.parametrize("is_away", [False, True], ids=["stored", "spooled"])
 def test_a_process_that_is_killed_loses_no_record_older_than_a_second(tmp_path: Path, is_away: bool) -> None:
-    """Killed at random moments, with the database there or locked by another, each leaves all but its last second, once."""
+    """Three write one database, there or locked, and are killed at random moments; all but a last second is there, once."""
     rng = random.Random(13)
     kept = DatabaseStore(f"sqlite:///{tmp_path}/gateway.db")
     assert kept.last_change() == 0
     other = sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)
     if is_away:
         other.execute("BEGIN IMMEDIATE")
-    moments: dict[int, list[tuple[int, float]]] = {}
-    for process in range(1, 4):
-        moments[process] = _killed(tmp_path, process, rng.uniform(0.3, 2.5))
+    with ThreadPoolExecutor() as pool:
+        ends = {process: rng.uniform(0.2, 2.5) for process in range(1, 4)}
+        moments = dict(zip(ends, pool.map(lambda end: _killed(tmp_path, *end), ends.items()), strict=True))
     if is_away:
         other.execute("ROLLBACK")
     writer = writing(kept, tmp_path / "spool")

@@ -79,8 +79,8 @@ class Spool:
 def deliver(file: Path, write: Callable[[Sequence[UsageRecord]], None]) -> None:
     """Write what a file holds, up to where it was cut short, and delete it; one that is gone was delivered by another.
 
-    Raises ``OSError``, what ``write`` raises, and ``ValueError`` for records of another version, whose file is kept
-    under another name.
+    Raises ``OSError``, what ``write`` raises, and ``ValueError`` for records of another version. A file that caused a
+    ``ValueError`` is kept under another name and not read again.
     """
     try:
         with file.open("rb") as stream:
@@ -88,10 +88,10 @@ def deliver(file: Path, write: Callable[[Sequence[UsageRecord]], None]) -> None:
                 write(_RECORDS.decode(data))
     except FileNotFoundError:
         return
-    except msgspec.DecodeError:
+    except ValueError as error:  # of msgspec too
         kept = file.with_suffix(".unreadable")
         file.rename(kept)
-        raise ValueError(f"{kept} has usage records that this version cannot read") from None
+        raise ValueError(f"{kept} has usage records that cannot be stored: {error}") from error
     file.unlink(missing_ok=True)
 
 

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple, get_args
 from msgspec import structs
 
 from ..errors import BadInput, redact
+from .ledger import NANO
 from .store import UsageDimension, UsageFilter, UsageSum
 
-NANO = 1_000_000_000
-"""Nanodollars of a dollar."""
 _DIMENSIONS: tuple[UsageDimension, ...] = get_args(UsageDimension)
 _LABELS: list[str] = [name for name in _DIMENSIONS if name != "day"]
 _AGE = re.compile(r"(\d{1,6})([smhdw])")

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Generic, TypeVar
 
 from .spool import Spool, deliver
@@ -40,6 +40,8 @@ _RETRY = 2.0
 """Seconds until a store that was away is tried again."""
 _BATCH = 5000
 """Records of a transaction."""
+_AT_ONCE = 32
+"""Records that are made before the thread that serves requests gets its turn."""
 _HOUR = 3600.0
 _LOOK = 60.0
 """Seconds between looks for what other processes left in the spool."""
@@ -134,7 +136,9 @@ class UsageWriter(Generic[T]):
         """What is in the queue now; what is added meanwhile is for the next time."""
         self._some.clear()
         records, self._unspooled = self._unspooled, []
-        for _ in range(len(self._queue)):
+        for number in range(len(self._queue)):
+            if number % _AT_ONCE == 0:
+                sleep(0)
             try:
                 records.append(self._convert(self._queue.popleft()))
             except Exception as error:  # noqa: BLE001  # a defect costs its record, and no other

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import lru_cache, partial
 from itertools import count
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from msgspec import json
 from ...config.settings import State
 from ...errors import redact
 from ...events import Usage
+from ...state.ledger import NANO
 from ...state.spool import Spool
 from ...state.store import Attempted, UsageLabels, UsageRecord
 from ...state.usage_writer import UsageWriter
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 _NAME = 120
 _MOST = 2**62
-_NANO = 1_000_000_000
 _DAY = 86_400.0
 _NOTHING = Usage()
 
@@ -94,25 +95,33 @@ class Conversion:
             audio_prompt_tokens=_bounded(usage.audio_prompt_tokens),
             audio_completion_tokens=_bounded(usage.audio_completion_tokens),
             estimated=usage.estimated,
-            cost=_bounded(None if record.cost is None else round(record.cost * _NANO)),
+            cost=_bounded(None if record.cost is None else round(record.cost * NANO)),
         )
 
 
 def labels_of(record: Record) -> UsageLabels:
     """What the record has in common with others. Names that came from outside are redacted and bounded."""
     return UsageLabels(
-        key=redact(record.key, _NAME),
+        key=_shown(record.key),
         dialect=record.dialect,
-        model=redact(record.model, _NAME),
-        route=redact(record.route, _NAME),
-        target=redact(record.answered or (f"{record.provider}/{record.served}" if record.provider else ""), 2 * _NAME),
+        model=_shown(record.model),
+        route=_shown(record.route),
+        target=_shown(record.answered or (f"{record.provider}/{record.served}" if record.provider else "")),
         verdict=record.verdict or "",
-        reason=redact(record.reason or "", _NAME),
+        reason=_shown(record.reason or ""),
         status=min(max(record.status, 0), 999),
         stream=record.stream,
         unpriced="" if record.cost is not None else unpriced_reason(record),
         failed=_failed(record),
     )
+
+
+def _shown(name: str) -> str:
+    """A name that came from outside, redacted and bounded."""
+    return _redacted(name[: 2 * _NAME]) if name else ""
+
+
+_redacted = lru_cache(maxsize=2048)(partial(redact, limit=_NAME))
 
 
 def unpriced_reason(record: Record) -> str:
@@ -125,7 +134,7 @@ def unpriced_reason(record: Record) -> str:
 def _failed(record: Record) -> str:
     if not record.failures or not record.attempts:
         return ""
-    return json.encode([Attempted(redact(failure.target, _NAME), failure.outcome) for failure in record.failures[:20]]).decode()
+    return json.encode([Attempted(_shown(failure.target), failure.outcome) for failure in record.failures[:20]]).decode()
 
 
 def _bounded(number: int | None) -> int | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.url import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from ...errors import BadInput, MissingPackage, redact
 from ..store import StoreUnavailable
@@ -122,7 +122,11 @@ def _postgresql(url: URL, patience: float) -> Engine:
     arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 5000, "keepalives_idle": 10, "options": options}
     try:
         return create_engine(
-            url.set(drivername="postgresql+psycopg"), connect_args=arguments, pool_size=3, pool_timeout=_CONNECT_SECONDS
+            url.set(drivername="postgresql+psycopg"),
+            connect_args=arguments,
+            pool_size=3,
+            pool_timeout=_CONNECT_SECONDS,
+            pool_pre_ping=True,  # a server that was restarted costs no reader an error
         )
     except ImportError:
         raise MissingPackage("psycopg", extra="postgres", purpose="gateway.state.url with postgresql://") from None
@@ -142,10 +146,12 @@ def _private(file: Path) -> None:
 
 @contextmanager
 def _errors_translated() -> Generator[None]:
-    """Raises ``StoreUnavailable`` for whatever time may heal; what is a defect of ours stays as it is."""
+    """Raises ``StoreUnavailable`` for whatever time may heal, ``ValueError`` for a value that no column holds."""
     try:
         yield
     except (IntegrityError, ProgrammingError):
         raise
+    except DataError as error:
+        raise ValueError(f"the database refuses a value: {redact(str(error.orig))}") from error
     except DBAPIError as error:
         raise StoreUnavailable(f"the database cannot be used: {redact(str(error.orig))}") from error
