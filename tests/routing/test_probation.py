@@ -29,7 +29,7 @@ def test_a_failure() -> None:
     """One request tries the target at once, then one after each rest; any answer ends it."""
     probation = Probation()
     probation.failed(NOW)
-    assert tries(probation, 13.0) == [0.0, 1.0, 3.0, 7.0, 11.0]
+    assert tries(probation, 13.0) == [0.0, 2.0, 6.0, 10.0]
     probation.answered(NOW - 0.3, NOW + 13.0)
     assert not probation.is_on
 

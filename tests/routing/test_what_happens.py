@@ -44,7 +44,7 @@ async def fails() -> None:
 async def fails_twice() -> None:
     world = World({"a": [again], "b": [good], "c": [good]})
     assert await asked(world, 4) == "ababbb"
-    for rest in (1.0, 2.0):
+    for rest in (2.0, 4.0):
         world.now += rest
         assert await asked(world, 3) == "abbb"
 
@@ -77,7 +77,7 @@ async def cuts_off() -> None:
         world.attempts.end(ConnectionFailed("the connection broke"))
     assert await asked(world, 3) == "bbb"
     assert [world.facts(name).hold(world.now) is None for name in "bc"] == [False, False]
-    world.now += 1.0
+    world.now += 2.0
     assert await asked(world, 3) == "aaa"
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from .hold import ANY, Hold
 
-FIRST, MOST = 1.0, 4.0
+FIRST, MOST = 2.0, 4.0
 """Seconds of the first rest, which doubles each time, and of the longest."""
 FLOWS = 2.0
 """Seconds after which a reply that has begun is as good as one that ended, at least: it may go on for minutes."""
