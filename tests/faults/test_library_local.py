@@ -20,8 +20,8 @@ from polychat.providers._bound import Bound
 from polychat.providers._stops import Stops
 from polychat.types import ChatMessage, ChatRequest, TextPart, Tool, ToolCall, ToolChoice, ToolResult
 
-from ..providers.test_local_real import Watched, all_quiet, model_of
-from ..providers.test_local_real import smollm2 as smollm2
+from ..support.local_models import Watched, all_quiet, model_of
+from ..support.local_models import smollm2 as smollm2
 
 WEATHER = Tool("weather", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
 

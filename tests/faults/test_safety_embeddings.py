@@ -14,10 +14,10 @@ from polychat.wire import embeddings
 from polychat.wire.contract import names
 from polychat.wire.embeddings import Embed, Embeddings, Shape, shape_of
 
+from ..support.endpoint_bodies import BODIES
 from ..support.large_requests import COPIES, WORDS, sent_and_peak
 from ..support.running_gateway import configured, gateway, row
 from ..support.scripted_server import Say, Seen
-from .test_requests_limits import BODIES
 
 TEXTS = 600
 PATHS = [path for path in BODIES if "mbed" in path]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import pickle
 import sys
-from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +31,7 @@ from polychat.wire.contract import Wire, counting, wire
 from polychat.wire.contract import names as wires
 from polychat.wire.faults import Fault
 
+from ..support.canary_key import CANARY, MARK, all_of, shows
 from ..support.gateway_for_clients import before, ran
 from ..support.gateway_processes import ROOT
 from ..support.linear_time import is_linear
@@ -42,10 +40,6 @@ from ..support.scripted_server import Say, Seen
 from ..support.scripted_sites import answering
 from ..support.scripted_vendors import ScriptedVendor, asked
 
-CANARY = "sk-canary-4f9A71bX/c2+77e0=D"
-"""With letters that JSON, URLs and base64 write another way."""
-MARK = "4f9A71bX"
-"""What of it is the same in all forms but base64."""
 WAYS = ("whole", "stream", "refused", "no reply", "failed")
 AT_ONCE = Direct(attempts=1, max_wait=0, cooldown=0)
 """Each request reaches the backend, whatever it answered the one before; nobody waits."""
@@ -91,31 +85,6 @@ class Parrot(ScriptedVendor):
         lines += [f"x-ratelimit-remaining-requests: {CANARY}", f"anthropic-ratelimit-{MARK}: {CANARY}", f"x-echo: {CANARY}"]
         lines += [f"x-ratelimit-login: {base64.b64encode(CANARY.encode()).decode()}"]
         await say.raw("\r\n".join([*lines, "", ""]).encode() + body)
-
-
-def shows(text: str | bytes) -> bool:
-    """Whether the key can be read in it, plain or in base64."""
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return any(form in text for form in (CANARY, CANARY[3:], base64.b64encode(CANARY.encode()).decode()[:-4])) or (
-        f"canary-{MARK}" in text
-    )
-
-
-def links(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that causes it."""
-    yield error
-    for behind in (error.__cause__, error.__context__):
-        if behind is not None:
-            yield from links(behind)
-
-
-def all_of(error: BaseException) -> str:
-    """Everything that an error tells, and what its copies tell."""
-    said = []
-    for link in links(error):
-        for one in (link, copy(link), pickle.loads(pickle.dumps(link))):
-            said += [str(one), repr(one), repr(one.args), repr(vars(one)), repr(getattr(one, "headers", ""))]
-    return "\n".join(said)
 
 
 def options(name: str, url: str, how: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from polychat.http.sending import last_check
 from polychat.redact import MASK
 from polychat.transport import StreamSession
 
+from ..support.canary_key import CANARY, all_of, shows
 from ..support.scripted_server import Say, Seen
-from .test_safety_keys import CANARY, all_of, shows
 
 SENT = {"authorization": f"Bearer {CANARY}"}
 LINE = f"It is {CANARY}, or {CANARY}.\n".encode()

@@ -12,6 +12,7 @@ from polychat.types import ChatMessage, ChatRequest, ImagePart, Opaque, Reasonin
 from polychat.wire import placeholders
 from polychat.wire.contract import wire
 
+from ..support.endpoint_bodies import BODIES, ONLY
 from ..support.large_requests import (
     COPIES,
     LONG,
@@ -26,7 +27,6 @@ from ..support.large_requests import (
     sent_and_peak,
 )
 from ..support.linear_time import places, put
-from .test_requests_limits import BODIES, ONLY
 
 SIZE = 4 << 20
 TOGETHER = 2.0

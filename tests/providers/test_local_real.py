@@ -8,10 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from contextlib import aclosing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +19,12 @@ from polychat import errors
 from polychat.calls.call import call_of
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import Local, _llama, local
-from polychat.user import weights
+
+from ..support.local_models import Watched, all_quiet, model_of
+from ..support.local_models import smollm2 as smollm2
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 STORY = [{"role": "user", "content": "Tell me a very long story about a fox."}]
-
-
-@pytest.fixture
-def smollm2() -> Path:
-    """The real weights, from this user's own cache."""
-    file = weights.path("smollm2")
-    if find_spec("xllamacpp") is None:  # not importorskip: the import is the runtime's, which prepares it
-        pytest.skip("xllamacpp is not installed; it comes with the extra [local]")
-    if file is None:
-        pytest.skip("no weights of smollm2 here; run: polychat models pull")
-    return file
 
 
 async def events(model: str | None = None, messages: Any = HELLO, **options: Any) -> list[Event]:
@@ -45,38 +33,6 @@ async def events(model: str | None = None, messages: Any = HELLO, **options: Any
 
 def text_of(heard: list[Event]) -> str:
     return "".join(event.text for event in heard if isinstance(event, Text))
-
-
-async def all_quiet() -> None:
-    """Wait until no model is decoding; which a test that leaves an answer must bring about."""
-    async with asyncio.timeout(20):
-        for thread in threading.enumerate():
-            if thread.name == "polychat-llama":
-                await asyncio.to_thread(thread.join)
-
-
-class Watched:
-    """llama.cpp's server with an eye on its callback: how often it was called, and how many asks it was given."""
-
-    def __init__(self, server: Any, seen: Callable[[], None] = lambda: None) -> None:
-        self._server, self._seen = server, seen
-        self.asks = self.chunks = 0
-        self.last: dict[str, Any] = {}
-
-    def handle_chat_completions(self, question: dict[str, Any], hear: Callable[[dict[str, Any]], bool]) -> None:
-        def counted(chunk: dict[str, Any]) -> bool:
-            self.chunks += 1
-            self.last = chunk
-            self._seen()
-            return hear(chunk)
-
-        self.asks += 1
-        self._server.handle_chat_completions(question, counted)
-
-
-async def model_of(name: str = "smollm2") -> _llama.Model:
-    """The loaded model itself."""
-    return await _llama.loaded(await local._setting(name, None))
 
 
 async def test_a_real_answer(smollm2: Path) -> None:

@@ -14,7 +14,7 @@ from polychat.events import Citation, ToolCallPiece
 from polychat.wire.anthropic import Reader, read_fault, read_reply
 from polychat.wire.limits import ReaderLimits
 
-from ...wire.anthropic.test_reply_reader import (
+from ...support.anthropic_streams import (
     LAST,
     begin,
     delta,

@@ -3,79 +3,38 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polychat.errors import BadReply, LimitReached, ReplyFailed
-from polychat.events import Citation, Event, Finish, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
+from polychat.events import Citation, Finish, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from polychat.types import Opaque
 from polychat.wire import anthropic
-from polychat.wire.anthropic import Reader, read_count, read_reply
+from polychat.wire.anthropic import read_count, read_reply
 
+from ...support.anthropic_streams import (
+    CORPUS,
+    LAST,
+    begin,
+    delta,
+    ended,
+    finish_of,
+    only,
+    read,
+    recorded,
+    start,
+    stream,
+    text_of,
+    told,
+)
 from ...support.corpus import splits
 
-CORPUS = Path(__file__).parent.parent.parent / "corpus" / "anthropic"
 STREAMS = sorted(path.name for path in CORPUS.glob("*.sse"))
-
-
-def recorded(name: str) -> bytes:
-    return (CORPUS / name).read_bytes()
-
-
-def read(pieces: list[bytes], **options: Any) -> list[Event]:
-    reader = Reader(**options)
-    events = [event for piece in pieces for event in reader.feed(piece)]
-    return [*events, *reader.end()]
-
-
-def stream(*values: dict[str, Any] | str) -> bytes:
-    """A stream of those values, or of raw data lines."""
-    lines = (value if isinstance(value, str) else json.dumps(value) for value in values)
-    return b"".join(b"data: " + line.encode() + b"\n\n" for line in lines)
-
-
-def start(**usage: int) -> dict[str, Any]:
-    return {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": usage}}
-
-
-def begin(index: int, kind: str, **fields: Any) -> dict[str, Any]:
-    return {"type": "content_block_start", "index": index, "content_block": {"type": kind, **fields}}
-
-
-def delta(index: int, kind: str, **fields: Any) -> dict[str, Any]:
-    return {"type": "content_block_delta", "index": index, "delta": {"type": f"{kind}_delta", **fields}}
 
 
 def stop(index: int) -> dict[str, Any]:
     return {"type": "content_block_stop", "index": index}
-
-
-def ended(reason: str | None, **fields: Any) -> dict[str, Any]:
-    return {"type": "message_delta", "delta": {"stop_reason": reason, **fields}, "usage": {"output_tokens": 7}}
-
-
-LAST = {"type": "message_stop"}
-
-
-def text_of(events: list[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, Text))
-
-
-def finish_of(events: list[Event]) -> Finish:
-    assert isinstance(events[-1], Finish)
-    assert sum(isinstance(event, Finish) for event in events) == 1
-    return events[-1]
-
-
-def told(events: list[Event]) -> list[str]:
-    """The events so that equal ones are equal: errors are by their words."""
-    return [repr(event) for event in events]
-
-
-def only(events: list[Event], kind: type) -> list[Any]:
-    return [event for event in events if isinstance(event, kind)]
 
 
 def test_the_published_hello() -> None:
