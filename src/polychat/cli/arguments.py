@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..version import __version__
+from .key_arguments import KINDS, add_keys, add_owners
 
 
 def parser() -> argparse.ArgumentParser:
@@ -219,6 +220,9 @@ def _usage(usage: argparse.ArgumentParser) -> None:
 def _gateway(gateway: argparse.ArgumentParser) -> None:
     actions = gateway.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _usage(actions.add_parser("usage", help="sum up the usage and cost of the gateway's requests"))
+    add_keys(actions.add_parser("keys", help="the keys of the gateway's clients: create, list, show, rotate, revoke"))
+    for name, kind in KINDS.items():
+        add_owners(actions.add_parser(name, help=f"whose keys they are, and what each {kind} may use"), kind)
 
 
 class _Command(NamedTuple):
@@ -275,8 +279,9 @@ _COMMANDS = (
     _Command(
         "gateway",
         _gateway,
-        "what a gateway keeps: the usage of its requests",
-        "Read what a gateway keeps in its database ([gateway.state] in polychat.toml).",
+        "what a gateway keeps: its clients' keys, people and teams, and the usage of requests",
+        "Read and change what a gateway keeps in its database ([gateway.state] in polychat.toml): the keys of its clients, "
+        "whose they are, what each may use, and the usage of requests. The keys of vendors' APIs are in polychat.toml.",
     ),
     _Command(
         "usage",

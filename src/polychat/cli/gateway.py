@@ -7,5 +7,6 @@ from importlib import import_module
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action; each has a module of its own."""
-    return int(import_module(f".{arguments.action}", __package__).run(arguments))
+    """Run the action: usage, or keys and whose they are."""
+    module = "usage" if arguments.action == "usage" else "keys"
+    return int(import_module(f".{module}", __package__).run(arguments))

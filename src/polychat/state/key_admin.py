@@ -103,12 +103,12 @@ class KeyAdmin:
         return self._put(structs.replace(key, policy=policy), "change", {"policy": policy})
 
     def key(self, wanted: str) -> StoredKey:
-        """By its public id, or by its name if one key in use has it."""
+        """By its public id, or by its name if one key in use has it that was not rotated."""
         if (key := self._store.key_by_id(wanted)) is not None:
             return key
         keys = self._store.keys()
         named = [key for key in keys if key.name == wanted]
-        in_use = [key for key in named if not self.state(key)] or named
+        in_use = [key for key in named if not self.state(key) and not key.replaced_by] or named
         if len(in_use) == 1:
             return in_use[0]
         if in_use:

@@ -37,14 +37,20 @@ class UsageQuery(NamedTuple):
 
 def moment_of(text: str, now: float, field: str) -> float:
     """Seconds since 1970 of a date, a time (in UTC where it names no zone) or an age such as ``24h``. Raises ``BadInput``."""
-    if age := _AGE.fullmatch(text):
-        return now - int(age[1]) * _SECONDS[age[2]]
+    if (age := age_in(text)) is not None:
+        return now - age
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         message = f"{field} is {redact(text, 40)!r}: write a date such as 2026-11-01, or an age such as 24h or 30d"
         raise BadInput(message, field=field) from None
+
+
+def age_in(text: str) -> int | None:
+    """Seconds of an age such as ``24h``; ``None`` for another text."""
+    age = _AGE.fullmatch(text)
+    return None if age is None else int(age[1]) * _SECONDS[age[2]]
 
 
 def row_of(one: UsageSum) -> dict[str, Any]:

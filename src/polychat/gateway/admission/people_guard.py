@@ -27,7 +27,7 @@ class PeopleKeyGuard(Guard):
         headers, query, record = context.headers, context.query_string, context.record
         record.key = self._keys.name_of(headers, query)
         if not record.key and (account := self._people.known(headers, query)) is not None:
-            record.key = account.name
+            record.key, record.ownership = account.name, account.ownership
         return bool(record.key) or (self._people.is_open() and not self._guarded)
 
     async def _found(self, context: RequestContext) -> None:
@@ -37,4 +37,4 @@ class PeopleKeyGuard(Guard):
             context.headers, context.query_string, client[0] if client else "", required=self._guarded
         )
         if account is not None:
-            context.record.key = account.name
+            context.record.key, context.record.ownership = account.name, account.ownership

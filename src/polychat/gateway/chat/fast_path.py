@@ -197,7 +197,7 @@ class FastChat:
         self._head, self._cycle = head, cycle
         name = head.record_id or head.service.next_id()
         self.record = record = Record(name, head.dialect.name, "POST", head.path, monotonic())
-        record.key = head.context.record.key
+        record.key, record.ownership = head.context.record.key, head.context.record.ownership
         self._plan: PreparedPlan
         self._kind: Kind | None = None
         self._attempt: StraightAttempt

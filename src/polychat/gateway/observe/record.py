@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...http.server.asgi import Headers
     from ...routing import Plan, Target
     from ...routing.choice import PassedOver
+    from ...state.store import Ownership
 
 
 class RecordKind:
@@ -55,6 +56,7 @@ class Record:
         "method",
         "model",
         "over",
+        "ownership",
         "passed",
         "passthrough",
         "path",
@@ -93,6 +95,8 @@ class Record:
         self.over = 0.0
         self.key = ""
         """The name of the client's key."""
+        self.ownership: Ownership | None = None
+        """Whose key it is, where that is known."""
         self.kind: RecordKind | None = None
         """Set where it is known that others agree with this one."""
         self.meter: RequestMeter | None = None

@@ -101,8 +101,12 @@ class Conversion:
 
 def labels_of(record: Record) -> UsageLabels:
     """What the record has in common with others. Names that came from outside are redacted and bounded."""
+    owner = record.ownership
     return UsageLabels(
         key=_shown(record.key),
+        person="" if owner is None else owner.person,
+        team="" if owner is None else owner.team,
+        org="" if owner is None else owner.org,
         dialect=record.dialect,
         model=_shown(record.model),
         route=_shown(record.route),

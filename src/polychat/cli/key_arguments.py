@@ -1,0 +1,151 @@
+"""The arguments of ``polychat gateway keys``, ``people``, ``teams`` and ``orgs``, and the policy that they say."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ..state.store import Policy
+
+KINDS = {"people": "person", "teams": "team", "orgs": "org"}
+"""The commands for owners, and the kind of each."""
+_ABOVE = {"person": "team", "team": "org"}
+_WARN_AT = 0.8
+_NANO = 1_000_000_000
+_MILLION = 1_000_000
+
+
+class _LimitFlag(NamedTuple):
+    flag: str
+    metric: str
+    window: str | None
+    about: str
+
+
+_LIMITS = (
+    _LimitFlag("rpm", "requests", "minute", "requests per minute"),
+    _LimitFlag("tpm", "tokens", "minute", "tokens per minute"),
+    _LimitFlag("concurrent", "concurrent", None, "concurrent requests"),
+    *(
+        _LimitFlag(f"{metric}-per-{window}", metric, window, f"{unit} per {window} of UTC")
+        for metric, unit in (("dollars", "US dollars"), ("tokens", "tokens"))
+        for window in ("hour", "day", "month")
+    ),
+)
+
+
+def add_keys(keys: argparse.ArgumentParser) -> None:
+    actions = keys.add_subparsers(dest="step", metavar="STEP", title="steps", required=True)
+    create = actions.add_parser("create", help="make a key and print it, once")
+    create.add_argument("name", metavar="NAME", help="what the key is for")
+    owner = create.add_mutually_exclusive_group()
+    for kind in KINDS.values():
+        owner.add_argument(f"--{kind}", metavar="NAME", help=f"the {kind} whose key it is")
+    create.add_argument("--expires", metavar="WHEN", help="when it expires: 2027-01-31, or an age such as 90d")
+    _policy(create)
+    _common(create)
+    _common(actions.add_parser("list", help="list all keys, without their secrets"), json=True)
+    for step, about in (("show", "show one key and what it may use"), ("revoke", "refuse a key from now on")):
+        _common(_of_key(actions.add_parser(step, help=about)), json=step == "show")
+    rotate = _of_key(actions.add_parser("rotate", help="make a key in place of one, which goes on for a grace time"))
+    rotate.add_argument("--grace", metavar="AGE", default="24h", help="how long the old key is accepted (default: %(default)s)")
+    _common(rotate)
+    change = _of_key(actions.add_parser("set-limit", help="change what a key may use"))
+    _policy(change)
+    _common(change)
+
+
+def add_owners(owners: argparse.ArgumentParser, kind: str) -> None:
+    actions = owners.add_subparsers(dest="step", metavar="STEP", title="steps", required=True)
+    put = actions.add_parser("set", help=f"make a {kind}, or change one")
+    put.add_argument("name", metavar="NAME")
+    if above := _ABOVE.get(kind):
+        put.add_argument(f"--{above}", metavar="NAME", help=f"the {above} that it belongs to")
+    _policy(put)
+    _common(put)
+    _common(actions.add_parser("list", help="list all, with what they may use"), json=True)
+    delete = actions.add_parser("delete", help=f"refuse all keys of a {kind} from now on")
+    delete.add_argument("name", metavar="NAME")
+    _common(delete)
+
+
+def _of_key(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("key", metavar="KEY", help="the key's public id, or its name")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, *, json: bool = False) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the configuration file (default: the one that polychat serve uses)")
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _policy(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group("limits and budgets", "each is a number; 0 removes it")
+    for limit in _LIMITS:
+        kind = float if limit.metric == "dollars" else int
+        limits.add_argument(f"--{limit.flag}", metavar="N", type=kind, help=limit.about)
+    more = parser.add_argument_group("permissions and settings", "an empty text removes one")
+    more.add_argument("--models", metavar="LIST", help="routes and targets, such as team,openai/*")
+    more.add_argument("--dialects", metavar="LIST", help="dialects, such as anthropic,openai-chat")
+    more.add_argument("--priority", choices=("high", "normal", "low", ""), help="the priority of its requests in a queue")
+    more.add_argument("--on-loss", choices=("refuse", "report", "allow", ""), help="as gateway.on_loss")
+    more.add_argument("--hosted-tools", choices=("drop", "refuse", ""), help="as gateway.hosted_tools")
+    more.add_argument(
+        "--unpriced",
+        metavar="CHOICE",
+        help="for models without a price, with a budget in US dollars: refuse, allow, or a price per million tokens",
+    )
+
+
+def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
+    """``policy`` with what the arguments change. Raises ``BadInput``."""
+    from msgspec import ValidationError, convert, to_builtins
+
+    from ..errors import BadInput
+    from ..state.store import Policy
+
+    values: dict[str, Any] = to_builtins(policy)
+    limits = {(limit["metric"], limit["window"]): limit for limit in values.get("limits", ())}
+    for flag in _LIMITS:
+        value = getattr(arguments, flag.flag.replace("-", "_"))
+        if value is None:
+            continue
+        unit = _NANO if flag.metric == "dollars" else 1
+        if not 0 <= value < 2**62 / unit:
+            raise BadInput(f"--{flag.flag} is {value}: it must be a number from 0", field=flag.flag)
+        cap = round(value * unit)
+        limits.pop((flag.metric, flag.window), None)
+        if cap:
+            soft = round(cap * _WARN_AT)
+            limits[flag.metric, flag.window] = {"metric": flag.metric, "window": flag.window, "cap": cap, "soft": soft}
+    values["limits"] = list(limits.values())
+    for name in ("models", "dialects"):
+        if (text := getattr(arguments, name)) is not None:
+            values[name] = [word.strip() for word in text.split(",") if word.strip()]
+    for name in ("priority", "on_loss", "hosted_tools"):
+        if (word := getattr(arguments, name)) is not None:
+            values[name] = word or None
+    if (unpriced := arguments.unpriced) is not None:
+        values["unpriced"] = _unpriced(unpriced)
+    try:
+        return convert(values, Policy)
+    except ValidationError as error:
+        raise BadInput(f"the policy is not valid: {error}", field="policy") from None
+
+
+def _unpriced(text: str) -> str | int | None:
+    from ..errors import BadInput
+
+    if text in ("refuse", "allow", ""):
+        return text or None
+    try:
+        price = float(text)
+        if not 0 <= price < _MILLION:
+            raise ValueError
+    except ValueError:
+        raise BadInput(
+            f"--unpriced is {text[:40]!r}: write refuse, allow, or US dollars per million tokens", field="unpriced"
+        ) from None
+    return round(price * _NANO / _MILLION)
