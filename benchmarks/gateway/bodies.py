@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..report import Table, progress
-from . import doors
+from . import dialects
 from .bench import Bench
 from .upstream import WIRES, whole
 from .ways import HERE, MINE, Gateway, Live, Way, started
@@ -28,7 +28,7 @@ SIZES = (1, 8, 32)
 """MiB of the bodies."""
 ROUNDS = 2
 """Requests of which the cheapest is told, of each size."""
-_PATHS = {**doors.PATHS, "gemini": "/v1beta/models/{model}:generateContent", "openai-responses": "/v1/responses"}
+_PATHS = {**dialects.PATHS, "gemini": "/v1beta/models/{model}:generateContent", "openai-responses": "/v1/responses"}
 _BACKENDS = {"house": ("openai-chat", "/v1"), "annex": ("anthropic", "")}
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -53,9 +53,9 @@ def measure(bench: Bench, number: float | None = None) -> Iterator[Table]:
 
 def _images(bench: Bench, upstream: int, sizes: list[int]) -> Table:
     table = Table("Large bodies: an image and a tool", _COLUMNS)
-    for door, backend in _PAIRS:
+    for dialect, backend in _PAIRS:
         for size in sizes:
-            table.rows.append(_row(bench, upstream, door, backend, size, "image"))
+            table.rows.append(_row(bench, upstream, dialect, backend, size, "image"))
     table.notes.append(_NOTE)
     return table
 
@@ -63,9 +63,9 @@ def _images(bench: Bench, upstream: int, sizes: list[int]) -> Table:
 def _others(bench: Bench, upstream: int, size: int) -> Table:
     table = Table("Large bodies of other kinds", [_COLUMNS[0], "body", *_COLUMNS[1:]])
     for kind in _KINDS:
-        for door, backend in _PAIRS:
+        for dialect, backend in _PAIRS:
             if kind != "image":
-                path, *row = _row(bench, upstream, door, backend, size, kind)
+                path, *row = _row(bench, upstream, dialect, backend, size, kind)
                 table.rows.append([path, kind, *row])
     table.notes.append("Inflated: an image whose body came in gzip, of as many bytes when it is inflated.")
     return table
@@ -89,29 +89,29 @@ class _Cost:
     cpu: float
 
 
-def _row(bench: Bench, upstream: int, door: str, backend: str, size: int, kind: str) -> list[str]:
+def _row(bench: Bench, upstream: int, dialect: str, backend: str, size: int, kind: str) -> list[str]:
     wire = _BACKENDS[backend][0]
-    progress(f"gateway/bodies: {door} to {backend}, {kind}, {size} MiB")
-    body, sent = _body(door, f"{backend}/plain", size * MIB - 4096, kind)
+    progress(f"gateway/bodies: {dialect} to {backend}, {kind}, {size} MiB")
+    body, sent = _body(dialect, f"{backend}/plain", size * MIB - 4096, kind)
     # A fresh one: of memory that an earlier body took, a later one is served.
     with started(_gateway(bench.folder / "held"), upstream) as live:
         bench.answered(live)
         out = bench.folder / "held"
-        costs = [_cost(live, door, f"{backend}/plain", body, sent, out) for _ in range(ROUNDS)]
+        costs = [_cost(live, dialect, f"{backend}/plain", body, sent, out) for _ in range(ROUNDS)]
     told = (
         costs[0].memory / len(body),
         min(cost.held for cost in costs) * 1e3 / (len(body) / 1e6),
         min(cost.cpu for cost in costs) * 1e3 / (len(body) / 1e6),
     )
-    way = Way(door, wire)
-    kept = ", kept" if door == "openai-responses" else ""
+    way = Way(dialect, wire)
+    kept = ", kept" if dialect == "openai-responses" else ""
     return [way.label + kept, str(size), f"{told[0]:.2f}", f"{told[1]:.1f}", f"{told[2]:.1f}"]
 
 
-def _cost(live: Live, door: str, model: str, body: bytes, sent: bytes, out: Path) -> _Cost:
+def _cost(live: Live, dialect: str, model: str, body: bytes, sent: bytes, out: Path) -> _Cost:
     process = Path(f"/proc/{live.running.child.pid}")
-    headers = doors.headers(door, {"content-encoding": "gzip"} if sent is not body else {})
-    request = doors.request(live.port, _PATHS[door].format(model=model), headers, sent)
+    headers = dialects.headers(dialect, {"content-encoding": "gzip"} if sent is not body else {})
+    request = dialects.request(live.port, _PATHS[dialect].format(model=model), headers, sent)
     (process / "clear_refs").write_text("5")  # VmHWM begins anew
     before, cpu = _status(process, "VmRSS"), live.running.cpu()
     _ask(live.port, request)
@@ -219,7 +219,7 @@ def _command(out: Path, port: int, upstream: int, folder: Path) -> list[str]:
 
 
 def _gateway(out: Path) -> Gateway:
-    return Gateway("polychat", partial(_command, out), (MINE,), {"BENCH_KEY": doors.KEY})
+    return Gateway("polychat", partial(_command, out), (MINE,), {"BENCH_KEY": dialects.KEY})
 
 
 # Bodies.
@@ -238,9 +238,9 @@ class _Content(NamedTuple):
 _SMALL = _Content(["What is it?"], "d", _SCHEMA, base64.b64encode(_PNG).decode())
 
 
-def _body(door: str, model: str, size: int, kind: str) -> tuple[bytes, bytes]:
+def _body(dialect: str, model: str, size: int, kind: str) -> tuple[bytes, bytes]:
     """A request's body, and the bytes that are sent of it: compressed, where that is its kind."""
-    body = json.dumps(_WRITTEN[door](model, _KINDS[kind](size)), ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(_WRITTEN[dialect](model, _KINDS[kind](size)), ensure_ascii=False, separators=(",", ":")).encode()
     return body, gzip.compress(body, 1) if kind == "inflated" else body
 
 

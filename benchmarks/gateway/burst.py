@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..report import Table, progress
-from . import doors
+from . import dialects
 from .bench import Absent, Bench, run
 from .load import repeated
 from .ways import Gateway, Live, Way
@@ -56,10 +56,10 @@ def _row(gateway: Gateway, live: Live, way: Way, rest: float) -> list[str]:
 
 def _large(port: int, way: Way) -> bytes:
     """A request whose one message is long."""
-    value = json.loads(doors.body(way.door, way.prefix + "plain", stream=False))
+    value = json.loads(dialects.body(way.dialect, way.prefix + "plain", stream=False))
     value["messages"] = [{"role": "user", "content": "Why is the sky blue? " * (BODY // 21)}]
     content = json.dumps(value).encode()
-    return doors.request(port, way.path or doors.PATHS[way.door], doors.headers(way.door, way.headers), content)
+    return dialects.request(port, way.path or dialects.PATHS[way.dialect], dialects.headers(way.dialect, way.headers), content)
 
 
 async def _burst(live: Live, request: bytes) -> tuple[float, int]:

@@ -28,7 +28,7 @@ def measure(bench: Bench, number: float | None = None) -> Iterator[Table]:
             except (Absent, TimeoutError, RuntimeError) as error:
                 bench.missing(gateway.name, error)
     table.notes.append(
-        f"Nine in ten are plain, the others streams; all doors in turn, {TOGETHER} connections. Resident memory."
+        f"Nine in ten are plain, the others streams; all dialects in turn, {TOGETHER} connections. Resident memory."
     )
     yield table
 

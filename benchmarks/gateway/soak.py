@@ -57,8 +57,8 @@ def measure(bench: Bench, number: float | None = None) -> Iterator[Table]:
             f"{counts.failures:,} failed."
         )
     table.notes.append(
-        f"{TOGETHER} clients, all doors; plain requests, streams that flow, are silent, never begin. Counted {REST:g} s after "
-        f"the load, which 5 s of the same went before."
+        f"{TOGETHER} clients, all dialects; plain requests, streams that flow, are silent or never begin. Counted {REST:g} s "
+        f"after the load, which 5 s of the same went before."
     )
     yield table
 

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started on loopback, and by which doors it is asked for which backend."""
+"""Who is measured: how each is started on loopback, and in which dialects it is asked for which backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from . import doors, others
+from . import dialects, others
 from .processes import Running, free_port
 from .upstream import SCENARIOS
 
@@ -23,9 +23,9 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One door to one backend. ``prefix`` makes a scenario the model's name at that door."""
+    """One dialect to one backend. ``prefix`` makes a scenario the model's name in that dialect."""
 
-    door: str
+    dialect: str
     backend: str
     prefix: str = ""
     path: str = ""
@@ -33,11 +33,13 @@ class Way:
 
     @property
     def label(self) -> str:
-        return f"{self.door}, passed" if self.door == self.backend else f"{self.door} to {self.backend}"
+        return f"{self.dialect}, passed" if self.dialect == self.backend else f"{self.dialect} to {self.backend}"
 
     def request(self, port: int, scenario: str) -> bytes:
-        content = doors.body(self.door, self.prefix + scenario, stream=SCENARIOS[scenario].pieces > 0)
-        return doors.request(port, self.path or doors.PATHS[self.door], doors.headers(self.door, self.headers), content)
+        content = dialects.body(self.dialect, self.prefix + scenario, stream=SCENARIOS[scenario].pieces > 0)
+        return dialects.request(
+            port, self.path or dialects.PATHS[self.dialect], dialects.headers(self.dialect, self.headers), content
+        )
 
 
 PASSED = Way("openai-chat", "openai-chat")
@@ -143,7 +145,7 @@ def has_gateway() -> bool:
 
 
 NGINX = Gateway("nginx", _nginx)
-OURS = Gateway("polychat", _ours, (MINE, FROM_ANTHROPIC, TO_ANTHROPIC), {"BENCH_KEY": doors.KEY}, ours=True)
+OURS = Gateway("polychat", _ours, (MINE, FROM_ANTHROPIC, TO_ANTHROPIC), {"BENCH_KEY": dialects.KEY}, ours=True)
 STANDIN = Gateway("stand-in", _standin, ours=True, standin=True)
 
 
@@ -158,9 +160,9 @@ def _litellm(port: int, upstream: int, folder: Path) -> list[str]:
         for prefix, vendor, where in (("my-", "openai", house), ("its-", "anthropic", annex))
     ]
     file = folder / "config.yaml"  # JSON is YAML
-    # Else it asks OpenAI's other API, /v1/responses, for what came by Anthropic's door.
+    # Else it asks OpenAI's other API, /v1/responses, for requests in Anthropic's dialect.
     settings = {"use_chat_completions_url_for_anthropic_messages": True}
-    whole = {"model_list": models, "general_settings": {"master_key": doors.KEY}, "litellm_settings": settings}
+    whole = {"model_list": models, "general_settings": {"master_key": dialects.KEY}, "litellm_settings": settings}
     file.write_text(json.dumps(whole))
     command = [str(others.PROGRAMS / "litellm"), "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
     return [*command, "--num_workers", "1", "--telemetry", "False"]
@@ -179,7 +181,7 @@ def _smg(port: int, upstream: int, _: Path) -> list[str]:
         "--worker-urls",
         f"http://127.0.0.1:{upstream}",
         "--api-key",
-        doors.KEY,
+        dialects.KEY,
         *watched,
         "--max-concurrent-requests",
         "20000",

@@ -76,7 +76,7 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
     first_was_read = asyncio.Event()
 
     async def held(seen: Seen, say: Say) -> None:
-        door = ScriptedVendor(wire)
+        dialect = ScriptedVendor(wire)
         whole = ScriptedVendor(wire, HELLO)
         sent: list[bytes] = []
 
@@ -95,7 +95,7 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
                 await say.last()
 
         await whole(seen, Held())  # type: ignore[arg-type]
-        assert door.asks == []
+        assert dialect.asks == []
 
     server = await serve(held)
     pieces = []
@@ -111,8 +111,8 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
 
 async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
     """Model, conversation and settings are on the other side what they were on this."""
-    door = ScriptedVendor(wire, HELLO)
-    server = await serve(door)
+    dialect = ScriptedVendor(wire, HELLO)
+    server = await serve(dialect)
     await polychat.ask(
         [
             {"role": "system", "content": "be kind"},
@@ -125,7 +125,7 @@ async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
         top_p=0.9,
         **options(server.url, wire),
     )
-    ask = door.asks[0]
+    ask = dialect.asks[0]
     assert (ask.model, ask.temperature, ask.max_tokens, ask.top_p, ask.stream) == ("m", 0.5, 99, 0.9, False)
     said = [(turn.role, "".join(part.text for part in turn.parts)) for turn in ask.messages]  # type: ignore[union-attr]
     assert said == [("system", "be kind"), ("user", "one"), ("assistant", "two"), ("user", "three")]
@@ -134,8 +134,8 @@ async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
 async def test_tools_there_and_back(serve: Any, wire: str) -> None:
     """A tool is offered, called in pieces, answered, and the conversation goes on from the reply's own turn."""
     calls = [[ToolCallPiece(0, "c1", "weather", '{"ci')], [ToolCallPiece(0, None, None, 'ty":"Oslo"}')]]
-    door = ScriptedVendor(wire, [*calls, [USAGE, Finish("complete", "tool_calls")]])
-    server = await serve(door)
+    dialect = ScriptedVendor(wire, [*calls, [USAGE, Finish("complete", "tool_calls")]])
+    server = await serve(dialect)
     reply = await polychat.ask("weather in Oslo?", tools=[WEATHER], **options(server.url, wire))
     assert reply.reason == "tool_calls"
     (call,) = reply.tool_calls
@@ -143,7 +143,7 @@ async def test_tools_there_and_back(serve: Any, wire: str) -> None:
     async with polychat.stream("weather in Oslo?", tools=[WEATHER], **options(server.url, wire)) as streamed:
         assert [piece async for piece in streamed] == []
     assert [(one.name, json.loads(one.arguments)) for one in streamed.tool_calls] == [("weather", {"city": "Oslo"})]
-    door.answer = HELLO
+    dialect.answer = HELLO
     history = [
         {"role": "user", "content": "weather in Oslo?"},
         {
@@ -153,7 +153,7 @@ async def test_tools_there_and_back(serve: Any, wire: str) -> None:
         {"role": "tool", "tool_call_id": call.id, "content": "rain"},
     ]
     await polychat.ask(history, tools=[WEATHER], **options(server.url, wire))
-    asked = door.asks[-1]
+    asked = dialect.asks[-1]
     assert [tool.name for tool in asked.tools] == ["weather"]  # type: ignore[union-attr]
     (said,) = [part for turn in asked.messages for part in turn.parts if isinstance(part, ToolCall)]
     assert (said.name, json.loads(said.arguments)) == ("weather", {"city": "Oslo"})
@@ -169,11 +169,11 @@ class City(msgspec.Struct):
 
 async def test_a_schema_gives_a_value(serve: Any, wire: str) -> None:
     """The backend gets the form, and the answer is a value of the type."""
-    door = ScriptedVendor(wire, [[Text('{"name":"Oslo",')], [Text('"people":7}')], [Finish("complete", "stop")]])
-    server = await serve(door)
+    dialect = ScriptedVendor(wire, [[Text('{"name":"Oslo",')], [Text('"people":7}')], [Finish("complete", "stop")]])
+    server = await serve(dialect)
     reply = await polychat.ask("the capital of Norway", schema=City, **options(server.url, wire))
     assert reply.parsed == City("Oslo", 7)
-    told = door.asks[0].format
+    told = dialect.asks[0].format
     assert told is not None
     assert told.kind == "schema"
     assert told.schema is not None
@@ -190,11 +190,11 @@ async def test_an_answer_that_breaks_its_schema_is_a_bad_reply(serve: Any, wire:
 
 async def test_an_image_arrives(serve: Any, wire: str) -> None:
     """Bytes and type are on the other side what they were here, before the words."""
-    door = ScriptedVendor(wire, HELLO)
-    server = await serve(door)
+    dialect = ScriptedVendor(wire, HELLO)
+    server = await serve(dialect)
     png = b"\x89PNG\r\n\x1a\nrest"
     await polychat.ask("what is it?", images=png, **options(server.url, wire))
-    (image,) = [part for turn in door.asks[0].messages for part in turn.parts if isinstance(part, ImagePart)]
+    (image,) = [part for turn in dialect.asks[0].messages for part in turn.parts if isinstance(part, ImagePart)]
     assert (image.data, image.media_type) == (png, "image/png")
 
 
@@ -301,20 +301,20 @@ KEY_HEADERS = {
 @pytest.mark.parametrize("wire", KEY_HEADERS)
 async def test_the_key_is_where_the_vendor_wants_it(serve: Any, wire: str) -> None:
     """In the vendor's header, and in no URL."""
-    door = ScriptedVendor(wire, HELLO)
-    server = await serve(door)
+    dialect = ScriptedVendor(wire, HELLO)
+    server = await serve(dialect)
     await polychat.ask("hi", **options(server.url, wire))
     name, value = KEY_HEADERS[wire]
-    assert door.seen[0].headers[name] == value
-    assert "k-1" not in door.seen[0].target
+    assert dialect.seen[0].headers[name] == value
+    assert "k-1" not in dialect.seen[0].target
 
 
 async def test_keys_come_from_the_environment_and_from_the_file(
     serve: Any, monkeypatch: pytest.MonkeyPatch, own_config: Any
 ) -> None:
     """An argument goes over polychat.toml, which goes over the environment."""
-    door = ScriptedVendor("openai-chat", HELLO)
-    server = await serve(door)
+    dialect = ScriptedVendor("openai-chat", HELLO)
+    server = await serve(dialect)
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     await polychat.ask("hi", model="openai/m")
@@ -322,7 +322,7 @@ async def test_keys_come_from_the_environment_and_from_the_file(
     own_config('[providers.openai]\napi_key = "env:MINE"\n')
     await polychat.ask("hi", model="openai/m")
     await polychat.ask("hi", model="openai/m", api_key="given")
-    said = [seen.headers["authorization"].removeprefix("Bearer ") for seen in door.seen]
+    said = [seen.headers["authorization"].removeprefix("Bearer ") for seen in dialect.seen]
     assert said == ["from-environment", "from-file", "given"]
 
 
@@ -341,8 +341,8 @@ async def test_a_key_that_no_header_carries_is_refused_unseen() -> None:
 
 async def test_a_vendor_of_ones_own_is_a_row(serve: Any, own_config: Any) -> None:
     """A wire at an address, with what it calls differently and what it does not take."""
-    door = ScriptedVendor("openai-chat", HELLO)
-    server = await serve(door)
+    dialect = ScriptedVendor("openai-chat", HELLO)
+    server = await serve(dialect)
     own_config(
         f'[providers.house]\nwire = "openai-chat"\nbase_url = "{server.url}/v1"\n'
         'rename = {max_completion_tokens = "max_tokens"}\ndrop = {seed = "it is refused"}\nheaders = {x-team = "blue"}\n'
@@ -350,10 +350,10 @@ async def test_a_vendor_of_ones_own_is_a_row(serve: Any, own_config: Any) -> Non
     with pytest.warns(LossWarning, match="seed is dropped: house: it is refused"):
         reply = await polychat.ask("hi", model="house/m", max_tokens=5, seed=1)
     assert [loss.field for loss in reply.losses] == ["seed"]
-    assert door.seen[0].json["max_tokens"] == 5
-    assert not {"seed", "max_completion_tokens"} & set(door.seen[0].json)
-    assert door.seen[0].headers["x-team"] == "blue"
-    assert "authorization" not in door.seen[0].headers
+    assert dialect.seen[0].json["max_tokens"] == 5
+    assert not {"seed", "max_completion_tokens"} & set(dialect.seen[0].json)
+    assert dialect.seen[0].headers["x-team"] == "blue"
+    assert "authorization" not in dialect.seen[0].headers
 
 
 async def test_a_tool_of_another_wire_is_refused_before_anything_is_sent(serve: Any) -> None:
@@ -361,19 +361,19 @@ async def test_a_tool_of_another_wire_is_refused_before_anything_is_sent(serve: 
     from polychat.providers import CallInfo, find
     from polychat.types import ChatMessage, ChatRequest, TextPart
 
-    door = ScriptedVendor("openai-chat", HELLO)
-    server = await serve(door)
+    dialect = ScriptedVendor("openai-chat", HELLO)
+    server = await serve(dialect)
     ask = ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], tools=[HostedTool("web_search", {})], wire="anthropic")
     vendor = find("openai")
     with pytest.raises(errors.BadInput, match=r"tools\.hosted\.foreign"):
         async for _ in vendor.answers(ask, CallInfo(), base_url=f"{server.url}/v1", api_key="k"):
             pass
-    assert door.seen == []
+    assert dialect.seen == []
     call_info = CallInfo("allow")
     async for _ in vendor.answers(ask, call_info, base_url=f"{server.url}/v1", api_key="k"):
         pass
     assert [loss.field for loss in call_info.losses] == ["tools.hosted.foreign"]
-    assert "tools" not in door.seen[0].json
+    assert "tools" not in dialect.seen[0].json
 
 
 async def test_usage_that_nobody_counted_is_marked_as_a_guess(serve: Any) -> None:

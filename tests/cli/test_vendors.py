@@ -20,7 +20,7 @@ HELLO = [[Start("one", "m")], [Text("Hel")], [Text("lo")], [Usage(11, 7, 18), Fi
 
 
 @pytest.fixture
-async def door(serve: Any, monkeypatch: pytest.MonkeyPatch) -> ScriptedVendor:
+async def dialect(serve: Any, monkeypatch: pytest.MonkeyPatch) -> ScriptedVendor:
     """OpenAI on loopback, with a key in the environment."""
     made = ScriptedVendor("openai-chat", HELLO)
     server = await serve(made)
@@ -29,31 +29,31 @@ async def door(serve: Any, monkeypatch: pytest.MonkeyPatch) -> ScriptedVendor:
     return made
 
 
-async def test_a_vendor_answers(door: ScriptedVendor) -> None:
+async def test_a_vendor_answers(dialect: ScriptedVendor) -> None:
     """Piece by piece to standard output; tokens and cost on the other."""
     ran = await run("ask", "-m", "openai/m", "--usage", "hi")
     assert (ran.code, ran.out) == (0, "Hello\n")
     assert "11 tokens in, 7 out; unpriced" in ran.err
 
 
-async def test_what_nobody_counted_is_estimated(door: ScriptedVendor) -> None:
+async def test_what_nobody_counted_is_estimated(dialect: ScriptedVendor) -> None:
     """And marked as such."""
-    door.answer = [[Text("hello")], [Finish("complete", "stop")]]
+    dialect.answer = [[Text("hello")], [Finish("complete", "stop")]]
     ran = await run("ask", "-m", "openai/m", "--usage", "hi")
     assert "(estimated); unpriced" in ran.err
 
 
-async def test_images_files_schema_and_reasoning_arrive(door: ScriptedVendor, tmp_path: Path) -> None:
+async def test_images_files_schema_and_reasoning_arrive(dialect: ScriptedVendor, tmp_path: Path) -> None:
     """Each as what it is."""
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
     (tmp_path / "s.json").write_text('{"type": "object", "title": "Thing", "properties": {"a": {"type": "string"}}}')
-    door.answer = [[Text('{"a":"b"}')], [Finish("complete", "stop")]]
+    dialect.answer = [[Text('{"a":"b"}')], [Finish("complete", "stop")]]
     files = ["--image", str(tmp_path / "a.png"), "--file", str(tmp_path / "a.pdf"), "--schema", str(tmp_path / "s.json")]
     ran = await run("ask", "-m", "openai/m", *files, "--reasoning", "low", "--json", "what is it?")
     assert (ran.code, ran.err) == (0, "")
     assert json.loads(ran.out)["parsed"] == {"a": "b"}
-    request = door.asks[0]
+    request = dialect.asks[0]
     kinds = [type(part) for turn in request.messages for part in turn.parts]
     assert {ImagePart, FilePart} <= set(kinds)
     assert request.format is not None
@@ -62,9 +62,9 @@ async def test_images_files_schema_and_reasoning_arrive(door: ScriptedVendor, tm
     assert request.reasoning.effort == "low"
 
 
-async def test_json_tells_everything(door: ScriptedVendor) -> None:
+async def test_json_tells_everything(dialect: ScriptedVendor) -> None:
     """Usage, sources, losses, the served model; no key."""
-    door.answer = [[Start("one", "m")], [Text("so"), Citation("A", "https://example.org")], *HELLO[3:]]
+    dialect.answer = [[Start("one", "m")], [Text("so"), Citation("A", "https://example.org")], *HELLO[3:]]
     ran = await run("ask", "-m", "openai/m", "--json", "hi")
     said = json.loads(ran.out)
     assert (said["text"], said["served"], said["verdict"], said["usage"]["prompt_tokens"]) == ("so", "m", "complete", 11)
@@ -84,26 +84,26 @@ async def test_json_tells_everything(door: ScriptedVendor) -> None:
         (["-o", "temperature=hot"], "temperature is 'hot'"),
     ],
 )
-async def test_bad_usage_is_2(door: ScriptedVendor, arguments: list[str], says: str) -> None:
+async def test_bad_usage_is_2(dialect: ScriptedVendor, arguments: list[str], says: str) -> None:
     """Nothing is sent, and the part at fault is named."""
     ran = await run("ask", "-m", "openai/m", *arguments, "hi")
     assert (ran.code, ran.out) == (2, "")
     assert says in ran.err
-    assert door.seen == []
+    assert dialect.seen == []
 
 
-async def test_a_loss_is_reported_in_one_line(door: ScriptedVendor) -> None:
+async def test_a_loss_is_reported_in_one_line(dialect: ScriptedVendor) -> None:
     """On standard error, as a warning for a person."""
     ran = await run("ask", "-m", "openai/m", "-o", "top_k=3", "hi")
     assert (ran.code, ran.out) == (0, "Hello\n")
     assert ran.err == "polychat: warning: top_k is dropped: OpenAI: the API rejects it\n"
 
 
-async def test_a_refused_key_is_1_and_not_shown(door: ScriptedVendor) -> None:
+async def test_a_refused_key_is_1_and_not_shown(dialect: ScriptedVendor) -> None:
     """The vendor's words, without the key."""
     from polychat.wire.faults import Fault
 
-    door.fault = Fault("Incorrect API key provided: k-secret", "authentication", 401)
+    dialect.fault = Fault("Incorrect API key provided: k-secret", "authentication", 401)
     ran = await run("ask", "-m", "openai/m", "hi")
     assert (ran.code, ran.out) == (1, "")
     assert "401" in ran.err

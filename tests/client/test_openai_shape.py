@@ -20,24 +20,24 @@ ASKED = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(params=["openai-chat", "anthropic"])
-async def door(request: pytest.FixtureRequest) -> ScriptedVendor:
+async def dialect(request: pytest.FixtureRequest) -> ScriptedVendor:
     return ScriptedVendor(request.param, HELLO)
 
 
 @pytest.fixture
-async def client(serve: Any, door: ScriptedVendor) -> polychat.Client:
-    server = await serve(door)
-    vendor, base = ("openai", "/v1") if door.name == "openai-chat" else ("anthropic", "")
+async def client(serve: Any, dialect: ScriptedVendor) -> polychat.Client:
+    server = await serve(dialect)
+    vendor, base = ("openai", "/v1") if dialect.name == "openai-chat" else ("anthropic", "")
     return polychat.Client(f"{vendor}/m", base_url=server.url + base, api_key="k", temperature=0.5)
 
 
-async def test_a_clients_options_are_under_those_of_each_call(client: polychat.Client, door: ScriptedVendor) -> None:
+async def test_a_clients_options_are_under_those_of_each_call(client: polychat.Client, dialect: ScriptedVendor) -> None:
     """They hold for every ask, and give way to what one says itself."""
     assert (await client.ask("hi")).text == "Hello"
     await client.ask("hi", temperature=0.25)
     async with client.stream("hi") as reply:
         assert [piece async for piece in reply] == ["Hel", "lo"]
-    assert [chat_request.temperature for chat_request in door.asks] == [0.5, 0.25, 0.5]
+    assert [chat_request.temperature for chat_request in dialect.asks] == [0.5, 0.25, 0.5]
 
 
 async def test_a_completion_has_openais_shape(client: polychat.Client) -> None:
@@ -60,18 +60,18 @@ async def test_chunks_have_openais_shape(client: polychat.Client) -> None:
     assert chunks[-1].usage.total_tokens == 18
 
 
-async def test_tools_come_in_openais_shape(client: polychat.Client, door: ScriptedVendor) -> None:
+async def test_tools_come_in_openais_shape(client: polychat.Client, dialect: ScriptedVendor) -> None:
     """The fields of OpenAI's request reach the backend, and its calls come back."""
-    door.answer = [[ToolCallPiece(0, "c", "now", "{}")], [Finish("complete", "tool_calls")]]
+    dialect.answer = [[ToolCallPiece(0, "c", "now", "{}")], [Finish("complete", "tool_calls")]]
     tools = [{"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
     completion = await client.chat.completions.create(messages=ASKED, tools=tools, tool_choice="required", max_tokens=5)
     assert [call.function.name for call in completion.choices[0].message.tool_calls] == ["now"]
-    assert (door.asks[0].max_tokens, door.asks[0].tool_choice.mode) == (5, "required")  # type: ignore[union-attr]
+    assert (dialect.asks[0].max_tokens, dialect.asks[0].tool_choice.mode) == (5, "required")  # type: ignore[union-attr]
 
 
-async def test_a_failure_is_polychats(client: polychat.Client, door: ScriptedVendor) -> None:
+async def test_a_failure_is_polychats(client: polychat.Client, dialect: ScriptedVendor) -> None:
     """Raised after the chunks that came, and in place of a completion."""
-    door.answer = [[Text("so far")], [Finish("failed", error=errors.ReplyFailed("it broke"))]]
+    dialect.answer = [[Text("so far")], [Finish("failed", error=errors.ReplyFailed("it broke"))]]
     with pytest.raises(errors.PolychatError, match="it broke"):
         await client.chat.completions.create(messages=ASKED)
     came = []
@@ -81,11 +81,11 @@ async def test_a_failure_is_polychats(client: polychat.Client, door: ScriptedVen
     assert "so far" in came
 
 
-async def test_what_their_client_takes_besides(client: polychat.Client, door: ScriptedVendor) -> None:
+async def test_what_their_client_takes_besides(client: polychat.Client, dialect: ScriptedVendor) -> None:
     """Extra headers go out, extra body is merged, an extra query has no place here."""
     await client.chat.completions.create(messages=ASKED, extra_headers={"x-team": "blue"}, extra_body={"top_p": 0.5}, user=None)
-    assert door.seen[0].headers["x-team"] == "blue"
-    assert door.asks[0].top_p == 0.5
+    assert dialect.seen[0].headers["x-team"] == "blue"
+    assert dialect.asks[0].top_p == 0.5
     with pytest.raises(errors.BadInput, match="extra_query"):
         await client.chat.completions.create(messages=ASKED, extra_query={"a": "b"})
 
@@ -162,32 +162,32 @@ async def test_a_stream_that_is_left_ends_its_request(serve: Any, way: str) -> N
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_type_as_the_form_of_the_answer(client: polychat.Client, door: ScriptedVendor, stream: bool) -> None:
+async def test_a_type_as_the_form_of_the_answer(client: polychat.Client, dialect: ScriptedVendor, stream: bool) -> None:
     """The backend is asked for its schema; the whole message has the value that the answer is."""
 
     class City(TypedDict):
         name: str
 
-    door.answer = [[Start("one", "m")], [Text('{"name":')], [Text('"Oslo"}')], [Finish("complete", "stop")]]
+    dialect.answer = [[Start("one", "m")], [Text('{"name":')], [Text('"Oslo"}')], [Finish("complete", "stop")]]
     said: Any = await client.chat.completions.create(messages=ASKED, response_format=City, stream=stream)
     if stream:
         assert "".join([chunk.choices[0].delta.get("content") or "" async for chunk in said]) == '{"name":"Oslo"}'
     else:
         assert said.choices[0].message.parsed == {"name": "Oslo"}
         assert (await client.chat.completions.parse(messages=ASKED, response_format=City)).choices[0].message.parsed
-    assert all(chat_request.format is not None for chat_request in door.asks)
+    assert all(chat_request.format is not None for chat_request in dialect.asks)
 
 
 @pytest.mark.parametrize("name", ["nobody/m", "nobody, other"])
 async def test_a_bare_name_alone_is_a_model_of_the_clients_provider(
-    client: polychat.Client, door: ScriptedVendor, name: str
+    client: polychat.Client, dialect: ScriptedVendor, name: str
 ) -> None:
     """A name that says its provider, or is a chain, is an error where it is unknown, and no model of another provider."""
     await client.chat.completions.create(messages=ASKED, model="another-m")
-    assert [chat_request.model for chat_request in door.asks] == ["another-m"]
+    assert [chat_request.model for chat_request in dialect.asks] == ["another-m"]
     with pytest.raises(errors.UnknownTarget):
         await client.chat.completions.create(messages=ASKED, model=name)
-    assert len(door.asks) == 1
+    assert len(dialect.asks) == 1
 
 
 async def test_a_client_of_a_route_has_no_provider_for_other_names(serve: Any, tmp_path: Path) -> None:

@@ -59,20 +59,20 @@ async def test_what_is_nowhere_stays_nowhere(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("backend_wire", names())
-@pytest.mark.parametrize("door", names())
-async def test_half_an_emoji_costs_no_conversation(door: str, backend_wire: str, serve: Any) -> None:
+@pytest.mark.parametrize("dialect", names())
+async def test_half_an_emoji_costs_no_conversation(dialect: str, backend_wire: str, serve: Any) -> None:
     """JavaScript's programs cut texts between two halves of an emoji, and send back the arguments that a model cut so."""
     turns = [
         ChatMessage("user", [TextPart("an é in half")]),
         ChatMessage("assistant", [ToolCall("call_1", "f", '{"t":"in half"}')]),
         ChatMessage("tool", [ToolResult("call_1", [TextPart("cold")], name="f")]),
     ]
-    body = {**wire(door).write_request(ChatRequest("house/small", turns, max_tokens=9)), "stream": False}
-    body |= {"x": "\U0001f600 \\ud83d"} if door == "openai-chat" else {}
+    body = {**wire(dialect).write_request(ChatRequest("house/small", turns, max_tokens=9)), "stream": False}
+    body |= {"x": "\U0001f600 \\ud83d"} if dialect == "openai-chat" else {}
     cut = json.dumps(body).replace("half", "\\ud83d half").encode()
     backend = await serve(ScriptedVendor(backend_wire, HELLO))
     async with gateway(configured({"house": row(backend_wire, backend.url)})) as here:
-        answer = await here.ask(asking(door)[0], cut)
+        answer = await here.ask(asking(dialect)[0], cut)
         assert answer.status == 200, answer.body
     sent = json.dumps(json.loads(backend.seen[0].body), ensure_ascii=False)
     assert sent.count("in \ufffd half") == 2

@@ -1,4 +1,4 @@
-"""What Claude Code and Gemini CLI need of the doors they ask."""
+"""What Claude Code and Gemini CLI need of the dialects they use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..support.running_gateway import asking
 from ..support.scripted_vendors import ScriptedVendor
 
 BACKENDS = ("anthropic", "openai-chat")
-"""Whose replies pass at the Anthropic door, and are translated."""
+"""Whose replies pass in the Anthropic dialect, and are translated."""
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ BACKENDS = ("anthropic", "openai-chat")
 )
 async def test_an_error_tells_the_requests_id(case: str, backend: str, stream: bool) -> None:
     """What a person reads out of an error is the same as in the log and in the headers: whole, in a stream, passed or not."""
-    door = ScriptedVendor(backend, BROKEN if case == "broken" else HELLO, cut_after=2 if case == "cut" else None)
+    dialect = ScriptedVendor(backend, BROKEN if case == "broken" else HELLO, cut_after=2 if case == "cut" else None)
     if case == "refused":
-        door.fault = Fault("no", "server", 500)
-    async with house(backend, door) as (here, _):
+        dialect.fault = Fault("no", "server", 500)
+    async with house(backend, dialect) as (here, _):
         path, body, *more = asking("anthropic", "nobody/m" if case == "unknown" else "house/m", stream=stream)
         answer = await here.ask(path, {"model": 7} if case == "bad body" else body, *more)
         (record,) = await here.app.recorded()
@@ -159,8 +159,8 @@ def test_what_looks_like_carried_thoughts_is_read_as_a_signature() -> None:
 @pytest.mark.parametrize("known", [True, False])
 async def test_gemini_cli_gets_no_404(known: bool, agent: str) -> None:
     """After one it asks again at once, without end: a model that nobody has, here or behind, is 400 to it, to others 404."""
-    door = ScriptedVendor("openai-chat", HELLO, Fault("no such model", "not_found", 404))
-    async with house("openai-chat", door) as (here, _):
+    dialect = ScriptedVendor("openai-chat", HELLO, Fault("no such model", "not_found", 404))
+    async with house("openai-chat", dialect) as (here, _):
         path, body = asking("gemini", "house/gemini-2.5-flash-lite" if known else "gemini-2.5-flash-lite")
         answer = await here.ask(path, body, headers={"user-agent": agent})
     expected = (400, "INVALID_ARGUMENT") if agent.startswith("GeminiCLI") else (404, "NOT_FOUND")
@@ -180,10 +180,10 @@ async def test_google_gets_no_other_vendors_signature() -> None:
             *[{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": parts}],
             {"role": "user", "parts": [result]},
         ]
-        async with house("gemini", HELLO) as (here, door):
+        async with house("gemini", HELLO) as (here, dialect):
             answer = await here.ask(*asking("gemini", "house/gemini-3-flash", contents=contents))
             (record,) = await here.app.recorded()
         assert (answer.status, record.passthrough) == (200, False)
-        (call,) = [part for part in door.seen[0].json["contents"][1]["parts"] if "functionCall" in part]
+        (call,) = [part for part in dialect.seen[0].json["contents"][1]["parts"] if "functionCall" in part]
         assert call["thoughtSignature"] == "skip_thought_signature_validator"
-        assert "cGMx" not in json.dumps(door.seen[0].json)
+        assert "cGMx" not in json.dumps(dialect.seen[0].json)

@@ -1,4 +1,4 @@
-"""Codex at the Responses door, before backends of every wire: groups of tools, free text, searches, and its own items."""
+"""Codex in the Responses dialect, before backends of every wire: groups of tools, free text, searches, and its own items."""
 
 from __future__ import annotations
 

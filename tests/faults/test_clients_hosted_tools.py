@@ -40,47 +40,47 @@ KINDS = {
     "gemini": "googleSearch",
 }
 each_cell = pytest.mark.parametrize(
-    ("door", "name"), [(door, name) for door in HOSTED for name in names() if name != door], ids=lambda one: one
+    ("dialect", "name"), [(dialect, name) for dialect in HOSTED for name in names() if name != dialect], ids=lambda one: one
 )
 
 
-def tools(door: str, *, function: bool = True) -> dict[str, Any]:
-    return {"tools": [*([FUNCTION[door]] if function else []), HOSTED[door][0]]}
+def tools(dialect: str, *, function: bool = True) -> dict[str, Any]:
+    return {"tools": [*([FUNCTION[dialect]] if function else []), HOSTED[dialect][0]]}
 
 
 @each_cell
 @pytest.mark.parametrize("function", [True, False], ids=["beside", "alone"])
-async def test_what_is_optional_is_left_out_and_named(door: str, name: str, function: bool) -> None:
+async def test_what_is_optional_is_left_out_and_named(dialect: str, name: str, function: bool) -> None:
     """The answer comes, the functions reach the backend, and the header names the tool."""
     async with house(name, HELLO) as (here, backend):
-        path, body = asking(door, **tools(door, function=function))
+        path, body = asking(dialect, **tools(dialect, function=function))
         got = await here.ask(path, body)
     assert got.status == 200, got.body
-    assert KINDS[door] in got.headers["x-polychat-losses"]
+    assert KINDS[dialect] in got.headers["x-polychat-losses"]
     assert [tool.name for tool in backend.asks[0].tools] == (["f"] if function else [])  # type: ignore[union-attr]
     assert backend.asks[0].tool_choice is None
 
 
 @each_cell
-async def test_what_is_demanded_is_refused_by_name(door: str, name: str) -> None:
+async def test_what_is_demanded_is_refused_by_name(dialect: str, name: str) -> None:
     """A choice of the tool, or of any where it is the only one, cannot be met: 400 names it, and nobody is asked."""
     async with house(name, HELLO) as (here, backend):
-        path, body = asking(door, **tools(door, function=False), **HOSTED[door][1])
+        path, body = asking(dialect, **tools(dialect, function=False), **HOSTED[dialect][1])
         got = await here.ask(path, body)
     assert got.status == 400
-    assert KINDS[door] in got.body.decode()
+    assert KINDS[dialect] in got.body.decode()
     assert not backend.asks
 
 
 @each_cell
-async def test_a_client_may_refuse(door: str, name: str) -> None:
+async def test_a_client_may_refuse(dialect: str, name: str) -> None:
     """``x-polychat-hosted-tools: refuse`` in place of an answer without the tool; another word is 400 too."""
     async with house(name, HELLO) as (here, backend):
-        path, body = asking(door, **tools(door))
+        path, body = asking(dialect, **tools(dialect))
         got = await here.ask(path, body, headers={"x-polychat-hosted-tools": "refuse"})
         other = await here.ask(path, body, headers={"x-polychat-hosted-tools": "maybe"})
     assert (got.status, other.status) == (400, 400)
-    assert KINDS[door] in got.body.decode()
+    assert KINDS[dialect] in got.body.decode()
     assert "drop" in other.body.decode()
     assert not backend.asks
 
@@ -108,12 +108,14 @@ async def test_either_word_refuses(hosted_tools: str, on_loss: str, status: int)
     assert len(backend.asks) == (status == 200)
 
 
-@pytest.mark.parametrize("door", HOSTED)
-def test_on_its_own_wire_it_stays(door: str) -> None:
+@pytest.mark.parametrize("dialect", HOSTED)
+def test_on_its_own_wire_it_stays(dialect: str) -> None:
     """A request that is written again for a backend of the same wire keeps the tool and the choice of it."""
-    _, body = asking(door, **tools(door), **HOSTED[door][1])
-    request = wire(door).read_request(json.dumps(body).encode(), model="m")
-    kept = CallInfo("refuse", hosted_tools="drop").apply_loss_policy(request, wire(door).SUPPORT, door, wire(door).VENDOR)
-    written = wire(door).write_request(kept)
-    assert KINDS[door] in json.dumps(written["tools"])
+    _, body = asking(dialect, **tools(dialect), **HOSTED[dialect][1])
+    request = wire(dialect).read_request(json.dumps(body).encode(), model="m")
+    kept = CallInfo("refuse", hosted_tools="drop").apply_loss_policy(
+        request, wire(dialect).SUPPORT, dialect, wire(dialect).VENDOR
+    )
+    written = wire(dialect).write_request(kept)
+    assert KINDS[dialect] in json.dumps(written["tools"])
     assert kept.tool_choice == request.tool_choice

@@ -102,7 +102,7 @@ async def test_nothing_is_touched_where_the_name_is_the_same(name: str) -> None:
 
 
 async def test_a_list_of_models_tells_who_answered() -> None:
-    """Whoever lists several models at the chat door reads in the answer which of them it was."""
+    """Whoever lists several models in the chat dialect reads in the answer which of them it was."""
     async with house("openai-chat", ANSWER) as (here, _):
         answer = await here.ask(*asking("openai-chat", models=["house/other"]))
     assert answer.json["model"] == "small"

@@ -1,4 +1,4 @@
-"""What Ollama's clients do beside chats, at its door; and how OpenRouter's clients say who may answer."""
+"""What Ollama's clients do beside chats, in its dialect; and how OpenRouter's clients say who may answer."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EMPTY: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("path", "said"), EMPTY)
 async def test_loading_a_model_asks_no_backend(path: str, said: dict[str, Any], alive: Any) -> None:
     """A request without a question loads or unloads a model: it is answered here, and costs nothing."""
-    async with house("openai-chat", HELLO) as (here, door):
+    async with house("openai-chat", HELLO) as (here, dialect):
         answer = await here.ask(path, {"model": "house/small", "keep_alive": alive, **said})
         unknown = await here.ask(path, {"model": "nobody/x", **said})
     assert (answer.status, answer.json["done"]) == (200, True)
     assert answer.json["done_reason"] == ("unload" if alive == 0 else "load")
     assert unknown.status == 404
-    assert door.seen == []
+    assert dialect.seen == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -49,23 +49,23 @@ async def test_the_banner(method: str) -> None:
 
 async def test_a_name_with_the_default_tag() -> None:
     """``NAME:latest`` is ``NAME`` where it is known so, and itself where that is."""
-    async with house("ollama", HELLO, routes={"mine": ("house/small",)}) as (here, door):
+    async with house("ollama", HELLO, routes={"mine": ("house/small",)}) as (here, dialect):
         answer = await here.ask(*asking("ollama", "mine:latest"))
         assert answer.json["message"]["content"] == "Hello"
         for name in ("house/small:latest", "house/other:latest"):  # the first is served without
             await here.ask(*asking("ollama", name))
-    assert [seen.json["model"] for seen in door.seen] == ["small", "small", "other:latest"]
+    assert [seen.json["model"] for seen in dialect.seen] == ["small", "small", "other:latest"]
 
 
 async def test_a_name_that_is_listed_with_its_tag_too() -> None:
     """Is itself: the backend has both."""
-    door = ScriptedVendor("ollama", HELLO)
-    async with serving(door) as server:
+    dialect = ScriptedVendor("ollama", HELLO)
+    async with serving(dialect) as server:
         rows = {"house": row("ollama", server.url, serves=["small", "small:latest"])}
         async with gateway(configured(rows)) as here:
             for name in ("house/small:latest", "house/small"):
                 await here.ask(*asking("ollama", name))
-    assert [seen.json["model"] for seen in door.seen] == ["small:latest", "small"]
+    assert [seen.json["model"] for seen in dialect.seen] == ["small:latest", "small"]
 
 
 async def test_the_older_embeddings() -> None:

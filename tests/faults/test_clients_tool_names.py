@@ -38,8 +38,8 @@ def all_called(request: ChatRequest) -> Any:
     return calls(*sent_names(request))
 
 
-def heard(door: str, body: bytes, *, stream: bool) -> list[str]:
-    spoken = wire(door)
+def heard(dialect: str, body: bytes, *, stream: bool) -> list[str]:
+    spoken = wire(dialect)
     reader = spoken.Reader()
     events = [*reader.feed(body), *reader.end()] if stream else spoken.read_reply(body)
     return [event.name for event in events if isinstance(event, ToolCallPiece) and event.name]
@@ -91,11 +91,11 @@ async def test_groups_whose_whole_names_meet(backend: str, stream: bool, tools: 
         named = {"name": name} if space is None else {"name": name, "namespace": space}
         items.append({"type": "function_call", "call_id": f"e{at}", "arguments": "{}", **named})
     items += [{"type": "function_call_output", "call_id": f"e{at}", "output": str(at)} for at in range(len(pairs))]
-    async with house(backend, all_called) as (here, door):
+    async with house(backend, all_called) as (here, dialect):
         path, body = asking("openai-responses", stream=stream, tools=tools, input=items)
         answer = await here.ask(path, body)
     assert answer.status == 200
-    asked = door.asks[0]
+    asked = dialect.asks[0]
     if backend != "openai-responses":  # where it passes as it came
         described = {tool.description: tool.name for tool in asked.tools if isinstance(tool, Tool)}
         assert described == dict(zip([f"{space or ''}/{name}" for space, name in pairs], sent_names(asked), strict=True))
@@ -180,7 +180,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
         {"type": "function_call_output", "call_id": "e", "output": "x"},
         {"role": "user", "content": "hi"},
     ]
-    async with house("openai-chat", all_called) as (here, door):
+    async with house("openai-chat", all_called) as (here, dialect):
         one = (await here.ask("/v1/responses", {"model": "house/small", "input": earlier, "tools": described})).json
         results = [
             {"type": "function_call_output", "call_id": item["call_id"], "output": "x"}
@@ -196,7 +196,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
         items = (await here.ask(f"/v1/responses/{two['id']}/input_items?order=asc")).json["data"]
         ahead = {**goes_on, "previous_response_id": two["id"], "tools": tools[1:], "input": "further"}
         await here.ask("/v1/responses", ahead)
-    second = door.asks[1]
+    second = dialect.asks[1]
     whole = {tool.description: tool.name for tool in second.tools if isinstance(tool, Tool)}
     pairs = [(space, name), *told(described)]
     assert earlier_calls(second) == [whole[f"{space or ''}/{name}"] for space, name in pairs]
@@ -205,7 +205,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
     assert all(result.name in (None, by_id[result.id]) for result in results)
     called = [of_group(item) for item in items if item["type"] == "function_call"]
     assert called == pairs
-    third = door.asks[2]
+    third = dialect.asks[2]
     offered = {tool.name: tool.description for tool in third.tools if isinstance(tool, Tool)}
     pairs += told(tools)
     for name, (space, own) in zip(earlier_calls(third), pairs, strict=True):
@@ -251,17 +251,17 @@ async def test_a_function_called_as_the_search_for_tools_is(backend: str) -> Non
         {"type": "tool_search_call", "call_id": "s", "execution": "client", "arguments": {"path": "x"}},
         {"type": "tool_search_output", "call_id": "s", "execution": "client", "status": "completed", "tools": []},
     ]
-    async with house(backend, all_called) as (here, door):
+    async with house(backend, all_called) as (here, dialect):
         path, body = asking("openai-responses", tools=tools, input=items)
         answer = await here.ask(path, body)
         await here.ask(path, {**body, "input": "on", "previous_response_id": answer.json["id"]})
         await here.ask(path, {**body, "input": "on", "previous_response_id": answer.json["id"], "tools": tools[1:]})
-    searching, plain = sent_names(door.asks[0])
-    assert earlier_calls(door.asks[1]) == [searching, searching, plain]
-    assert earlier_calls(door.asks[2])[2:] == ["tool_search"]
-    assert "tool_search" not in earlier_calls(door.asks[2])[:2]
-    assert len(set(sent_names(door.asks[0]))) == 2
-    assert called_names(door.asks[0]) == [sent_names(door.asks[0])[0]]
+    searching, plain = sent_names(dialect.asks[0])
+    assert earlier_calls(dialect.asks[1]) == [searching, searching, plain]
+    assert earlier_calls(dialect.asks[2])[2:] == ["tool_search"]
+    assert "tool_search" not in earlier_calls(dialect.asks[2])[:2]
+    assert len(set(sent_names(dialect.asks[0]))) == 2
+    assert called_names(dialect.asks[0]) == [sent_names(dialect.asks[0])[0]]
     assert [item["type"] for item in answer.json["output"]] == ["tool_search_call", "function_call"]
     assert answer.json["output"][1]["name"] == "tool_search"
 
@@ -281,11 +281,13 @@ PAIRS = [
 """Names, some of which are what others become."""
 
 
-@pytest.mark.parametrize(("door", "backend"), list(itertools.permutations(names(), 2)))
+@pytest.mark.parametrize(("dialect", "backend"), list(itertools.permutations(names(), 2)))
 @each_way
 @pytest.mark.parametrize("given", PAIRS, ids=range(len(PAIRS)))
-async def test_names_that_are_changed_to_fit(door: str, backend: str, stream: bool, given: list[str]) -> None:
-    """From every door to every backend: a name that another becomes is not taken from its tool, and both come back exactly."""
+async def test_names_that_are_changed_to_fit(dialect: str, backend: str, stream: bool, given: list[str]) -> None:
+    """From every dialect to every backend: a name that another becomes is not taken from its tool, and both come back
+    exactly.
+    """
     calls_before = [ToolCall(f"e{at}", name, "{}") for at, name in enumerate(given)]
     results = [ToolResult(call.id, [TextPart("R")], call.name) for call in calls_before]
     turns = [
@@ -294,8 +296,8 @@ async def test_names_that_are_changed_to_fit(door: str, backend: str, stream: bo
         ChatMessage("tool", list(results)),
     ]
     request = ChatRequest("house/small", turns, tools=[Tool(name, name, SCHEMA) for name in given], max_tokens=9)
-    path, body = asking(door, stream=stream)
-    body |= {name: value for name, value in wire(door).write_request(request).items() if name not in ("model", "stream")}
+    path, body = asking(dialect, stream=stream)
+    body |= {name: value for name, value in wire(dialect).write_request(request).items() if name not in ("model", "stream")}
     async with house(backend, all_called) as (here, vendor):
         answer = await here.ask(path, body)
     assert answer.status == 200, answer.body
@@ -303,7 +305,7 @@ async def test_names_that_are_changed_to_fit(door: str, backend: str, stream: bo
     assert len(set(sent_names(asked))) == len(given)
     assert all(len(name) <= LONGEST for name in sent_names(asked))
     assert called_names(asked) == sent_names(asked)
-    assert heard(door, answer.body, stream=stream) == given
+    assert heard(dialect, answer.body, stream=stream) == given
 
 
 def test_names_that_utf_8_cannot_carry() -> None:

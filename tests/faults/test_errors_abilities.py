@@ -91,7 +91,7 @@ CLAUDE = {"batch": SUPPORTED, "citations": SUPPORTED, "image_input": SUPPORTED, 
 
 
 async def test_lists_of_all_dialects(serve: Any) -> None:
-    """A model, a route and an alias have their abilities at each door, in its shape; a route what all targets can."""
+    """A model, a route and an alias have their abilities in each dialect, in its shape; a route what all targets can."""
     router = await serve(
         listing(
             "openai-chat",

@@ -55,12 +55,12 @@ def two(first: str, second: str, wire: str = "openai-chat", **rules: Any) -> Any
 
 
 @pytest.mark.parametrize("spoken", names())
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_reply_is_bought_once(serve: Any, spoken: str, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_reply_is_bought_once(serve: Any, spoken: str, dialect: str) -> None:
     """A whole reply that came and cannot be read here is a failure: neither its target nor another is asked for it again."""
     first, second = await serve(saying(UNREADABLE[spoken])), await serve(never)
     async with gateway(two(first.url, second.url, spoken)) as here:
-        answer = await here.ask(*asking(door, "fast"))
+        answer = await here.ask(*asking(dialect, "fast"))
         (record,) = await here.app.recorded()
     assert answer.status == 502
     assert (len(first.seen), len(second.seen), record.attempts) == (1, 0, 1)
@@ -107,13 +107,13 @@ def streamed(wire: str, *events: Any) -> Any:
 
 @pytest.mark.parametrize("begins", [False, True], ids=["at once", "after its beginning"])
 @pytest.mark.parametrize("spoken", names())
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_stream_is_bought_once(serve: Any, spoken: str, door: str, *, begins: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_stream_is_bought_once(serve: Any, spoken: str, dialect: str, *, begins: bool) -> None:
     """A stream that began and cannot be read is asked for again nowhere, be it passed or translated."""
     beginning, broken = BEGINNINGS[spoken]
     first, second = await serve(streamed(spoken, *[beginning] * begins, broken)), await serve(good)
     async with gateway(two(first.url, second.url, spoken)) as here:
-        answer = await here.ask(*asking(door, "fast", stream=True))
+        answer = await here.ask(*asking(dialect, "fast", stream=True))
         (record,) = await here.app.recorded()
     assert (len(first.seen), len(second.seen), record.attempts) == (1, 0, 1)
     assert record.verdict != "complete"
@@ -123,8 +123,8 @@ async def test_a_stream_is_bought_once(serve: Any, spoken: str, door: str, *, be
 
 @pytest.mark.parametrize("said", [b"data: <html>\n\n", b"{\n", b'{"ok": true}\n', b'data: {"ok": true}\n\n'])
 @pytest.mark.parametrize("spoken", names())
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_garbage_is_no_stream(serve: Any, spoken: str, door: str, said: bytes) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_garbage_is_no_stream(serve: Any, spoken: str, dialect: str, said: bytes) -> None:
     """What begins no reply of the wire was not paid for: the next target is asked, be the stream passed or translated."""
 
     async def garbage(seen: Seen, say: Say) -> None:
@@ -134,7 +134,7 @@ async def test_garbage_is_no_stream(serve: Any, spoken: str, door: str, said: by
 
     first, second = await serve(garbage), await serve(good)
     async with gateway(two(first.url, second.url, spoken)) as here:
-        answer = await here.ask(*asking(door, "fast", stream=True))
+        answer = await here.ask(*asking(dialect, "fast", stream=True))
     assert len(second.seen) == 1
     assert answer.headers["x-polychat-provider"] == "other"
 
@@ -152,10 +152,10 @@ async def test_words_before_what_cannot_be_read(serve: Any, wire: str) -> None:
     beginning, broken = BEGINNINGS[wire]
     first, second = await serve(streamed(wire, beginning, words[wire], broken)), await serve(good)
     async with gateway(two(first.url, second.url, wire)) as here:
-        for door in DIALECTS:
-            answer = await here.ask(*asking(door, "fast", stream=True))
-            assert answer.status == 200, door
-            assert "Hello" in answer.body.decode(), door
+        for dialect in DIALECTS:
+            answer = await here.ask(*asking(dialect, "fast", stream=True))
+            assert answer.status == 200, dialect
+            assert "Hello" in answer.body.decode(), dialect
     assert not second.seen
 
 
@@ -200,14 +200,14 @@ async def test_what_lasts_inside_a_stream(serve: Any, error: dict[str, str]) -> 
             assert len(first.seen) == 1, "it is passed over at once"
 
 
-@pytest.mark.parametrize("door", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("status", [429, 503, 529])
-async def test_not_before_the_time_it_asked_for(serve: Any, door: str, status: int) -> None:
+async def test_not_before_the_time_it_asked_for(serve: Any, dialect: str, status: int) -> None:
     """A target that sent ``Retry-After`` is not asked by later requests: they are refused at once with what is left of it."""
     backend = await serve(fault(status, "rate_limit_error", "slower", retry_after="60"))
     async with gateway(configured({"house": row("openai-chat", backend.url)}, routes={"one": ("house/small",)})) as here:
         for name in ("house/small", "one", "house/small"):
-            answer = await here.ask(*asking(door, name))
+            answer = await here.ask(*asking(dialect, name))
             assert answer.status in (status, 429, 503, 529)
             assert 55 <= int(answer.headers["retry-after"]) <= 60
             assert "x-should-retry" not in answer.headers
@@ -294,13 +294,13 @@ def test_whether_it_helps_to_retry(kind: FaultKind) -> None:
     error.kind = kind
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_all_of_them_are_reported(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_all_of_them_are_reported(serve: Any, dialect: str) -> None:
     """When all targets fail, the error and the record name each with its reason, without what looks like a key."""
     first = await serve(fault(401, "invalid_api_key", "api_key=sk-very-secret is wrong"))
     second = await serve(fault(500, "server_error", "the disk is full"))
     async with gateway(two(first.url, second.url)) as here:
-        answer = await here.ask(*asking(door, "fast"))
+        answer = await here.ask(*asking(dialect, "fast"))
         (record,) = await here.app.recorded()
     said = json.dumps(answer.json)
     for text in (said, record.error):
@@ -319,14 +319,14 @@ async def hangs(seen: Seen, say: Say) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_client_gets_an_error_before_it_gives_up(serve: Any, door: str, *, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_client_gets_an_error_before_it_gives_up(serve: Any, dialect: str, *, stream: bool) -> None:
     """A backend that never answers is given up before the client's own timeout: it gets an error, at a route and a target."""
     backend = await serve(hangs)
     async with gateway(two(backend.url, backend.url)) as here, asyncio.timeout(5), asyncio.TaskGroup() as asks:
         for header in ("x-request-timeout", "x-stainless-timeout"):
             for name in ("house/small", "fast"):
-                asks.create_task(gets_504(here, *asking(door, name, stream=stream), header))
+                asks.create_task(gets_504(here, *asking(dialect, name, stream=stream), header))
 
 
 async def gets_504(here: Running, path: str, body: Any, header: str) -> None:

@@ -125,14 +125,14 @@ BACKENDS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_kept_across_requests(serve: Any, backend: str, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_kept_across_requests(serve: Any, backend: str, dialect: str) -> None:
     """In every form the client gets it, and the next request does not ask the backend."""
     spoken, body, headers = BACKENDS[backend]
     served = await serve(refusing(body, headers))
     async with gateway(configured({"house": row(spoken, served.url)})) as here:
         for _ in range(2):
-            answer = await here.ask(*asking(door))
+            answer = await here.ask(*asking(dialect))
             assert answer.status == 429
             assert 55 <= int(answer.headers["retry-after"]) <= 60
     assert len(served.seen) == 1

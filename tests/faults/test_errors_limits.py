@@ -34,15 +34,15 @@ def two(first: str, second: str) -> Any:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_before_it_refuses(serve: Any, door: str, *, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_before_it_refuses(serve: Any, dialect: str, *, stream: bool) -> None:
     """The next request goes to another target, whether replies pass or are translated; where there is none it goes there."""
     first, second = await serve(last_one), await serve(good)
     async with gateway(two(first.url, second.url)) as here:
         for _ in range(3):
-            await here.ask(*asking(door, "fast", stream=stream))
+            await here.ask(*asking(dialect, "fast", stream=stream))
         assert (len(first.seen), len(second.seen)) == (1, 2)
-        assert (await here.ask(*asking(door, "alone", stream=stream))).status == 200
+        assert (await here.ask(*asking(dialect, "alone", stream=stream))).status == 200
     assert len(first.seen) == 2
 
 

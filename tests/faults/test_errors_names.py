@@ -86,16 +86,16 @@ def without_names(url: str) -> dict[str, Any]:
     return row("openai-chat", url, serves=[], models="/models")
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_bare_name_in_one_list(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect_name", DIALECTS)
+async def test_a_bare_name_in_one_list(serve: Any, dialect_name: str) -> None:
     """It is that backend's; a name that two list is refused with both, and one that nobody lists is 404."""
     first = await serve(listing_backend({"id": "tiny"}, {"id": "both"}))
     second = await serve(listing_backend({"id": "huge"}, {"id": "both"}))
     async with gateway(configured({"a": without_names(first.url), "b": without_names(second.url)})) as here:
-        answer = await here.ask(*asking(door, "huge"))
+        answer = await here.ask(*asking(dialect_name, "huge"))
         assert (answer.status, answer.headers["x-polychat-provider"]) == (200, "b")
-        assert (await here.ask(*asking(door, "both"))).status == 400
-        assert (await here.ask(*asking(door, "none"))).status == 404
+        assert (await here.ask(*asking(dialect_name, "both"))).status == 400
+        assert (await here.ask(*asking(dialect_name, "none"))).status == 404
     assert len([seen for seen in first.seen if seen.path.endswith("/models")]) == 1, "the list is kept"
 
 
@@ -161,14 +161,14 @@ async def test_a_bare_name_in_a_route_where_nobody_has_lists() -> None:
             pass
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_an_unknown_name_is_reported_with_the_next_step(serve: Any, door: str) -> None:
-    """At every door, in its own form of an error: the nearest names, of lists too, and where the API lists them all."""
+@pytest.mark.parametrize("dialect_name", DIALECTS)
+async def test_an_unknown_name_is_reported_with_the_next_step(serve: Any, dialect_name: str) -> None:
+    """In every dialect, in its own form of an error: the nearest names, of lists too, and where the API lists them all."""
     server = await serve(listing_backend({"id": "tiny"}))
-    dialect = DIALECTS[door]
+    dialect = DIALECTS[dialect_name]
     async with gateway(configured({"a": without_names(server.url)}, aliases={"my-own": "a/tiny"})) as here:
         for name, near in (("tinny", "tiny"), ("my-owm", "my-own"), ("nope", "")):
-            answer = await here.ask(*asking(door, name))
+            answer = await here.ask(*asking(dialect_name, name))
             fault = dialect.wire.read_fault(answer.status, answer.body)
             assert (answer.status, fault.kind) == (404, "not_found")
             assert f"no model '{name}'" in fault.message
@@ -198,7 +198,7 @@ async def test_a_list_that_failed_once(serve: Any, monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_smallest_of_a_route(serve: Any) -> None:
-    """A route or an alias has the context of its smallest target, at every door's list, and none where one is not known."""
+    """A route or an alias has the context of its smallest target, in every dialect's list, and none where one is not known."""
     first = await serve(listing_backend({"id": "tiny", "context_length": 8000, "max_output_tokens": 4000}, {"id": "odd"}))
     second = await serve(listing_backend({"id": "huge", "context_length": 200000, "max_output_tokens": 2000}))
     told = configured(

@@ -146,12 +146,12 @@ async def mistaken(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("mistake", MISTAKES)
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_mistake_of_the_operator(mistaken: Any, door: str, mistake: str, *, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_mistake_of_the_operator(mistaken: Any, dialect: str, mistake: str, *, stream: bool) -> None:
     """Is 503 for the client, naming no variable, file, host or package; the log has what is missing, by its outcome."""
     outcome, reason = REASONS[mistake]
     async with gateway(configured({"house": mistaken(mistake)})) as here:
-        answer = await here.ask(*asking(door, stream=stream))
+        answer = await here.ask(*asking(dialect, stream=stream))
         (record,) = await here.app.recorded()
     assert answer.status == 503
     assert answer.headers.get("x-should-retry") == ("false" if outcome == "not_set_up" else None)
@@ -238,14 +238,14 @@ async def attempts_of(here: Running) -> dict[tuple[str, str], float]:
 
 
 @pytest.mark.parametrize("wire", ["anthropic", "gemini"])
-@pytest.mark.parametrize("door", COUNTS)
-async def test_counting_tokens_is_an_attempt(serve: Any, door: str, wire: str) -> None:
+@pytest.mark.parametrize("dialect", COUNTS)
+async def test_counting_tokens_is_an_attempt(serve: Any, dialect: str, wire: str) -> None:
     """A backend that counts is an attempt with its outcome, and where it fails the next target of the route counts."""
     first, second = await serve(fault(500)), await serve(counting)
     providers = {"house": row(wire, first.url), "other": row(wire, second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
-        path, body = COUNTS[door]
-        answer = await here.ask(path.format(model="fast"), body if door == "gemini" else {"model": "fast", **body})
+        path, body = COUNTS[dialect]
+        answer = await here.ask(path.format(model="fast"), body if dialect == "gemini" else {"model": "fast", **body})
         (record,) = await here.app.recorded()
         assert await attempts_of(here) == {("house/small", "server"): 1, ("other/small", "answered"): 1}
     assert answer.status == 200
@@ -253,14 +253,14 @@ async def test_counting_tokens_is_an_attempt(serve: Any, door: str, wire: str) -
     assert (record.route, record.provider, record.attempts) == ("fast", "other", 2)
 
 
-@pytest.mark.parametrize("door", COUNTS)
-async def test_a_guess_is_no_attempt(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", COUNTS)
+async def test_a_guess_is_no_attempt(serve: Any, dialect: str) -> None:
     """Where the first target counts no tokens no other is asked: the estimate is marked as one, and counts for no target."""
     first, second = await serve(good), await serve(counting)
     providers = {"house": row("openai-chat", first.url), "other": row("anthropic", second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
-        path, body = COUNTS[door]
-        answer = await here.ask(path.format(model="fast"), body if door == "gemini" else {"model": "fast", **body})
+        path, body = COUNTS[dialect]
+        answer = await here.ask(path.format(model="fast"), body if dialect == "gemini" else {"model": "fast", **body})
         await here.app.recorded()
         assert await attempts_of(here) == {}
     assert answer.headers["x-polychat-estimated"] == "true"
@@ -284,8 +284,8 @@ ENDS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("door", [*DIALECTS, "embeddings"])
-async def test_outcomes_of_attempts(serve: Any, door: str, end: str) -> None:
+@pytest.mark.parametrize("dialect", [*DIALECTS, "embeddings"])
+async def test_outcomes_of_attempts(serve: Any, dialect: str, end: str) -> None:
     """Each end of an attempt counts by its word, passed or translated, whole or streamed, and of embeddings too."""
     handler, outcome = ENDS[end]
 
@@ -294,8 +294,8 @@ async def test_outcomes_of_attempts(serve: Any, door: str, end: str) -> None:
             {"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "m", "usage": {"prompt_tokens": 1}}
         )
 
-    is_embedding = door == "embeddings"
-    asks = [asking(door, "fast", stream=stream) for stream in (False, True) if not is_embedding]
+    is_embedding = dialect == "embeddings"
+    asks = [asking(dialect, "fast", stream=stream) for stream in (False, True) if not is_embedding]
     asks += [("/v1/embeddings", {"model": "fast", "input": "hi"})] * is_embedding
     for path, body in asks:
         backend = await serve(vectors if is_embedding and end == "good" else handler)

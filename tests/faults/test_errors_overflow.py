@@ -136,7 +136,7 @@ WORDINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """By backend: the wire it speaks and what it says, as its documentation or its code has it."""
 
-PAIRS = [(backend, door) for backend in WORDINGS for door in DIALECTS]
+PAIRS = [(backend, dialect) for backend in WORDINGS for dialect in DIALECTS]
 STREAMED: dict[str, dict[str, Any]] = {
     "openai-chat": {"error": {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}},
     "openai-responses": {
@@ -153,10 +153,10 @@ STREAMED: dict[str, dict[str, Any]] = {
 """As each wire tells it inside a stream."""
 
 
-def is_told(door: str, body: bytes) -> bool:
-    """Whether the door's clients see that the prompt is too long: by the code or the words that they look for."""
+def is_told(dialect: str, body: bytes) -> bool:
+    """Whether the dialect's clients see that the prompt is too long: by the code or the words that they look for."""
     said = body.decode()
-    match door:
+    match dialect:
         case "anthropic":
             return "prompt is too long" in said and '"invalid_request_error"' in said
         case "gemini":
@@ -185,22 +185,22 @@ def stream_of(spoken: str) -> Any:
     return handler
 
 
-async def told(here: Running, door: str, *, stream: bool = False) -> tuple[int, bytes]:
-    answer = await here.ask(*asking(door, stream=stream))
+async def told(here: Running, dialect: str, *, stream: bool = False) -> tuple[int, bytes]:
+    answer = await here.ask(*asking(dialect, stream=stream))
     return answer.status, answer.body
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
 @pytest.mark.parametrize("backend", WORDINGS)
 async def test_in_the_dialects_own_terms(serve: Any, backend: str, status: int) -> None:
-    """Whatever a backend calls it, and under whichever status, each door says it in the words that its clients act on."""
+    """Whatever a backend calls it, and under whichever status, each dialect reports it in the terms that its clients act on."""
     spoken, body = WORDINGS[backend]
     served = await serve(refusing(status, body))
     async with gateway(configured({"house": row(spoken, served.url)})) as here:
-        for door in DIALECTS:
-            code, said = await told(here, door)
-            assert code == 400, (door, said)
-            assert is_told(door, said), (door, said)
+        for dialect in DIALECTS:
+            code, said = await told(here, dialect)
+            assert code == 400, (dialect, said)
+            assert is_told(dialect, said), (dialect, said)
 
 
 @pytest.mark.parametrize("spoken", names())
@@ -209,27 +209,27 @@ async def test_inside_a_stream(serve: Any, spoken: str, stream: bool) -> None:
     """An error event in a 200, before any text, is the same failure as a status."""
     served = await serve(stream_of(spoken))
     async with gateway(configured({"house": row(spoken, served.url)})) as here:
-        for door in DIALECTS:
+        for dialect in DIALECTS:
             if not stream and spoken == "ollama":
                 continue  # its error is a body of its own there
-            code, said = await told(here, door, stream=True)
-            assert code == 400, (door, said)
-            assert is_told(door, said), (door, said)
+            code, said = await told(here, dialect, stream=True)
+            assert code == 400, (dialect, said)
+            assert is_told(dialect, said), (dialect, said)
 
 
 TRANSLATED = [name for name, dialect in DIALECTS.items() if not (dialect.passes and dialect.wire.NAME == "openai-chat")]
 """Doors at which a stream of OpenAI's chat wire does not pass unchanged."""
 
 
-@pytest.mark.parametrize("door", TRANSLATED)
-async def test_after_text(serve: Any, door: str) -> None:
-    """llama.cpp says it amid a stream: the door's error event has the same words."""
+@pytest.mark.parametrize("dialect", TRANSLATED)
+async def test_after_text(serve: Any, dialect: str) -> None:
+    """llama.cpp says it amid a stream: the dialect's error event has the same words."""
     served = await serve(streaming(FIRST, text("Hel"), event(STREAMED["openai-chat"]), DONE))
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        code, said = await told(here, door, stream=True)
+        code, said = await told(here, dialect, stream=True)
     assert code == 200
     assert b"Hel" in said
-    assert is_told(door, said), said
+    assert is_told(dialect, said), said
 
 
 @pytest.mark.parametrize("backend", WORDINGS)
@@ -303,7 +303,7 @@ def test_a_message_without_end() -> None:
     ],
 )
 def test_what_a_gateway_put_before_a_vendors_words_is_taken_off(message: str, read: str) -> None:
-    """Another door puts its own before them; what Anthropic says itself stays whole."""
+    """Another dialect puts its own before them; what Anthropic says itself stays whole."""
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
     fault = wire("anthropic").read_fault(400, json.dumps(body).encode())
     assert (fault.kind, fault.message) == ("context_length", read)

@@ -68,8 +68,8 @@ def lines_of(record: Record) -> tuple[dict[str, Any], str]:
     return json.loads(made[0]), made[1]
 
 
-async def asked(serve: Any, case: Case, door: str, other: Handler) -> tuple[Answer, Record]:
-    """What a client of this door is answered while ``house/small`` is passed over, and the record."""
+async def asked(serve: Any, case: Case, dialect: str, other: Handler) -> tuple[Answer, Record]:
+    """What a client of this dialect is answered while ``house/small`` is passed over, and the record."""
     first, second = await serve(case.house), await serve(other)
     rows = {
         "house": row("anthropic" if case.on_loss == "refuse" else "openai-chat", first.url, serves=[]),
@@ -80,7 +80,7 @@ async def asked(serve: Any, case: Case, door: str, other: Handler) -> tuple[Answ
         await prepared(here, case)
         before = len(here.records)
         first.seen.clear()
-        path, body = asking(door, "fast")
+        path, body = asking(dialect, "fast")
         answer = await here.ask(path, {**body, **case.fields})
         record = (await here.app.recorded(before + 1))[-1]
         assert all(seen.method == "GET" for seen in first.seen)
@@ -111,15 +111,15 @@ async def test_the_log_names_who_was_passed_over(serve: Any, why: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_the_answer_names_who_was_passed_over(serve: Any, door: str, stream: bool) -> None:
-    """In ``x-polychat-passed-over``, with the reason, at every door; an answer for which nobody was has no such header."""
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_answer_names_who_was_passed_over(serve: Any, dialect: str, stream: bool) -> None:
+    """In ``x-polychat-passed-over``, with the reason, in every dialect; an answer for which nobody was has no such header."""
     first, second = await serve(good), await serve(good)
     rows = {"house": row("openai-chat", first.url, serves=[]), "other": row("openai-chat", second.url)}
     rules = Route(("house/small", "other/small"), strategy="ordered", conditions=("tools", ""))
     async with gateway(configured(rows, routes={"fast": rules})) as here:
-        answer = await here.ask(*asking(door, "fast", stream=stream))
-        plain = await here.ask(*asking(door, "other/small", stream=stream))
+        answer = await here.ask(*asking(dialect, "fast", stream=stream))
+        plain = await here.ask(*asking(dialect, "other/small", stream=stream))
     assert (answer.status, answer.headers["x-polychat-provider"]) == (200, "other")
     target, _, reason = answer.headers["x-polychat-passed-over"].partition(": ")
     assert target == "house/small"
@@ -128,13 +128,13 @@ async def test_the_answer_names_who_was_passed_over(serve: Any, door: str, strea
 
 
 @pytest.mark.parametrize(
-    ("why", "door"),
-    [(why, door) for why, case in CASES.items() for door in DIALECTS if door == "openai-chat" or not case.fields],
+    ("why", "dialect"),
+    [(why, dialect) for why, case in CASES.items() for dialect in DIALECTS if dialect == "openai-chat" or not case.fields],
 )
-async def test_the_error_names_who_was_passed_over(serve: Any, why: str, door: str) -> None:
-    """Where all who were asked failed: at every door, and in the log."""
+async def test_the_error_names_who_was_passed_over(serve: Any, why: str, dialect: str) -> None:
+    """Where all who were asked failed: in every dialect, and in the log."""
     case = CASES[why]
-    answer, record = await asked(serve, case, door, fault(500, "server_error", "the disk is full"))
+    answer, record = await asked(serve, case, dialect, fault(500, "server_error", "the disk is full"))
     said = json.dumps(answer.json)
     for text in (said, *map(str, lines_of(record))):
         for part in ("other/small", "the disk is full", case.target, case.reason):
@@ -151,15 +151,15 @@ async def test_a_mistake_of_the_request_is_reported_alone(serve: Any) -> None:
     assert lines_of(record)[0]["passed_over"][0].startswith("house/small: ")
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_who_is_not_set_up_is_no_loss(serve: Any, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_who_is_not_set_up_is_no_loss(serve: Any, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fails in its turn, so that the operator hears of it, and no client learns the variable that is missing."""
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     other = await serve(good)
     rows = {"house": row("anthropic", other.url, api_key="env:NO_SUCH_KEY"), "other": row("openai-chat", other.url)}
     routes = {"fast": Route(("house/small", "other/small"), strategy="ordered")}
     async with gateway(configured(rows, routes=routes, on_loss="refuse")) as here:
-        answer = await here.ask(*asking(door, "fast"))
+        answer = await here.ask(*asking(dialect, "fast"))
         (record,) = await here.app.recorded()
     assert answer.status == 200
     assert [failure.outcome for failure in record.failures] == ["not_set_up"]

@@ -1,4 +1,6 @@
-"""Prices of one's own: ``[prices]`` of the configuration, in the library, at every door of the gateway and in the command."""
+"""Prices of one's own: ``[prices]`` of the configuration, in the library, in every dialect of the gateway and in the
+command.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +44,12 @@ def told(url: str, wire: str = "anthropic") -> config.Config:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_every_dialect_records_the_files_prices(serve: Any, door: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_every_dialect_records_the_files_prices(serve: Any, dialect: str, stream: bool) -> None:
     """A backend that no table knows, and that answers by a dated name: the price of the name that was asked is taken."""
     served = await serve(ScriptedVendor("anthropic", said()))
     async with gateway(told(served.url)) as here:
-        path, body = asking(door, "house/small", stream=stream)
+        path, body = asking(dialect, "house/small", stream=stream)
         assert (await here.ask(path, body)).status == 200
         (record,) = await here.app.recorded()
     assert record.cost == pytest.approx(COST)

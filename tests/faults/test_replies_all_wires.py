@@ -1,4 +1,4 @@
-"""Kinds of fault in replies, on every wire and at every door."""
+"""Kinds of fault in replies, on every wire and in every dialect."""
 
 from __future__ import annotations
 
@@ -55,20 +55,22 @@ def pieces(events: list[Event]) -> str:
 
 
 @pytest.mark.parametrize("stream", MODES)
-@pytest.mark.parametrize("door", names())
+@pytest.mark.parametrize("dialect", names())
 @pytest.mark.parametrize("backend", names())
-async def test_a_call_that_was_cut_is_no_failure(backend: str, door: str, stream: bool) -> None:
-    """A reply that says it is unfinished is complete as such, though a call's arguments are cut: at each door, of each wire."""
+async def test_a_call_that_was_cut_is_no_failure(backend: str, dialect: str, stream: bool) -> None:
+    """A reply that says it is unfinished is complete as such, though a call's arguments are cut: in each dialect, of each
+    wire.
+    """
     async with house(backend, [list(CUT)]) as (here, _):
-        answer = await here.ask(*asking(door, stream=stream, **(USAGE if stream and door == "openai-chat" else {})))
+        answer = await here.ask(*asking(dialect, stream=stream, **(USAGE if stream and dialect == "openai-chat" else {})))
         (record,) = await here.app.recorded()
     assert (answer.status, record.verdict, record.reason) == (200, "complete", "length")
-    events = heard(door, answer.body, stream=stream)
+    events = heard(dialect, answer.body, stream=stream)
     assert [event.text for event in events if isinstance(event, Text)] == ["Let me look."]
     assert events[-1] == Finish("complete", "length")
     assert b'"error":{' not in answer.body
     assert b"event: error" not in answer.body
-    if backend == door:  # what passes through is as it came
+    if backend == dialect:  # what passes through is as it came
         assert unnamed(answer.body) == unnamed(written(backend, CUT, stream=stream))
 
 

@@ -1,4 +1,4 @@
-"""Replies of Anthropic's wire, as it is read and as its door tells others' replies."""
+"""Replies of Anthropic's wire, as it is read and as its dialect writes others' replies."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_call_that_was_cut_is_no_failure(reason: str) -> None:
 
 
 def test_a_cut_call_in_the_dialect() -> None:
-    """The door streams what came of the call; whole it tells the members that came whole, as the API does."""
+    """The dialect streams what came of the call; whole it writes the members that came whole, as the API does."""
     stream = written(wire("anthropic"), CUT, stream=True)
     assert b'\\"half' in stream
     assert b'"stop_reason":"max_tokens"' in stream
@@ -130,7 +130,7 @@ def test_end_turn_beside_calls() -> None:
 @pytest.mark.parametrize("reason", ["end", "eos", "OTHER", "IMAGE_SAFETY", "", None, *REASONS])
 @pytest.mark.parametrize("stream", [True, False])
 def test_foreign_reasons_do_not_leak(reason: str | None, stream: bool) -> None:
-    """The door ends with a word of its own wire's closed set."""
+    """The dialect ends with a word of its own wire's closed set."""
     body = written(wire("anthropic"), [Text("a"), Finish("complete", reason)], stream=stream)
     finish = read(wire("anthropic"), [body])[-1] if stream else anthropic.read_reply(body)[-1]
     assert isinstance(finish, Finish)

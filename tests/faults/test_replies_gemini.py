@@ -1,4 +1,4 @@
-"""Replies of Gemini's wire, as it is read and as its door tells others' replies."""
+"""Replies of Gemini's wire, as it is read and as its dialect writes others' replies."""
 
 from __future__ import annotations
 

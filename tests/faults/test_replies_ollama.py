@@ -1,4 +1,4 @@
-"""Kinds of fault in replies of Ollama's wire, and at its door."""
+"""Kinds of fault in replies of Ollama's wire, and in its dialect."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_no_line_holds_what_some_readers_take_for_its_end() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_ollamas_client_reads_a_rich_answer(stream: bool) -> None:
-    """Thoughts, U+2028, an image and parallel calls, at Ollama's door before a backend of another wire."""
+    """Thoughts, U+2028, an image and parallel calls, in Ollama's dialect before a backend of another wire."""
     ollama = pytest.importorskip("ollama")
     events: list[list[Event]] = [
         [Reasoning("hm"), Text("a\u2028b"), Media(b"\x89PNG\r\n\x1a\n", "image/png")],

@@ -1,4 +1,4 @@
-"""Kinds of fault in replies of OpenAI's chat wire, and at its door."""
+"""Kinds of fault in replies of OpenAI's chat wire, and in its dialect."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ def test_a_whole_reply_without_an_end_is_truncated(reason: Any) -> None:
     assert events[-1].verdict == "truncated"
 
 
-@pytest.mark.parametrize("door", [name for name in names() if name != wire.NAME])
-async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_reported(door: str) -> None:
+@pytest.mark.parametrize("dialect", [name for name in names() if name != wire.NAME])
+async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_reported(dialect: str) -> None:
     """Doors of other wires answer with a failure, and OpenAI's own with what came: it says itself that it has no end."""
     said = completion("Hello")
     said["choices"][0]["finish_reason"] = None
@@ -160,7 +160,7 @@ async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_reported(do
         await say.whole(said)
 
     async with before({"house": ("openai-chat", handler)}) as here:
-        assert (await here.ask(*asking(door))).status == 502
+        assert (await here.ask(*asking(dialect))).status == 502
         own = await here.ask(*asking("openai-chat"))
         assert (own.status, own.json) == (200, said)
         assert here.records[-1].verdict == "truncated"
@@ -210,8 +210,8 @@ async def test_no_stream_is_marked_as_done_after_an_error(wire_name: str) -> Non
         await say.stream([said], "text/event-stream")
 
     async with before({"house": (wire_name, handler)}) as here:
-        for door in ("openai-chat", "openai-completions"):
-            answer = await here.ask(*asking(door, stream=True))
+        for dialect in ("openai-chat", "openai-completions"):
+            answer = await here.ask(*asking(dialect, stream=True))
             assert b"it is on fire" in answer.body
             assert b"[DONE]" not in answer.body
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
@@ -241,7 +241,7 @@ def test_a_plain_end_behind_calls_is_for_calls() -> None:
 
 
 def said(events: list[Event], *, streams: bool) -> Any:
-    """What the door says to that, decoded: the choice, or the choices of all chunks."""
+    """The dialect's answer to that, decoded: the choice, or the choices of all chunks."""
     writer = wire.writer(ChatRequest("m", [], stream=streams), "one", 1)
     body = writer.write(events) + writer.end()
     if not streams:

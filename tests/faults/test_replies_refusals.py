@@ -1,4 +1,4 @@
-"""Kinds of fault: a refusal that a door without a word for it leaves out, so that its client reads an empty answer."""
+"""Kinds of fault: a refusal that a dialect without a name for it leaves out, so that its client reads an empty answer."""
 
 from __future__ import annotations
 

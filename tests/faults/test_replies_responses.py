@@ -1,4 +1,4 @@
-"""Replies of the Responses door: members that are required even where they are null, and errors in both shapes."""
+"""Replies of the Responses dialect: members that are required even where they are null, and errors in both shapes."""
 
 from __future__ import annotations
 

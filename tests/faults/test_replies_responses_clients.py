@@ -1,4 +1,6 @@
-"""The Responses door before a chat backend: OpenAI's own stream helper, and the requests of Open Responses' compliance test."""
+"""The Responses dialect before a chat backend: OpenAI's own stream helper, and the requests of Open Responses' compliance
+test.
+"""
 
 from __future__ import annotations
 
@@ -132,10 +134,10 @@ async def test_the_requests_of_open_responses(
     said: dict[str, Any], answer: list[list[Event]], arrived: Callable[[ChatRequest], bool]
 ) -> None:
     """Each reaches a chat backend as it was meant, and what comes back is a response by the published types."""
-    async with house("openai-chat", answer) as (here, door):
+    async with house("openai-chat", answer) as (here, dialect):
         got = await here.ask("/v1/responses", {"model": "house/small", **said})
     assert got.status == 200
-    assert arrived(door.asks[0])
+    assert arrived(dialect.asks[0])
     response = _checked(got.body.decode()) if said.get("stream") else got.json
     told = ResponseResource.model_validate(response)
     assert (told.status, told.error) == ("completed", None)
@@ -210,10 +212,10 @@ async def test_what_cannot_be_listed_names_its_parameter(query: str, field: str)
 async def test_openais_client_counts_the_tokens_of_a_request() -> None:
     """An estimate where the backend does not count, and marked as one; what a reply goes on from counts too."""
     openai = pytest.importorskip("openai")
-    async with house("openai-chat", HELLO) as (here, door):
+    async with house("openai-chat", HELLO) as (here, dialect):
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
         first = await client.responses.create(model="house/small", input="one two three " * 50)
-        asked = len(door.asks)
+        asked = len(dialect.asks)
         raw = await client.responses.input_tokens.with_raw_response.count(model="house/small", input="and?")
         assert raw.headers["x-polychat-estimated"] == "true"
         alone = raw.parse()
@@ -222,7 +224,7 @@ async def test_openais_client_counts_the_tokens_of_a_request() -> None:
         assert whole.input_tokens > alone.input_tokens + 100
         tools = await client.responses.input_tokens.count(model="house/small", input="and?", tools=[WEATHER])
         assert tools.input_tokens > alone.input_tokens
-        assert len(door.asks) == asked
+        assert len(dialect.asks) == asked
         with pytest.raises(openai.NotFoundError, match="resp_other"):
             await client.responses.input_tokens.count(model="house/small", input="and?", previous_response_id="resp_other")
         await client.close()

@@ -20,8 +20,8 @@ MODES = [pytest.param(True, id="stream"), pytest.param(False, id="whole")]
 TRANSLATED = [name for name in names() if name != "openai-chat"]
 
 
-def heard(door: str, body: bytes, *, stream: bool) -> list[Event]:
-    spoken = wire(door)
+def heard(dialect: str, body: bytes, *, stream: bool) -> list[Event]:
+    spoken = wire(dialect)
     reader = spoken.Reader()
     return [*reader.feed(body), *reader.end()] if stream else spoken.read_reply(body)
 
@@ -42,12 +42,12 @@ async def thinks_twice(seen: Seen, say: Say) -> None:
 
 
 @pytest.mark.parametrize("stream", MODES)
-@pytest.mark.parametrize("door", TRANSLATED)
-async def test_a_thought_in_two_formats_is_written_once(door: str, stream: bool) -> None:
-    """Whoever reads it at another door reads it once."""
+@pytest.mark.parametrize("dialect", TRANSLATED)
+async def test_a_thought_in_two_formats_is_written_once(dialect: str, stream: bool) -> None:
+    """Whoever reads it in another dialect reads it once."""
     async with before({"house": ("openai-chat", thinks_twice)}) as here:
-        answer = await here.ask(*asking(door, stream=stream))
-    events = heard(door, answer.body, stream=stream)
+        answer = await here.ask(*asking(dialect, stream=stream))
+    events = heard(dialect, answer.body, stream=stream)
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == THOUGHT
 
 
@@ -58,11 +58,11 @@ async def test_a_thought_that_comes_back_in_two_shapes_is_sent_once(backend: str
     """
     message = {"role": "assistant", "content": "42", "reasoning_content": THOUGHT, "reasoning_details": DETAILS}
     turns = [{"role": "user", "content": "hi"}, message, {"role": "user", "content": "and now?"}]
-    async with house(backend, HELLO) as (here, door):
+    async with house(backend, HELLO) as (here, dialect):
         await here.ask(*asking("openai-chat", messages=turns))
-    sent = door.seen[0].body.decode()
+    sent = dialect.seen[0].body.decode()
     if backend == "openai-chat":
-        assert door.seen[0].json["messages"] == turns, "where it passes as it came"
+        assert dialect.seen[0].json["messages"] == turns, "where it passes as it came"
     else:
         assert sent.count(THOUGHT) <= 1
 
@@ -137,10 +137,10 @@ def test_a_cited_file_is_named(name: str) -> None:
     assert {source.url for source in cited} == {""}
 
 
-@pytest.mark.parametrize("door", [name for name in names() if name != "openai-responses"])
+@pytest.mark.parametrize("dialect", [name for name in names() if name != "openai-responses"])
 @pytest.mark.parametrize("stream", MODES)
-async def test_a_cited_file_in_every_dialect(door: str, stream: bool) -> None:
-    """A stream tells it as the whole reply does, and its words come whole whatever the door can say of files."""
+async def test_a_cited_file_in_every_dialect(dialect: str, stream: bool) -> None:
+    """A stream tells it as the whole reply does, and its words come whole whatever the dialect has for files."""
     part = ANNOTATED["openai-responses"]["output"][0]["content"][0]
 
     async def cites(seen: Seen, say: Say) -> None:
@@ -161,8 +161,8 @@ async def test_a_cited_file_in_every_dialect(door: str, stream: bool) -> None:
         await say.last()
 
     async with before({"house": ("openai-responses", cites)}) as here:
-        answer = await here.ask(*asking(door, stream=stream))
-    events = heard(door, answer.body, stream=stream)
+        answer = await here.ask(*asking(dialect, stream=stream))
+    events = heard(dialect, answer.body, stream=stream)
     titles = [event.title for event in events if isinstance(event, Citation)]
-    assert titles == ([] if door == "ollama" else NAMES["openai-responses"])
+    assert titles == ([] if dialect == "ollama" else NAMES["openai-responses"])
     assert b'"x"' in answer.body

@@ -1,4 +1,5 @@
-"""What our doors answer is what the vendors' published schemas describe, and so are the recorded replies that our readers read.
+"""What our dialects answer is what the vendors' published schemas describe, and so are the recorded replies that our
+readers read.
 
 Ollama publishes no document of its API that the package has: its own client reads our replies in ``test_replies_ollama.py``.
 Google's document describes no errors: those are held by ``test_wire_gemini_reply.py``.

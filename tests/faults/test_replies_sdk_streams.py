@@ -172,18 +172,18 @@ SDKS: dict[str, Callable[[str], Awaitable[Said]]] = {
 
 @pytest.mark.parametrize("answer", [RICH, CUT, LONG], ids=["rich", "cut call", "cut text"])
 @pytest.mark.parametrize("backend", names())
-@pytest.mark.parametrize("door", names())
+@pytest.mark.parametrize("dialect", names())
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # theirs
-async def test_their_helper_puts_together_what_we_read(door: str, backend: str, answer: list[Event]) -> None:
+async def test_their_helper_puts_together_what_we_read(dialect: str, backend: str, answer: list[Event]) -> None:
     """Two citations, an image, thoughts, parallel calls, a cut call, U+2028: what both wires can say reaches the program."""
     came = read(wire(backend), [written(wire(backend), answer, stream=True)])
-    expected = said_in(read(wire(door), [written(wire(door), came, stream=True)]))
-    if door in ALL_OF_IT and backend in ALL_OF_IT:
+    expected = said_in(read(wire(dialect), [written(wire(dialect), came, stream=True)]))
+    if dialect in ALL_OF_IT and backend in ALL_OF_IT:
         assert expected == said_in(answer)
-    if door == "ollama":
+    if dialect == "ollama":
         expected.images = []  # their type for an answer has none
-    if door == "anthropic":  # their helper gives the members that came whole
+    if dialect == "anthropic":  # their helper gives the members that came whole
         expected.calls = [(name, complete_members(call) if isinstance(call, str) else call) for name, call in expected.calls]
     async with house(backend, [answer[:2], answer[2:5], answer[5:]]) as (here, _):
-        got = await SDKS[door](here.url)
+        got = await SDKS[dialect](here.url)
     assert got == expected

@@ -315,9 +315,9 @@ def test_thoughts_of_another_vendor_alone_leave_no_empty_message(name: str) -> N
 
 async def test_the_client_gets_the_losses() -> None:
     """The gateway names in x-polychat-losses what was changed."""
-    async with house("anthropic", [[Text("ok"), Finish("complete", "stop")]]) as (here, door):
+    async with house("anthropic", [[Text("ok"), Finish("complete", "stop")]]) as (here, dialect):
         path, body = asking("openai-chat", "house/claude-opus-4-8", temperature=0.3, stop=["\n"])
         answer = await here.ask(path, body)
     assert answer.status == 200
     assert set(answer.headers["x-polychat-losses"].split(", ")) == {"temperature", "stop"}
-    assert door.asks[0].temperature is None
+    assert dialect.asks[0].temperature is None

@@ -1,4 +1,4 @@
-"""Kinds of fault in requests on OpenAI's chat wire, and at its door."""
+"""Kinds of fault in requests on OpenAI's chat wire, and in its dialect."""
 
 from __future__ import annotations
 

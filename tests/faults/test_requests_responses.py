@@ -1,4 +1,4 @@
-"""Requests to a Responses backend from other doors: thoughts travel with them, and what the API refuses is changed and
+"""Requests to a Responses backend from other dialects: thoughts travel with them, and what the API refuses is changed and
 reported.
 """
 
@@ -29,7 +29,9 @@ def sent(chat_request: ChatRequest, vendor: str = "openai") -> tuple[dict[str, A
 
 @pytest.mark.parametrize("wire", OTHERS)
 def test_thoughts_are_asked_for_in_a_form_that_travels(wire: str) -> None:
-    """From every other door nothing is stored and thoughts come encrypted: else they are lost between calls. It is no loss."""
+    """From every other dialect nothing is stored and thoughts come encrypted: else they are lost between calls. It is no
+    loss.
+    """
     body, told = sent(ChatRequest("gpt-5.5", [HI], wire=wire))
     assert body["store"] is False
     assert body["include"] == ["reasoning.encrypted_content"]
@@ -38,7 +40,7 @@ def test_thoughts_are_asked_for_in_a_form_that_travels(wire: str) -> None:
 
 @pytest.mark.parametrize("wire", [None, spoken.NAME])
 def test_who_speaks_the_wire_decides_what_is_stored(wire: str | None) -> None:
-    """The library and the wire's own door can go on from a stored reply: there the backend's rule holds."""
+    """The library and the wire's own dialect can go on from a stored reply: there the backend's rule holds."""
     assert "store" not in sent(ChatRequest("gpt-5.5", [HI], wire=wire))[0]
 
 
@@ -109,12 +111,12 @@ def test_texts_of_an_assistants_turn_are_one() -> None:
 @pytest.mark.parametrize("wire", OTHERS)
 async def test_what_another_backend_keeps_is_refused_by_name(field: str, wire: str) -> None:
     """An answer without the earlier messages would answer something else."""
-    async with house(wire, HELLO) as (here, door):
+    async with house(wire, HELLO) as (here, dialect):
         path, body = asking(spoken.NAME)
         got = await here.ask(path, {**body, field: {"id": "kept_1"}})
     assert got.status == 400
     assert field in got.json["error"]["message"]
-    assert not door.asks
+    assert not dialect.asks
 
 
 @pytest.mark.parametrize("conversation", ["conv_1", {"id": "conv_1"}])
@@ -126,17 +128,17 @@ def test_a_response_names_its_conversation_as_an_object(conversation: object) ->
     assert json.loads(write.end())["conversation"] == {"id": "conv_1"}
 
 
-@pytest.mark.parametrize(("door", "wire"), [("openai-responses", "openai-chat"), ("openai-chat", "openai-responses")])
+@pytest.mark.parametrize(("dialect", "wire"), [("openai-responses", "openai-chat"), ("openai-chat", "openai-responses")])
 @pytest.mark.parametrize(("vendor", "told"), [("openai", None), ("house", "extra.foreign")])
 async def test_what_both_of_openais_wires_know_goes_along(
-    door: str, wire: str, vendor: str, told: str | None, monkeypatch: pytest.MonkeyPatch
+    dialect: str, wire: str, vendor: str, told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is asked for and what to cache by reach OpenAI by either wire; others do not get it, which is reported."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
     backend = ScriptedVendor(wire, HELLO)
     name = f"openai-{wire.removeprefix('openai-')}".removesuffix("-chat") if vendor == "openai" else vendor
     async with before({name: (wire, backend)}) as here:
-        path, body = asking(door, f"{name}/gpt-5.5", safety_identifier="x" * 65, prompt_cache_key="k")
+        path, body = asking(dialect, f"{name}/gpt-5.5", safety_identifier="x" * 65, prompt_cache_key="k")
         got = await here.ask(path, body)
     assert got.status == 200
     sent_on = backend.seen[0].json

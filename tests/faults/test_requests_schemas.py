@@ -1,4 +1,6 @@
-"""A translated request breaks no vendor's published schema: what agents and SDKs send, at every door, before every vendor."""
+"""A translated request breaks no vendor's published schema: what agents and SDKs send, in every dialect, before every
+vendor.
+"""
 
 from __future__ import annotations
 
@@ -158,13 +160,13 @@ MODELS = {
     "gemini": "gemini-3-pro",
 }
 VENDORS = {"openai-chat": "openai", "openai-responses": "openai-responses", "anthropic": "anthropic", "gemini": "gemini"}
-PAIRS = [(door, wire) for door in CORPUS for wire in vendor_schemas.REQUESTS if door != wire]
+PAIRS = [(dialect, wire) for dialect in CORPUS for wire in vendor_schemas.REQUESTS if dialect != wire]
 
 
-@pytest.mark.parametrize(("door", "wire"), PAIRS)
+@pytest.mark.parametrize(("dialect", "wire"), PAIRS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_what_goes_out_is_what_the_vendor_describes(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, door: str, wire: str, stream: bool
+    serve: Any, monkeypatch: pytest.MonkeyPatch, dialect: str, wire: str, stream: bool
 ) -> None:
     """Every request of the corpus that is translated for a vendor is a request by that vendor's own document."""
     backend = await serve(fault(400, "invalid_request_error"))  # which rests no target, however often it is said
@@ -173,9 +175,9 @@ async def test_what_goes_out_is_what_the_vendor_describes(
     for vendor in ("OPENAI", "ANTHROPIC", "GEMINI"):
         monkeypatch.setenv(f"{vendor}_API_KEY", "sk-for-tests-alone")
     async with gateway(configured({name: row(wire, backend.url)}, on_loss="allow")) as here:
-        for about, body in CORPUS[door].items():
+        for about, body in CORPUS[dialect].items():
             backend.seen.clear()
-            path, asked = asking(door, f"{name}/{MODELS[wire]}", stream=stream, **body)
+            path, asked = asking(dialect, f"{name}/{MODELS[wire]}", stream=stream, **body)
             for gone in {"messages", "input", "contents"} & asked.keys() - body.keys():
                 del asked[gone]
             answer = await here.ask(path, asked)

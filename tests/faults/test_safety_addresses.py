@@ -102,25 +102,25 @@ async def test_the_environment_moves_every_way_of_asking(
     assert issubclass(vendor, Vendor)
     if (way == "embed" and not vendor.row.embeddings) or (way == "count" and name != "anthropic"):
         pytest.skip("the vendor has nothing of the kind")
-    door = Everything(vendor.row.wire, ANSWER)
-    server = await serve(door)
+    dialect = Everything(vendor.row.wire, ANSWER)
+    server = await serve(dialect)
     monkeypatch.setenv(f"{name.upper().replace('-', '_')}_BASE_URL", server.url + BASES[vendor.row.wire])
     monkeypatch.setenv(vendor.row.key[0], KEY)
     await WAYS[way](vendor)
-    assert len(door.seen) == 1
-    assert KEY in " ".join(door.seen[0].headers.values())
+    assert len(dialect.seen) == 1
+    assert KEY in " ".join(dialect.seen[0].headers.values())
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_the_environment_moves_what_the_gateway_asks(serve: Any, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
-    """Relays and translations, and the chat sites' doors."""
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_environment_moves_what_the_gateway_asks(serve: Any, monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+    """Relays and translations, and the chat sites' endpoints."""
     backend = Everything("openai-chat", ANSWER)
     server = await serve(backend)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     async with gateway(configured({}, sites="openai/m")) as here:
         for streamed in (False, True):
-            answer = await here.ask(*asking(door, "openai/m", stream=streamed))
+            answer = await here.ask(*asking(dialect, "openai/m", stream=streamed))
             assert answer.status == 200
         form = {"content-type": "application/x-www-form-urlencoded"}
         said = await here.ask("/sites/chatgptduo/", b"prompt=hi&search=hi&purpose=ask", headers=form)
@@ -331,5 +331,5 @@ def test_a_site_that_is_gone_may_run_elsewhere(provider: Any, monkeypatch: pytes
 
 
 def test_every_dialect_is_asked() -> None:
-    """A new door is walked as well."""
+    """A new dialect is included."""
     assert ASKS.keys() >= DIALECTS.keys()

@@ -73,7 +73,7 @@ async def test_names_of_models_are_bounded_in_every_dialect(path: str) -> None:
 
 @pytest.mark.parametrize("action", sorted(OF_MODELS))
 async def test_names_in_paths_are_bounded(action: str) -> None:
-    """Gemini's doors have the name in their path."""
+    """Gemini's endpoints have the name in their path."""
     hi = {"parts": [{"text": "hi"}]}
     body = {"contents": [hi]}
     if action == "embedContent":
@@ -100,16 +100,16 @@ async def test_lists_of_names_are_bounded() -> None:
 
 @pytest.mark.parametrize("name", wires())
 async def test_a_backends_name_for_its_model_is_bounded(name: str) -> None:
-    """What a backend calls its model is kept as a label at every door, passed or translated, whole or not: up to a limit."""
+    """What a backend calls its model is kept as a label in every dialect, passed or translated, whole or not: up to a limit."""
 
     def answer(request: ChatRequest) -> list[list[Event]]:
         request.model = "m" * 5_000  # by which the reply names it
         return [[Start("1", request.model), Text("Hello")], [Usage(1, 2, 3), Finish("complete", "stop")]]
 
     async with house(name, answer) as (here, _):
-        for door in DIALECTS:
+        for dialect in DIALECTS:
             for stream in (False, True):
-                assert (await here.ask(*asking(door, "house/m", stream=stream))).status == 200
+                assert (await here.ask(*asking(dialect, "house/m", stream=stream))).status == 200
         records = await here.app.recorded(2 * len(DIALECTS))
         assert {record.passthrough for record in records} == {False, True}
         assert {len(record.served) for record in records} == {LONGEST}
@@ -126,9 +126,9 @@ async def test_headers_that_are_passed_on_are_bounded(serve: Any) -> None:
     assert not backend.seen
 
 
-@pytest.mark.parametrize("door", sorted(DIALECTS))
-async def test_bodies_under_way_have_a_total(door: str) -> None:
-    """A body that takes all of them over the limit is answered with 503 and ``retry-after``, in the door's own words; when
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+async def test_bodies_under_way_have_a_total(dialect: str) -> None:
+    """A body that takes all of them over the limit is answered with 503 and ``retry-after``, in the dialect's own terms; when
 
     another request is over there is room again.
     """
@@ -137,10 +137,10 @@ async def test_bodies_under_way_have_a_total(door: str) -> None:
         slow.raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9000\r\n\r\n" + b" " * 8_000)
         while here.app.bodies.held < 8_000:
             await asyncio.sleep(0)
-        path, body = asking(door, "nobody/at-all")
+        path, body = asking(dialect, "nobody/at-all")
         sent = json.dumps(body).encode().ljust(3_000)
         answer = await here.ask(path, sent)
-        assert answer.status == (529 if door == "anthropic" else 503)  # Anthropic's own word for the same
+        assert answer.status == (529 if dialect == "anthropic" else 503)  # Anthropic's own word for the same
         assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
         assert "body_total" in json.dumps(answer.json)
         slow.leave()

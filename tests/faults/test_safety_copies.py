@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from polychat.backends import vendor
-from polychat.gateway.dialects import dialect as doors
+from polychat.gateway.dialects import dialect as dialect_module
 from polychat.gateway.paths import DIALECTS
 from polychat.types import (
     AudioPart,
@@ -372,7 +372,7 @@ async def test_another_backend_is_asked_the_same() -> None:
         assert all(data in seen.body for seen in backend.seen)
 
 
-BUSY = doors.Fault("busy", "overloaded", 503)
+BUSY = dialect_module.Fault("busy", "overloaded", 503)
 
 
 async def test_a_site_gets_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +433,7 @@ async def test_others_are_served_while_a_large_body_is_read_and_written(
 
         monkeypatch.setattr(owner, name, work)
 
-    noted(doors, "_read")
+    noted(dialect_module, "_read")
     noted(vendor, "sendable")
     for size in (9, 2 << 20):
         on_the_loop.clear()

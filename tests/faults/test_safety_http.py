@@ -241,14 +241,14 @@ async def test_a_question_that_was_not_written_whole_is_asked_again() -> None:
 
 @pytest.mark.parametrize("name", ["small", "house/small"])
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("door", BASES)
-async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, door: str, stream: bool, name: str) -> None:
+@pytest.mark.parametrize("dialect", BASES)
+async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, dialect: str, stream: bool, name: str) -> None:
     """A key that is there twice, in whatever spelling, goes on once: no backend of the same wire takes the other one."""
     backend = await serve(fault(400))
-    path, body = asking(door, name, stream=stream)
+    path, body = asking(dialect, name, stream=stream)
     kept = json.dumps(body)[1:]
     told = configured(
-        {"house": row(door, backend.url)},
+        {"house": row(dialect, backend.url)},
         routes={"small": Route(targets=("house/small",), attempts=1)},
         direct=Direct(attempts=1),
     )
@@ -261,8 +261,8 @@ async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, door: st
     assert len(seen) >= 4
     for target, pairs in seen:
         models = [value for key, value in pairs if key.lower() == "model"]
-        assert models == ([] if door == "gemini" else ["small"])
-        assert door != "gemini" or "/models/small:" in target
+        assert models == ([] if dialect == "gemini" else ["small"])
+        assert dialect != "gemini" or "/models/small:" in target
 
 
 @pytest.mark.parametrize("way", ["pool", "pool, heard out", "session"])
@@ -310,12 +310,12 @@ async def test_a_reader_of_a_closed_response_takes_nothing_of_the_next(serve: An
 # How the server ends.
 
 
-@pytest.mark.parametrize("door", ASKS)
-async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ASKS)
+async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: Any, dialect: str) -> None:
     """Passed or translated, in its dialect and with the end of HTTP's body: its reader knows that it is cut, and why."""
     stage = Stage(FIRST, text("Hel"))
     backend = await serve(stage)
-    path, body = asking(door, stream=True)
+    path, body = asking(dialect, stream=True)
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         caller = await here.caller()
         caller.ask(path, body)
@@ -422,13 +422,13 @@ class _OpensFile(Guard):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
-@pytest.mark.parametrize("door", ASKS)
-async def test_a_file_that_the_gateway_itself_cannot_open_is_no_defect(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ASKS)
+async def test_a_file_that_the_gateway_itself_cannot_open_is_no_defect(serve: Any, dialect: str) -> None:
     """Where no descriptor is left for a file of its own, such as a module that is loaded late, the client gets 503 too."""
     guards = {"guards": lambda runtime, service: in_order([], [_OpensFile()])}
     async with gateway(configured({"house": row("openai-chat", (await serve(good)).url)}), **guards) as here:
-        answer = await here.ask(*asking(door))
-        assert (answer.status, answer.headers["retry-after"]) == (529 if door == "anthropic" else 503, "1")
+        answer = await here.ask(*asking(dialect))
+        assert (answer.status, answer.headers["retry-after"]) == (529 if dialect == "anthropic" else 503, "1")
         assert "open files" in here.records[-1].error
 
 

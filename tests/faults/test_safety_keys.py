@@ -145,7 +145,7 @@ async def test_no_reply_or_error_of_the_library_shows_it(serve: Any, name: str, 
 async def test_no_dialect_of_the_gateway_shows_it(
     name: str, way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Before a backend of every wire: status, headers, bodies and streams of each door, translated or passed, whole or not.
+    """Before a backend of every wire: status, headers, bodies and streams of each dialect, translated or passed, whole or not.
 
     Each is asked twice on one connection: what passes whole is answered without a task then, unless its text is logged.
     """
@@ -153,13 +153,13 @@ async def test_no_dialect_of_the_gateway_shows_it(
     backend = Parrot(name, way=way)
     for streamed, log_text in ((False, True), (True, True), (False, False)):
         async with before({"house": (name, backend)}, log="json", log_text=log_text, direct=AT_ONCE) as here:
-            for door in ASKS:
+            for dialect in ASKS:
                 caller = await here.caller()
                 for _ in range(2):
-                    caller.ask(*asking(door, "house/m", stream=streamed))
+                    caller.ask(*asking(dialect, "house/m", stream=streamed))
                     answer = await caller.whole()
-                    assert not shows(answer.body), (door, answer.body)
-                    assert not shows(repr(answer.headers)), (door, answer.headers)
+                    assert not shows(answer.body), (dialect, answer.body)
+                    assert not shows(repr(answer.headers)), (dialect, answer.headers)
             metrics = await here.ask("/metrics", headers={"accept": "text/plain"})
             assert not shows(metrics.body)
             assert here.records
@@ -174,7 +174,7 @@ async def test_no_dialect_of_the_gateway_shows_it(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", wires())
 async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names, attributes, events and status of every span, and every point of a metric, of each door's requests."""
+    """Names, attributes, events and status of every span, and every point of a metric, of each dialect's requests."""
     pytest.importorskip("opentelemetry.sdk")
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -187,9 +187,9 @@ async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monk
     observer = Telemetry([SimpleSpanProcessor(spans)], [reader])
     try:
         async with before({"house": (name, Parrot(name, way=way))}, direct=AT_ONCE) as here:
-            for door in ASKS:
+            for dialect in ASKS:
                 for streamed in (False, True):
-                    await here.ask(*asking(door, "house/m", stream=streamed))
+                    await here.ask(*asking(dialect, "house/m", stream=streamed))
             for record in await here.app.recorded(2 * len(ASKS)):
                 observer(record)
         told = [span.to_json() for span in spans.get_finished_spans()]
@@ -202,18 +202,18 @@ async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monk
 
 
 def test_the_requested_dialects_are_all_there_are() -> None:
-    """A new door is asked as well."""
+    """A new dialect is included."""
     assert ASKS.keys() >= DIALECTS.keys()
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_a_key_cut_over_two_reads_is_redacted_where_it_passes(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_a_key_cut_over_two_reads_is_redacted_where_it_passes(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client has what came before the second part is sent: what could be a key's beginning waits, and no more."""
     monkeypatch.setenv("HOUSE_API_KEY", CANARY)
-    backend = _Halves(door)
-    async with before({"house": (door, backend)}) as here:
+    backend = _Halves(dialect)
+    async with before({"house": (dialect, backend)}) as here:
         caller = await here.caller()
-        caller.ask(*asking(door, "small", stream=True))  # by the name that the backend knows: nothing else waits
+        caller.ask(*asking(dialect, "small", stream=True))  # by the name that the backend knows: nothing else waits
         await caller.head()
         body = await caller.until(b"It is ")
         backend.go.set()
@@ -223,8 +223,8 @@ async def test_a_key_cut_over_two_reads_is_redacted_where_it_passes(door: str, m
     assert MASK.encode() in body
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_key_is_redacted_where_a_stream_is_pushed(serve: Any, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_key_is_redacted_where_a_stream_is_pushed(serve: Any, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a read of the backend's connection to a write of the client's, passed or translated, whole or cut in two."""
     monkeypatch.setenv("HOUSE_API_KEY", CANARY)
     cut = text(f"and again {CANARY}.")
@@ -244,7 +244,7 @@ async def test_a_key_is_redacted_where_a_stream_is_pushed(serve: Any, door: str,
     server = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", server.url, key="env:HOUSE_API_KEY")})) as here:
         caller = await here.caller()
-        caller.ask(*asking(door, stream=True))
+        caller.ask(*asking(dialect, stream=True))
         gate.release()
         await caller.head()
         body = b""
@@ -272,7 +272,7 @@ class _Halves(Parrot):
 
 
 async def test_models_and_vectors_do_not_show_it(serve: Any) -> None:
-    """The other ways of asking an API go by the same door."""
+    """The other ways of asking an API use the same code."""
 
     async def parrot(seen: Seen, say: Say) -> None:
         listed = {"object": "list", "data": [{"id": f"m-{CANARY}", "object": "model", "embedding": [0.5], "index": 0}]}

@@ -70,9 +70,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"{name}_OF_THE_KEYS", name.lower())
 
 
-async def both(gateways: list[Any], door: str, words: list[str]) -> None:
+async def both(gateways: list[Any], dialect: str, words: list[str]) -> None:
     """Each answers in its own words: a target and a route, whole and streamed, all at once."""
-    asked = [asking(door, model, stream=stream) for model in ("house/small", "fast") for stream in (False, True)]
+    asked = [asking(dialect, model, stream=stream) for model in ("house/small", "fast") for stream in (False, True)]
     answers = await asyncio.gather(*(one.ask(*ask) for ask in asked for one in gateways))
     for place, answer in enumerate(answers):
         assert answer.status == 200, answer.body
@@ -80,9 +80,9 @@ async def both(gateways: list[Any], door: str, words: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("keys")
-@pytest.mark.parametrize("door", ASKS)
+@pytest.mark.parametrize("dialect", ASKS)
 @pytest.mark.parametrize("wire", names())
-async def test_two_gateways_of_one_loop(serve: Any, wire: str, door: str) -> None:
+async def test_two_gateways_of_one_loop(serve: Any, wire: str, dialect: str) -> None:
     """Passed or translated, each asks its own address with its own key; also after one of them has read another file."""
     houses = [House(wire, words) for words in ("alpha", "bravo", "charlie")]
     first, second, third = [await serve(house) for house in houses]
@@ -90,10 +90,10 @@ async def test_two_gateways_of_one_loop(serve: Any, wire: str, door: str) -> Non
         gateway(told(wire, first.url, "FIRST_OF_THE_KEYS")) as one,
         gateway(told(wire, second.url, "SECOND_OF_THE_KEYS")) as two,
     ):
-        await both([one, two], door, ["alpha", "bravo"])
+        await both([one, two], dialect, ["alpha", "bravo"])
         assert [house.keys() for house in houses] == [{"first"}, {"second"}, set()]
         one.app.reload(told(wire, third.url, "THIRD_OF_THE_KEYS"))
-        await both([one, two], door, ["charlie", "bravo"])
+        await both([one, two], dialect, ["charlie", "bravo"])
         assert [house.keys() for house in houses] == [set(), {"second"}, {"third"}]
 
 

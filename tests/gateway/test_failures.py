@@ -57,14 +57,14 @@ BEFORE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("failure", BEFORE)
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_before_the_first_piece(serve: Any, door: str, failure: str, stream: bool) -> None:
+async def test_before_the_first_piece(serve: Any, dialect: str, failure: str, stream: bool) -> None:
     """The next target answers, and the client hears of nothing but its answer and how many were asked."""
     first, second = await serve(BEFORE[failure]), await serve(good)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
-        path, body = asking(door, "fast", stream=stream)
+        path, body = asking(dialect, "fast", stream=stream)
         answer = await here.ask(path, body)
         (record,) = await here.app.recorded()
     assert answer.status == 200
@@ -102,15 +102,15 @@ async def test_the_clients_own_fault(serve: Any, status: int) -> None:
 
 
 @pytest.mark.parametrize("failure", AFTER)
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_after_the_first_piece(serve: Any, door: str, failure: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_after_the_first_piece(serve: Any, dialect: str, failure: str) -> None:
     """Nobody else is asked, the stream says that it failed, and nothing in it says that it is done."""
     rest, verdict = AFTER[failure]
     stage = Stage(FIRST, text("Hel"), rest=rest)
     first, second = await serve(stage), await serve(good)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
-        path, body = asking(door, "fast", stream=True)
+        path, body = asking(dialect, "fast", stream=True)
         caller = await here.caller()
         caller.ask(path, body)
         answer = await caller.head()
@@ -120,10 +120,10 @@ async def test_after_the_first_piece(serve: Any, door: str, failure: str) -> Non
         (record,) = await here.app.recorded()
     assert answer.status == 200
     assert b'"error"' in answer.body or b"event: error" in answer.body
-    assert ENDS[door] not in answer.body
+    assert ENDS[dialect] not in answer.body
     if failure.startswith("an error"):
         assert b"out of memory" in answer.body
-    if door == "openai-chat":
+    if dialect == "openai-chat":
         (told,) = [one for one in answer.events if '"error"' in one]
         assert answer.events[-1] == told
         assert json.loads(told.removeprefix("data: "))
@@ -155,8 +155,8 @@ async def test_all_in_one_read(serve: Any) -> None:
 
     house = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", house.url)})) as here:
-        for door in ("openai-chat", "anthropic"):
-            path, body = asking(door, stream=True)
+        for dialect in ("openai-chat", "anthropic"):
+            path, body = asking(dialect, stream=True)
             answer = await here.ask(path, body)
             assert b"Hello" in answer.body
     assert [record.verdict for record in here.records] == ["complete"] * 2
@@ -178,17 +178,17 @@ async def test_whole_answers_that_are_none(serve: Any) -> None:
         async with gateway(
             configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
         ) as here:
-            for door in ("openai-chat", "anthropic"):
-                answer = await here.ask(*asking(door, "one"))
+            for dialect in ("openai-chat", "anthropic"):
+                answer = await here.ask(*asking(dialect, "one"))
                 assert answer.status == 502
                 assert told in answer.json["error"]["message"]
         assert {record.verdict for record in here.records} == {"failed"}
 
 
-def message_of(door: str, answer: Any) -> str:
+def message_of(dialect: str, answer: Any) -> str:
     """The message where each dialect has it, in the shape that it has."""
     said = answer.json
-    match door, said:
+    match dialect, said:
         case (
             ("openai-chat" | "openai-completions" | "openai-responses"),
             {"error": {"message": str(words), "type": str(), "code": _, "param": _}},
@@ -201,21 +201,21 @@ def message_of(door: str, answer: Any) -> str:
             return words
         case "ollama", {"error": str(words)}:
             return words
-    raise AssertionError(f"not {door}'s error: {said}")
+    raise AssertionError(f"not {dialect}'s error: {said}")
 
 
-@pytest.mark.parametrize("door", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("stream", [True, False])
-async def test_each_dialects_errors(serve: Any, door: str, stream: bool) -> None:
+async def test_each_dialects_errors(serve: Any, dialect: str, stream: bool) -> None:
     """Status, shape and when to come again, as the vendor's own clients expect them."""
     backend = await serve(fault(429, "rate_limit_error", "slower, please", retry_after="7"))
     told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
     async with gateway(told) as here:
-        path, body = asking(door, "one", stream=stream)
+        path, body = asking(dialect, "one", stream=stream)
         answer = await here.ask(path, body)
         (record,) = await here.app.recorded()
     assert answer.status == record.status == 429
-    assert "slower, please" in message_of(door, answer)
+    assert "slower, please" in message_of(dialect, answer)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("7", "7000")
@@ -223,8 +223,8 @@ async def test_each_dialects_errors(serve: Any, door: str, stream: bool) -> None
     assert record.verdict == "failed"
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_overloaded(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_overloaded(serve: Any, dialect: str) -> None:
     """503, and 529 for Anthropic's clients; they may come again, though it was retried here."""
     backend = await serve(fault(503, "overloaded_error", "full"))
     async with gateway(
@@ -233,20 +233,20 @@ async def test_overloaded(serve: Any, door: str) -> None:
             routes={"two": Route(("house/small", "other/small"), strategy="ordered", attempts=2)},
         )
     ) as here:
-        answer = await here.ask(*asking(door, "two"))
-    assert answer.status == (529 if door == "anthropic" else 503)
-    assert "full" in message_of(door, answer)
+        answer = await here.ask(*asking(dialect, "two"))
+    assert answer.status == (529 if dialect == "anthropic" else 503)
+    assert "full" in message_of(dialect, answer)
     assert "x-should-retry" not in answer.headers
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_unknown_models(serve: Any, door: str) -> None:
-    """404 in the door's dialect, with the nearest names."""
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_unknown_models(serve: Any, dialect: str) -> None:
+    """404 in the dialect's format, with the nearest names."""
     async with gateway(configured({"house": row("openai-chat", "http://127.0.0.1:9")})) as here:
-        answer = await here.ask(*asking(door, "hause/small"))
+        answer = await here.ask(*asking(dialect, "hause/small"))
         (record,) = await here.app.recorded()
     assert answer.status == 404
-    assert "house/small" in message_of(door, answer)
+    assert "house/small" in message_of(dialect, answer)
     assert record.verdict is None
 
 

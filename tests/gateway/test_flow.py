@@ -39,20 +39,20 @@ from ..support.scripted_vendors import ScriptedVendor
 SAID = [[Start("x", "small-1")], [Text("Hel")], [Text("lo")], [Usage(3, 2, 5), Finish("complete", "stop")]]
 
 
-async def asked(here: Running, door: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> Answer:
-    path, body = asking(door, model, stream=stream, **more)
+async def asked(here: Running, dialect: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> Answer:
+    path, body = asking(dialect, model, stream=stream, **more)
     return await here.ask(path, body)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wire", names())
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_every_dialect_reaches_every_backend(serve: Any, door: str, wire: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_every_dialect_reaches_every_backend(serve: Any, dialect: str, wire: str, stream: bool) -> None:
     """The words arrive, the answer comes back, and the record knows who answered, how it ended and what it cost."""
     backend = ScriptedVendor(wire, SAID)
     served = await serve(backend)
     async with gateway(configured({"house": row(wire, served.url)})) as here:
-        answer = await asked(here, door, stream=stream)
+        answer = await asked(here, dialect, stream=stream)
         (record,) = await here.app.recorded()
     assert answer.status == record.status == 200
     assert b"Hel" in answer.body
@@ -64,7 +64,7 @@ async def test_every_dialect_reaches_every_backend(serve: Any, door: str, wire: 
     (request,) = backend.asks
     assert (request.model, request.stream) == ("small", stream)
     assert "hi" in str(request.messages[-1])
-    assert (record.dialect, record.model, record.route, record.stream) == (door, "house/small", "", stream)
+    assert (record.dialect, record.model, record.route, record.stream) == (dialect, "house/small", "", stream)
     assert (record.provider, record.served, record.attempts, record.verdict, record.reason) == (
         "house",
         "small",
@@ -73,7 +73,7 @@ async def test_every_dialect_reaches_every_backend(serve: Any, door: str, wire: 
         "stop",
     )
     assert (record.prompt_tokens, record.completion_tokens) == (3, 2)
-    assert record.passthrough is (DIALECTS[door].passes and wire == DIALECTS[door].wire.NAME)
+    assert record.passthrough is (DIALECTS[dialect].passes and wire == DIALECTS[dialect].wire.NAME)
     assert record.first is not None
     assert record.start <= record.first <= record.over
 
@@ -111,11 +111,11 @@ async def test_usage_that_the_client_did_not_ask_for(serve: Any) -> None:
 
 async def test_each_piece_goes_on_at_once(serve: Any) -> None:
     """A piece is with the client before the backend says the next one."""
-    for door in DIALECTS:
+    for dialect in DIALECTS:
         stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
         served = await serve(stage)
         async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-            path, body = asking(door, stream=True)
+            path, body = asking(dialect, stream=True)
             caller = await here.caller()
             caller.ask(path, body)
             assert (await caller.head()).headers["x-accel-buffering"] == "no"
@@ -124,22 +124,22 @@ async def test_each_piece_goes_on_at_once(serve: Any) -> None:
             assert b"lo" in await caller.rest()
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_a_stream_without_its_last_blank_line(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_a_stream_without_its_last_blank_line(serve: Any, dialect: str) -> None:
     """Is whole all the same, be it one chunk or several: nothing of it is kept back."""
     last = chunk({"content": "Hello"}, "stop")[:-2]
     for pieces in ([last], [FIRST, last]):
         served = await serve(streaming(*pieces))
         async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-            answer = await asked(here, door, stream=True)
+            answer = await asked(here, dialect, stream=True)
             (record,) = await here.app.recorded()
         assert b"Hello" in answer.body
         assert b"error" not in answer.body
         assert (record.verdict, record.reason) == ("complete", "stop")
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_a_stream_that_comes_whole(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_a_stream_that_comes_whole(serve: Any, dialect: str) -> None:
     """A backend that does not stream though it was asked to: the client gets a stream all the same."""
 
     async def backend(seen: Seen, say: Say) -> None:
@@ -147,7 +147,7 @@ async def test_a_stream_that_comes_whole(serve: Any, door: str) -> None:
 
     served = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        answer = await asked(here, door, stream=True)
+        answer = await asked(here, dialect, stream=True)
         (record,) = await here.app.recorded()
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert b"Hello" in answer.body
@@ -171,7 +171,7 @@ async def test_headers_of_the_client(serve: Any) -> None:
 # OpenRouter's fields
 
 OPENAI = ("openai-chat", "openai-responses")
-"""The doors that take them."""
+"""The dialects that take them."""
 
 
 class Three:
@@ -215,13 +215,13 @@ PREFERRED: dict[str, tuple[tuple[str, ...], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("case", PREFERRED)
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("door", OPENAI)
-async def test_who_is_preferred(serve: Any, door: str, case: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", OPENAI)
+async def test_who_is_preferred(serve: Any, dialect: str, case: str, stream: bool) -> None:
     """``models`` and ``provider`` say who may answer, and in which order; no backend sees them."""
     failing, fields, expected = PREFERRED[case]
     three = Three(*failing)
     async with gateway(await three.configured(serve)) as here:
-        answer = await asked(here, door, "a/small", stream=stream, **fields)
+        answer = await asked(here, dialect, "a/small", stream=stream, **fields)
     assert answer.status == 200
     assert three.asked == expected
 
@@ -252,12 +252,12 @@ async def test_no_fallbacks(serve: Any) -> None:
         ({"provider": {"order": ["nobody"], "allow_fallbacks": False}}, "provider"),
     ],
 )
-@pytest.mark.parametrize("door", OPENAI)
-async def test_preferences_that_mean_nothing(serve: Any, door: str, fields: dict[str, Any], named: str) -> None:
+@pytest.mark.parametrize("dialect", OPENAI)
+async def test_preferences_that_mean_nothing(serve: Any, dialect: str, fields: dict[str, Any], named: str) -> None:
     """Are refused naming the field, and nobody is asked."""
     three = Three()
     async with gateway(await three.configured(serve)) as here:
-        answer = await asked(here, door, "a/small", **fields)
+        answer = await asked(here, dialect, "a/small", **fields)
     assert answer.status in (400, 404)
     assert answer.json["error"]["param"] == named
     assert three.asked == []
@@ -278,7 +278,7 @@ ROUTE = {"one": Route(("a/small", "b/small", "c/small"), strategy="ordered")}
     ],
 )
 async def test_preferences_among_a_routes_targets(serve: Any, wanted: dict[str, Any], target: str) -> None:
-    """A provider is a backend's name, and prices are the configuration's; both doors that read it do as it says."""
+    """A provider is a backend's name, and prices are the configuration's; both dialects that read it do as it says."""
     prices = {"a/small": Price(3, 3), "b/small": Price(1, 3), "c/small": Price(4, 1)}
     for path in ("/v1/chat/completions", "/v1/completions"):
         three = Three()
@@ -344,7 +344,7 @@ async def test_preferences_for_openrouter_itself(serve: Any, monkeypatch: pytest
 
 @pytest.mark.parametrize("provider", FIVE)
 async def test_the_sites(serve: Any, provider: type[Any]) -> None:
-    """A route answers at the chat sites' own doors, asked by the very providers that ask those sites."""
+    """A route answers at the chat sites' own endpoints, requested by the very providers that ask those sites."""
     served = await serve(good)
     told = configured({"house": row("openai-chat", served.url)}, routes={"fast": ("house/small",)}, sites="fast")
     async with gateway(told) as here:

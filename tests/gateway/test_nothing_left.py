@@ -50,15 +50,17 @@ def uncollected() -> Iterator[None]:
 
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
 @pytest.mark.parametrize("becomes", BACKENDS)
-async def test_a_request_leaves_nothing(becomes: str, door: str, stream: bool, serve: Callable[..., Awaitable[Server]]) -> None:
+async def test_a_request_leaves_nothing(
+    becomes: str, dialect: str, stream: bool, serve: Callable[..., Awaitable[Server]]
+) -> None:
     """Passed or translated, whole or streamed, answered or not."""
     rows = {f"house{number}": row("openai-chat", (await serve(talk)).url) for number, talk in enumerate(BACKENDS[becomes])}
     routes = {"small": Route(targets=tuple(f"{name}/small" for name in rows))}
     before = {id(one) for one in gc.get_objects() if isinstance(one, RequestContext)}
     async with gateway(configured(rows, routes=routes)) as here:
         for _ in range(2):
-            await here.ask(*asking(door, "small", stream=stream))
+            await here.ask(*asking(dialect, "small", stream=stream))
     left = [one for one in gc.get_objects() if isinstance(one, RequestContext) and id(one) not in before]
     assert not left, [type(each) for each in gc.get_referrers(left[0])]

@@ -14,14 +14,14 @@ from polychat.errors import PolychatError
 from ..support.running_gateway import DONE, END, FIRST, Stage, asking, configured, fault, gateway, good, row, text
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_running_streams_keep_the_old(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_running_streams_keep_the_old(serve: Any, dialect: str) -> None:
     """A stream goes on where it began; the next request goes by the new file, under the same name and without the old key."""
     stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
     old, new = await serve(stage), await serve(good)
     async with gateway(configured({"house": row("openai-chat", old.url)}, limits=Limits(concurrent=1))) as here:
         caller = await here.caller()
-        path, body = asking(door, stream=True)
+        path, body = asking(dialect, stream=True)
         caller.ask(path, body)
         await caller.head()
         await caller.until(b"Hel")

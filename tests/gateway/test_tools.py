@@ -76,7 +76,7 @@ class TestCurl:
         assert rest.endswith(b"data: [DONE]\n\n")
 
     async def test_errors(self) -> None:
-        """``--fail-with-body`` fails, and prints what is wrong in the door's words."""
+        """``--fail-with-body`` fails, and prints what is wrong in the dialect's terms."""
         async with house("openai-chat", HELLO) as (here, _):
             for path, field in (("/v1/chat/completions", "model"), ("/v1/messages", "model"), ("/v1/nothing", "/v1/nothing")):
                 code, said, _ = await ran("curl", "-sS", "--fail-with-body", f"{here.url}{path}", "-d", '{"messages": []}')
@@ -119,36 +119,36 @@ class TestLLM:
         os_key = {"keys": {"me": "env:KEY_ONE"}}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KEY_ONE", KEY)
-            async with house("anthropic", HELLO, **os_key) as (here, door):
+            async with house("anthropic", HELLO, **os_key) as (here, dialect):
                 for more in ([], ["--no-stream"]):
                     code, said, err = await self.llm(here, "prompt", "-m", "mine", "--key", KEY, "-s", "Be brief.", *more, "hi")
                     assert (code, said) == (0, "Hello\n"), err
             assert [record.stream for record in here.records] == [True, False]
-            assert [turn.role for turn in door.asks[0].messages] == ["system", "user"]
+            assert [turn.role for turn in dialect.asks[0].messages] == ["system", "user"]
 
     async def test_a_schema(self) -> None:
         """``--schema`` reaches the backend, and the answer is JSON of it."""
-        async with house("gemini", CITY) as (here, door):
+        async with house("gemini", CITY) as (here, dialect):
             code, said, err = await self.llm(here, "-m", "mine", "--key", KEY, "--schema", "name,people int", "hi")
         assert code == 0, err
         assert json.loads(said) == {"name": "Oslo", "people": 7}
-        assert set(door.asks[0].format.schema["properties"]) == {"name", "people"}
+        assert set(dialect.asks[0].format.schema["properties"]) == {"name", "people"}
 
     async def test_its_tools(self) -> None:
         """A function of one's own is called with what the backend says, and its result goes back with the next ask."""
         answers = iter([CALLS[:3] + CALLS[-1:], HELLO])
-        async with house("anthropic", lambda request: next(answers)) as (here, door):
+        async with house("anthropic", lambda request: next(answers)) as (here, dialect):
             function = "def weather(city: str) -> str:\n    return f'{city}: rain'\n"
             code, said, err = await self.llm(here, "-m", "mine", "--key", KEY, "--functions", function, "hi")
         assert code == 0, err
         assert "Hello" in said
-        results = [part for turn in door.asks[1].messages for part in turn.parts if type(part).__name__ == "ToolResult"]
+        results = [part for turn in dialect.asks[1].messages for part in turn.parts if type(part).__name__ == "ToolResult"]
         assert ["".join(getattr(one, "text", "") for one in result.parts) for result in results] == ["Oslo: rain"]
 
     async def test_refused(self) -> None:
         """What the backend says of it is what is printed."""
-        door = ScriptedVendor("anthropic", fault=Fault("nothing for you", "invalid_request", 400))
-        async with house("anthropic", door) as (here, _):
+        dialect = ScriptedVendor("anthropic", fault=Fault("nothing for you", "invalid_request", 400))
+        async with house("anthropic", dialect) as (here, _):
             code, _, err = await self.llm(here, "-m", "mine", "--key", KEY, "hi")
         assert code == 1
         assert "nothing for you" in err
@@ -194,7 +194,7 @@ class TestLangChain:
             {"type": "function", "function": {"name": name, "parameters": given}}
             for name, given in (("weather", PARAMETERS), ("now", {"type": "object", "properties": {}}))
         ]
-        async with house(wire, CALLS) as (here, door), self.chat(here) as plain:
+        async with house(wire, CALLS) as (here, dialect), self.chat(here) as plain:
             chat = plain.bind_tools(schemas)
             chunks = [chunk async for chunk in chat.astream("hi")]
             reply = await chat.ainvoke("hi")
@@ -202,7 +202,7 @@ class TestLangChain:
             await chat.ainvoke([*ASKED, reply, *results])
         for one in (reply, sum(chunks[1:], chunks[0])):
             assert [(call["name"], call["args"]) for call in one.tool_calls] == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+        parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_structured_output(self) -> None:
@@ -264,18 +264,18 @@ class TestVercel:
         """It runs the tools that are called, one of them without parameters, and asks again with what they gave."""
         for wire in ("anthropic", "gemini"):
             first = [True]
-            async with house(wire, lambda request, first=first: CALLS if first and first.pop() else HELLO) as (here, door):
+            async with house(wire, lambda request, first=first: CALLS if first and first.pop() else HELLO) as (here, dialect):
                 said = await self.node(here, "tools")
             assert said["calls"] == [["weather", {"city": "Oslo"}], ["now", {}]]
             assert (said["results"], said["steps"], said["finishReason"]) == (["Oslo: rain", "7"], 2, "tool-calls")
-            parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+            parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
             assert parts.count("ToolResult") == 2
 
     async def test_an_object(self) -> None:
         """By a schema, which the backend gets."""
-        async with house("gemini", CITY) as (here, door):
+        async with house("gemini", CITY) as (here, dialect):
             assert await self.node(here, "object") == {"name": "Oslo", "people": 7}
-        assert set(door.asks[0].format.schema["properties"]) == {"name", "people"}
+        assert set(dialect.asks[0].format.schema["properties"]) == {"name", "people"}
 
     async def test_embeddings(self) -> None:
         """A vector for each value."""
@@ -284,8 +284,8 @@ class TestVercel:
 
     async def test_failures(self) -> None:
         """A refusal is an error with its status and words; a failure midway is reported in the stream, after what came."""
-        door = ScriptedVendor("anthropic", fault=Fault("slow down", "rate_limit", 429))
-        async with house("anthropic", door) as (here, _):
+        dialect = ScriptedVendor("anthropic", fault=Fault("slow down", "rate_limit", 429))
+        async with house("anthropic", dialect) as (here, _):
             refused = await self.node(here, "whole")
         assert (refused["status"], refused["retryable"]) == (429, True)
         assert "slow down" in refused["message"]

@@ -78,7 +78,7 @@ async def test_every_way_to_end_is_one_record(place: Path) -> None:
         prices = {"well/small-1": Price(prompt=1.0, completion=2.5)}
         alice = {"authorization": "Bearer a-chat-key-of-alice"}
         async with gateway(replace(base, prices=prices)) as running:
-            for target, stream, door in (
+            for target, stream, dialect in (
                 ("well/small", False, "openai-chat"),
                 ("well/small", True, "openai-chat"),
                 ("well/small", False, "anthropic"),
@@ -87,7 +87,7 @@ async def test_every_way_to_end_is_one_record(place: Path) -> None:
                 ("cut/small", True, "openai-chat"),
             ):
                 caller = await running.caller()
-                path, body = asking(door, target, stream=stream)
+                path, body = asking(dialect, target, stream=stream)
                 caller.ask(path, body, headers=alice)
                 await caller.whole()
             caller = await running.caller()

@@ -60,8 +60,8 @@ async def test_a_cut_reply_is_reported(serve: Any) -> None:
 
 async def test_a_refusal_is_reported(serve: Any) -> None:
     """By status, with the vendor's words, when to come again, and without the key that some repeat."""
-    door = ScriptedVendor("openai-chat", fault=Fault("slow down, long-enough-a-key", "rate_limit", 429))
-    server = await serve(door)
+    dialect = ScriptedVendor("openai-chat", fault=Fault("slow down, long-enough-a-key", "rate_limit", 429))
+    server = await serve(dialect)
     with pytest.raises(errors.RateLimited, match="slow down") as caught:
         await polychat.ask("hi", **options(server.url))
     assert (caught.value.kind, caught.value.status) == ("rate_limit", 429)

@@ -29,9 +29,9 @@ ENDS = {
 """What ends a complete stream of each dialect."""
 
 
-def words_of(door: str, body: bytes) -> str:
+def words_of(dialect: str, body: bytes) -> str:
     """The text of a stream, as the dialect's own reader has it."""
-    reader = DIALECTS[door].wire.Reader()
+    reader = DIALECTS[dialect].wire.Reader()
     events = reader.feed(body)
     if not reader.done:
         events += reader.end()

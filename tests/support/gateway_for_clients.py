@@ -85,9 +85,9 @@ async def before(backends: Backends, **more: Any) -> AsyncGenerator[Running, Non
 @asynccontextmanager
 async def house(wire: str, answer: Any, **more: Any) -> AsyncGenerator[tuple[Running, ScriptedVendor], None]:
     """A gateway before one backend, ``house``, that answers so."""
-    door = answer if isinstance(answer, ScriptedVendor) else ScriptedVendor(wire, answer)
-    async with before({"house": (wire, door)}, **more) as here:
-        yield here, door
+    dialect = answer if isinstance(answer, ScriptedVendor) else ScriptedVendor(wire, answer)
+    async with before({"house": (wire, dialect)}, **more) as here:
+        yield here, dialect
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Start, Text
-from polychat.gateway.dialects import dialect as doors
+from polychat.gateway.dialects import dialect as dialect_module
 from polychat.types import (
     ChatMessage,
     ChatRequest,
@@ -158,4 +158,4 @@ async def heard(to: str, *requests: tuple[str, bytes]) -> tuple[list[Answer], li
 
 
 def everything_stays(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(doors, "LEAST", 10**9)
+    patch.setattr(dialect_module, "LEAST", 10**9)

@@ -287,14 +287,14 @@ ASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "ollama": ("/api/chat", "/api/chat", {"messages": [{"role": "user", "content": "hi"}]}),
 }
-"""For each door where it is asked for a whole answer and for a stream, and with what."""
+"""For each dialect, its path for a whole answer and for a stream, and the body."""
 
 
-def asking(door: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
+def asking(dialect: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
     """Path and body of the simplest request; the body is the caller's own to change."""
-    whole, streamed, said = ASKS[door]
+    whole, streamed, said = ASKS[dialect]
     said = deepcopy(said)
-    body = {**said, **more} if door == "gemini" else {"model": model, "stream": stream, **said, **more}
+    body = {**said, **more} if dialect == "gemini" else {"model": model, "stream": stream, **said, **more}
     return (streamed if stream else whole).format(model=model), body
 
 

@@ -1,4 +1,4 @@
-"""What the wires are made of: JSON's one door, events and JSON lines, faults."""
+"""What the wires are made of: JSON's one module, events and JSON lines, faults."""
 
 from __future__ import annotations
 

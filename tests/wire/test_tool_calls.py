@@ -236,9 +236,9 @@ def arguments_in(events: list[Event]) -> set[str]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("door", names())
+@pytest.mark.parametrize("dialect", names())
 @pytest.mark.parametrize("backend", names())
-def test_half_an_emoji_in_a_replys_arguments_reaches_every_dialect(backend: str, door: str, stream: bool) -> None:
+def test_half_an_emoji_in_a_replys_arguments_reaches_every_dialect(backend: str, dialect: str, stream: bool) -> None:
     """By its escape, from backends that say arguments as an object or as a text; by one escape or by two, cut anywhere."""
     for arguments in HALVES.values():
         meant = {json.dumps(json.loads(arguments))}
@@ -248,8 +248,10 @@ def test_half_an_emoji_in_a_replys_arguments_reaches_every_dialect(backend: str,
             for said in sorted({body, once}):
                 events = read(wire(backend), [said]) if stream else wire(backend).read_reply(said)
                 assert arguments_in(events) == meant, said
-                answer = written(wire(door), events, stream=stream)
-                assert arguments_in(read(wire(door), [answer]) if stream else wire(door).read_reply(answer)) == meant, said
+                answer = written(wire(dialect), events, stream=stream)
+                assert arguments_in(read(wire(dialect), [answer]) if stream else wire(dialect).read_reply(answer)) == meant, (
+                    said
+                )
                 assert at or said_in(answer) == meant, said
 
 

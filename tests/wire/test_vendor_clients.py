@@ -23,8 +23,8 @@ class TestOpenAIChat:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: ScriptedVendor) -> Any:
-            server = await serve(door)
+        async def start(dialect: ScriptedVendor) -> Any:
+            server = await serve(dialect)
             clients.append(openai.AsyncOpenAI(api_key="k", base_url=f"{server.url}/v1", max_retries=0))
             return clients[-1].chat.completions
 
@@ -65,8 +65,8 @@ class TestOpenAIResponses:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: ScriptedVendor) -> Any:
-            server = await serve(door)
+        async def start(dialect: ScriptedVendor) -> Any:
+            server = await serve(dialect)
             clients.append(openai.AsyncOpenAI(api_key="k", base_url=f"{server.url}/v1", max_retries=0))
             return clients[-1].responses
 
@@ -76,14 +76,14 @@ class TestOpenAIResponses:
 
     async def test_thoughts_with_what_must_come_back(self, ask: Any) -> None:
         """A reasoning item with its summary and encrypted content; sent back with the next ask it is what it was."""
-        door = ScriptedVendor("openai-responses", thoughts("openai"))
-        responses = await ask(door)
+        dialect = ScriptedVendor("openai-responses", thoughts("openai"))
+        responses = await ask(dialect)
         reply = await responses.create(model="m", input="?", store=False, include=["reasoning.encrypted_content"])
         item = next(item for item in reply.output if item.type == "reasoning")
         assert item.encrypted_content == "c2lnbmF0dXJl"
         history = [{"role": "user", "content": "?"}, *(item.model_dump(exclude_none=True) for item in reply.output)]
         await responses.create(model="m", input=[*history, {"role": "user", "content": "and?"}], store=False)
-        opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
+        opaque = [part.opaque for turn in dialect.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
         assert [(one.vendor, one.data) for one in opaque if one is not None] == [("openai", "c2lnbmF0dXJl")]
 
     async def test_a_source_is_an_annotation(self, ask: Any) -> None:
@@ -102,8 +102,8 @@ class TestAnthropic:
     async def ask(self, serve: Any) -> Any:
         clients = []
 
-        async def start(door: ScriptedVendor) -> Any:
-            server = await serve(door)
+        async def start(dialect: ScriptedVendor) -> Any:
+            server = await serve(dialect)
             clients.append(anthropic.AsyncAnthropic(api_key="k", base_url=server.url, max_retries=0))
             return clients[-1].messages
 

@@ -29,7 +29,7 @@ async def sites() -> AsyncGenerator[str, None]:
 
 
 def over(spoken: Wire, request: ChatRequest) -> ChatRequest:
-    """The ask as a front door of that wire hears it."""
+    """The request as the dialect of that wire reads it."""
     return spoken.read_request(encoded(spoken.write_request(request)), model=request.model, stream=request.stream)
 
 

@@ -42,8 +42,8 @@ async def test_keys(serve: Any, keyed: dict[str, Any], vendor: str) -> None:
     """Are taken from wherever each vendor's client puts them, and the record has the name of whose it is."""
     backend = await serve(good)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, **keyed)) as here:
-        for door in DIALECTS:
-            path, body = asking(door)
+        for dialect in DIALECTS:
+            path, body = asking(dialect)
             assert (await here.ask(path, body, headers=HEADERS[vendor])).status == 200
         path, body = asking("openai-chat")
         assert (await here.ask(path, body, headers={"authorization": f"Bearer {OTHER}"})).status == 200
@@ -62,7 +62,7 @@ async def test_a_key_in_the_query(serve: Any, keyed: dict[str, Any]) -> None:
         assert KEY not in "".join(record.path for record in here.records)
 
 
-@pytest.mark.parametrize("door", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -73,10 +73,10 @@ async def test_a_key_in_the_query(serve: Any, keyed: dict[str, Any]) -> None:
         {"x-api-key": KEY[:-1]},
     ],
 )
-async def test_no_key_or_another(keyed: dict[str, Any], door: str, headers: dict[str, str]) -> None:
-    """401 in the door's dialect, before anything of the body is looked at; the key that was tried is not repeated."""
+async def test_no_key_or_another(keyed: dict[str, Any], dialect: str, headers: dict[str, str]) -> None:
+    """401 in the dialect's format, before anything of the body is looked at; the key that was tried is not repeated."""
     async with gateway(configured({"house": row("openai-chat", "http://127.0.0.1:9")}, **keyed)) as here:
-        path, _ = asking(door)
+        path, _ = asking(dialect)
         answer = await here.ask(path, b"no json", headers=headers)
         (record,) = await here.app.recorded()
     assert answer.status == 401
@@ -254,12 +254,12 @@ async def test_types_that_are_not(kind: str) -> None:
         assert (await here.ask(path, body, headers={"content-type": kind})).status == 415
 
 
-@pytest.mark.parametrize("door", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_methods(door: str, method: str) -> None:
-    """405 with what is allowed, in the door's dialect."""
+async def test_methods(dialect: str, method: str) -> None:
+    """405 with what is allowed, in the dialect's format."""
     async with gateway(configured({"house": row("openai-chat", "http://127.0.0.1:9")})) as here:
-        path, _ = asking(door)
+        path, _ = asking(dialect)
         answer = await here.ask(path, method=method)
     assert answer.status == 405
     assert answer.headers["allow"] == "POST"
@@ -318,12 +318,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("door", [name for name in names() if name != "gemini"])  # whose path names the model
-async def test_bodies_that_cannot_be_read(serve: Any, door: str, bad: str) -> None:
+@pytest.mark.parametrize("dialect", [name for name in names() if name != "gemini"])  # whose path names the model
+async def test_bodies_that_cannot_be_read(serve: Any, dialect: str, bad: str) -> None:
     """400 with what is wrong, and no backend hears of it."""
     backend = await serve(good)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, limits=Limits(messages=8))) as here:
-        answer = await here.ask(asking(door)[0], BAD[bad])
+        answer = await here.ask(asking(dialect)[0], BAD[bad])
     assert answer.status == 400
     assert answer.json["error"]
     assert len(answer.body) < 1000
@@ -383,8 +383,8 @@ async def test_no_more_than_so_many(serve: Any) -> None:
         for caller in callers:
             caller.ask(path, body)
             await caller.head()
-        for door in DIALECTS:
-            answer = await here.ask(*asking(door))
+        for dialect in DIALECTS:
+            answer = await here.ask(*asking(dialect))
             assert answer.status == 429
             assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("1", "1000")
             assert answer.json["error"]
@@ -464,8 +464,8 @@ async def test_headers_cannot_be_injected(serve: Any) -> None:
     served = await serve(backend)
     evil = "house/small\r\nset-cookie: a=b\r\n\r\n<h1>ü\x00"
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        for door in ("openai-chat", "anthropic"):
-            answer = await here.ask(*asking(door, evil))
+        for dialect in ("openai-chat", "anthropic"):
+            answer = await here.ask(*asking(dialect, evil))
             assert answer.status == 200
             assert answer.headers["x-ratelimit-remaining-tokens"] == "17"
             assert "set-cookie" not in answer.headers
@@ -481,9 +481,9 @@ async def test_limits_of_a_backend_that_refuses(serve: Any) -> None:
     """Are reported as well: that is when a client wants to know them."""
     backend = await serve(fault(429, "rate_limit_error", x_ratelimit_remaining_requests="0", retry_after="3"))
     told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
-    for door in ("openai-chat", "anthropic"):
+    for dialect in ("openai-chat", "anthropic"):
         async with gateway(told) as here:
-            answer = await here.ask(*asking(door, "one"))
+            answer = await here.ask(*asking(dialect, "one"))
             assert answer.headers["retry-after"] == "3"
             assert answer.headers.get("x-ratelimit-remaining-requests") == "0"
 

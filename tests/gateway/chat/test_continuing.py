@@ -55,10 +55,10 @@ def rest(pieces: list[str]) -> Callable[[ChatRequest], list[list[Event]]]:
     return answer
 
 
-async def told(here: Running, door: str, *stages: Stage, **more: Any) -> Answer:
+async def told(here: Running, dialect: str, *stages: Stage, **more: Any) -> Answer:
     """What a client gets whose backends break off, each when the client has had its words: a reset may lose them."""
     caller = await here.caller()
-    caller.ask(*asking(door, "fast", stream=True, **more))
+    caller.ask(*asking(dialect, "fast", stream=True, **more))
     answer = await caller.head()
     for stage in stages:
         answer.body += await caller.until(b"on" if stage is stages[0] else b"two")
@@ -75,18 +75,18 @@ CUTS: dict[str, list[bytes | None]] = {
 
 
 @pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("door", [name for name in DIALECTS if name != "openai-completions"])
-async def test_every_dialect(serve: Any, door: str, cut: str) -> None:
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "openai-completions"])
+async def test_every_dialect(serve: Any, dialect: str, cut: str) -> None:
     """One reply: its words once, its own end, and what both parts took; the seam is marked where clients accept comments."""
     first = await serve(stage := Stage(FIRST, text("Once upon "), rest=CUTS[cut]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest(["upon a", " time"])))
     async with gateway(going_on(first.url, second.url)) as here:
-        answer = await told(here, door, stage)
+        answer = await told(here, dialect, stage)
         (record,) = await here.app.recorded()
     assert answer.status == 200
-    assert words_of(door, answer.body) == "Once upon a time"
-    assert ENDS.get(door, DONE.strip()) in answer.body
-    assert (b": continued by b1/small after 10 characters\n\n" in answer.body) == bool(DIALECTS[door].heartbeat)
+    assert words_of(dialect, answer.body) == "Once upon a time"
+    assert ENDS.get(dialect, DONE.strip()) in answer.body
+    assert (b": continued by b1/small after 10 characters\n\n" in answer.body) == bool(DIALECTS[dialect].heartbeat)
     assert (record.verdict, record.attempts, record.provider) == ("complete", 2, "b1")
     assert [failure.target for failure in record.failures] == ["b0/small"]
     assert record.seams == ("by b1/small after 10 characters",)

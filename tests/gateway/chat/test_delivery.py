@@ -51,18 +51,18 @@ class Says(Guard):
 
 @pytest.mark.parametrize("error", [None, BackendError("the cache broke")])
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_events_without_an_end_are_no_complete_answer(door: str, stream: bool, error: BackendError | None) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_events_without_an_end_are_no_complete_answer(dialect: str, stream: bool, error: BackendError | None) -> None:
     """Whatever stops before its finish: a client that streams gets its words and the failure, another one the failure."""
     async with gateway(
         configured({"house": row("openai-chat", "http://127.0.0.1:1")}), **with_guards([], [Says(error)])
     ) as here:
-        answer = await here.ask(*asking(door, "house/small", stream=stream))
+        answer = await here.ask(*asking(dialect, "house/small", stream=stream))
         (record,) = await here.app.recorded()
     assert record.verdict in ("truncated", "failed")
     assert record.error is not None
     assert ("the cache broke" if error else "ended") in record.error
-    assert ENDS[door] not in answer.body
+    assert ENDS[dialect] not in answer.body
     if stream:
         assert answer.status == 200
         assert b"lo" in answer.body
@@ -99,14 +99,14 @@ def whole_of(*answers: str) -> Any:
     return handler
 
 
-@pytest.mark.parametrize("door", [name for name, dialect in DIALECTS.items() if dialect.compares])
-async def test_the_failure_behind_a_cut_stream_has_the_name_that_was_asked_for(door: str) -> None:
+@pytest.mark.parametrize("dialect", [name for name, dialect in DIALECTS.items() if dialect.compares])
+async def test_the_failure_behind_a_cut_stream_has_the_name_that_was_asked_for(dialect: str) -> None:
     """What continues the backend's own reply tells the model that the client knows, like all before it."""
-    spoken = DIALECTS[door].wire.NAME
+    spoken = DIALECTS[dialect].wire.NAME
     backend = Held(spoken, BROKEN, cut_after=1)
     async with before({"house": (spoken, backend)}, aliases={"ours": "house/small"}) as here:
         caller = await here.caller()
-        caller.ask(*asking(door, "ours", stream=True))
+        caller.ask(*asking(dialect, "ours", stream=True))
         await caller.head()
         came = await caller.chunk()
         backend.go.set()

@@ -279,15 +279,15 @@ OTHERS = [
 """A client's dialect, the model, the wire of its backend, and fields of which some are lost."""
 
 
-@pytest.mark.parametrize(("door", "model", "wire", "more"), OTHERS)
+@pytest.mark.parametrize(("dialect", "model", "wire", "more"), OTHERS)
 async def test_every_dialect_reaches_every_wire_without_a_task(
-    serve: Any, begun: list[FastChat], door: str, model: str, wire: str, more: dict[str, Any]
+    serve: Any, begun: list[FastChat], dialect: str, model: str, wire: str, more: dict[str, Any]
 ) -> None:
     """Passed, with the name that was asked for where clients compare it, changed for a vendor, or translated: with all that is
     told of what was lost.
     """
     vendor = ScriptedVendor(wire, BATCHES)
-    path, body = asking(door, model, **more)
+    path, body = asking(dialect, model, **more)
     body.pop("stream", None)
     request = json.dumps(body).encode()
     fast = await told(serve, request, vendor, path, (body, vendor))

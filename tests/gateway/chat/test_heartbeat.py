@@ -42,8 +42,8 @@ def house(url: str, **more: Any) -> Any:
     return configured({"house": row("openai-chat", url)}, **{"heartbeat": SECONDS, **more})
 
 
-async def streamed(here: Running, door: str) -> Caller:
-    path, body = asking(door, stream=True)
+async def streamed(here: Running, dialect: str) -> Caller:
+    path, body = asking(dialect, stream=True)
     caller = await here.caller()
     caller.ask(path, body)
     return caller
@@ -55,33 +55,33 @@ async def beats(caller: Caller, many: int = 4) -> None:
         assert await caller.chunk() in BEATS.values()
 
 
-@pytest.mark.parametrize("door", BEATS)
-async def test_before_the_first_piece(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", BEATS)
+async def test_before_the_first_piece(serve: Any, dialect: str) -> None:
     """A stream whose backend thinks is begun by signs of life, and goes on as if nothing had been."""
     stage = Stage(None, rest=[FIRST, text("Hello"), END, DONE])
     backend = await serve(stage)
     async with gateway(house(backend.url)) as here:
-        caller = await streamed(here, door)
+        caller = await streamed(here, dialect)
         head = await caller.head()
         for _ in range(3):
-            assert await caller.chunk() == BEATS[door]
+            assert await caller.chunk() == BEATS[dialect]
         stage.go.set()
         rest = await caller.rest()
         (record,) = await here.app.recorded()
     assert (head.status, head.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
     assert (head.headers["cache-control"], head.headers["x-accel-buffering"]) == ("no-cache", "no")
-    assert b"Hello" in rest.replace(BEATS[door], b"")
+    assert b"Hello" in rest.replace(BEATS[dialect], b"")
     assert record.verdict == "complete"
     assert (record.provider, record.attempts) == ("house", 1)
 
 
-@pytest.mark.parametrize("door", BEATS)
-async def test_amid_a_stream(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", BEATS)
+async def test_amid_a_stream(serve: Any, dialect: str) -> None:
     """A backend that falls silent between two pieces."""
     stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
     backend = await serve(stage)
     async with gateway(house(backend.url)) as here:
-        caller = await streamed(here, door)
+        caller = await streamed(here, dialect)
         await caller.head()
         await caller.until(b"Hel")
         await beats(caller)
@@ -89,13 +89,13 @@ async def test_amid_a_stream(serve: Any, door: str) -> None:
         assert b"lo" in await caller.rest()
 
 
-@pytest.mark.parametrize("door", ["ollama", "gemini"])
-async def test_dialects_without_any(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["ollama", "gemini"])
+async def test_dialects_without_any(serve: Any, dialect: str) -> None:
     """Ollama's lines and Gemini's events have no place for them: such a client hears nothing until the answer begins."""
     stage = Stage(None, rest=[FIRST, text("Hello"), END, DONE])
     backend = await serve(stage)
     async with gateway(house(backend.url)) as here:
-        caller = await streamed(here, door)
+        caller = await streamed(here, dialect)
         await until(stage.asked)
         clock = await streamed(here, "openai-chat")
         await clock.head()
@@ -180,17 +180,17 @@ async def test_streams_share_a_timer(serve: Any) -> None:
         assert len(queue) == 0
 
 
-@pytest.mark.parametrize("door", BEATS)
-async def test_a_failure_after_the_first_sign(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", BEATS)
+async def test_a_failure_after_the_first_sign(serve: Any, dialect: str) -> None:
     """Is reported in the stream, as its dialect has it: the status has gone out, and nothing pretends to be an end."""
     stage = Stage(None, then=fault(400, "invalid_request_error", "no such thing"))
     backend = await serve(stage)
     async with gateway(house(backend.url)) as here:
-        caller = await streamed(here, door)
+        caller = await streamed(here, dialect)
         head = await caller.head()
         await beats(caller, 1)
         stage.go.set()
-        rest = (await caller.rest()).replace(BEATS[door], b"")
+        rest = (await caller.rest()).replace(BEATS[dialect], b"")
         (record,) = await here.app.recorded()
     assert head.status == 200
     assert b"error" in rest
@@ -202,15 +202,15 @@ async def test_a_failure_after_the_first_sign(serve: Any, door: str) -> None:
     assert "no such thing" in record.error
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_another_target_after_the_first_sign(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_another_target_after_the_first_sign(serve: Any, dialect: str) -> None:
     """A sign of life is no piece: who fails after it is replaced by the next target."""
     stage = Stage(None, then=fault(500))
     first, second = await serve(stage), await serve(good)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     told = configured(providers, routes={"fast": ("house/small", "other/small")}, heartbeat=SECONDS)
     async with gateway(told) as here:
-        path, body = asking(door, "fast", stream=True)
+        path, body = asking(dialect, "fast", stream=True)
         caller = await here.caller()
         caller.ask(path, body)
         await caller.head()

@@ -28,14 +28,14 @@ def known(here: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_the_second_begins_first(serve: Any, door: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_second_begins_first(serve: Any, dialect: str, stream: bool) -> None:
     """It answers, whole and alone; the first one's connection is closed, and both are recorded."""
     stage = Stage(None)
     first, second = await serve(stage), await serve(good)
     async with gateway(hedged(first, second)) as here:
         known(here)
-        answer = await here.ask(*asking(door, "fast", stream=stream))
+        answer = await here.ask(*asking(dialect, "fast", stream=stream))
         (record,) = await here.app.recorded()
         await until(stage.left)
         assert here.app.runtime.router.health.facts("fast", "house/small").in_flight == 0

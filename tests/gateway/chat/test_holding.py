@@ -51,29 +51,29 @@ class SlowVendor(ScriptedVendor):
 
 
 @pytest.mark.parametrize("failure", AFTER)
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_failure_after_the_first_words(serve: Any, door: str, failure: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_failure_after_the_first_words(serve: Any, dialect: str, failure: str) -> None:
     """Is seen by no client: the next target's answer is all that it gets, in every dialect, passed or translated."""
     first, second = await serve(failing(failure)), await serve(good)
     async with gateway(held(first, second)) as here:
-        answer = await here.ask(*asking(door, "fast", stream=True))
+        answer = await here.ask(*asking(dialect, "fast", stream=True))
         (record,) = await here.app.recorded()
     assert answer.status == 200
     assert b"Wrong" not in answer.body
     assert b'"error":{' not in answer.body
     assert b"event: error" not in answer.body
-    assert ENDS.get(door, DONE.strip()) in answer.body
+    assert ENDS.get(dialect, DONE.strip()) in answer.body
     assert (answer.headers["x-polychat-provider"], answer.headers["x-polychat-attempts"]) == ("other", "2")
     assert (record.verdict, record.attempts) == ("complete", 2)
 
 
 @pytest.mark.parametrize("failure", AFTER)
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_target_that_cut_off_a_reply(serve: Any, door: str, failure: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_target_that_cut_off_a_reply(serve: Any, dialect: str, failure: str) -> None:
     """Cuts off one without a hold, and the next stream that asks it is kept back: another cut is seen by no client."""
     first, second = await serve(failing(failure)), await serve(good)
     async with gateway(held(first, second, 0)) as here:
-        answers = [await here.ask(*asking(door, "fast", stream=True)) for _ in range(3)]
+        answers = [await here.ask(*asking(dialect, "fast", stream=True)) for _ in range(3)]
         records = await here.app.recorded(3)
     assert not any(b"Wrong" in answer.body for answer in answers[1:])
     assert [record.verdict for record in records[1:]] == ["complete", "complete"]
@@ -81,9 +81,9 @@ async def test_a_target_that_cut_off_a_reply(serve: Any, door: str, failure: str
         assert [record.attempts for record in records] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("door", DIALECTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(("hold", "seconds"), [(3, 60.0), (100, 0.001)])
-async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) -> None:
+async def test_what_is_enough(serve: Any, dialect: str, hold: int, seconds: float) -> None:
     """Enough characters, or enough time though nothing more comes: the client gets them, and a failure after that is
     reported.
     """
@@ -91,7 +91,7 @@ async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) 
     first, second = await serve(stage), await serve(good)
     async with gateway(held(first, second, hold, seconds)) as here:
         caller = await here.caller()
-        caller.ask(*asking(door, "fast", stream=True))
+        caller.ask(*asking(dialect, "fast", stream=True))
         answer = await caller.head()
         answer.body = await caller.until(b"Hel")
         stage.go.set()
@@ -102,41 +102,41 @@ async def test_what_is_enough(serve: Any, door: str, hold: int, seconds: float) 
     assert second.seen == []
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_the_last_attempt_is_not_kept_back(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_last_attempt_is_not_kept_back(serve: Any, dialect: str) -> None:
     """Once a reply broke off, streams are kept back while another target may be asked; then their words come as they do."""
     first, second = [await serve(streaming(FIRST, text("Hel"), cut=True)) for _ in range(2)]
     async with gateway(held(first, second, 0)) as here:
         for number in (1, 2, 3):
-            answer = await here.ask(*asking(door, "fast", stream=True))
+            answer = await here.ask(*asking(dialect, "fast", stream=True))
             records = await here.app.recorded(number)
             assert b"Hel" in answer.body
             assert (answer.status, records[-1].verdict) == (200, "truncated")
     assert [record.attempts for record in records] == [1, 3, 3]
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_the_only_target_is_not_kept_back(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_only_target_is_not_kept_back(serve: Any, dialect: str) -> None:
     """Whatever it did before: no other could answer in its place."""
     server = await serve(streaming(FIRST, text("Hel"), cut=True))
     async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
-        answers = [await here.ask(*asking(door, stream=True)) for _ in range(2)]
+        answers = [await here.ask(*asking(dialect, stream=True)) for _ in range(2)]
         records = await here.app.recorded(2)
     assert all(b"Hel" in answer.body for answer in answers)
     assert [(record.verdict, record.attempts) for record in records] == [("truncated", 1)] * 2
 
 
-def _words_of(door: str, answer: Answer) -> str:
-    if door != "openai-completions":
-        return words_of(door, answer.body)
+def _words_of(dialect: str, answer: Answer) -> str:
+    if dialect != "openai-completions":
+        return words_of(dialect, answer.body)
     chunks = [json.loads(event[6:]) for event in answer.events if event != DONE.strip().decode()]
     return "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
 
 
 @pytest.mark.parametrize("spoken", ["openai-chat", "anthropic"])
 @pytest.mark.parametrize("hold", [4, 6, 12])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, door: str, hold: int, spoken: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, dialect: str, hold: int, spoken: str) -> None:
     """Whichever piece is enough: nothing is lost or repeated, nobody else is asked, and the end is the backend's."""
     words = ["Hel", "lo ", "you ", "two"]
     events: list[Event] = [Start("1", "small"), *map(Text, words), Finish("complete", "stop")]
@@ -145,22 +145,22 @@ async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, door: str, hold:
     route = Route(("house/small", "other/small"), strategy="ordered", hold=hold, hold_seconds=60.0)
     providers = {"house": row(spoken, backend.url), "other": row("openai-chat", other.url)}
     async with gateway(configured(providers, routes={"fast": route})) as here:
-        answer = await here.ask(*asking(door, "fast", stream=True))
+        answer = await here.ask(*asking(dialect, "fast", stream=True))
         (record,) = await here.app.recorded()
-    assert _words_of(door, answer) == "Hello you two"
+    assert _words_of(dialect, answer) == "Hello you two"
     assert (record.verdict, record.attempts, record.failures) == ("complete", 1, [])
     assert other.seen == []
 
 
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_the_end_is_never_held(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_end_is_never_held(serve: Any, dialect: str) -> None:
     """A reply shorter than what is kept comes whole as soon as it ends, though its backend leaves the connection open."""
     stage = Stage(FIRST, text("Hel"), text("lo"), END, DONE)
     first, second = await serve(stage), await serve(good)
     async with gateway(held(first, second)) as here:
-        answer = await here.ask(*asking(door, "fast", stream=True))
+        answer = await here.ask(*asking(dialect, "fast", stream=True))
         (record,) = await here.app.recorded()
-    assert ENDS.get(door, DONE.strip()) in answer.body
+    assert ENDS.get(dialect, DONE.strip()) in answer.body
     assert record.verdict == "complete"
 
 

@@ -74,8 +74,8 @@ CASES: dict[str, tuple[Stage | Any, bool]] = {
 }
 
 
-async def asked(here: Running, door: str, *, stream: bool, prefix: str = "", model: str = "house/small") -> Caller:
-    path, body = asking(door, model, stream=stream)
+async def asked(here: Running, dialect: str, *, stream: bool, prefix: str = "", model: str = "house/small") -> Caller:
+    path, body = asking(dialect, model, stream=stream)
     caller = await here.caller()
     caller.ask(prefix + path, body)
     return caller
@@ -83,14 +83,14 @@ async def asked(here: Running, door: str, *, stream: bool, prefix: str = "", mod
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("served", SERVED)
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_the_upstream_is_left_too(serve: Any, door: str, served: str, case: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_the_upstream_is_left_too(serve: Any, dialect: str, served: str, case: str) -> None:
     """While a stream flows, while it is silent, before it begins, and in a plain request; passed through and translated."""
     stage, stream = CASES[case][0](), CASES[case][1]
     backend = await serve(stage)
     prefix = "/gate" if served in ("mounted", "middleware") else ""
     async with gateway(configured({"house": row("openai-chat", backend.url)}), **SERVED[served]) as here:
-        caller = await asked(here, door, stream=stream, prefix=prefix)
+        caller = await asked(here, dialect, stream=stream, prefix=prefix)
         await until(stage.asked)
         if case in ("flowing", "silent"):
             await caller.head()
@@ -117,8 +117,8 @@ async def test_nobody_else_is_asked(serve: Any) -> None:
     assert second.seen == []
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_what_it_tells_of_the_target(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_what_it_tells_of_the_target(serve: Any, dialect: str) -> None:
     """Nothing. A target whose replies are cut off is well again by a reply that ends, not by one that its client left."""
     stage = Stage(FIRST, text("Hel"))
 
@@ -129,14 +129,14 @@ async def test_what_it_tells_of_the_target(serve: Any, door: str) -> None:
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         facts = here.app.runtime.router.health.facts("", "house/small")
         facts.cut(0.0, 0.0, 0.1)
-        caller = await asked(here, door, stream=True)
+        caller = await asked(here, dialect, stream=True)
         await caller.head()
         await caller.until(b"Hel")
         caller.leave()
         await until(stage.left)
         await here.app.recorded()
         assert (facts.probation.is_on, facts.in_flight) == (True, 0)
-        await asked(here, door, stream=True)
+        await asked(here, dialect, stream=True)
         await here.app.recorded(2)
         assert not facts.probation.is_on
 
@@ -159,14 +159,14 @@ async def test_amid_a_pause(serve: Any) -> None:
     assert len(backend.seen) == 1
 
 
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_drained(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_drained(serve: Any, dialect: str) -> None:
     """``drain:SECONDS``: what was asked is read to its end, for the record, though nobody hears it."""
     stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
     backend = await serve(stage)
     told = configured({"house": row("openai-chat", backend.url)}, on_disconnect="drain:60")
     async with gateway(told) as here:
-        caller = await asked(here, door, stream=True)
+        caller = await asked(here, dialect, stream=True)
         await caller.head()
         await caller.until(b"Hel")
         visit = _leaving(caller)
@@ -234,13 +234,13 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
     async with gateway(told, under=under) as here:
         before = asyncio.all_tasks()
         count = 0
-        for door in names():
+        for dialect in names():
             for model in ("small", "whole", "failing", "broken", "refused", "silent", "unbegun", "nobody/x"):
                 for stream in (True, False):
                     target = model if "/" in model else f"house/{model}"
                     if model in ("silent", "broken", "failing") and not stream:
                         continue
-                    caller = await asked(here, door, stream=stream, model=target)
+                    caller = await asked(here, dialect, stream=stream, model=target)
                     count += 1
                     if model == "silent":
                         await caller.head()

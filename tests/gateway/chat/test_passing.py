@@ -80,8 +80,8 @@ def saying(pieces: list[bytes], content_type: str) -> Handler:
     return handler
 
 
-async def asked(caller: Caller, door: str, **more: Any) -> Answer:
-    caller.ask(*asking(door, **more))
+async def asked(caller: Caller, dialect: str, **more: Any) -> Answer:
+    caller.ask(*asking(dialect, **more))
     return await caller.whole()
 
 
@@ -267,17 +267,17 @@ def named(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_values_of_another_kind(serve: Any, door: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_values_of_another_kind(serve: Any, dialect: str, stream: bool) -> None:
     """No value of a field breaks anything: it passes, or the client gets an error."""
-    spoken = DIALECTS[door].wire.NAME
+    spoken = DIALECTS[dialect].wire.NAME
     backend = await serve(ScriptedVendor(spoken, [[Text("Hel")], [Finish("complete", "stop")]]))
     rows = {"house": row(spoken, backend.url)}
     if spoken == "openai-chat":
         wants = {"message_drop": ["name"], "call_id": 9, "developer": False, "one_system": True, "assistant_after_tool": True}
         rows["fitted"] = row(spoken, backend.url, drop={"seed": "no"}, stops=2, reasoning="reasoning_content", **wants)
     described_by = document()
-    path, body = asking(door, stream=stream)
+    path, body = asking(dialect, stream=stream)
     described = {path.replace("house/small", "{model}"), *(path.replace("house/small", "{model}").split("?")[:1])}
     (schema,) = (described_by["paths"][each]["post"]["requestBody"] for each in described if each in described_by["paths"])
     fields = named(schema["content"]["application/json"]["schema"], described_by)["properties"]
@@ -286,7 +286,7 @@ async def test_values_of_another_kind(serve: Any, door: str, stream: bool) -> No
         for name in fields.keys() - {"model", "stream"}:
             for odd in (*ODD, *(ODD_MESSAGES if name == "messages" else ())):
                 for model in rows:
-                    asked = {**body, name: odd} if door == "gemini" else {**body, "model": f"{model}/small", name: odd}
+                    asked = {**body, name: odd} if dialect == "gemini" else {**body, "model": f"{model}/small", name: odd}
                     answer = await here.ask(path, asked)
                     assert answer.status in (200, 400, 404, 413, 422), (name, odd, answer.body)
         assert here.app.bugs == []

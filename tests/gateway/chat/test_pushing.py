@@ -37,15 +37,15 @@ from ...support.running_gateway import (
 )
 from ...support.scripted_server import Say, Seen, serving
 
-DOORS = ["openai-chat", "anthropic", "ollama"]
+DIALECTS = ["openai-chat", "anthropic", "ollama"]
 """One where a stream of OpenAI's passes, and two where it is translated."""
 LARGE = 64 * 1024
 
 
-async def begun(here: Running, door: str, caller: Caller | None = None) -> Caller:
+async def begun(here: Running, dialect: str, caller: Caller | None = None) -> Caller:
     """A client that has had the beginning of its stream."""
     caller = caller or await here.caller()
-    path, body = asking(door, stream=True)
+    path, body = asking(dialect, stream=True)
     caller.ask(path, body)
     await caller.head()
     await caller.until(b"Hel")
@@ -101,13 +101,13 @@ class Endless:
         await say.last()
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_client_that_reads_slowly_slows_its_backend(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_client_that_reads_slowly_slows_its_backend(serve: Any, dialect: str) -> None:
     """Nothing more is read of the backend while the client does not read, what is held is bounded, and nothing is lost."""
     backend = Endless()
     server = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
-        caller = await begun(here, door, await slow(here))
+        caller = await begun(here, dialect, await slow(here))
         backend.begun.set()
         connection = await paused()
         (client,) = here.state.connections
@@ -123,13 +123,13 @@ async def test_a_client_that_reads_slowly_slows_its_backend(serve: Any, door: st
     assert here.records[0].verdict == "complete"
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_client_that_reads_slowly_and_leaves(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_client_that_reads_slowly_and_leaves(serve: Any, dialect: str) -> None:
     """Its backend is left too, though nothing was read of it any more."""
     backend = Endless()
     server = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
-        caller = await begun(here, door, await slow(here))
+        caller = await begun(here, dialect, await slow(here))
         backend.begun.set()
         await paused()
         caller.leave()
@@ -138,13 +138,13 @@ async def test_a_client_that_reads_slowly_and_leaves(serve: Any, door: str) -> N
     assert record.verdict == "cancelled"
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_reply_to_a_slow_client_that_left_is_read_to_its_end(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_reply_to_a_slow_client_that_left_is_read_to_its_end(serve: Any, dialect: str) -> None:
     """Where the configuration wants replies to be read to their end: what was paused goes on for nobody."""
     backend = Endless()
     server = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", server.url)}, on_disconnect="drain:60")) as here:
-        caller = await begun(here, door, await slow(here))
+        caller = await begun(here, dialect, await slow(here))
         backend.begun.set()
         await paused()
         caller.leave()
@@ -153,9 +153,9 @@ async def test_a_reply_to_a_slow_client_that_left_is_read_to_its_end(serve: Any,
     assert record.verdict == "complete"
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("cut", [b"", b"40\r\ndata: {", b"zz\r\n"])
-async def test_a_backend_that_dies_amid_a_piece(serve: Any, door: str, cut: bytes) -> None:
+async def test_a_backend_that_dies_amid_a_piece(serve: Any, dialect: str, cut: bytes) -> None:
     """The client has all that came whole, then the failure in its dialect, and the end of HTTP's body."""
 
     async def handler(seen: Any, say: Any) -> None:
@@ -169,7 +169,7 @@ async def test_a_backend_that_dies_amid_a_piece(serve: Any, door: str, cut: byte
     heard = asyncio.Event()
     backend = await serve(handler)
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
-        caller = await begun(here, door)
+        caller = await begun(here, dialect)
         heard.set()
         body = await caller.rest()
         (record,) = await here.app.recorded()
@@ -178,13 +178,13 @@ async def test_a_backend_that_dies_amid_a_piece(serve: Any, door: str, cut: byte
     assert record.verdict == "truncated"
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_backend_that_falls_silent(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_backend_that_falls_silent(serve: Any, dialect: str) -> None:
     """It is given the idle time, however many pieces came before, and its client gets the name of the timeout."""
     stage = Stage(FIRST, text("Hel"), text("lo"), text("!"))
     backend = await serve(stage)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(idle_timeout=0.05))) as here:
-        caller = await begun(here, door)
+        caller = await begun(here, dialect)
         body = await caller.rest()
         await until(stage.left)
         (record,) = await here.app.recorded()
@@ -192,13 +192,13 @@ async def test_a_backend_that_falls_silent(serve: Any, door: str) -> None:
     assert record.verdict in ("failed", "truncated")
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_stream_that_never_ends_ends_with_the_total(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_stream_that_never_ends_ends_with_the_total(serve: Any, dialect: str) -> None:
     """Pieces without end keep it from falling silent, and not from its total time."""
     stage = Stage(FIRST, text("Hel"), flowing=True)
     backend = await serve(stage)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(timeout=0.2))) as here:
-        caller = await begun(here, door)
+        caller = await begun(here, dialect)
         body = await caller.rest()
         await until(stage.left)
     assert b"0.2" in body[-1000:]
@@ -218,8 +218,8 @@ class Taps(Guard):
         return b"" if b"secret" in data else data.replace(b"blip", b"BLIP")
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, dialect: str) -> None:
     """It changes them, and what it empties does not end the body."""
     stage = Stage(FIRST, text("Hel"))
     backend = await serve(stage)
@@ -236,7 +236,7 @@ async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, door: str) -> No
     stage._then = rest
     options = {"guards": lambda runtime, service: in_order([*guards_of(runtime, service).head], [taps])}
     async with gateway(configured({"house": row("openai-chat", backend.url)}), **options) as here:
-        caller = await begun(here, door)
+        caller = await begun(here, dialect)
         stage.go.set()
         body = await caller.rest()
         await here.app.recorded()
@@ -247,8 +247,8 @@ async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, door: str) -> No
     assert here.records[0].verdict == "complete"
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_a_tap_that_fails_is_a_defect_that_ends_the_stream(serve: Any, door: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_tap_that_fails_is_a_defect_that_ends_the_stream(serve: Any, dialect: str) -> None:
     """What a sink raises is raised in its request, not in the backend's connection."""
 
     class Breaks(Guard):
@@ -265,7 +265,7 @@ async def test_a_tap_that_fails_is_a_defect_that_ends_the_stream(serve: Any, doo
     options = {"guards": lambda runtime, service: in_order([*guards_of(runtime, service).head], [Breaks()])}
     with pytest.raises(RuntimeError, match="the tap broke"):
         async with gateway(configured({"house": row("openai-chat", backend.url)}), **options) as here:
-            caller = await begun(here, door)
+            caller = await begun(here, dialect)
             stage.go.set()
             with pytest.raises(asyncio.IncompleteReadError):
                 await caller.rest()
@@ -366,9 +366,9 @@ async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.Monke
 
     served = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        for door in DOORS:
-            path, body = asking(door, stream=True)
+        for dialect in DIALECTS:
+            path, body = asking(dialect, stream=True)
             answer = await here.ask(path, body)
             assert b"Hello" in answer.body
-            assert len(writes) == 1, door
+            assert len(writes) == 1, dialect
             writes.clear()

@@ -31,12 +31,12 @@ async def over(here: Any, count: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("door", DIALECTS)
-async def test_both_are_compared(serve: Any, door: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_both_are_compared(serve: Any, dialect: str, stream: bool) -> None:
     """The client gets the answer of the route alone; the verdicts, times and costs of both are in the metrics."""
     house, shade = await serve(good), await serve(good)
     async with gateway(mirrored(house, shade)) as here:
-        answer = await here.ask(*asking(door, "fast", stream=stream))
+        answer = await here.ask(*asking(dialect, "fast", stream=stream))
         (record,) = await here.app.recorded()
         counts = await over(here, 1)
     assert answer.status == 200
@@ -71,17 +71,17 @@ async def test_one_that_hangs(serve: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "door", "more"),
+    ("percent", "dialect", "more"),
     [
         (0.0, "openai-chat", {}),
         (100.0, "anthropic", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
     ],
 )
-async def test_who_is_not_mirrored(serve: Any, percent: float, door: str, more: dict[str, Any]) -> None:
+async def test_who_is_not_mirrored(serve: Any, percent: float, dialect: str, more: dict[str, Any]) -> None:
     """Who is not among so many percent, and whose tools a vendor runs."""
     house, shade = await serve(good), await serve(good)
     async with gateway(mirrored(house, shade, percent)) as here:
-        assert (await here.ask(*asking(door, "fast", **more))).status == 200
+        assert (await here.ask(*asking(dialect, "fast", **more))).status == 200
         await here.app.recorded()
         assert len(here.app.shadows) == 0
     assert shade.seen == []

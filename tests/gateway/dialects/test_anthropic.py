@@ -1,4 +1,4 @@
-"""Anthropic's own client at the gateway's front door, before backends of every wire."""
+"""Anthropic's own client at the gateway, before backends of every wire."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TestMessages:
 
     async def test_tools_there_and_back(self, wire: str) -> None:
         """Calls whole; their results, one of them an error, go back with the next ask."""
-        async with house(wire, CALLS) as (here, door), client(here) as request:
+        async with house(wire, CALLS) as (here, dialect), client(here) as request:
             reply = await request.messages.create(**ASK, tools=TOOLS, tool_choice={"type": "auto"})
             results = [
                 {"type": "tool_result", "tool_use_id": block.id, "content": "7", "is_error": block.name == "now"}
@@ -94,7 +94,7 @@ class TestMessages:
             history = [*ASKED, {"role": "assistant", "content": reply.content}, {"role": "user", "content": results}]
             await request.messages.create(**{**ASK, "messages": history}, tools=TOOLS)
         assert calls(reply) == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+        parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     @pytest.mark.parametrize("end", ["error", "cut"])
@@ -121,8 +121,8 @@ class TestMessages:
     )
     async def test_a_backends_refusal(self, wire: str, kind: Any, error: type[Any], name: str) -> None:
         """Is the class that its users catch, with the backend's words."""
-        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
-        async with house(wire, door) as (here, _), client(here) as request:
+        dialect = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        async with house(wire, dialect) as (here, _), client(here) as request:
             with pytest.raises(error, match="nothing for you") as caught:
                 await request.messages.create(**ASK)
         assert caught.value.body["error"]["type"] == name
@@ -136,7 +136,7 @@ def calls(reply: Any) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize(("wire", "vendor"), [("anthropic", "anthropic"), ("gemini", "gemini"), ("openai-responses", "openai")])
 async def test_thoughts_come_back_to_their_vendor(wire: str, vendor: str) -> None:
     """A thinking block with a signature, streamed and whole; sent back it is what the vendor had sealed."""
-    async with house(wire, thoughts(vendor)) as (here, door), client(here) as request:
+    async with house(wire, thoughts(vendor)) as (here, dialect), client(here) as request:
         thinking: Any = {"type": "enabled", "budget_tokens": 1024}
         more: Any = {**ASK, "max_tokens": 2048, "thinking": thinking}
         async with request.messages.stream(**more) as stream:
@@ -147,7 +147,7 @@ async def test_thoughts_come_back_to_their_vendor(wire: str, vendor: str) -> Non
     for reply in (final, whole):
         assert "".join(block.thinking for block in reply.content if block.type == "thinking") == "Let me think."
         assert reply.content[-1].text == "42"
-    opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
+    opaque = [part.opaque for turn in dialect.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
     assert [(one.vendor, one.data) for one in opaque if one is not None] == [(vendor, "c2lnbmF0dXJl")]
 
 
@@ -183,7 +183,7 @@ class TestWhoComes:
     async def test_both_ways_of_its_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """``api_key``, ``auth_token`` and the header of older clients come in; a wrong one is ``AuthenticationError``."""
         monkeypatch.setenv("KEY_ONE", KEY)
-        async with house("anthropic", HELLO, keys={"me": "env:KEY_ONE"}) as (here, door):
+        async with house("anthropic", HELLO, keys={"me": "env:KEY_ONE"}) as (here, dialect):
             for login in ({"api_key": KEY}, {"api_key": None, "auth_token": KEY}):
                 async with client(here, **login) as request:
                     assert (await request.messages.create(**ASK)).content[0].text == "Hello"
@@ -193,7 +193,7 @@ class TestWhoComes:
                 with pytest.raises(anthropic.AuthenticationError) as caught:
                     await request.messages.create(**ASK)
         assert caught.value.body["error"]["type"] == "authentication_error"
-        assert all(KEY not in str(seen.headers) for seen in door.seen)
+        assert all(KEY not in str(seen.headers) for seen in dialect.seen)
 
     async def test_an_unknown_model(self) -> None:
         """Is ``NotFoundError`` with the nearest name."""
@@ -213,11 +213,11 @@ class TestWhoComes:
 
     async def test_what_its_wire_has_alone(self) -> None:
         """To a backend of the same wire the version and the beta headers go along, and fields that nobody here knows."""
-        async with house("anthropic", HELLO) as (here, door), client(here) as request:
+        async with house("anthropic", HELLO) as (here, dialect), client(here) as request:
             await request.beta.messages.create(**ASK, betas=["context-1m-2025-08-07"], extra_body={"container": "c_1"})
-        assert door.seen[0].headers["anthropic-beta"] == "context-1m-2025-08-07"
-        assert door.seen[0].headers["anthropic-version"] == request.default_headers["anthropic-version"]
-        assert json.loads(door.seen[0].body) == {**ASK, "model": "small", "container": "c_1"}
+        assert dialect.seen[0].headers["anthropic-beta"] == "context-1m-2025-08-07"
+        assert dialect.seen[0].headers["anthropic-version"] == request.default_headers["anthropic-version"]
+        assert json.loads(dialect.seen[0].body) == {**ASK, "model": "small", "container": "c_1"}
 
     async def test_a_chat_site(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Answers its client as any vendor does, whole and streamed."""

@@ -1,4 +1,4 @@
-"""Google's own client at the gateway's front door, before backends of every wire."""
+"""Google's own client at the gateway, before backends of every wire."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TestContent:
 
     async def test_tools_there_and_back(self, wire: str) -> None:
         """Calls streamed and whole, with their arguments; results go back with the next ask."""
-        async with house(wire, CALLS) as (here, door), client(here) as request:
+        async with house(wire, CALLS) as (here, dialect), client(here) as request:
             stream = await request.models.generate_content_stream(model="house/small", contents="hi", config=TOOLS)
             streamed = [call for chunk in [chunk async for chunk in stream] for call in chunk.function_calls or []]
             reply = await request.models.generate_content(model="house/small", contents="hi", config=TOOLS)
@@ -95,26 +95,26 @@ class TestContent:
             await request.models.generate_content(model="house/small", contents=history, config=TOOLS)
         for calls in (streamed, reply.function_calls):
             assert [(call.name, call.args or {}) for call in calls] == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+        parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_a_schema(self, wire: str) -> None:
         """The answer is a value of one's own type, and the backend got the schema."""
         config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=City)
-        async with house(wire, CITY) as (here, door), client(here) as request:
+        async with house(wire, CITY) as (here, dialect), client(here) as request:
             reply = await request.models.generate_content(model="house/small", contents="hi", config=config)
         assert reply.parsed == City(name="Oslo", people=7)
-        assert set(door.asks[0].format.schema["properties"]) == {"name", "people"}
+        assert set(dialect.asks[0].format.schema["properties"]) == {"name", "people"}
 
     async def test_a_chat(self, wire: str) -> None:
         """Its chat keeps the history and sends it with the next message, streamed or not."""
-        async with house(wire, HELLO) as (here, door), client(here) as request:
+        async with house(wire, HELLO) as (here, dialect), client(here) as request:
             chat = request.chats.create(model="house/small")
             await chat.send_message("one")
             async for _ in await chat.send_message_stream("two"):
                 pass
             await chat.send_message("three")
-        messages = door.asks[-1].messages
+        messages = dialect.asks[-1].messages
         said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in messages]
         assert [role for role, _ in said if role != "assistant"] == ["user"] * 3
         assert [text for role, text in said if role == "user"] == ["one", "two", "three"]
@@ -142,8 +142,8 @@ class TestContent:
     )
     async def test_a_backends_refusal(self, wire: str, kind: Any, error: type[Any], status: str) -> None:
         """Is the class that its users catch, with code, status and the backend's words."""
-        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
-        async with house(wire, door) as (here, _), client(here) as request:
+        dialect = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        async with house(wire, dialect) as (here, _), client(here) as request:
             with pytest.raises(error, match="nothing for you") as caught:
                 await request.models.generate_content(model="house/small", contents="hi")
             with pytest.raises(error, match="nothing for you"):
@@ -155,14 +155,14 @@ class TestContent:
 @pytest.mark.parametrize(("wire", "vendor"), [("anthropic", "anthropic"), ("gemini", "gemini"), ("openai-responses", "openai")])
 async def test_thoughts(wire: str, vendor: str) -> None:
     """Marked as thoughts, apart from the text; their signature goes back to its vendor."""
-    async with house(wire, thoughts(vendor)) as (here, door), client(here) as request:
+    async with house(wire, thoughts(vendor)) as (here, dialect), client(here) as request:
         reply = await request.models.generate_content(model="house/small", contents="hi")
         content = reply.candidates[0].content
         history = [types.UserContent("hi"), content, types.UserContent("and?")]
         await request.models.generate_content(model="house/small", contents=history)
     assert "".join(part.text or "" for part in content.parts if part.thought) == "Let me think."
     assert reply.text == "42"
-    opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
+    opaque = [part.opaque for turn in dialect.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
     assert [(one.vendor, one.data) for one in opaque if one is not None] == [(vendor, "c2lnbmF0dXJl")]
 
 
@@ -203,14 +203,14 @@ class TestBesideContent:
     async def test_its_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Comes in by ``x-goog-api-key``; a wrong one is refused with 401, in Google's words."""
         monkeypatch.setenv("KEY_ONE", KEY)
-        async with house("gemini", HELLO, keys={"me": "env:KEY_ONE"}) as (here, door):
+        async with house("gemini", HELLO, keys={"me": "env:KEY_ONE"}) as (here, dialect):
             async with client(here) as request:
                 assert (await request.models.generate_content(model="house/small", contents="hi")).text == "Hello"
             async with client(here, key="AIza-wrong") as request:
                 with pytest.raises(errors.ClientError) as caught:
                     await request.models.generate_content(model="house/small", contents="hi")
         assert (caught.value.code, caught.value.status) == (401, "UNAUTHENTICATED")
-        assert KEY not in str(door.seen[0].headers)
+        assert KEY not in str(dialect.seen[0].headers)
 
     async def test_an_unknown_model(self) -> None:
         """Is 404 with the nearest name."""

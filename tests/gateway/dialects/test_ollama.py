@@ -1,4 +1,4 @@
-"""Ollama's own client at the gateway's front door, before backends of every wire."""
+"""Ollama's own client at the gateway, before backends of every wire."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ class TestChat:
 
     async def test_generate(self, wire: str) -> None:
         """A prompt with a system's word, and its text: whole and streamed."""
-        async with house(wire, HELLO) as (here, door), client(here) as request:
+        async with house(wire, HELLO) as (here, dialect), client(here) as request:
             reply = await request.generate(model="house/small", prompt="hi", system="Be brief.", options={"temperature": 0.5})
             chunks = [chunk async for chunk in await request.generate(model="house/small", prompt="hi", stream=True)]
         assert (reply.response, reply.done, reply.eval_count) == ("Hello", True, 7)
         assert "".join(chunk.response for chunk in chunks) == "Hello"
-        assert [turn.role for turn in door.asks[0].messages] == ["system", "user"]
+        assert [turn.role for turn in dialect.asks[0].messages] == ["system", "user"]
 
     async def test_tools_there_and_back(self, wire: str) -> None:
         """Calls with their arguments as objects; results go back with the next ask."""
-        async with house(wire, CALLS) as (here, door), client(here) as request:
+        async with house(wire, CALLS) as (here, dialect), client(here) as request:
             stream = await request.chat(model="house/small", messages=ASKED, tools=TOOLS, stream=True)
             streamed = [call.function for chunk in [one async for one in stream] for call in chunk.message.tool_calls or []]
             reply = await request.chat(model="house/small", messages=ASKED, tools=TOOLS)
@@ -86,15 +86,15 @@ class TestChat:
             await request.chat(model="house/small", messages=[*ASKED, reply.message, *results], tools=TOOLS)
         for found in (streamed, calls):
             assert [(call.name, call.arguments) for call in found] == [("weather", {"city": "Oslo"}), ("now", {})]
-        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+        parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_a_schema(self, wire: str) -> None:
         """``format`` reaches the backend as a schema, and the answer is JSON of it."""
-        async with house(wire, CITY) as (here, door), client(here) as request:
+        async with house(wire, CITY) as (here, dialect), client(here) as request:
             reply = await request.chat(model="house/small", messages=ASKED, format=City.model_json_schema())
         assert City.model_validate_json(reply.message.content) == City(name="Oslo", people=7)
-        assert set(door.asks[0].format.schema["properties"]) == {"name", "people"}
+        assert set(dialect.asks[0].format.schema["properties"]) == {"name", "people"}
 
     @pytest.mark.parametrize("end", ["error", "cut"])
     async def test_a_stream_that_fails_midway_is_raised(self, wire: str, end: str) -> None:
@@ -112,8 +112,8 @@ class TestChat:
     @pytest.mark.parametrize(("kind", "status"), [("invalid_request", 400), ("rate_limit", 429), ("server", 502)])
     async def test_a_backends_refusal(self, wire: str, kind: Any, status: int) -> None:
         """Has the status and the backend's words, whole and streamed."""
-        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
-        async with house(wire, door) as (here, _), client(here) as request:
+        dialect = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        async with house(wire, dialect) as (here, _), client(here) as request:
             with pytest.raises(ollama.ResponseError, match="nothing for you") as caught:
                 await request.chat(model="house/small", messages=ASKED)
             with pytest.raises(ollama.ResponseError, match="nothing for you"):

@@ -1,4 +1,4 @@
-"""OpenAI's own client at the gateway's front door, before backends of every wire."""
+"""OpenAI's own client at the gateway, before backends of every wire."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestChat:
 
     async def test_whole(self, wire: str) -> None:
         """Text, reason, usage with what was cached, under the name that was asked for; who answered is in the headers."""
-        async with house(wire, HELLO) as (here, door), client(here) as request:
+        async with house(wire, HELLO) as (here, dialect), client(here) as request:
             raw = await request.chat.completions.with_raw_response.create(model="house/small", messages=ASKED)
             reply = raw.parse()
         assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("Hello", "stop")
@@ -73,7 +73,7 @@ class TestChat:
         assert wire == "ollama" or reply.usage.prompt_tokens_details.cached_tokens == 3
         assert raw.headers["x-request-id"] == reply._request_id == here.records[0].request_id
         assert (raw.headers["x-polychat-provider"], raw.headers["x-polychat-model"]) == ("house", "small")
-        assert door.asks[0].model == "small"
+        assert dialect.asks[0].model == "small"
 
     async def test_streamed(self, wire: str) -> None:
         """Pieces as they came, one reason, one id, and usage in a last chunk of its own because it was asked for."""
@@ -102,7 +102,7 @@ class TestChat:
 
     async def test_tools_whole(self, wire: str) -> None:
         """Calls with ids, names and arguments; the next ask takes their results back."""
-        async with house(wire, CALLS) as (here, door), client(here) as request:
+        async with house(wire, CALLS) as (here, dialect), client(here) as request:
             reply = await request.chat.completions.create(model="house/small", messages=ASKED, tools=TOOLS)
             message = reply.choices[0].message
             results = [{"role": "tool", "tool_call_id": call.id, "content": "7"} for call in message.tool_calls]
@@ -110,7 +110,7 @@ class TestChat:
         assert reply.choices[0].finish_reason == "tool_calls"
         assert called(message.tool_calls, wire) == expected(wire)
         assert len({call.id for call in message.tool_calls}) == 2
-        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+        parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
     async def test_tools_streamed(self, wire: str) -> None:
@@ -131,10 +131,10 @@ class TestChat:
 
     async def test_parse(self, wire: str) -> None:
         """With a type of one's own the answer is one of its values, and the backend got the schema."""
-        async with house(wire, CITY) as (here, door), client(here) as request:
+        async with house(wire, CITY) as (here, dialect), client(here) as request:
             reply = await request.chat.completions.parse(model="house/small", messages=ASKED, response_format=City)
         assert reply.choices[0].message.parsed == City(name="Oslo", people=7)
-        assert set(door.asks[0].format.schema["properties"]) == {"name", "people"}
+        assert set(dialect.asks[0].format.schema["properties"]) == {"name", "people"}
 
     @pytest.mark.parametrize("end", ["error", "cut"])
     async def test_a_stream_that_fails_midway_is_raised(self, wire: str, end: str) -> None:
@@ -163,8 +163,8 @@ class TestChat:
     )
     async def test_a_backends_refusal(self, wire: str, kind: Any, error: type[Any]) -> None:
         """Is the class that its users catch, with the backend's words."""
-        door = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
-        async with house(wire, door) as (here, _), client(here) as request:
+        dialect = ScriptedVendor(wire, fault=Fault("nothing for you", kind, STATUS[kind]))
+        async with house(wire, dialect) as (here, _), client(here) as request:
             with pytest.raises(error, match="nothing for you") as caught:
                 await request.chat.completions.create(model="house/small", messages=ASKED)
             with pytest.raises(error, match="nothing for you") as responded:
@@ -246,7 +246,7 @@ class TestKeptResponses:
 
     async def test_go_on_from_one(self) -> None:
         """``previous_response_id`` puts the conversation before the new input; instructions are not handed on."""
-        async with house("anthropic", HELLO) as (here, door), client(here) as request:
+        async with house("anthropic", HELLO) as (here, dialect), client(here) as request:
             first = await request.responses.create(model="house/small", input="one", instructions="Be brief.")
             second = await request.responses.create(model="house/small", input="two", previous_response_id=first.id)
             third = await request.responses.create(
@@ -254,7 +254,7 @@ class TestKeptResponses:
             )
             last = [event async for event in third][-1].response
             await request.responses.create(model="house/small", input="four", previous_response_id=last.id)
-        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in door.asks[-1].messages]
+        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in dialect.asks[-1].messages]
         assert said == [
             *[("user", "one"), ("assistant", "Hello"), ("user", "two"), ("assistant", "Hello")],
             *[("user", "three"), ("assistant", "Hello"), ("user", "four")],
@@ -263,14 +263,14 @@ class TestKeptResponses:
 
     async def test_calls_are_gone_on_from(self) -> None:
         """A call's result alone is enough after ``previous_response_id``: the call itself is kept."""
-        async with house("anthropic", CALLS) as (here, door), client(here) as request:
+        async with house("anthropic", CALLS) as (here, dialect), client(here) as request:
             first = await request.responses.create(model="house/small", input="one", tools=_flat(TOOLS))
             ids = [item.call_id for item in first.output if item.type == "function_call"]
             results: Any = [{"type": "function_call_output", "call_id": one, "output": "7"} for one in ids]
             await request.responses.create(
                 model="house/small", input=results, previous_response_id=first.id, tools=_flat(TOOLS)
             )
-        parts = [type(part).__name__ for turn in door.asks[-1].messages for part in turn.parts]
+        parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert parts == ["TextPart", "TextPart", "ToolCall", "ToolCall", "ToolResult", "ToolResult"]
 
     async def test_retrieve_and_delete(self) -> None:
@@ -311,14 +311,14 @@ class TestKeptResponses:
 
     async def test_thoughts_come_back_to_their_vendor(self) -> None:
         """A reasoning item goes through the client and back: what its vendor sealed is what the vendor gets."""
-        async with house("anthropic", thoughts("anthropic")) as (here, door), client(here) as request:
+        async with house("anthropic", thoughts("anthropic")) as (here, dialect), client(here) as request:
             include: Any = ["reasoning.encrypted_content"]
             reply = await request.responses.create(model="house/small", input="?", store=False, include=include)
             history = [{"role": "user", "content": "?"}, *(item.model_dump(exclude_none=True) for item in reply.output)]
             await request.responses.create(
                 model="house/small", input=[*history, {"role": "user", "content": "and?"}], store=False
             )
-        opaque = [part.opaque for turn in door.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
+        opaque = [part.opaque for turn in dialect.asks[-1].messages for part in turn.parts if getattr(part, "opaque", None)]
         assert [(one.vendor, one.data) for one in opaque if one is not None] == [("anthropic", "c2lnbmF0dXJl")]
 
 
@@ -328,14 +328,14 @@ class TestWhoComes:
     async def test_a_wrong_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Is ``AuthenticationError``; the right one comes in, and is not handed on to the backend."""
         monkeypatch.setenv("KEY_ONE", KEY)
-        async with house("openai-chat", HELLO, keys={"me": "env:KEY_ONE"}) as (here, door):
+        async with house("openai-chat", HELLO, keys={"me": "env:KEY_ONE"}) as (here, dialect):
             async with client(here, api_key="sk-wrong") as request:
                 with pytest.raises(openai.AuthenticationError, match="missing or unknown API key"):
                     await request.models.list()
             async with client(here) as request:
                 await request.chat.completions.create(model="house/small", messages=ASKED)
         assert here.records[-1].key == "me"
-        assert KEY not in str(door.seen[0].headers)
+        assert KEY not in str(dialect.seen[0].headers)
 
     async def test_an_unknown_model(self) -> None:
         """Is ``NotFoundError`` with the code that tools look for, and the nearest name in its words."""

@@ -426,13 +426,13 @@ def test_a_stream_made_of_python_will_do(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
-async def test_all_of_a_replys_text_is_kept_where_the_log_is_to_hold_it(serve: Any, door: str, stream: bool) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_all_of_a_replys_text_is_kept_where_the_log_is_to_hold_it(serve: Any, dialect: str, stream: bool) -> None:
     """The first words too, of one that passes as of one that is translated."""
     batches = [[Start("1", "m"), Text("Hel")], [Text("lo")], [Finish("complete", "stop")]]
     server = await serve(ScriptedVendor("openai-chat", batches))
     async with gateway(configured({"house": row("openai-chat", server.url)}, log_text=True)) as here:
-        await here.ask(*asking(door, stream=stream))
+        await here.ask(*asking(dialect, stream=stream))
         (record,) = await here.app.recorded()
-    assert record.passthrough == (door == "openai-chat")
+    assert record.passthrough == (dialect == "openai-chat")
     assert record.text == ("hi", "Hello")

@@ -253,7 +253,7 @@ def test_bodies_that_are_no_json() -> None:
 
 
 def test_the_path_may_name_the_model_and_the_stream() -> None:
-    """Where a door says them otherwise, the body's are not looked at."""
+    """Where a dialect has them elsewhere, the body's are not looked at."""
     request = read(messages("hi", stream=True), model="other", stream=False)
     assert (request.model, request.stream) == ("other", False)
     assert path(request) == "/v1/messages"

@@ -243,7 +243,7 @@ def client(answer: Callable[[httpx.Request], httpx.Response]) -> genai.Client:
     return genai.Client(api_key="k", http_options=options)
 
 
-def door(events: list[Event], reply: list[ChatRequest]) -> Callable[[httpx.Request], httpx.Response]:
+def dialect(events: list[Event], reply: list[ChatRequest]) -> Callable[[httpx.Request], httpx.Response]:
     """The answering half, behind the client's own HTTP."""
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -278,7 +278,7 @@ ANSWER: list[Event] = [
 async def test_the_official_client_reads_a_whole_answer_and_sends_it_back() -> None:
     """Every part, and the history that it makes of it, with both signatures."""
     reply: list[ChatRequest] = []
-    chat = client(door(ANSWER, reply)).aio.chats.create(model="gemini-3-pro")
+    chat = client(dialect(ANSWER, reply)).aio.chats.create(model="gemini-3-pro")
     response = await chat.send_message("hi")
     assert response.text == "Hello é"
     assert response.function_calls is not None
@@ -295,7 +295,7 @@ async def test_the_official_client_reads_a_whole_answer_and_sends_it_back() -> N
 async def test_the_official_client_reads_a_stream_and_sends_it_back() -> None:
     """Its chat keeps every chunk as a content; the turn is one all the same."""
     reply: list[ChatRequest] = []
-    chat = client(door(ANSWER, reply)).aio.chats.create(model="gemini-3-pro")
+    chat = client(dialect(ANSWER, reply)).aio.chats.create(model="gemini-3-pro")
     pieces = [chunk async for chunk in await chat.send_message_stream("hi")]
     assert "".join(chunk.text or "" for chunk in pieces) == "Hello é"
     assert pieces[-1].candidates is not None
@@ -332,7 +332,7 @@ async def test_what_the_official_client_asks_is_understood() -> None:
         tools=[sdk.Tool(google_search=sdk.GoogleSearch())],
         safety_settings=[sdk.SafetySetting(category="HARM_CATEGORY_HATE_SPEECH", threshold="OFF")],
     )
-    asking = client(door([Text("{}"), Finish("complete", "stop")], reply))
+    asking = client(dialect([Text("{}"), Finish("complete", "stop")], reply))
     image = sdk.Part.from_bytes(data=b"\xff\xfe", mime_type="image/png")
     await asking.aio.models.generate_content(model="gemini-3-pro", contents=["look", image], config=config)
     (said,) = reply
@@ -353,7 +353,7 @@ async def test_what_the_official_client_asks_is_understood() -> None:
 
 async def test_the_official_client_raises_what_failed() -> None:
     """By status where there is one, and by the error inside a stream."""
-    asking = client(door([Text("half"), Finish("failed", error=RateLimited("slow", status=429))], []))
+    asking = client(dialect([Text("half"), Finish("failed", error=RateLimited("slow", status=429))], []))
     with pytest.raises(sdk_errors.ClientError, match="slow") as caught:
         await asking.aio.models.generate_content(model="m", contents="hi")
     assert caught.value.code == 429

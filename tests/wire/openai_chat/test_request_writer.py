@@ -328,7 +328,7 @@ def test_functions_as_tools_were_called_before() -> None:
 
 
 def test_the_path_may_say_the_model_and_whether_to_stream() -> None:
-    """Where a door has them in its address they win over the body's."""
+    """Where a dialect has them in its path they win over the body's."""
     chat_request = read({"model": "body", "messages": HELLO, "stream": False}, model="path", stream=True)
     assert (chat_request.model, chat_request.stream, chat_request.wire) == ("path", True, "openai-chat")
 

@@ -10,18 +10,18 @@ _MESSAGES = [{"role": "user", "content": "Why is the sky blue? Answer in one sen
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic": "/v1/messages"}
 
 
-def body(door: str, model: str, *, stream: bool) -> bytes:
+def body(dialect: str, model: str, *, stream: bool) -> bytes:
     value: dict[str, object] = {"model": model, "messages": _MESSAGES}
-    if door == "anthropic":
+    if dialect == "anthropic":
         value["max_tokens"] = 1000
     if stream:
         value["stream"] = True
     return json.dumps(value).encode()
 
 
-def headers(door: str, more: Mapping[str, str]) -> dict[str, str]:
+def headers(dialect: str, more: Mapping[str, str]) -> dict[str, str]:
     known = {"content-type": "application/json", "accept": "*/*", "authorization": f"Bearer {KEY}", **more}
-    return {**known, "x-api-key": KEY, "anthropic-version": "2023-06-01"} if door == "anthropic" else known
+    return {**known, "x-api-key": KEY, "anthropic-version": "2023-06-01"} if dialect == "anthropic" else known
 
 
 def request(port: int, path: str, fields: Mapping[str, str], content: bytes) -> bytes:
