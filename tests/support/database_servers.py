@@ -1,4 +1,4 @@
-"""PostgreSQL on loopback, in a folder of its own, and stores on it or on SQLite, empty."""
+"""PostgreSQL and Valkey on loopback, in folders of their own, and empty stores."""
 
 from __future__ import annotations
 
@@ -96,6 +96,23 @@ def _account() -> dict[str, Any]:
         return {}
     user = next(entry for name in ("postgres", "nobody") for entry in pwd.getpwall() if entry.pw_name == name)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
+
+
+@contextmanager
+def valkey(folder: Path) -> Generator[str]:
+    """The URL of a running Valkey, or Redis, that keeps nothing on disk; skips the test where neither is installed."""
+    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    if program is None:
+        pytest.skip("neither Valkey nor Redis is installed: apt-get install redis-server")
+    port = _free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert any("eady to accept connections" in line for line in server.stdout), "it ended"
+            yield f"valkey://127.0.0.1:{port}"
+        finally:
+            server.kill()
 
 
 def _free_port() -> int:

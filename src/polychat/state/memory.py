@@ -134,7 +134,9 @@ class MemoryStore:
 
     def forget_buckets(self, before: float) -> int:
         old = [bucket for bucket in self._spent if bucket.end is not None and bucket.end < before]
-        _dropped(self._allotments, [name for name, held in self._allotments.items() if held.bucket in old])
+        _dropped(
+            self._allotments, [name for name, held in self._allotments.items() if held.bucket in old or held.until < before]
+        )
         return _dropped(self._spent, old)
 
     # Usage

@@ -245,7 +245,7 @@ class LedgerStore(Protocol):
     def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]: ...
 
     def forget_buckets(self, before: float) -> int:
-        """Delete the buckets whose windows ended before then, with their allotments; give how many."""
+        """Delete the buckets whose windows ended before then, and the allotments that did; give how many buckets."""
 
 
 # Usage

@@ -51,7 +51,7 @@ class DatabaseLedger:
 
         def forget(connection: Connection) -> int:
             old = select(buckets.c.id).where(buckets.c.end < ended)
-            connection.execute(delete(allotments).where(allotments.c.bucket.in_(old)))
+            connection.execute(delete(allotments).where(allotments.c.bucket.in_(old) | (allotments.c.until < before)))
             deleted: int = connection.execute(delete(buckets).where(buckets.c.end < ended)).rowcount
             return deleted
 

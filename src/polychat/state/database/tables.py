@@ -89,7 +89,8 @@ allotments = Table(
     Column("spent", BigInteger, nullable=False),
     Column("until", Float(53), nullable=False),
     Column("closed", Boolean, nullable=False),
-    Index("ix_allotments_bucket", "bucket"),
+    Index("ix_allotments_bucket", "bucket", "until"),
+    Index("ix_allotments_until", "until"),
 )
 """Parts of buckets that processes hold."""
 

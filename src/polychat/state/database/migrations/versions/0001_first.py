@@ -82,7 +82,8 @@ def _ledger() -> None:
         *(_whole("amount"), _whole("spent"), _moment("until", nullable=False), _flag("closed")),
         _primary("allotments", "id"),
     )
-    op.create_index("ix_allotments_bucket", "allotments", ["bucket"])
+    op.create_index("ix_allotments_bucket", "allotments", ["bucket", "until"])
+    op.create_index("ix_allotments_until", "allotments", ["until"])
 
 
 def _usage() -> None:
