@@ -73,6 +73,26 @@ def test_memory_in_use_is_no_reason_to_return_it_each_time() -> None:
     assert process.trims == 2
 
 
+def test_what_was_in_use_at_a_return_is_returned_when_it_is_free() -> None:
+    """A burst that ends after memory was returned leaves it to a process that does not grow any more. Of one that stays
+
+    large it is looked at ever more seldom.
+    """
+    process = _Process()
+    returning = process.returning()
+    returning.look()
+    process.resident = process.in_use = 90 * MB
+    returning.look()
+    process.in_use = 50 * MB
+    returning.look()
+    assert process.resident == 50 * MB
+    process.resident = process.in_use = 90 * MB
+    before = process.trims
+    for _ in range(100):
+        returning.look()
+    assert process.trims - before == 1 + 6 + 1  # for its growth, after 1, 2, 4, 8, 16 and 32 looks, and 32 later
+
+
 async def test_it_looks_again_for_as_long_as_the_loop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look arranges the next."""
     monkeypatch.setattr(memory, "EVERY", 0.0)
