@@ -117,7 +117,7 @@ def _rates(provider: str, url: str, model: str) -> _Rates | None:
 
 
 def _is_own(url: str) -> bool:
-    """Whether it is a machine of one's own, which has no price: the package, slow to load, is not asked."""
+    """Whether it is one's own machine, which has no price: the package, slow to load, is not used."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or (bool(host) and ipaddress.ip_address(host) is not None)

@@ -142,7 +142,7 @@ class UnknownTarget(BadInput, LookupError):
     near: tuple[str, ...]
     """The names that come closest; empty where none does."""
     asked: str = ""
-    """The unknown name, where an alias or a chain led to it."""
+    """The unknown name, if an alias or a chain led to it."""
 
     def __init__(self, message: str, *, near: tuple[str, ...] = ()) -> None:
         if near:
@@ -282,7 +282,7 @@ class Truncated(BackendError):
     """The reply ended early; ``text`` has what arrived."""
 
 
-# Each word is looked through once from its beginning, and never again from its parts: foreign text may be one long word.
+# Each word is searched once from its beginning, and never again from its parts: foreign text may be one long word.
 _SECRETS = re.compile(
     r"""(?ix)
     (?P<keep>

@@ -1,4 +1,4 @@
-"""Exact redaction: what a request carried as a credential does not come back out of its reply, wherever a backend repeats it.
+"""Exact redaction: a credential of a request is removed from its reply, wherever a backend repeats it.
 
 ``errors.shown`` guesses what looks like a credential in any foreign text. Here nothing is guessed: a ``Secrets`` knows the
 credentials of one request (its key, tokens in its headers, passwords in its addresses, its cookies), and takes exactly these
@@ -29,7 +29,7 @@ MASK = "[redacted]"
 """What replaces a credential: ASCII, so that headers, JSON and any charset can carry it."""
 
 _LEAST = 8
-"""Letters that a key has at least; what is shorter may be a part of any word."""
+"""Minimum characters of a key; a shorter text may be part of any word."""
 _LEAST_PASSWORD = 6
 _LEAST_COOKIE = 12
 """Shorter cookies are settings: ``lang=en``, ``consent=accepted``."""
@@ -297,7 +297,7 @@ T = TypeVar("T", str, bytes)
 
 
 def _overlap(text: T, secret: T) -> int:
-    """The length of the longest end of ``text`` that ``secret`` begins with, all of it left out."""
+    """The length of the longest end of ``text`` that ``secret`` begins with, all of it excluded."""
     start = max(0, len(text) - len(secret) + 1)
     while (start := text.find(secret[:1], start)) >= 0:
         if secret.startswith(text[start:]):

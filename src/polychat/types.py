@@ -70,7 +70,9 @@ class FilePart:
 
 @dataclass(slots=True)
 class Opaque:
-    """What a vendor wants back unchanged in a later request: a signature, encrypted reasoning. No other vendor can use it."""
+    """Data that a vendor requires back unchanged in a later request: a signature, encrypted reasoning. No other vendor can
+    use it.
+    """
 
     vendor: str
     data: str
@@ -98,7 +100,7 @@ class RefusalPart:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A tool the model wants called. ``arguments`` is the text it wrote: of a function, JSON unless the reply was cut short."""
+    """A tool call of the model. ``arguments`` is the text it wrote: of a function, JSON unless the reply was cut short."""
 
     id: str
     name: str

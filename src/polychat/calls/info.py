@@ -45,9 +45,9 @@ class CallInfo:
     is_large: bool = False
     """Whether the request is so large that it is written in a thread."""
     take_early_connection: Callable[[], PoolConnection | None] | None = None
-    """Gives the connection on which the request was sent already, once; asked when it would be sent."""
+    """Returns the connection on which the request was sent already, once; called when it would be sent."""
     check: Callable[[], None] | None = None
-    """Raises if the target is not to be asked after all; called where the request has waited before it is sent."""
+    """Raises if the target must not be called after all; called if the request waited before it is sent."""
 
     def fresh(self) -> CallInfo:
         """For another attempt of the same request: the policy, and nothing recorded."""
@@ -81,7 +81,7 @@ class CallInfo:
         return without_foreign(request, wire)
 
     def _hosted(self, request: ChatRequest, wire: str, loss: Loss) -> None:
-        """Raises ``BadInput`` if the tool may not be left out."""
+        """Raises ``BadInput`` if the tool must not be omitted."""
         if (kind := required_hosted_tool(request, wire)) is not None:
             raise BadInput(
                 f"tool_choice demands {kind}, which only its own vendor's backend can run: choose another tool, or "

@@ -96,7 +96,7 @@ def _shape(name: str, schema: dict[str, Any], read: Callable[[Any], Any]) -> Sha
 
 
 def _taken_out(text: str) -> bytes:
-    """The member ``value`` of the answer as JSON; the whole answer if the model left out the object around it."""
+    """The member ``value`` of the answer as JSON; the whole answer if the model omitted the object around it."""
     match decoded(text.encode()):
         case {"value": value, **rest} if not rest:
             return encoded(value)

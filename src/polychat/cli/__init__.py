@@ -1,4 +1,4 @@
-"""The command: arguments to the client or the gateway, and what comes back to the terminal."""
+"""The command: arguments for the client or the gateway, and output for the terminal."""
 
 from __future__ import annotations
 

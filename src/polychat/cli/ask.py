@@ -25,7 +25,7 @@ from . import ANSWERED, FAILED, MISUSED, complain, print_json
 STDIN_LIMIT = 64 * 1024 * 1024
 """Bytes of a question on standard input."""
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
-"""Options whose value is text, whatever it looks like; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
+"""Options whose value is text in any case; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
 _PATIENCE = 1.0
 """Seconds without input on an open standard input after which a note explains what the command waits for."""
 
@@ -168,7 +168,7 @@ def _warn_if_cut(reply: Stream) -> None:
 
 
 def _checked(reply: Stream) -> tuple[Reply, BadReply | None]:
-    """The reply, and why it is not of the schema that was asked for, if it is not."""
+    """The reply, and why it does not match the requested schema, if it does not."""
     try:
         return reply.reply(), None
     except BadReply as error:

@@ -29,14 +29,16 @@ _READ_ANEW = ("images", "files")
 
 
 class LossPolicy(NamedTuple):
-    """What to do about parts of a request that a backend cannot take, by the caller's word or that of the route."""
+    """What to do about parts of a request that a backend does not support, as set by the caller or the route."""
 
     on_loss: OnLoss | None
     hosted_tools: Literal["drop", "refuse"] | None
 
     @classmethod
     def of(cls, options: dict[str, Any], plan: Plan) -> LossPolicy:
-        """The policy of a call to ``plan``; ``options`` lose what they say of it. Raises ``BadInput`` for another word."""
+        """The policy of a call to ``plan``; its entries are removed from ``options``. Raises ``BadInput`` for an invalid
+        value.
+        """
         value = options.pop("on_loss", None)
         if value not in (None, "refuse", "warn", "report", "allow"):
             raise bad("on_loss", '"refuse", "warn", "report" or "allow"', value)
@@ -64,7 +66,7 @@ class PreparedCall:
         for name, value in options.items():
             (self._keywords if name in _KEYWORDS else self.options)[name] = value
         self.wanted = self._keywords.pop("provider", None)
-        """Which of the targets the caller wants, in the form of OpenRouter's ``provider``."""
+        """The targets that the caller prefers, in the form of OpenRouter's ``provider``."""
         self.lost: list[Loss] = []
         """What of that cannot be obeyed."""
         self.policy = LossPolicy.of(self.options, plan)

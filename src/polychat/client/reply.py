@@ -31,14 +31,14 @@ class Reply(Generic[Parsed]):
     text: str
     verdict: Verdict
     reason: str | None = None
-    """Why it ended: ``stop``, ``length``, ``tool_calls``, …, or another word of the backend's own."""
+    """Why it ended: ``stop``, ``length``, ``tool_calls``, …, or another value of the backend's own."""
     sources: list[Citation] = field(default_factory=list)
     usage: Usage | None = None
     """Tokens as the backend counted them; an estimate (``usage.estimated``) if it did not count."""
     reasoning: str = ""
     """The text of the model's reasoning; empty if the backend does not send it."""
     thoughts: list[ReasoningPart] = field(default_factory=list)
-    """The reasoning in blocks, with the signatures that the vendor wants back: see ``turn``."""
+    """The reasoning in blocks, with the signatures that the vendor requires back: see ``turn``."""
     tool_calls: list[ToolCall] = field(default_factory=list)
     refusal: str = ""
     """Why the model refused to answer, where the backend sends that separately from the text."""

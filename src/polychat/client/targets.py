@@ -59,7 +59,8 @@ class Targets:
 
     @cached_property
     def _direct(self) -> Route:
-        """The rules for a target that a caller names. It is asked though it failed of late, for there is no other; but not
+        """The rules for a target that a caller names. It is called even if it failed recently, because there is no other;
+        but not
 
         before the moment that it named itself.
         """

@@ -68,7 +68,7 @@ def check_price_name(name: str, errors: FileErrors) -> None:
 
 
 def check_model_name(name: str, errors: FileErrors) -> None:
-    """Raises ``BadInput`` for a local model that could not be asked for by its name, which would be taken for a path."""
+    """Raises ``BadInput`` for a local model that could not be requested by its name, which would be read as a path."""
     if not name.strip() or set(name) & set("/\\,") or name.endswith(".gguf"):
         raise errors.error(
             f"local.models.{name}",

@@ -1,4 +1,4 @@
-"""Environment variables, looked for at little cost: a request wants to know a dozen, and most of them are not set."""
+"""Environment variables, read at little cost: a request reads a dozen, most of which are not set."""
 
 from __future__ import annotations
 

@@ -74,6 +74,6 @@ def listed(words: Sequence[str]) -> str:
 
 
 def near(name: object, words: Iterable[str], before: str = "") -> str:
-    """A question with the nearest word, ``before`` it what is given; or nothing."""
+    """A question with the most similar word after ``before``; empty if there is none."""
     nearest = difflib.get_close_matches(name[:256], list(words), n=1) if isinstance(name, str) else ()
     return f"{before}did you mean {nearest[0]}?" if nearest else ""

@@ -46,7 +46,7 @@ def _lines(text: str) -> dict[str, int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Headers and ``key = value``, each with the line it begins on; comments and white space left out."""
+    """Headers and ``key = value``, each with the line it begins on; without comments and white space."""
     line = begun = 1
     depth = 0
     marks: list[str] = []

@@ -214,7 +214,7 @@ class Admin(Table, frozen=True):
 
 
 class Rules(Table, frozen=True, kw_only=True):
-    """How targets are asked: how often, how long, and what may be lost."""
+    """How targets are called: how often, how long, and what may be lost."""
 
     attempts: Annotated[
         Attempts | None,

@@ -27,7 +27,7 @@ BaseURL: TypeAlias = Annotated[
     ),
 ]
 Header: TypeAlias = Annotated[str, Meta(extra={"hidden": True})]
-"""It may be a token, whatever the header's name."""
+"""It may be a token, for any header."""
 
 
 class VendorTable(Table, frozen=True):
@@ -100,7 +100,7 @@ class VendorSpec(VendorTable, frozen=True, kw_only=True):
     name: str
     """As in targets: ``groq``."""
     untrusted: frozenset[str] = frozenset()
-    """The keys from a file that was found in the current folder without being named; no secret is sent by their word."""
+    """The keys from a file in the current folder that the user did not name; they must not cause a secret to be sent."""
 
     def __repr__(self) -> str:
         return f"VendorSpec(name={self.name!r}, wire={self.wire!r})"  # the URL may hold a password, a header a token

@@ -63,12 +63,12 @@ def _without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
     if "base_url" in shown:
         shown["base_url"] = bare_url(shown["base_url"])
     if "headers" in shown:
-        shown["headers"] = dict.fromkeys(shown["headers"], HIDDEN)  # any of them may be a token, whatever its name
+        shown["headers"] = dict.fromkeys(shown["headers"], HIDDEN)  # any of them may be a token
     return shown
 
 
 def name_text(name: str) -> str:
-    """A key, quoted where TOML wants that."""
+    """A key, quoted if TOML requires it."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value_text(name)
 
 

@@ -116,7 +116,7 @@ async def _refuse(context: RequestContext, error: Exception) -> None:
 def _note(context: RequestContext, error: PolychatError) -> None:
     record = context.record
     record.error = record.error or reason_of(error)
-    if not record.failures and is_misconfiguration(error):  # before any target was asked
+    if not record.failures and is_misconfiguration(error):  # before any target was called
         record.failures = (failure_of(record.model, error),)
 
 

@@ -18,7 +18,7 @@ _STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Proxies must not buffer a stream."""
 _WHOLE = [(b"cache-control", b"no-store")]
 _NO_RETRY = (b"x-should-retry", b"false")
-"""OpenAI's and Anthropic's clients obey it, whatever the status."""
+"""OpenAI's and Anthropic's clients obey it, for every status."""
 
 
 @lru_cache(maxsize=64)

@@ -87,7 +87,7 @@ def _expected(plan: Plan) -> dict[Target, float]:
     shares: dict[Target, float] = dict.fromkeys(plan.targets, 0.0)
     for (member, _), weight in zip(first, parts_of_tier, strict=True):
         if not weight:
-            continue  # whatever it would do with its part
+            continue  # for any number of its requests
         parts = _expected(member) if isinstance(member, Plan) else {member: 1.0}
         if not parts:
             return {}

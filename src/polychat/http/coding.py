@@ -14,7 +14,7 @@ except ImportError:
 
 _PIECE = 256 * 1024
 """Maximum bytes of output at a time, for any input."""
-# Before 1.2 brotli returns all output at once, whatever its size.
+# Before 1.2 brotli returns all output at once, of any size.
 _HAS_BROTLI = hasattr(getattr(brotli, "Decompressor", None), "can_accept_more_data")
 _BROKEN: tuple[type[Exception], ...] = (zlib.error, brotli.error) if _HAS_BROTLI else (zlib.error,)
 ACCEPTED = "gzip, br" if _HAS_BROTLI else "gzip"

@@ -1,4 +1,4 @@
-"""From a model's name to who answers: which targets it means, which of them is asked next, and who is not well just now."""
+"""From a model's name to the answer: which targets it means, which of them is tried next, and which are unhealthy."""
 
 from .facts import Facts
 from .health import Health

@@ -1,4 +1,4 @@
-"""What one request did at the targets of its plan: which were asked, when, and why they did not answer."""
+"""What one request did at the targets of its plan: which were called, when, and why they did not answer."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Attempts:
 
     def __init__(self) -> None:
         self.count = 0
-        """How many times a target was asked."""
+        """How many times a target was called."""
         self.target: Target | None = None
-        """The target that was asked last, or, where all rest, the first that may be asked again."""
+        """The target that was called last, or, if all are resting, the first that may be called again."""
         self.answered = False
         """Whether ``target`` began to answer."""
         self.answered_at = 0.0
@@ -56,9 +56,9 @@ class Attempts:
         self.passed: Sequence[PassedOver] = ()
         """Targets that were moved to the end of the order, and why."""
         self.resting: list[tuple[Target, PolychatError]] = []
-        """Targets that were not asked when it was their turn, and why."""
+        """Targets that were not called in their turn, and why."""
         self.is_last = False
-        """Whether no other target is asked after the attempt at hand, whatever becomes of it."""
+        """Whether no other target is tried after the current attempt, whatever its outcome."""
         self.limits: Sequence[tuple[bytes, bytes]] = ()
         """Headers of the current attempt about its target's limits. The ``ask`` of ``Router.run`` sets them."""
         self.timeouts = _DEFAULT
@@ -66,7 +66,7 @@ class Attempts:
         self.called_at = 0.0
         """When the current attempt began."""
         self.called_first: Target | None = None
-        """The target that was asked before the run, and is the first of it."""
+        """The target that was called before the run, and is the first of it."""
         self.called_before: float | None = None
         """When that attempt began."""
         self.begun_at: float | None = None
@@ -74,7 +74,7 @@ class Attempts:
         self.is_probe = False
         """Whether the attempt at hand is to show how a target is that failed before."""
         self._facts: Facts | None = None
-        """Of the target that was asked, until its answer is over."""
+        """Of the called target, until its answer is over."""
         self.queued = 0.0
         """Seconds that the request waited, as its targets had as many requests as their route allows."""
         self.slots: Slots | None = None
@@ -83,7 +83,7 @@ class Attempts:
     def begin(
         self, router: AttemptRouter, rules: Route, target: Target, facts: Facts, now: float, *, is_last: bool = False
     ) -> None:
-        """A target is asked."""
+        """A target is called."""
         self.count += 1
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
@@ -113,7 +113,7 @@ class Attempts:
         self.times.append((self.called_at, self._router.clock()))
 
     def cut(self, error: PolychatError) -> None:
-        """The answer broke off with this, and another target is asked to go on."""
+        """The answer was cut off with this error, and another target continues it."""
         assert self.target is not None
         self.failed(failure_of(self.target.name, error))
         self.end(error)
@@ -136,12 +136,12 @@ class Attempts:
             slots.freed()
 
     def check(self) -> None:
-        """Raises ``Resting`` where the target named a moment to come back since it was chosen: see ``http/sending.py``."""
+        """Raises ``Resting`` if the target sent a retry time since it was chosen: see ``http/sending.py``."""
         if self._facts is not None:
             self._facts.check(self._router.clock())
 
     def not_sent(self) -> None:
-        """The target of the current attempt was not asked after all."""
+        """The target of the current attempt was not called after all."""
         self.count -= 1
         self.end()
 

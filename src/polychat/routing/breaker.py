@@ -27,7 +27,7 @@ WINDOW, LEAST, RATE = 30.0, 5, 0.5
 """Seconds, attempts in them, and the share of these that failed, which open it."""
 FIRST_REST = 1.0
 FLOWS = 2.0
-"""Seconds after which an answer that has begun is as good as one that ended: it may go on for minutes."""
+"""Seconds after which an answer that has begun counts as complete: it may take minutes."""
 _ANSWERED, FAILED = 0, 1
 
 
@@ -43,7 +43,7 @@ class Breaker:
         self._is_probed = False
         self._openings = self._streak = 0
         self._streak_since = 0.0
-        """When the first of the failures in a row was asked."""
+        """When the first of the failures in a row was sent."""
 
     def state(self, now: float) -> BreakerState:
         if self.until is None:

@@ -33,7 +33,7 @@ class RetryBudget:
         self._looked = 0.0
 
     def asked(self, now: float) -> None:
-        """A client sent a request."""
+        """Count a request of a client."""
         self._window.add(_REQUEST, now)
 
     def take(self, now: float, *, is_reliable: bool = False) -> bool:
@@ -49,6 +49,6 @@ class RetryBudget:
         return True
 
     def left(self, now: float) -> float:
-        """Retries that may be made now, of whatever target."""
+        """Retries that may be made now, at any target."""
         requests, retries = self._window.totals(now)
         return max(0.0, allowance(requests) - retries)

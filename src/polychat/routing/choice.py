@@ -21,7 +21,7 @@ class Reads(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Requests that it was asked and that are not over."""
+        """Requests in progress."""
 
     def first_token(self, now: float) -> float:
         """Seconds until it begins to answer, measured recently; 0 where that is not known."""
@@ -59,7 +59,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
-        """All of ``able``, at least two, in the order in which they are to be asked.
+        """All of ``able``, at least two, in the order in which to try them.
 
         ``first``: the request goes to the first of them, so it is its turn; else others come before these, which are asked
         only where those fail.

@@ -34,7 +34,7 @@ _MOST = 64
 
 
 class Part(NamedTuple):
-    """The answer to a request to go on, which has begun."""
+    """The answer to a request for continuation, which has begun."""
 
     first: list[Event]
     batches: AsyncGenerator[list[Event], None]
@@ -48,7 +48,7 @@ def can_continue(request: ChatRequest) -> bool:
 
 
 def continuation_of(request: ChatRequest, text: str, *, continues: bool) -> ChatRequest:
-    """The request for what follows ``text``; ``continues``: of a target that goes on with an assistant's last message."""
+    """The request for the text after ``text``; ``continues``: the target continues an assistant's last message."""
     beginning = ChatMessage("assistant", [TextPart(text.rstrip())])
     turns = [*request.messages, beginning]
     if not continues:
@@ -265,7 +265,7 @@ def _joined_batch(batch: list[Event], seam: Seam) -> list[Event]:
             if text := seam.end():
                 events.append(Text(text))
             events.append(event)
-        # The beginning of the reply is the first part's, and thoughts about how to go on are left out.
+        # The beginning of the reply is the first part's, and reasoning about the continuation is omitted.
     return events
 
 

@@ -89,7 +89,7 @@ class TargetState:
         return self.first.at(now)
 
     def forget(self) -> None:
-        """Another backend has its name now; what is in flight goes on."""
+        """Another backend has its name now; requests in flight are not affected."""
         self.first = PeakEwma()
         self.times.clear()
         self.rest.forget()
@@ -98,7 +98,7 @@ class TargetState:
         self.speed = 0.0
 
     def note_speed(self, tokens: int, seconds: float) -> None:
-        """An answer of so many tokens was over so long after it was asked for."""
+        """An answer of so many tokens ended this many seconds after its request."""
         speed = tokens / seconds
         self.speed += _RECENT * (speed - self.speed) if self.speed else speed
 
@@ -139,7 +139,7 @@ class Facts:
         self._early_cuts = early_cuts
         self.waiting = Waiting()
         self.domain: Rest | None = None
-        """Of all that share its key, once one of them was asked."""
+        """Shared by all targets with its key, once one of them was called."""
         self.forget()
 
     def forget(self) -> None:
@@ -217,7 +217,7 @@ class Facts:
         return failed / (answered + failed) if answered + failed >= _FEW else 0.0
 
     def rest_of(self, now: float) -> float:
-        """Seconds in which it must not be asked, by its ``retry-after`` or because it is down; 0 where it may be asked now."""
+        """Seconds in which it must not be called, by its ``retry-after`` or because it is down; 0 where it may be asked now."""
         left = self.shared.rest.left(now)
         if self.domain is not None and (others := self.domain.left(now)) > left:
             return others
@@ -240,7 +240,7 @@ class Facts:
         return self._breaker.admits(now)
 
     def is_clear(self, now: float) -> bool:
-        """Whether it may be asked without restriction: it does not rest, and its breaker is closed."""
+        """Whether it may be called without restriction: it does not rest, and its breaker is closed."""
         rest, domain = self.shared.rest, self.domain
         return (
             self._breaker.until is None and rest.retry_at <= now >= rest.down_until and (domain is None or not domain.left(now))
@@ -304,7 +304,7 @@ class Facts:
     # What the router writes
 
     def asked(self, now: float) -> bool:
-        """A request goes to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
+        """A request is sent to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
         self.shared.in_flight += 1
         self.waiting.asked(now)
         if self.probation.is_on:
@@ -320,7 +320,7 @@ class Facts:
             self._breaker.probed()
 
     def answered(self, first: float, now: float) -> None:
-        """It began to answer, ``first`` seconds after it was asked. Its ``retry-after`` holds: the request may be older."""
+        """It began to answer, ``first`` seconds after its request. Its ``retry-after`` holds: the request may be older."""
         self.waiting.answered(now)
         self._breaker.answered(now - first, now)
         if self.probation.is_on:
@@ -373,7 +373,7 @@ class Facts:
             self._breaker.open(now, cooldown, rng)
 
     def note_retry_after(self, error: PolychatError, seconds: float, now: float) -> None:
-        """The backend wants no request for so many seconds."""
+        """The backend asked for no request for this many seconds."""
         self._alarms.count += 1
         self.shared.rest.note_retry_after(error, seconds, now)
 

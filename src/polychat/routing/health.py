@@ -33,7 +33,7 @@ class Health:
         return self._made(route, target) if facts is None else facts
 
     def target(self, name: str) -> TargetState | None:
-        """What holds for ``provider/model`` in every route; ``None`` where it was not asked."""
+        """The facts of ``provider/model`` that hold in every route; ``None`` if it was not called."""
         return self._shared.get(name)
 
     def domain(self, name: str) -> Rest:
@@ -53,7 +53,7 @@ class Health:
         return budget
 
     def every(self) -> list[Facts]:
-        """What is known of all targets that were asked."""
+        """The facts of all targets that were called."""
         return list(self._facts.values())
 
     def forget(self, labels: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Hedged requests: a second target is asked where the first one is slow, for the gateway and the library."""
+"""Hedged requests: a second target is called if the first one is slow, for the gateway and the library."""
 
 from __future__ import annotations
 

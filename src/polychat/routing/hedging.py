@@ -27,11 +27,11 @@ class HedgeBudget:
         self._window = Window(SECONDS, 2)
 
     def asked(self, now: float) -> None:
-        """A client sent a request."""
+        """Count a request of a client."""
         self._window.add(_REQUEST, now)
 
     def take(self, now: float) -> bool:
-        """Whether a second target may be asked, which is then counted."""
+        """Whether a second target may be called, which is then counted."""
         requests, hedges = self._window.totals(now)
         if hedges + 1 > SHARE * requests:
             return False

@@ -1,4 +1,4 @@
-"""In which order the targets of a plan are asked.
+"""The order in which the targets of a plan are tried.
 
 A plan's members are targets, and routes with a strategy of their own. They form tiers by their priority; within a tier the
 plan's strategy decides. So the requests of a member that fails go to the others of its tier first. After all members that are
@@ -35,7 +35,7 @@ OPEN = "it failed several times recently"
 UNMET = "this request does not meet its condition"
 RESTING = "it asked to be retried later"
 _BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4}
-"""In which order those that were passed over are asked; those that are unfit for the request have 1."""
+"""The order in which skipped targets are tried; those that are unfit for the request have 1."""
 
 
 class Chooser:
@@ -159,14 +159,14 @@ class _Member:
         self.reason = ""
         """Why it is passed over."""
         self.is_out = False
-        """Whether it is not asked at all for this request."""
+        """Whether it is never tried for this request."""
 
     def follow(self, known: Facts) -> None:
         """Use ``known`` as its facts from now on."""
         self.known, self.facts, self.waiting = known, known.shared, known.waiting
 
     def is_able(self, now: float, traits: Traits) -> bool:
-        """Whether it is asked before those that are passed over; ``reason`` is why not."""
+        """Whether it is tried before those that are skipped; ``reason`` is why not."""
         facts, self.reason, self.is_out = self.known, "", False
         if self.condition is not ANY and (term := self.condition.unmet(traits)):
             self.reason, self.is_out = f"{UNMET} {term}", True
@@ -231,7 +231,7 @@ class _Group:
         return True
 
     def pick(self, now: float, traits: Traits) -> Target:
-        """The target that is asked first, where all are healthy."""
+        """The target that is tried first if all are healthy."""
         first = self._first
         return first[0].target if len(first) == 1 else self.tiers[0][0].pick(first, now, traits).target
 

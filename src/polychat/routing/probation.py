@@ -1,4 +1,4 @@
-"""Whether the last that a target did was to fail: others are asked first then, until it has answered again.
+"""Whether a target's last request failed: others are tried first then, until it has answered again.
 
 | its last request      | it is on probation until                                                    |
 |-----------------------|-----------------------------------------------------------------------------|
@@ -21,7 +21,7 @@ from .hold import ANY, Hold
 FIRST, MOST = 2.0, 4.0
 """Seconds of the first rest, which doubles each time, and of the longest."""
 FLOWS = 2.0
-"""Seconds after which a reply that has begun is as good as one that ended, at least: it may go on for minutes."""
+"""Seconds after which a reply that has begun counts as complete, at least: it may take minutes."""
 _FURTHER, _LEAST = 2.0, 0.25
 """How many times the seconds after which replies were cut off is much further, and the least of seconds kept back."""
 
@@ -58,7 +58,7 @@ class Probation:
         return not self.is_on or now >= self._next or self._flows(now)
 
     def asked(self, now: float) -> None:
-        """A request tries it, or asks it since no other target is left."""
+        """A request tries it, or uses it because no other target is left."""
         if self._flows(now):
             self.is_on = False
         elif now >= self._next:
@@ -72,12 +72,12 @@ class Probation:
             self._flows_since = now
 
     def completed(self, called_at: float) -> None:
-        """A reply came to its end. Requests begun before the one that was cut off are no sign of its state since."""
+        """A reply is complete. Requests begun before the one that was cut off are no sign of its state since."""
         if self._cut_after is not None and called_at > self._called_at:
             self.is_on = False
 
     def hold(self) -> Hold:
-        """What is kept back of a stream that is asked for now."""
+        """How much of a stream that is requested now is held back."""
         return Hold(ANY, min(FLOWS, max(_LEAST, _FURTHER * (self._cut_after or 0.0))))
 
     def _flows(self, now: float) -> bool:

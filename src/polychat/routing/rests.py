@@ -1,4 +1,4 @@
-"""How long a target, or all that share its key, must not be asked, and why.
+"""How long a target, or all that share its key, must not be called, and why.
 
 *Retry-after*: the backend named a moment. No request is sent before it, in any case.
 *Down*: the key was refused, the quota is used up, the host is unknown: asking again soon is of no use, and may do harm.
@@ -11,7 +11,7 @@ from random import Random
 from ..errors import BackendError, FaultKind, PolychatError, redact
 
 _LONGEST = 86_400.0
-"""Seconds of the longest retry-after that is obeyed: a target is asked once a day in any case."""
+"""Seconds of the longest retry-after that is obeyed: a target is tried once a day in any case."""
 _DOWN, _DOWN_MOST = 2.0, 20.0
 """How many cooldowns what is down rests at first, and at most: each further failure doubles it."""
 
@@ -23,7 +23,7 @@ class Rest:
 
     def __init__(self) -> None:
         self.retry_at = 0.0
-        """The moment before which the backend does not want to be asked again; 0 where it named none."""
+        """The time before which the backend must not be called again; 0 if it sent none."""
         self.down_until = 0.0
         """The moment until which it counts as down."""
         self.kind: FaultKind | None = None
@@ -37,12 +37,12 @@ class Rest:
         Rest.__init__(self)
 
     def left(self, now: float) -> float:
-        """Seconds until it may be asked; 0 where it may be now."""
+        """Seconds until it may be called; 0 if it may be now."""
         until = self.retry_at if self.retry_at > self.down_until else self.down_until
         return until - now if now < until else 0.0
 
     def note_retry_after(self, error: PolychatError, seconds: float, now: float) -> None:
-        """The backend wants no request for so many seconds. Of several moments that it named the latest holds."""
+        """The backend asked for no request for this many seconds. Of several times the latest counts."""
         until = now + min(seconds, _LONGEST)
         if until > self.retry_at:
             self.retry_at = until

@@ -59,11 +59,11 @@ class Run(Generic[T]):
         self.retryable: dict[Target, PolychatError] = {}
         """Targets that may recover after a pause."""
         self.due: dict[Target, float] = {}
-        """When those of ``retryable`` that failed may be asked again."""
+        """When those of ``retryable`` that failed may be tried again."""
         self.resting: list[Target] = []
-        """Targets that were not asked because they rest."""
+        """Targets that were not called because they are resting."""
         self.unasked: dict[Target, float] = {}
-        """Targets that were not asked because the route has made too many retries, with the time of that."""
+        """Targets that were not called because the route has made too many retries, with the time of that."""
 
     def first_answer(self) -> Awaitable[T]:
         """``answer``, of a request that the route's budget of retries has not counted yet."""
@@ -156,7 +156,7 @@ class Run(Generic[T]):
         return await self.answer()
 
     def _may_ask(self, target: Target, facts: Facts) -> bool:
-        """Whether the route's budget has an attempt at this target; if not, others are asked, and it may be waited for."""
+        """Whether the route's budget has an attempt at this target; if not, others are tried, and it may be waited for."""
         if not self.attempts.count:
             return True
         now = self.router.clock()
@@ -167,7 +167,7 @@ class Run(Generic[T]):
         return False
 
     def _is_passed_over(self, target: Target, facts: Facts) -> bool:
-        """Whether a target is not asked now: it rests, too many requests to it failed, or this one was held back."""
+        """Whether a target is skipped now: it is resting, too many requests to it failed, or this one was held back."""
         now = self.router.clock()
         if not facts.rest_of(now):
             if facts.admits(now):
@@ -189,7 +189,7 @@ class Run(Generic[T]):
         return frozenset(out)
 
     async def _all_down(self) -> T:
-        """No target was asked because all rest: apply the rule for that (``all_down``)."""
+        """No target was called because all are resting: apply the rule for that (``all_down``)."""
         now, plan = self.router.clock(), self.plan
         if plan.otherwise is not None:
             return await Run(
@@ -251,7 +251,7 @@ class Run(Generic[T]):
         raise self._verdict()
 
     def _left(self) -> list[Target]:
-        """The targets that may still be asked, those before all others that wait for the budget alone."""
+        """The targets that may still be tried; first those that wait only for the budget."""
         if self.unasked:
             return list(self.unasked)
         if not self.repeated:

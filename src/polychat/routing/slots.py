@@ -23,7 +23,7 @@ LESS = 0.9
 _NEAR = 0.8
 """The share of a limit that is in use when it counts as reached."""
 _LOOKS = 0.25
-"""Seconds after which who waits looks whether its target is still to be asked."""
+"""Seconds after which a waiting request checks whether its target may still be called."""
 _WEIGHT = 0.1
 """How much the last request counts in what requests take."""
 

@@ -1,4 +1,4 @@
-"""One attempt at a target that is well and is asked first: what ``Router.run`` keeps of it, without its choices.
+"""One attempt at a healthy target that is tried first: what ``Router.run`` keeps of it, without its choices.
 
 Nearly every request to a target that is named as such is one of these. One that fails is not repeated here: the router takes it
 from there, and its first attempt is then the one that failed.
@@ -29,7 +29,7 @@ class StraightAttempt:
         facts.asked(self._called_at)
 
     def check(self) -> None:
-        """Raises ``Resting`` where the target named a moment to come back since it was chosen: see ``http/sending.py``."""
+        """Raises ``Resting`` if the target sent a retry time since it was chosen: see ``http/sending.py``."""
         if self._facts is not None:
             self._facts.check(self._router.clock())
 

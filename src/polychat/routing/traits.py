@@ -23,13 +23,13 @@ _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class Traits:
-    """Of a request of which nothing is known; subclasses look when they are asked."""
+    """Of a request of which nothing is known; subclasses compute them on demand."""
 
     is_choosy = False
-    """Whether ``unfit`` is to be asked of each target."""
+    """Whether ``unfit`` has to be checked for each target."""
 
     def unfit(self, target: Target) -> str:
-        """Why ``target`` is not asked for this while others may be; empty where nothing is against it."""
+        """Why ``target`` is not used for this request while others may be; empty if it is fit."""
         return ""
 
     @cached_property

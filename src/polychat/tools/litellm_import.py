@@ -23,12 +23,12 @@ VENDORS = {
 }
 """LiteLLM's names of vendors by ours, where they differ."""
 _FOREIGN = ("bedrock", "sagemaker", "vertex_ai", "watsonx", "replicate", "oci", "snowflake", "text-completion-", "azure_text")
-"""Beginnings of vendors' names that none of our wires reaches, whatever the address."""
+"""Beginnings of vendors' names that none of our wires reaches, at any address."""
 _BARE = {"openai": r"gpt-|chatgpt-|o\d|text-embedding-|ft:gpt-", "anthropic": r"claude"}
 """How names begin that LiteLLM takes for a vendor's without its prefix."""
 _REFERENCE = re.compile(r"os\.environ/(\w+)")
 _NO_KEY = ("", "none", "null", "empty", "fake", "dummy")
-"""What people write where a server wants no key."""
+"""Placeholders that people write if a server requires no key."""
 _OTHER_STRATEGIES = ("least-busy", "usage-based-routing", "usage-based-routing-v2", "cost-based-routing")
 """Strategies of LiteLLM without a counterpart."""
 _STRATEGIES = {"simple-shuffle": "random", "latency-based-routing": "fastest"}
@@ -39,7 +39,7 @@ _MOST_ATTEMPTS = 20
 class Imported:
     toml: str
     losses: tuple[str, ...]
-    """A line each; they stand in ``toml`` as comments too. None shows a value."""
+    """A line each, which is a comment in ``toml`` too. None shows a value."""
 
 
 def imported(text: str, file: Path, vendors: Mapping[str, VendorSpec], taken: Collection[str] = ()) -> Imported:

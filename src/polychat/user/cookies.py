@@ -71,7 +71,7 @@ async def cookies_for(
     secure: bool = True,
     now: Callable[[], float] = time.time,
 ) -> dict[str, str]:
-    """``get_cookies`` in a thread, so that the event loop goes on."""
+    """``get_cookies`` in a thread, so that the event loop is not blocked."""
     search = _Search(domain, secure, now())
     cookies = await asyncio.to_thread(search.run, browsers)
     for complaint in search.complaints:
@@ -202,7 +202,7 @@ def exposed(path: Path, mode: int) -> list[Warning]:
 
 
 def _of_jar(jar: Iterable[http.cookiejar.Cookie]) -> Iterator[Cookie]:
-    """A browser's cookies; those that no header can carry, such as bytes that are no text, are left out."""
+    """A browser's cookies; those that no header can contain, such as bytes that are not text, are omitted."""
     for cookie in jar:
         with suppress(Unusable):
             yield cookie_of(

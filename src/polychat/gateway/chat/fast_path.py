@@ -370,4 +370,4 @@ def _is_usual(inbound: InboundChat) -> bool:
 
 
 async def _send(message: Any) -> None:
-    """The ``send`` of a context that answers nobody."""
+    """The ``send`` of a context without a client."""

@@ -216,7 +216,7 @@ _COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
 
 
 class _Line(Struct, omit_defaults=True, gc=False):
-    """A request as JSON. Fields that have their default value are left out."""
+    """A request as JSON. Fields with their default value are omitted."""
 
     time: str
     request_id: str

@@ -364,7 +364,7 @@ class _Foreign(Exception):  # a file is
 
 
 def _bytes(file: Path) -> bytes:
-    known = file.lstat()  # asked once: a file that goes away between two questions would pass for a foreign one
+    known = file.lstat()  # checked once: a file that is removed between two checks would count as a foreign one
     if not stat.S_ISREG(known.st_mode) or known.st_size > _LARGEST:
         raise _Foreign
     return file.read_bytes()

@@ -118,7 +118,7 @@ class Record:
         self.passed: Sequence[PassedOver] = ()
         """Targets that were moved to the end of the order, and why."""
         self.resting: Sequence[tuple[Target, PolychatError]] = ()
-        """Targets that were not asked when it was their turn, and why."""
+        """Targets that were not called in their turn, and why."""
         self.queued = 0.0
         """Seconds that it waited, as its targets had as many requests as their route allows."""
         self.seams: Sequence[str] = ()
@@ -126,7 +126,7 @@ class Record:
         self.plan: Plan | None = None
         """Who could have answered."""
         self.called_at: float | None = None
-        """When the target was asked that answered, or was asked last."""
+        """When the target was called that answered, or was called last."""
         self.stream = False
         self.passthrough = False
         """Whether the backend's bytes were passed through."""
@@ -159,7 +159,7 @@ def has_passed_over(record: Record) -> bool:
 
 
 def passed_over(record: Record) -> dict[str, str]:
-    """The targets that were not asked though they could have been before others, each with the reason."""
+    """The targets that were skipped although they came before others, each with the reason."""
     plan = record.plan
     if not has_passed_over(record):
         return {}

@@ -1,4 +1,4 @@
-"""How the targets of the configuration's routes are just now, as a worker's snapshot carries it: read when it is asked for."""
+"""The current state of the targets of the configuration's routes, for a worker's snapshot: read on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from ...routing import Facts, Health
 
 State: TypeAlias = Literal["closed", "open", "half-open", "resting"]
-"""The state of its breaker; ``resting``: it is not asked, by its ``retry-after`` or because its key or quota is refused."""
+"""The state of its breaker; ``resting``: it is not called, by its ``retry-after`` or because its key or quota is refused."""
 STATES: tuple[State, ...] = get_args(State)
 
 
@@ -49,7 +49,7 @@ def _slots(facts: Facts) -> tuple[int, int]:
 
 
 def route_states(routes: Iterable[str], health: Health, now: float) -> RouteStates:
-    """Of the targets that were asked, or passed over, in these routes."""
+    """The states of targets that were called, or skipped, in these routes."""
     names = frozenset(routes)
     targets = [
         RouteTargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight, *_slots(facts))

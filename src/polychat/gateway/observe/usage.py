@@ -35,7 +35,7 @@ _NOTHING = Usage()
 
 
 class UsageLog:
-    """Takes every request's ``Record``, and keeps those for which a backend was asked."""
+    """Takes every request's ``Record``, and keeps those for which a backend was called."""
 
     def __init__(self, settings: State, tell: Callable[..., None]) -> None:
         """Raises ``PolychatError`` for a URL that cannot be used; opens nothing."""

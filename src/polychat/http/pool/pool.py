@@ -88,7 +88,7 @@ class _Connections:
         self.waiting: dict[asyncio.Future[PoolConnection | None], int] = {}
         """Requests that wait, each with its number. Each gets a connection, or with ``None`` the right to open one."""
         self.in_line: int | None = None
-        """The number by which it stands in the pool's line, if it does."""
+        """The number of its place in the pool's line, if it has one."""
 
 
 class Pool:

@@ -174,7 +174,7 @@ class PooledResponse(Body):
         return EventPipe(self, reader, change)
 
     async def _pushed(self, sink: Callable[[bytes], bool]) -> bool:
-        """Push until something else has to be done; returns whether ``sink`` wants no more."""
+        """Push until something else has to be done; returns whether ``sink`` accepts no more."""
         connection = self._connection
         push = _Push(connection, sink, self._redaction)
         if self._decoder is None:  # decompressed data is produced only as fast as it is read
@@ -245,7 +245,7 @@ class _Push:
         self._connection, self._sink, self._redaction = connection, sink, redaction
         self.error: Exception | None = None
         self.over = False
-        """Whether the sink wants no more."""
+        """Whether the sink accepts no more."""
 
     @property
     def goes_on(self) -> bool:

@@ -346,7 +346,7 @@ class ServerConnection(asyncio.Protocol):
         )
 
     def _wait_for(self, queue: TimeoutQueue[Timed]) -> None:
-        if self._waiting_in is not queue:  # else time goes on: neither empty lines nor single bytes extend it
+        if self._waiting_in is not queue:  # the timeout keeps running: neither empty lines nor single bytes extend it
             if self._waiting_in is not None:
                 self._waiting_in.stop(self)
             self._waiting_in = queue

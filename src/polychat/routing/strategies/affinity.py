@@ -11,7 +11,7 @@ from ..traits import Traits
 from .least_busy import LeastBusy
 
 BOUND = 1.25
-"""How many times its part of all requests in flight, by its weight, a target may have before others are asked."""
+"""How many times its part of all requests in flight, by its weight, a target may have before others are used."""
 SLACK = 1.0
 """How many times the square root of that part it may have besides: so far it strays by chance, and a move costs the cache."""
 

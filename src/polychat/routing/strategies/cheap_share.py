@@ -1,4 +1,4 @@
-"""Drawn by the inverse square of the expected cost: one at half the cost is asked four times as often."""
+"""Drawn by the inverse square of the expected cost: one at half the cost is chosen four times as often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each in its turn, whatever the weights."""
+"""Each in its turn, without regard to weights."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PREFIX = "resp_"
 
 
 class _Storage:
-    """Whether a request wants its reply stored, and the stored reply that it continues."""
+    """Whether a request asks to store its reply, and the stored reply that it continues."""
 
     def __init__(self, request: InboundRequest, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
         self.request, self.previous, self.name, self.keep = request, previous, name, keep

@@ -423,7 +423,7 @@ def _scope_of_messages(scope: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_ours(value: bytes) -> bytes:
-    """``openai-beta`` without what asks for WebSocket: it goes on to backends, which are asked over HTTP."""
+    """``openai-beta`` without the part for WebSocket: it is forwarded to backends, which are called over HTTP."""
     return b",".join(beta for beta in value.split(b",") if not beta.strip().startswith(_OURS))
 
 
