@@ -463,6 +463,17 @@ def test_the_tree_names_no_registry_and_no_machine() -> None:
     assert found == []
 
 
+def test_tests_share_only_by_support() -> None:
+    """No test module imports another one: whoever looks for what several share finds it in ``tests/support``."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.module}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom) and re.search(r"(^|\.)test_\w+$", node.module or "")
+    ]
+    assert wrong == []
+
+
 def test_contributors_find_what_tests_share() -> None:
     """CONTRIBUTING.md lists each module of ``tests/support`` with the first line of its docstring."""
     section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n## Tests\n")[2]

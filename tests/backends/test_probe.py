@@ -27,10 +27,8 @@ from polychat.errors import (
     Unauthorized,
 )
 
-from ..support.running_gateway import completion, good
+from ..support.running_gateway import completion, lists
 from ..support.scripted_server import Say, Seen, serving
-
-MODELS = {"object": "list", "data": [{"id": "small", "object": "model"}, {"id": "large", "object": "model"}]}
 
 
 def a_status(status: int, kind: FaultKind | None = None) -> StatusError:
@@ -79,16 +77,6 @@ async def probed(handler: Any, model: str = "small", *, ask: bool = False, **mor
         backend = Registry(Config(providers={"house": row})).find("house")
         current = await probe(backend, model, f"house/{model}", ask=ask, seconds=5.0)
         return current, list(server.seen)
-
-
-async def lists(seen: Seen, say: Say) -> None:
-    """An API whose root is not there, as an API's is."""
-    if seen.path == "/v1/models":
-        await say.whole(MODELS)
-    elif seen.path == "/v1/chat/completions":
-        await good(seen, say)
-    else:
-        await say.whole({"error": {"message": "nothing here"}}, status=404)
 
 
 async def test_a_free_probe_connects_and_lists() -> None:

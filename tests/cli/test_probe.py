@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ..backends.test_probe import lists
 from ..support.command import run
+from ..support.running_gateway import lists
 from ..support.scripted_server import Say, Seen, serving
 
 

@@ -14,7 +14,6 @@ from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
 from polychat.wire.contract import names
 
-from ..providers.test_five_providers import COOKIES, FIVE
 from ..support.running_gateway import (
     DONE,
     END,
@@ -35,6 +34,7 @@ from ..support.running_gateway import (
 )
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
+from ..support.sites_application import COOKIES, FIVE
 
 SAID = [[Start("x", "small-1")], [Text("Hel")], [Text("lo")], [Usage(3, 2, 5), Finish("complete", "stop")]]
 

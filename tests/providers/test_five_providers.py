@@ -15,18 +15,16 @@ import pytest
 from polychat import errors
 from polychat.events import Event, Text
 from polychat.gateway.sites import Sites, echo, services
-from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts
+from polychat.providers import ChatGptt, GPTalk, Opchatgpts
 from polychat.transport import Timeouts
 from polychat.wire.answering import SiteRequest
 
 from ..support.proxies import http_proxy, socks_proxy
 from ..support.scripted_server import Say, Seen, Server, serving
-from ..support.sites_application import running
+from ..support.sites_application import COOKIES, FIVE, running
 from ..support.tls import ca_file, server_context
 
-FIVE = [ChatgptDuo, Aichat, Opchatgpts, ChatGptt, GPTalk]
 HELLO = [{"role": "user", "content": "Привет"}]
-COOKIES = {"session": "s3cr3t"}
 
 
 class Counted:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import pytest
 
 from polychat.errors import BadInput
 from polychat.routing.conditions import condition
 from polychat.routing.traits import Traits
 
-from ..support.simulated_route import SimulatedRoute, plan, target
-
-
-class Known(Traits):
-    def __init__(self, needs: Iterable[str] = (), prompt: int = 0, tags: Mapping[str, str] | None = None) -> None:
-        self.__dict__.update(needs=frozenset(needs), prompt_tokens=prompt, _tags=tags or {})
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        tags: Mapping[str, str] = self.__dict__["_tags"]
-        return tags
+from ..support.simulated_route import Known, SimulatedRoute, plan, target
 
 
 @pytest.mark.parametrize(

@@ -352,6 +352,19 @@ async def good(seen: Seen, say: Say) -> None:
         await say.whole(completion("Hello"))
 
 
+MODELS = {"object": "list", "data": [{"id": "small", "object": "model"}, {"id": "large", "object": "model"}]}
+
+
+async def lists(seen: Seen, say: Say) -> None:
+    """An API whose root is not there, as an API's is."""
+    if seen.path == "/v1/models":
+        await say.whole(MODELS)
+    elif seen.path == "/v1/chat/completions":
+        await good(seen, say)
+    else:
+        await say.whole({"error": {"message": "nothing here"}}, status=404)
+
+
 def streaming(*pieces: bytes, cut: bool = False) -> Any:
     """A backend that streams these pieces, and ends or breaks off there."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -34,6 +34,18 @@ def plan(*members: Target | Plan, route: str = "route", **rules: Any) -> Plan:
     names = tuple(member.route if isinstance(member, Plan) else member.name for member in members)
     has_plans = any(isinstance(member, Plan) for member in members)
     return Plan(route, tuple(targets), Route(targets=names, **rules), members if has_plans else ())
+
+
+class Known(Traits):
+    """Traits of a request that are known, without the request."""
+
+    def __init__(self, needs: Iterable[str] = (), prompt: int = 0, tags: Mapping[str, str] | None = None) -> None:
+        self.__dict__.update(needs=frozenset(needs), prompt_tokens=prompt, _tags=tags or {})
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        tags: Mapping[str, str] = self.__dict__["_tags"]
+        return tags
 
 
 class SimulatedRoute:

@@ -13,6 +13,12 @@ from polychat.gateway.admission.origins import OriginPolicy
 from polychat.gateway.admission.sites import FixedRules, Standalone
 from polychat.gateway.process.serving import Server
 from polychat.gateway.sites import Sites
+from polychat.providers import Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts
+
+FIVE = [ChatgptDuo, Aichat, Opchatgpts, ChatGptt, GPTalk]
+"""The providers of the five chat sites."""
+COOKIES = {"session": "s3cr3t"}
+"""What each of them accepts."""
 
 
 @asynccontextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...support.simulated_route import SimulatedRoute, plan, target
-from ..test_conditions import Known
+from ...support.simulated_route import Known, SimulatedRoute, plan, target
 
 
 def test_the_most_particular_first() -> None:
