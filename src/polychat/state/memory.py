@@ -107,11 +107,11 @@ class MemoryStore:
             return {name: self._taken(name, ask, until, now) for name, ask in asks.items()}
 
     def _taken(self, name: str, ask: Ask, until: float, now: float) -> Allotment:
+        self._spent.setdefault(ask.bucket, 0)
         if (held := self._allotments.get(name)) is not None:
             return Allotment(name, ask.bucket, held.amount, held.until)
         level = self._level(ask.bucket, now)
         amount = ask.granted(ask.cap - level.spent - level.allotted)
-        self._spent.setdefault(ask.bucket, 0)
         if amount:
             self._allotments[name] = _Held(ask.bucket, amount, until)
         return Allotment(name, ask.bucket, amount, until)
