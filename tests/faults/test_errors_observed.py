@@ -324,7 +324,6 @@ async def test_who_cannot_count_is_not_asked(serve: Any) -> None:
 
 def test_a_target_that_a_client_names_is_known_by_its_answer() -> None:
     """Its failures count under its provider until it has answered, and then under its whole name; those that answered last
-
     are remembered, however often one of them answers.
     """
     counts = AttemptCounts()

@@ -128,9 +128,8 @@ async def test_headers_that_are_passed_on_are_bounded(serve: Any) -> None:
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
 async def test_bodies_under_way_have_a_total(dialect: str) -> None:
-    """A body that takes all of them over the limit is answered with 503 and ``retry-after``, in the dialect's own terms; when
-
-    another request is over there is room again.
+    """A body that takes all of them over the limit is answered with 503 and ``retry-after``, in the dialect's own terms;
+    when another request is over there is room again.
     """
     async with gateway(here_only(body_total=10_000)) as here:
         slow = await here.caller()

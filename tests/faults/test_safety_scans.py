@@ -158,8 +158,8 @@ def _seen(chunks: ChunkMonitor) -> ChunkMonitor:
 @pytest.mark.parametrize("frame", sorted(FRAMES))
 def test_what_is_fed(case: str, frame: str) -> None:
     """What cuts a stream takes four times as long for four times as much, in the reads of a network. What reads its pieces
-
-    is asked of real replies below."""
+    is asked of real replies below.
+    """
     assert_linear(WORST[case], lambda data: fed(FRAMES[frame](), data, 4096), MB)
 
 
@@ -234,11 +234,10 @@ def test_replies_in_many_pieces(name: str, kind: str, stream: bool) -> None:
 @each_wire
 @pytest.mark.parametrize("kind", KINDS)
 def test_bodies_that_grow_anywhere(name: str, kind: str) -> None:
-    """A request, read and written for every other wire, or a real reply, in which any one list, object or text is many times
-
-    as long. One text, one number or brackets grow to 1 and 4 MB. Of places with more values each value takes steps of
-    Python's own, which are counted in the first few kilobytes; what C does with them is measured at 1 and 4 MB in the place
-    with most steps for a byte (in all of them: ``make bench B=scans``, which takes minutes).
+    """A request, read and written for every other wire, or a real reply, in which any one list, object or text is many
+    times as long. One text, one number or brackets grow to 1 and 4 MB. Of places with more values each value takes steps
+    of Python's own, which are counted in the first few kilobytes; what C does with them is measured at 1 and 4 MB in the
+    place with most steps for a byte (in all of them: ``make bench B=scans``, which takes minutes).
     """
     made, read = bodies(name, kind)
     bad, most = [], (-1.0, "", None)
@@ -293,9 +292,9 @@ def test_pages_and_tags(unit: str, read: Callable[[str], object]) -> None:
 
 @pytest.mark.parametrize("unit", ["x", "é", "\U0001f600"])
 def test_a_reply_that_is_read_at_each_piece(unit: str) -> None:
-    """``text`` and ``reasoning`` after each piece, as a display does it, copy what came once and not each time: of 1 and
-
-    of 4 MB in pieces of 25 letters."""
+    """``text`` and ``reasoning`` after each piece, as a display does it, copy what came once and not each time: of 1 and of
+    4 MB in pieces of 25 letters.
+    """
 
     def work(data: bytes) -> None:
         came = AssembledMessage()

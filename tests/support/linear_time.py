@@ -36,7 +36,6 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 
 def grown(value: Any) -> Iterator[tuple[str, Make]]:
     """The value as JSON of about so many bytes, grown at each of its places, and where: lists repeated, with names that
-
     repeat and that do not; objects with more members; strings and numbers that are long; brackets without end.
     """
     for path, inner in places(value):
@@ -106,9 +105,9 @@ def _json(value: Any) -> bytes:
 
 def is_linear(make: Make, work: Callable[[bytes], object], size: int = SIZE, floor: float = FLOOR) -> tuple[bool, str]:
     """Whether four times as much takes at most eight times as long, or ``floor`` seconds, in CPU time of this thread; and
-
     the measured times. What is so fast that it would stay below ``floor`` even if it took quadratic time is not measured
-    at four times the size. What looks worse is measured again, so that a moment of noise fails nothing."""
+    at four times the size. What looks worse is measured again, so that a moment of noise fails nothing.
+    """
     small = make(size)
     if 16 * took(work, small) <= floor:
         return True, ""

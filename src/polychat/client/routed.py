@@ -181,8 +181,7 @@ class RoutedCall:
         return are_ours and all(target.backend.restores for target in self._plan.targets)
 
     async def _ask(self, target: Target, text: str = "") -> list[list[Event]]:
-        """One attempt by the router; ``text`` is what there is of the reply, which is to go on there. Raises
-
+        """One attempt by the router; ``text`` is the part of the reply that is to be continued. Raises
         ``PolychatError``.
         """
         attempts = self._attempts

@@ -60,9 +60,7 @@ class Targets:
     @cached_property
     def _direct(self) -> Route:
         """The rules for a target that a caller names. It is called even if it failed recently, because there is no other;
-        but not
-
-        before the moment that it named itself.
+        but not before the retry time that it sent.
         """
         rules = self.registry.config.gateway.direct.as_route()
         return rules.replace(all_down="least-bad") if rules.all_down == "refuse" else rules
@@ -79,7 +77,6 @@ class Targets:
 
     def prepared(self, target: str, system: str | None, options: dict[str, Any], *, streamed: bool) -> PreparedCall:
         """A call to ``target`` with these options, which is kept if nothing of it may change. Raises as ``plan`` does, and
-
         ``BadInput`` for invalid options of a call that is kept.
         """
         key = None

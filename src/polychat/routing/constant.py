@@ -48,9 +48,9 @@ def is_constant(plan: Plan) -> bool:
 
 
 def constant_outcome(router: Router, plan: Plan) -> ConstantOutcome | None:
-    """Of a plan without conditions and without limits of requests at once, whose first tier is asked in order; ``None`` of any
-
-    other, and while anything speaks against its first target. Strategies that choose anew for each request have none.
+    """For a plan without conditions and concurrency limits, whose first tier is tried in order; ``None`` for any other, and
+    while its first target is not healthy. Strategies that choose anew for each request have
+    none.
     """
     if not is_constant(plan):
         return None

@@ -255,9 +255,8 @@ class Facts:
         return self.probation.may_ask(now) and self.is_left(now)
 
     def hold(self, now: float) -> Hold | None:
-        """What is kept back of a stream that begins now: of a target that failed recently, until it has shown how it is, and
-
-        of all targets of a route whose replies were cut off early.
+        """What is kept back of a stream that begins now: of a target that failed recently, until it has shown how it is,
+        and of all targets of a route whose replies were cut off early.
         """
         if self.probation.is_on or self._breaker.until is not None:
             return self.probation.hold()

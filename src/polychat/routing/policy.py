@@ -172,7 +172,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 
 def pause_before(attempt: int, error: PolychatError, rng: Random) -> float:
     """Seconds before the same target is asked again, for the ``attempt``th time: any part of a time that doubles with each
-
     attempt, by chance, so that those who failed together do not come back together; never less than it said.
     """
     pause = rng.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 2, 20))

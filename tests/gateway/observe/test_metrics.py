@@ -132,8 +132,8 @@ def test_a_client_makes_up_no_label() -> None:
 
 def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a backend makes up without end is counted as one, and nothing is counted less for it: names that are used stay,
-
-    and one that comes after all those has its own count."""
+    and one that comes after all those has its own count.
+    """
     monkeypatch.setattr(module, "SETS", 100)
     id_prefix = [record(**{**ANSWERED, "served": f"m{number}"}) for number in range(500)]
     used = [record(**ANSWERED) for _ in id_prefix]
@@ -149,9 +149,9 @@ def test_labels_end_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_count_is_lost_when_labels_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a request's labels are remembered, they are forgotten with the numbers that they stood for: requests and attempts
-
-    are all counted."""
+    """Where a request's labels are remembered, they are forgotten with the numbers that they stood for: requests and
+    attempts are all counted.
+    """
     monkeypatch.setattr(module, "SETS", 100)
     monkeypatch.setattr(module, "_MOST_USUAL", 50)
     names = [f"m{number % 7 if number % 2 else number}" for number in range(1500)]

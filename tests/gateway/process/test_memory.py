@@ -75,7 +75,6 @@ def test_memory_in_use_is_no_reason_to_return_it_each_time() -> None:
 
 def test_what_was_in_use_at_a_return_is_returned_when_it_is_free() -> None:
     """A burst that ends after memory was returned leaves it to a process that does not grow any more. Of one that stays
-
     large it is looked at ever more seldom.
     """
     process = _Process()

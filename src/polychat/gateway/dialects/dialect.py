@@ -252,10 +252,9 @@ def with_model(fields: Object, model: str | None) -> bytes:
 
 
 def _read(inbound: InboundChat) -> ChatRequest:
-    """The request, by its dialect. Reading a large body makes a great many objects, none of them garbage: looking for it would
-
-    double the time. Raises ``BadInput``, also for a call's arguments that are nested deeper than the limit of a body: on some
-    wires they are a text in it.
+    """The request, by its dialect. Reading a large body makes a great many objects, none of them garbage: looking for it
+    would double the time. Raises ``BadInput``, also for a call's arguments that are nested deeper than the limit of a
+    body: on some wires they are a text in it.
     """
     if len(inbound.body) < _MANY or not gc.isenabled():
         request = inbound.dialect.read(inbound)

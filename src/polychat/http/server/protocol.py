@@ -227,9 +227,8 @@ class ServerConnection(asyncio.Protocol):
         self.transport.close()
 
     def let_go(self) -> tuple[ServerState, bool, bytes]:
-        """The connection goes on in another protocol, which its last request asked for: the server, whether writing is paused,
-
-        and the bytes that came of that protocol already.
+        """Hand the connection over to another protocol, which its last request asked for. Returns the server, whether writing
+        is paused, and the received bytes of that protocol.
         """
         state = self._server, self.write_paused, bytes(self._pipelined_bytes or b"")
         self._answering = None

@@ -296,9 +296,8 @@ class WebSocketConnection(asyncio.Protocol):
     # What goes out.
 
     def send(self, text: bytes) -> None:
-        """A message, in UTF-8, at once; nothing is sent once the connection ends. What is large or comes in numbers waits for
-
-        ``drain``, or stops at ``MessageHandler.write_paused``.
+        """A message, in UTF-8, at once; nothing is sent once the connection ends. For large or many messages, wait
+        for ``drain``, or stop at ``MessageHandler.write_paused``.
         """
         if self.is_open:
             self._has_sent = True

@@ -183,9 +183,8 @@ async def test_a_request_that_was_cut_makes_its_lane_forget() -> None:
 
 @pytest.mark.parametrize("settings", [{"store": Store(bytes=100)}, {"limits": Limits(body_total=1000)}], ids=["store", "total"])
 async def test_what_is_too_large_is_not_remembered(settings: Any) -> None:
-    """``gateway.store.bytes`` bounds what a connection remembers, ``body_total`` what all do; what is not remembered holds no
-
-    room.
+    """``gateway.store.bytes`` bounds what a connection remembers, ``body_total`` what all do; what is not remembered holds
+    no room.
     """
     words: list[list[Event]] = [[Start("one", "m"), Text("word " * 300)], *HELLO[3:]]
     async with house(TRANSLATED, words, **settings) as (here, _), connected(here) as socket:
