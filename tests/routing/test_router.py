@@ -423,3 +423,18 @@ def test_all_sick() -> None:
         assert all(facts.in_flight == 0 for facts in world.health.every())
 
     run_virtually(main())
+
+
+async def test_a_reply_that_has_begun_goes_on() -> None:
+    """A moment that its target names counts for requests that are not sent yet: a begun reply may take another step."""
+    world = World({"a": [good]})
+    await world.run()
+    world.facts("a").note_retry_after(RateLimited("later", status=429), 60.0, world.now)
+    world.attempts.check()
+    world.attempts.end()
+    world.attempts.begin(world.router, world.plan.rules, world.plan.targets[0], world.facts("a"), world.now)
+    world.attempts.answered = False
+    with pytest.raises(Resting):
+        world.attempts.check()
+    world.attempts.begins()
+    world.attempts.check()

@@ -1,6 +1,7 @@
 """A last check before a request is written: it may have waited for its connection, and the decision to send may be outdated.
 
-The router sets ``last_check`` for the attempt of the running task; the pool calls it once a connection is available.
+The router sets ``last_check`` for the attempt of the running task. The pool, and a chat site's session for each of its
+requests, call it once a connection is available.
 """
 
 from __future__ import annotations

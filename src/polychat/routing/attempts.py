@@ -137,7 +137,7 @@ class Attempts:
 
     def check(self) -> None:
         """Raises ``Resting`` if the target sent a retry time since it was chosen: see ``http/sending.py``."""
-        if self._facts is not None:
+        if self._facts is not None and self.begun_at is None and not self.answered:  # a reply that has begun goes on
             self._facts.check(self._router.clock())
 
     def not_sent(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from polychat import errors
 from polychat.events import Finish, Text
+from polychat.http.sending import last_check
 from polychat.transport import StreamSession
 
 from ...support import corpus, tls
@@ -26,6 +27,10 @@ Serve = Callable[..., Awaitable[Server]]
 
 async def hello(seen: Seen, say: Say) -> None:
     await say.whole({"path": seen.path, "method": seen.method})
+
+
+def refuse() -> None:
+    raise errors.Resting("it said to come back later")
 
 
 # The interface
@@ -41,6 +46,19 @@ async def test_a_request_is_awaited_or_entered(serve: Serve) -> None:
             assert await entered.json() == {"path": "/b", "method": "POST"}
         async with session.request("delete", f"{server.url}/c") as other:
             assert (await other.json())["method"] == "DELETE"
+
+
+async def test_a_last_check_before_a_request_is_sent(serve: Serve) -> None:
+    """What is learned while its connection is opened keeps it from being sent."""
+    server = await serve(hello)
+    async with StreamSession() as session:
+        await session.get(f"{server.url}/a")
+        for check, answers in ((lambda: None, nullcontext()), (refuse, pytest.raises(errors.Resting, match="later"))):
+            token = last_check.set(check)
+            with answers:
+                await session.post(f"{server.url}/b", json={})
+            last_check.reset(token)
+    assert [seen.path for seen in server.seen] == ["/a", "/b"]
 
 
 async def test_a_response_tells_what_came(serve: Serve) -> None:

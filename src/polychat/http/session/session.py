@@ -20,6 +20,7 @@ from ...warn import warn_caller
 from ..failures import FOREIGN, FailedRequest, failure_of, proxy_answered
 from ..proxy import Proxies, Proxy, socks_connector, socks_errors
 from ..request import Data, OutgoingRequest, Params, body_of, sendable, url_of
+from ..sending import last_check
 from ..timeouts import Timeouts
 from ..tls import named_tls
 from .connector import kept_connector
@@ -56,6 +57,15 @@ class EarlierTimeouts(TypedDict, total=False):
     """``timeout=Timeouts(connect=…)``"""
     idle_timeout: float | None
     """``timeout=Timeouts(first=…, idle=…)``"""
+
+
+class _CheckedRequest(aiohttp.ClientRequest):
+    """Looks once more whether it may be sent: to open its connection may have taken seconds."""
+
+    async def send(self, connection: Connection) -> aiohttp.ClientResponse:
+        if (check := last_check.get()) is not None:
+            check()  # where it raises aiohttp closes the connection
+        return await super().send(connection)
 
 
 class _Answer(aiohttp.ClientResponse):
@@ -271,6 +281,7 @@ class StreamSession:
                 connector=self._kept or aiohttp.TCPConnector(limit=0) if key is None else socks_connector(key),
                 connector_owner=key is not None or self._kept is None,
                 cookie_jar=self._jar,
+                request_class=_CheckedRequest,
                 response_class=_Answer,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None if key is None else self._timeouts.connect),
             )
