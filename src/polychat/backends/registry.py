@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from ..config import Config, load
@@ -90,6 +91,8 @@ def split(target: str) -> tuple[str, str | None]:
 
 
 _own: list[Registry] = []
+_LOCK = Lock()
+"""Held while it is made: the threads of synchronous calls share one."""
 
 
 def user_registry() -> Registry:
@@ -97,6 +100,9 @@ def user_registry() -> Registry:
     config = load()
     registry = _own[0] if _own else None
     if registry is None or registry.config is not config:
-        registry = Registry(config)
-        _own[:] = [registry]
+        with _LOCK:
+            registry = _own[0] if _own else None
+            if registry is None or registry.config is not config:
+                registry = Registry(config)
+                _own[:] = [registry]
     return registry

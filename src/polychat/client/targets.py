@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Targets:
         """The plans of names that mean one target. Valid as long as the registry."""
         self._prepared: dict[tuple[object, ...], PreparedCall] = {}
         """Calls by their target, system message, and options."""
+        self._lock = Lock()
+        """Held while a router is made: threads with the same account share one."""
         self._routers: dict[tuple[object, ...], Router] = {}
         """The health of targets, by the options that select another account or another address."""
 
@@ -148,12 +151,17 @@ class Targets:
                 router = self._routers.get(account)
             except TypeError:  # an invalid option, which its reader reports
                 return self._new_router()
-        if router is None:
-            if len(self._routers) >= _ROUTERS:
-                del self._routers[next(iter(self._routers))]
-                self._prepared.clear()  # they would continue with it, and others with a new one
-            router = self._routers[account] = self._new_router()
-        return router
+        return self._router_for(account) if router is None else router
+
+    def _router_for(self, account: tuple[object, ...]) -> Router:
+        with self._lock:
+            router = self._routers.get(account)
+            if router is None:
+                if len(self._routers) >= _ROUTERS:
+                    del self._routers[next(iter(self._routers))]
+                    self._prepared.clear()  # they would continue with it, and others with a new one
+                router = self._routers[account] = self._new_router()
+            return router
 
     def _new_router(self) -> Router:
         from ..costs import pricing_of
@@ -241,6 +249,8 @@ class Targets:
 
 
 _own: list[Targets] = []
+_LOCK = Lock()
+"""Held while they are made: the threads of synchronous calls share them."""
 
 
 def user_targets() -> Targets:
@@ -248,8 +258,11 @@ def user_targets() -> Targets:
     registry = user_registry()
     targets = _own[0] if _own else None
     if targets is None or targets.registry is not registry:
-        targets = Targets(registry, is_own=True)
-        _own[:] = [targets]
+        with _LOCK:
+            targets = _own[0] if _own else None
+            if targets is None or targets.registry is not registry:
+                targets = Targets(registry, is_own=True)
+                _own[:] = [targets]
     return targets
 
 

@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..errors import BadInput
@@ -44,6 +45,8 @@ def home_folder() -> Path:
         return Path("/nonexistent")  # as Debian's users without a home have it
 
 
+_LOCK = Lock()
+"""Held while a configuration is made: threads that ask for the same one get the same object."""
 _read: dict[tuple[int, int], tuple[tuple[int, int], Config]] = {}
 """The configurations that were read, by device and inode, each with the file's time of change and size."""
 
@@ -57,8 +60,13 @@ def load() -> Config:
     return _of(_own_file()) or _nothing()
 
 
-@cache
 def _nothing() -> Config:
+    with _LOCK:
+        return _without_file()
+
+
+@cache
+def _without_file() -> Config:
     return Config()
 
 
@@ -116,7 +124,10 @@ def _of(file: str) -> Config | None:
     place, stamp = (state.st_dev, state.st_ino), (state.st_mtime_ns, state.st_size)
     entry = _read.get(place)
     if entry is None or entry[0] != stamp:
-        _read[place] = entry = (stamp, read(Path(file).absolute()))
+        with _LOCK:
+            entry = _read.get(place)
+            if entry is None or entry[0] != stamp:
+                _read[place] = entry = (stamp, read(Path(file).absolute()))
     return entry[1]
 
 

@@ -20,7 +20,7 @@ from .hold import Hold
 from .latency import PeakEwma
 from .probation import Probation
 from .rests import Rest
-from .slots import Slots
+from .slots import SLOTS_LOCK, Slots
 from .throttle import Throttle
 from .waiting import Waiting
 
@@ -78,11 +78,16 @@ class TargetState:
 
     def slots_of(self, concurrency: int | Literal["auto"] | None) -> Slots:
         """Its slots, for a route that limits them so."""
-        if self.slots is None:
-            self.slots = Slots()
+        slots = self.slots or self._first_slots()
         if concurrency is not None:
-            self.slots.set(concurrency)
-        return self.slots
+            slots.set(concurrency)
+        return slots
+
+    def _first_slots(self) -> Slots:
+        with SLOTS_LOCK:  # another thread may be making them too, and its requests have to count
+            if self.slots is None:
+                self.slots = Slots()
+            return self.slots
 
     def first_token(self, now: float) -> float:
         """Peak EWMA of its seconds to the first token, where a failure counts as a large time; 0 where nothing is known."""

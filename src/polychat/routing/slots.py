@@ -15,7 +15,7 @@ from ..errors import BackendError, PolychatError, Resting, TimedOut
 from .fair_queue import FairQueue, Waiter
 
 K = TypeVar("K")
-_LOCK = RLock()
+SLOTS_LOCK = RLock()
 """Of all slots: the threads of the library's synchronous calls, each with a loop of its own, share them."""
 FIRST, MOST = 16.0, 1000.0
 """What a limit that finds itself begins with, and what it may come to."""
@@ -82,13 +82,13 @@ class Slots:
 
     def freed(self) -> None:
         """A slot is free again: it is the next one's who waits."""
-        with _LOCK:
+        with SLOTS_LOCK:
             self.in_use -= 1
             self.grant()
 
     def grant(self) -> None:
         """Give the slots that are free to those that wait."""
-        with _LOCK:
+        with SLOTS_LOCK:
             while not self.is_full and (waiter := self.queue.pop()) is not None:
                 if isinstance(waiter, QueuedRequest) and not waiter.is_over:
                     waiter.is_over, waiter.slots = True, self
@@ -147,7 +147,7 @@ class Turns(Generic[K]):
 
     def free(self) -> K | None:
         """The first that has a slot, which is taken; ``None`` where all are full."""
-        with _LOCK:
+        with SLOTS_LOCK:
             for key, slots in self._slots.items():
                 if not slots.is_full:
                     slots.in_use += 1
@@ -168,7 +168,7 @@ class Turns(Generic[K]):
         ``rests`` is true for a target that must not be asked now: it is not waited for any more then, and where all of them
         rest the wait is over.
         """
-        with _LOCK:
+        with SLOTS_LOCK:
             for slots in self._slots.values():
                 slots.queue.push(waiter)
         try:
@@ -187,13 +187,13 @@ class Turns(Generic[K]):
         while left and seconds > 0 and not waiter.turn.done():
             await asyncio.wait((waiter.turn,), timeout=min(seconds, _LOOKS))
             seconds -= _LOOKS
-            with _LOCK:
+            with SLOTS_LOCK:
                 for key in [key for key in left if waiter.slots is None and rests(key)]:
                     left.pop(key).queue.left(waiter)
 
     def _leave(self, waiter: QueuedRequest) -> None:
         """Remove it from the queues, whether it has a slot or not."""
-        with _LOCK:
+        with SLOTS_LOCK:
             waiter.is_over = True
             for slots in self._slots.values():
                 if slots is not waiter.slots:
