@@ -162,8 +162,8 @@ class Gateway:
         await self.shadows.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
-        if self.people is not None:
-            await asyncio.to_thread(self.people.close)
+        if self.accounting is not None:
+            await asyncio.to_thread(self.accounting.close)
         if self.usage is not None:
             await asyncio.to_thread(self.usage.close)
         self.metrics.close()
@@ -273,8 +273,8 @@ class Gateway:
         pool().allow(self.runtime.limits.concurrent)
         if self.usage is not None:
             self.usage.start()
-        if self.people is not None:
-            self.people.start()
+        if self.accounting is not None:
+            self.accounting.start()
 
     def _other_paths(self) -> Any:
         if self._rest is None:

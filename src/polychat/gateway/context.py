@@ -168,14 +168,14 @@ class Guard:
 class ModelGuard(Protocol):
     """What decides about a request whose model is known, before any backend is asked: a chat, texts to embed, tokens to count.
 
-    The request may have no task yet, so there is no wait.
+    A request may have no task yet, so ``reserve`` does not wait.
     """
 
-    def before(self, context: RequestContext, plan: Plan, demand: Demand) -> None:
-        """Raises ``Refused``. What it reserves is in the record as ``meter``."""
+    def before(self, context: RequestContext, plan: Plan, demand: Demand) -> Awaitable[None] | None:
+        """Raises ``Refused``, at once or when what it gives is awaited. What it reserves is in the record as ``meter``."""
 
     def reserve(self, record: Record, plan: Plan, demand: Demand) -> RequestMeter | None:
-        """``before`` of a request for a whole reply that has no context."""
+        """``before`` of a request for a whole reply that has no context. Raises ``Refused``, also where ``before`` waits."""
 
 
 def reason_of(error: PolychatError) -> str:

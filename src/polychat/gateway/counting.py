@@ -83,7 +83,8 @@ async def counted(context: RequestContext, asked: CountedRequest) -> int:
     plan = await planned(context, request.model)
     context.record.route = plan.route
     for guard in context.model_guards:
-        guard.before(context, plan, TextDemand(0, request.user))
+        if (waiting := guard.before(context, plan, TextDemand(0, request.user))) is not None:
+            await waiting
     first = plan.targets[0]
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model

@@ -36,7 +36,8 @@ async def embedded(
     plan = await planned(context, request.model)
     record.route = plan.route
     for guard in context.model_guards:
-        guard.before(context, plan, TextDemand(len(context.body), request.user))
+        if (waiting := guard.before(context, plan, TextDemand(len(context.body), request.user))) is not None:
+            await waiting
     attempts, name = Attempts(), request.model
 
     async def ask(target: Target) -> Embeddings:

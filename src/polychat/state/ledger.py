@@ -47,7 +47,7 @@ class BucketName(NamedTuple):
 class Bucket:
     """One limit, and what is used and reserved of it in the window at hand."""
 
-    __slots__ = ("hard", "name", "reserved", "soft", "used", "window")
+    __slots__ = ("granted", "hard", "name", "others", "reserved", "soft", "used", "window")
 
     def __init__(self, name: BucketName, hard: int | None, soft: int | None = None) -> None:
         self.name = name
@@ -56,23 +56,36 @@ class Bucket:
         self.soft = soft
         """What is warned of from here on."""
         self.used = self.reserved = 0
+        self.others = 0
+        """What other processes are known to have used."""
+        self.granted: int | None = None
+        """Up to where this process may spend without asking others; ``None``: it shares the bucket with nobody."""
         self.window = _FOREVER if name.window is None else Window(0, 0)
 
     def roll(self, now: float) -> None:
         """Begin the window of this moment, if the last one has ended."""
         if now >= self.window.end and (kind := self.name.window) is not None:
             self.window = window_at(kind, now)
-            self.used = self.reserved = 0
+            self.used = self.reserved = self.others = 0
+            if self.granted is not None:
+                self.granted = 0
 
     @property
     def left(self) -> int | None:
         """What may still be reserved; ``None`` without a hard limit."""
-        return None if self.hard is None else max(0, self.hard - self.used - self.reserved)
+        return None if self.hard is None else max(0, self.hard - self.others - self.used - self.reserved)
+
+    def fits(self, amount: int) -> bool:
+        """Whether so much more may be reserved now."""
+        if not amount or self.hard is None:
+            return True
+        total = self.used + self.reserved + amount
+        return total + self.others <= self.hard and (self.granted is None or total <= self.granted)
 
     @property
     def is_warned(self) -> bool:
         """Whether the soft limit is reached."""
-        return self.soft is not None and self.used + self.reserved >= self.soft
+        return self.soft is not None and self.others + self.used + self.reserved >= self.soft
 
 
 class BucketFull(NamedTuple):
@@ -132,7 +145,7 @@ class Ledger:
         for bucket, amount in charges:
             if now >= bucket.window.end:
                 bucket.roll(now)
-            if amount and bucket.hard is not None and bucket.used + bucket.reserved + amount > bucket.hard:
+            if not bucket.fits(amount):
                 return BucketFull(bucket, amount)
         reservation = Reservation(charges, now + self._seconds)
         reservation.take()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ...costs import pricing_of, warm
 from ...state.ledger import Ledger
-from ...state.store import KeyStore, Ownership
+from ...state.sharing import SharedBuckets
+from ...state.store import Ownership, StateStore
 from .accounts import Account, Buckets, Holder, policy_of
 from .demand import Prices
 from .limits import LIFETIME, LimitGuard
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 class Accounting:
     """The accounts of the configuration's keys, and what is used of their limits in this process."""
 
-    def __init__(self, configured: Config, store: KeyStore | None = None) -> None:
+    def __init__(self, configured: Config, store: StateStore | None = None) -> None:
         self.clock: Callable[[], float] = time
         """Seconds since 1970."""
-        self._buckets, self._ledger = Buckets(), Ledger(LIFETIME)
+        self._buckets, self._ledger = Buckets(shared=store is not None), Ledger(LIFETIME)
+        self._shared = None if store is None else SharedBuckets(store, self._now)
         self._accounts: dict[str, Account] = {}
         self.people = None if store is None else PeopleKeys(store, self._buckets, self._now)
         """The keys of ``store``."""
@@ -45,12 +47,24 @@ class Accounting:
     def _now(self) -> float:
         return self.clock()
 
+    def start(self) -> None:
+        """Keep up with the store. A second call does nothing."""
+        for kept in (self.people, self._shared):
+            if kept is not None:
+                kept.start()
+
+    def close(self) -> None:
+        """Blocks until what was spent is reported."""
+        for kept in (self.people, self._shared):
+            if kept is not None:
+                kept.close()
+
     def __bool__(self) -> bool:
         return bool(self._accounts) or self.people is not None
 
     def guard(self, runtime: Runtime) -> LimitGuard:
         """What reserves for requests that one configuration serves."""
-        return LimitGuard(self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog)
+        return LimitGuard(self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog, self._shared)
 
     def account(self, key: str) -> Account | None:
         """That of a key by its name or id; ``None`` for one without limits."""
@@ -65,7 +79,7 @@ class Accounting:
             record.meter.settle(record)
 
 
-def accounting(configured: Config, earlier: Accounting | None, store: KeyStore | None = None) -> Accounting | None:
+def accounting(configured: Config, earlier: Accounting | None, store: StateStore | None = None) -> Accounting | None:
     """What the configuration needs counted, going on from what ``earlier`` counted; ``None`` for nothing.
 
     ``store`` has keys of its own.

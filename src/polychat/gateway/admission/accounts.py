@@ -36,7 +36,9 @@ class Holder(NamedTuple):
 class Buckets:
     """All that is counted in this process, each bucket once, whoever it is that counts in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
+        """``shared``: whether other processes spend them too, but for those of what runs at one time."""
+        self._shared = shared
         self._kept: dict[BucketName, Bucket] = {}
         self._of_users: OrderedDict[BucketName, Bucket] = OrderedDict()
 
@@ -46,10 +48,16 @@ class Buckets:
         for limit in limits:
             name = BucketName(level, owner, limit.metric, limit.window)
             if (bucket := self._kept.get(name)) is None:
-                bucket = self._kept[name] = Bucket(name, limit.cap, limit.soft)
+                bucket = self._kept[name] = self._made(name, limit)
             bucket.hard, bucket.soft = limit.cap, limit.soft
             buckets.append(bucket)
         return tuple(buckets)
+
+    def _made(self, name: BucketName, limit: UsageLimit) -> Bucket:
+        bucket = Bucket(name, limit.cap, limit.soft)
+        if self._shared and name.window is not None:
+            bucket.granted = 0
+        return bucket
 
     def of_user(self, owner: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
         """Those of one end user, named ``KEY/USER``."""
@@ -59,7 +67,7 @@ class Buckets:
             if (bucket := users.get(name)) is None:
                 if len(users) >= _USERS:
                     users.popitem(last=False)
-                bucket = users[name] = Bucket(name, limit.cap, limit.soft)
+                bucket = users[name] = self._made(name, limit)
             else:
                 users.move_to_end(name)
             bucket.hard, bucket.soft = limit.cap, limit.soft

@@ -17,13 +17,15 @@ Every request counts as one in limits of requests, however it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ...http.server.asgi import Headers
-from ...state.ledger import NANO, Bucket, BucketFull, Ledger, Reservation
+from ...state.ledger import NANO, Bucket, BucketFull, Charge, Ledger, Reservation
+from ...state.sharing import SharedBuckets
 from ...state.windows import longest_in
 from ...wire.faults import Fault
 from ..responder import Refused, retry_after
@@ -111,6 +113,14 @@ class Meter:
         return headers_of([bucket for bucket, _ in self.reservation.charges], self._clock())
 
 
+class MoreNeeded(Refused):  # by a request
+    """A request does not fit in this process's share of its buckets: it is refused unless the others leave more."""
+
+    def __init__(self, refused: Refused, charges: Sequence[Charge]) -> None:
+        super().__init__(refused.fault, refused.headers)
+        self.charges = charges
+
+
 class AccountSource(Protocol):
     """Whose requests are counted."""
 
@@ -124,15 +134,31 @@ class AccountSource(Protocol):
 class LimitGuard:
     """Reserves for requests whose model is known, and refuses those that do not fit or are not allowed."""
 
-    def __init__(self, accounts: AccountSource, ledger: Ledger, prices: Prices, catalog: ModelCatalog) -> None:
+    def __init__(
+        self, accounts: AccountSource, ledger: Ledger, prices: Prices, catalog: ModelCatalog, shared: SharedBuckets | None
+    ) -> None:
+        """``shared``: through which other processes spend the same buckets."""
         self._accounts, self._ledger, self._prices, self._catalog = accounts, ledger, prices, catalog
+        self._shared = shared
 
-    def before(self, context: RequestContext, plan: Plan, demand: Demand) -> None:
+    def before(self, context: RequestContext, plan: Plan, demand: Demand) -> Awaitable[None] | None:
         """Raises ``Refused``. A request that was reserved for already stays as it is."""
         record = context.record
         if record.meter is not None:
-            return
-        chat, meter = context.chat, self.reserve(record, plan, demand)
+            return None
+        try:
+            self._count_stream(context, self.reserve(record, plan, demand))
+        except MoreNeeded as more:
+            return self._topped_up(context, plan, demand, more.charges)
+        return None
+
+    async def _topped_up(self, context: RequestContext, plan: Plan, demand: Demand, charges: Sequence[Charge]) -> None:
+        assert self._shared is not None  # its buckets are
+        await asyncio.to_thread(self._shared.top_up, charges)
+        self._count_stream(context, self.reserve(context.record, plan, demand))
+
+    def _count_stream(self, context: RequestContext, meter: Meter | None) -> None:
+        chat = context.chat
         if meter is not None and chat is not None and chat.stream:
             context.responder.tap(meter.reader(chat.dialect.piece_end))
 
@@ -158,9 +184,13 @@ class LimitGuard:
             cost = rates.of(prompts, completion)
         amounts = {"requests": 1, "tokens": prompts + completion, "dollars": cost, "concurrent": 1}
         now = self._accounts.clock()
-        result = self._ledger.reserve([(bucket, amounts[bucket.name.metric]) for bucket in buckets], now)
+        charges = [(bucket, amounts[bucket.name.metric]) for bucket in buckets]
+        result = self._ledger.reserve(charges, now)
         if isinstance(result, BucketFull):
-            raise refusal(result, buckets, now)
+            refused = refusal(result, buckets, now)
+            if self._shared is not None and not result.is_final and any(bucket.granted is not None for bucket in buckets):
+                raise MoreNeeded(refused, charges)
+            raise refused
         record.meter = meter = Meter(result, self._ledger, self._accounts.clock, prompt, rates)
         return meter
 
@@ -215,7 +245,7 @@ def headers_of(buckets: Sequence[Bucket], now: float) -> Headers:
     for bucket in buckets:
         name, hard = bucket.name, bucket.hard
         if bucket.is_warned:
-            warnings.append(f"{_limit(bucket)}: {_amount(bucket, bucket.used + bucket.reserved)} used")
+            warnings.append(f"{_limit(bucket)}: {_amount(bucket, bucket.others + bucket.used + bucket.reserved)} used")
         if name.window is None or hard is None:
             continue
         unit = NANO // 1_000_000 if name.metric == "dollars" else 1

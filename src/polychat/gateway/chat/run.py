@@ -84,7 +84,8 @@ class ChatRun:
         self.plan = plan = await plan_of(context, inbound)
         record.plan, record.route = plan, plan.route
         for guard in context.model_guards:
-            guard.before(context, plan, ChatDemand(inbound))
+            if (waiting := guard.before(context, plan, ChatDemand(inbound))) is not None:
+                await waiting
         heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
         reply: OpenReply | None = None
         try:

@@ -46,7 +46,8 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
     record.route = plan.route
     plan = replace(plan, targets=_able(plan.targets, dialect), members=())
     for guard in context.model_guards:
-        guard.before(context, plan, TextDemand(len(context.body), reply=ASSUMED_COMPLETION))
+        if (waiting := guard.before(context, plan, TextDemand(len(context.body), reply=ASSUMED_COMPLETION))) is not None:
+            await waiting
     previous = context.service.responses.get(name, record.key) if isinstance(name, str) else None
     attempts = Attempts()
 
