@@ -46,7 +46,7 @@ of your own is an entry of the same form in `polychat.toml`:
 [providers.house]
 wire = "openai-chat"                      # or openai-responses, anthropic, gemini, ollama
 base_url = "http://127.0.0.1:9101/v1"
-api_key = "env:HOUSE_KEY"                 # or file:PATH, keyring:NAME
+api_key = "env:HOUSE_KEY"                 # or file:PATH, keyring:NAME, exec:COMMAND
 drop = { seed = "the server rejects it" } # fields that it does not support, and why
 ```
 

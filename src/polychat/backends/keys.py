@@ -7,7 +7,8 @@ an address that the built-in row, the environment or the person's own configurat
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ..config.addresses import address_fault
 from ..config.environment import Variables
@@ -15,8 +16,13 @@ from ..config.environment import variable as set_to
 from ..config.vendor_spec import VendorSpec
 from ..errors import BadInput, NotReady, PolychatError
 from ..http.proxy import PROXY_VARIABLES, environment_proxy
+from ..user.command_secret import command_secret
 from ..user.secrets import secret
 from .builtin import known
+
+if TYPE_CHECKING:
+    from ..http.pool.connection import PoolConnection
+    from ..http.pool.pool import PooledResponse
 
 _SECRETS = ("api_key", "key", "params", "host_env")
 """Members of a table that say where a secret or an environment variable is."""
@@ -44,13 +50,15 @@ class VendorEndpoint:
     permanently; a gateway makes new ones when it reloads its configuration.
     """
 
-    __slots__ = ("_fixed", "_key_file", "_last", "_row", "_variables")
+    __slots__ = ("_fixed", "_key_file", "_last", "_row", "_variables", "command")
 
     def __init__(self, row: VendorSpec, *, fixed: bool) -> None:
-        self._row, self._fixed = row, fixed
+        self._row, self._fixed = row, fixed and not row.api_key.startswith("exec:")
         self._variables = Variables(_variables_of(row))
         kind, _, name = row.api_key.partition(":")
         self._key_file = os.path.expanduser(name) if kind == "file" else ""
+        self.command = command_secret(name) if kind == "exec" else None
+        """The command that gives the key, if one does; any other key needs no renewal."""
         self._last = _EndpointState(None)
 
     def address(self) -> str:
@@ -83,6 +91,42 @@ class VendorEndpoint:
     def _headers(self, api_key: str | None) -> Mapping[str, str]:
         return {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
 
+    async def renew(self, rejected: str | None = None) -> None:
+        """Wait until the command's token can be used; ``rejected`` is one that the vendor did not accept.
+
+        Raises ``NotReady``.
+        """
+        if self.command is not None:
+            _check_trusted(self._row)
+            await self.command.value(f"providers.{self._row.name}.api_key", rejected)
+
+    def check_renewed(self) -> None:
+        """Raises ``NotReady`` if ``renew`` would wait, which may be called then."""
+        if self.command is not None:
+            _check_trusted(self._row)
+            if not isinstance(self.command.fresh(f"providers.{self._row.name}.api_key"), str):
+                raise NotReady(f"the token for {self._row.title or self._row.name} is being fetched")
+
+    async def renewed(
+        self, send: Callable[[PoolConnection | None], Awaitable[PooledResponse]], sent_on: PoolConnection | None = None
+    ) -> PooledResponse:
+        """The response to ``send``, with a token that can be used; after 401 it is sent once more, with a new one."""
+        assert self.command is not None  # others are sent as they are
+        await self.renew()
+        used = self.command.token
+        response = await send(sent_on)
+        if response.status != 401 or used is None:
+            return response
+        try:
+            await self.renew(used.value)
+        except BaseException:
+            response.close()
+            raise
+        if self.command.token is None or self.command.token.value == used.value:
+            return response
+        response.close()
+        return await send(None)
+
     def current(self) -> _EndpointState:
         """The current result; a new, empty one if something has changed."""
         resolved = self._last
@@ -91,6 +135,8 @@ class VendorEndpoint:
         state = self._variables.values()
         if self._key_file:
             state.append(_stamp(self._key_file))
+        if self.command is not None:
+            state.append(self.command.token)
         if resolved.state != state:
             self._last = resolved = _EndpointState(
                 state
@@ -200,6 +246,11 @@ def key_header(row: VendorSpec, api_key: str | None) -> dict[str, str]:
 
 def _key_of(row: VendorSpec) -> str:
     _check_trusted(row)
+    kind, _, name = row.api_key.partition(":")
+    if kind == "exec":
+        if (token := command_secret(name).token) is None:
+            raise NotReady(f"the token for {row.title or row.name} has not been fetched yet")
+        return token.value
     if row.api_key:
         return secret(row.api_key, f"providers.{row.name}.api_key")
     return _from_environment(row)[1]
@@ -208,6 +259,9 @@ def _key_of(row: VendorSpec) -> str:
 def has_key(row: VendorSpec) -> bool:
     """Whether a key is set here for this vendor, in polychat.toml or in the environment."""
     try:
+        if row.api_key.startswith("exec:"):
+            _check_trusted(row)
+            return True  # the command is run when the key is needed
         return bool(_key_of(row))
     except PolychatError:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import StatusError
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from ..http.pool.heads import PoolRequest
     from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
+    from .keys import VendorEndpoint
 
 
 class Relay:
     """A backend's API, prepared once: its address and key are not looked up again."""
 
     __slots__ = ("_base", "_headers", "_pool", "_proxy", "_ready", "fit", "refusal", "url", "usage")
+    renews: ClassVar[bool] = False
+    """Whether a request must be made again for each use, because its key changes."""
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class Relay:
     ) -> None:
         self.url = self._base = base_url
         self._pool, self._proxy = pool, proxy
-        self._headers = dict(headers)
+        self._headers = headers
         self._ready: dict[str, PoolRequest] = {}
         """By path: requests without additional headers of a client."""
         self.fit = fit
@@ -79,6 +82,45 @@ class Relay:
                     self._ready.clear()
                 self._ready[path] = request
         return request
+
+
+class RenewedRelay(Relay):
+    """A relay to a backend whose key a command gives: each request has the latest, and after 401 a new one."""
+
+    __slots__ = ("_endpoint",)
+    renews = True
+
+    def __init__(self, endpoint: VendorEndpoint, *facts: Any, **named: Any) -> None:
+        super().__init__(*facts, **named)
+        self._endpoint = endpoint
+
+    def ask(
+        self,
+        path: str,
+        body: RequestBody,
+        headers: Mapping[str, str],
+        *,
+        timeouts: Timeouts,
+        provider: str,
+        sent_on: PoolConnection | None = None,
+    ) -> Awaitable[PooledResponse]:
+        def send(early: PoolConnection | None) -> Awaitable[PooledResponse]:
+            request = self._made(path, headers, provider)
+            return self._pool().send(request, body, timeouts=timeouts, provider=provider, sent_on=early)
+
+        return self._endpoint.renewed(send, sent_on)
+
+    def request(self, path: str, headers: Mapping[str, str], provider: str) -> PoolRequest:
+        """Raises ``NotReady`` too, while there is no token that can be used."""
+        self._endpoint.check_renewed()
+        return self._made(path, headers, provider)
+
+    def _made(self, path: str, headers: Mapping[str, str], provider: str) -> PoolRequest:
+        key = self._endpoint.headers()
+        if key is not self._headers:
+            self._ready.clear()
+            self._headers = key
+        return super().request(path, headers, provider)
 
 
 _MOST_READY = 256

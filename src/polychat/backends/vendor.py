@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import replace
 from functools import lru_cache, partial
 from time import time
@@ -36,12 +36,13 @@ from .direct import DirectRequest
 from .fitting import changes, continues_by_request, fitted, fitted_fields, prefilled, shared_extra
 from .keys import VendorEndpoint, has_key
 from .ready import ReadyRequests
-from .relay import Relay
+from .relay import Relay, RenewedRelay
 from .vendor_reply import MAX_REPLY, Sent, VendorReply
 
 if TYPE_CHECKING:
     from ..http.exchange import Exchange
     from ..http.pool.body import RequestBody
+    from ..http.pool.connection import PoolConnection
     from ..http.pool.pool import PooledResponse
     from ..http.timeouts import Timeouts
 
@@ -74,7 +75,7 @@ class VendorBackend(Backend):
         return self.replied(request, None, call_info, None, {"proxy": proxy, **options})
 
     def compiled(self, request: ChatRequest) -> CompiledRequest | None:
-        if not is_compilable(request) or not request.model:
+        if not is_compilable(request) or not request.model or self._endpoint.command is not None:
             return None
         call_info = CallInfo("report")
         try:
@@ -105,7 +106,8 @@ class VendorBackend(Backend):
 
     def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
         self.address()
-        self._endpoint.headers()
+        if self._endpoint.command is None:  # which is not run for this
+            self._endpoint.headers()
         self._written(request, call_info, self.tag())
 
     def events(
@@ -134,7 +136,9 @@ class VendorBackend(Backend):
             else:
                 written, calls, body = self._written(request, call_info, tag)
             path = spoken.path(written)
-            if call is None:
+            if self._endpoint.command is not None:
+                sending = self._sent_renewed(call, path, api_key, body, call_info, options or {})
+            elif call is None:
                 ready = self._ready.of(path, options or {})
                 call_info.url = ready.base_url
                 sending = ready.sent(body, call_info.take_early_connection and call_info.take_early_connection())
@@ -152,7 +156,31 @@ class VendorBackend(Backend):
 
         return VendorReply(send, call_info)
 
+    def _sent_renewed(
+        self,
+        call: Call | None,
+        path: str,
+        api_key: str | None,
+        body: RequestBody,
+        call_info: CallInfo,
+        options: dict[str, Any],
+    ) -> Awaitable[PooledResponse]:
+        """The response where a command gives the key, unless the caller gives one."""
+
+        def send(early: PoolConnection | None) -> Awaitable[PooledResponse]:
+            if call is not None:
+                call_info.url = call.base_url
+                return self._exchange(call, "POST", path, api_key, body).sent()
+            ready = self._ready.of(path, options)
+            call_info.url = ready.base_url
+            return ready.sent(body, early)
+
+        early = call_info.take_early_connection and call_info.take_early_connection()
+        has_key = api_key is not None or key_of(options.get("api_key")) is not None
+        return send(early) if has_key else self._endpoint.renewed(send, early)
+
     def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
+        self._endpoint.check_renewed()
         spoken, tag = wire(self.row.wire), self.tag()
         self._check(request)
         written, calls, body = self._short(request, call_info, tag)
@@ -230,8 +258,11 @@ class VendorBackend(Backend):
         from ..http.pool.pool import pool  # no import of a provider loads an HTTP client
 
         row, base = self.row, self.address()
-        proxy, headers = self._endpoint.proxy(base), self._endpoint.headers()
+        proxy = self._endpoint.proxy(base)
         fit = partial(fitted_fields, row=row) if self._changes else None
+        if self._endpoint.command is not None:
+            return RenewedRelay(self._endpoint, base, pool, proxy, {}, fit, usage=row.stream_usage, refusal=self.refusal)
+        headers = self._endpoint.headers()
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 
     def continues(self, model: str) -> bool:
@@ -323,7 +354,11 @@ class VendorBackend(Backend):
 
     async def _asked(self, call: Call, method: str, path: str, body: bytes | None) -> bytes:
         api_key = key_of(call.own.get("api_key"))
-        async with self._exchange(call, method, path, api_key, body) as response:
+        if self._endpoint.command is not None and api_key is None:
+            response = await self._endpoint.renewed(lambda _: self._exchange(call, method, path, None, body).sent())
+        else:
+            response = await self._exchange(call, method, path, api_key, body).sent()
+        async with response:
             if not response.ok:
                 raise await self.refusal(response)
             return await response.read(MAX_REPLY)

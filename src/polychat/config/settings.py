@@ -36,8 +36,8 @@ Dollars: TypeAlias = Annotated[float, Meta(ge=0)]
 Reference: TypeAlias = Annotated[
     str,
     Meta(
-        pattern="^(env|file|keyring):.",
-        extra={"form": "a reference to the secret: env:NAME, file:PATH or keyring:NAME", "hidden": True},
+        pattern="^(env|file|keyring|exec):.",
+        extra={"form": "a reference to the secret: env:NAME, file:PATH, keyring:NAME or exec:COMMAND", "hidden": True},
     ),
 ]
 """Where a secret is. A wrong value may be the secret itself, and is not shown in an error."""
@@ -377,7 +377,7 @@ class GatewaySettings(Table, frozen=True):
         Annotated[Mapping[str, Reference], Meta(extra={"form": 'a table of references to secrets: { name = "env:NAME" }'})],
         about(
             "The keys that clients authenticate with: a name of your choice, and a reference to the key "
-            "(`env:NAME`, `file:PATH`, `keyring:NAME`)."
+            "(`env:NAME`, `file:PATH`, `keyring:NAME`, `exec:COMMAND`)."
         ),
     ] = {}
     cors: Annotated[

@@ -88,7 +88,9 @@ class VendorTable(Table, frozen=True):
     source: Annotated[str, about("The public page that documents this.")] = ""
     checked: Annotated[str, about("The month in which that page was last checked.")] = ""
     note: Annotated[str, about("A note for users, in one line.")] = ""
-    api_key: Annotated[Reference, about("A reference to the key: `env:NAME`, `file:PATH` or `keyring:NAME`.")] = ""
+    api_key: Annotated[
+        Reference, about("A reference to the key: `env:NAME`, `file:PATH`, `keyring:NAME` or `exec:COMMAND`.")
+    ] = ""
     host_env: Annotated[
         str, about("The environment variable in which the server's own tools expect its address, as `HOST[:PORT]` or a URL.")
     ] = ""

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from ..errors import BadInput, MissingPackage, NotReady
 from ..prompt import decoded_text
+from .command_secret import command_secret
 
 
 def secret(reference: str, field: str) -> str:
-    """What ``env:NAME``, ``file:PATH`` or ``keyring:NAME`` refers to. Raises ``NotReady`` where there is nothing."""
+    """What ``env:NAME``, ``file:PATH``, ``keyring:NAME`` or ``exec:COMMAND`` refers to; the last waits for the command.
+
+    Raises ``NotReady`` where there is nothing.
+    """
     kind, _, name = reference.partition(":")
     match kind:
         case "env":
@@ -19,8 +23,10 @@ def secret(reference: str, field: str) -> str:
             value = _of_file(name, field)
         case "keyring":
             value = _of_keyring(name)
+        case "exec":
+            value = command_secret(name).wait(field)
         case _:
-            raise BadInput(f"{field} must be a reference: env:NAME, file:PATH or keyring:NAME", field=field)
+            raise BadInput(f"{field} must be a reference: env:NAME, file:PATH, keyring:NAME or exec:COMMAND", field=field)
     if not value.strip():
         raise NotReady(f"{field} refers to {kind}:{name}, which is not set: put the secret there")
     return value.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...backends.backend import Backend
@@ -34,7 +35,7 @@ class PreparedPlan:
     """The meaning of a model's name for requests with one head: the target that is tried first, and how it is called."""
 
     __slots__ = (
-        *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_timeouts"),
+        *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_request", "_timeouts"),
         *("is_alone", "name", "plan", "target"),
     )
 
@@ -69,8 +70,8 @@ class PreparedPlan:
         if patience is not None:
             self._timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
         if relay is not None:
-            request = relay.request(dialect.path(self.target.model, stream=False), forwarded, self.target.label)
-            self._passed = WrittenChat(request, self._timeouts, relay.url, [], None)
+            self._request = partial(relay.request, dialect.path(self.target.model, stream=False), forwarded, self.target.label)
+            self._passed = WrittenChat(self._request(), self._timeouts, relay.url, [], None)
         self.name = name_for_client(dialect, model, self.target)
         self._context = context
         self._policy: tuple[Any, Any] | None = None
@@ -87,6 +88,8 @@ class PreparedPlan:
             ready, info = translation.ready, translation.call_info
             return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, translation), translation.body
         fields, written = None, self._passed
+        if relay.renews:
+            written = written._replace(request=self._request())
         if relay.fit is not None:
             call_info = self._call_info()
             fields = relay.fit(inbound.fields, call_info)
