@@ -99,6 +99,19 @@ async def test_a_failure_comes_after_the_pieces_before_it(
         await polychat.ask("hi", model="scripted/m")
 
 
+async def test_the_rest_of_a_stream_is_read_as_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was read before; the request is sent once, and a stream that has ended gives the same again."""
+    script(monkeypatch, [Text("a"), Text("b")], [Text("c")], [Usage(1, 2, 3), Finish("complete", "stop")])
+    for read in range(4):
+        async with polychat.stream("hi", model="scripted/m") as reply:
+            pieces = [await anext(reply) for _ in range(read)]
+            whole = await reply.whole()
+            assert "".join(pieces) == "abc"[:read]
+            assert (whole.text, whole.verdict, whole.reason, whole.usage) == ("abc", "complete", "stop", Usage(1, 2, 3))
+            assert await reply.whole() == whole
+    assert len(Scripted.asked) == Scripted.closed == 4
+
+
 async def test_leaving_early_ends_the_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving the block closes the provider's reply; the verdict is ``cancelled``, and what came is kept."""
     script(monkeypatch, [Text("a"), Text("b")])

@@ -129,15 +129,17 @@ class Stream(Generic[Parsed]):
         )
 
     async def whole(self) -> Reply[Parsed]:
-        """The reply, read to its end; of a stream that was not read before. Raises as the iteration does."""
+        """The reply as one value, after reading what is left of it. Raises as the iteration does."""
+        if self.verdict is not None:
+            return self.reply()
         assembled = self._assembled
         take = assembled.take
         try:
-            first = await self._call.begin()
-            self._begun()
-            for batch in first:
-                for event in batch:
-                    take(event)
+            if self._batches is None:
+                self._unread = chain.from_iterable(await self._call.begin())
+                self._begun()
+            for event in self._unread:
+                take(event)
             if assembled.finish is None:
                 async for batch in self._call.batches:
                     for event in batch:
