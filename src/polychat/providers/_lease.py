@@ -34,7 +34,7 @@ used up    the server refuses     refused
 expired    the server refuses     refused
 =========  =====================  =========  =====================================================================
 
-Invariants: ``used + uses_left`` is ``uses``; a use is counted once, when it is granted, and comes back only if its caller never
+Invariants: ``used + uses_left`` is ``uses``; a use is counted once, when it is granted, and is returned only if its caller never
 ran; there is no ``await`` between a look and the reservation that follows from it; a lease in hand is used up before there is a
 new fetch.
 

@@ -66,7 +66,7 @@ class Setting:
 
 
 class Once(Generic[Key, Result]):
-    """Work that is done once for all callers that wait for it, in a separate thread, in whatever event loops they are.
+    """Work that is done once for all callers that wait for it, in a separate thread, for callers in any event loop.
 
     With ``keep`` its result stays. A failure is raised to all who waited, and the next caller starts again. When the last
     waiter has left, or the process ends, the work's ``given_up()`` is true.
@@ -126,7 +126,7 @@ class Once(Generic[Key, Result]):
     def _run(self, key: Key, task: _Task[Result]) -> None:
         try:
             result = self._work(key, lambda: task.given_up)
-        except BaseException as error:  # noqa: BLE001  # it goes to those who wait, whatever it is
+        except BaseException as error:  # noqa: BLE001  # any exception is raised to those who wait
             self._done(key, task, keep=False)
             task.future.set_exception(error)
         else:

@@ -33,7 +33,7 @@ def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
     architecture = entry.get("architecture")
     inner = architecture.get("input_modalities") if isinstance(architecture, dict) else None
     for listed in (inner, entry.get("supported_input_modalities")):
-        abilities |= _listed(listed, {name: (word,) for name, word in _MODALITIES.items()})
+        abilities |= _listed(listed, {name: (marker,) for name, marker in _MODALITIES.items()})
     abilities |= _listed(entry.get("supported_parameters"), _PARAMETERS)
     abilities |= _listed(entry.get("supportedGenerationMethods"), _METHODS)
     if isinstance(entry.get("thinking"), bool):
@@ -45,16 +45,16 @@ def abilities_of(entry: Mapping[str, Any]) -> dict[str, bool]:
 
 def _listed(listed: Any, markers_of: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
     """The capabilities in a list that names all of them: what it omits is not supported."""
-    texts = [word for word in listed if isinstance(word, str)] if isinstance(listed, list) else []
+    texts = [marker for marker in listed if isinstance(marker, str)] if isinstance(listed, list) else []
     return {name: markers[0] in texts for name, markers in markers_of.items()} if texts else {}
 
 
 def _flags(capabilities: Any) -> dict[str, bool]:
     if isinstance(capabilities, list):  # what the list omits is unknown
-        return {_FLAGS[word]: True for word in capabilities if isinstance(word, str) and word in _FLAGS}
+        return {_FLAGS[marker]: True for marker in capabilities if isinstance(marker, str) and marker in _FLAGS}
     flags = {}
-    for word, name in _FLAGS.items() if isinstance(capabilities, dict) else ():
-        value = capabilities.get(word)
+    for marker, name in _FLAGS.items() if isinstance(capabilities, dict) else ():
+        value = capabilities.get(marker)
         value = value.get("supported") if isinstance(value, dict) else value
         if isinstance(value, bool):
             flags[name] = value
@@ -78,11 +78,13 @@ def openrouter(can: Abilities) -> dict[str, Any]:
     """
     members: dict[str, Any] = {}
     if all(name in can for name in _MODALITIES):
-        modalities = ["text", *(word for name, word in _MODALITIES.items() if can[name])]
+        modalities = ["text", *(marker for name, marker in _MODALITIES.items() if can[name])]
         members["architecture"] = {"input_modalities": modalities}
     if all(name in can for name in _PARAMETERS):
-        members["supported_parameters"] = [word for name, parameters in _PARAMETERS.items() if can[name] for word in parameters]
-    flags = {word: can[name] for name, word in _OWN.items() if name in can}
+        members["supported_parameters"] = [
+            marker for name, parameters in _PARAMETERS.items() if can[name] for marker in parameters
+        ]
+    flags = {marker: can[name] for name, marker in _OWN.items() if name in can}
     return {**members, **({"capabilities": flags} if flags else {})}
 
 

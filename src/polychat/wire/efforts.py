@@ -38,9 +38,9 @@ _LOW: tuple[Effort, ...] = ("low", "medium", "high")
 _XHIGH: tuple[Effort, ...] = (*_LOW, "xhigh")
 
 
-def effort_named(word: object) -> Effort | None:
+def effort_named(value: object) -> Effort | None:
     """The effort of this name; ``max``, the highest of some APIs, is our highest. ``None`` for an unknown name."""
-    return "xhigh" if word == "max" else next((effort for effort in ORDER if effort == word), None)
+    return "xhigh" if value == "max" else next((effort for effort in ORDER if effort == value), None)
 
 
 def effort_of(thinking: Thinking, available: tuple[Effort, ...] = ORDER) -> Effort | None:

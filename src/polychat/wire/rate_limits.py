@@ -3,7 +3,7 @@
 Every vendor has its own names for the same three numbers (the limit, what remains of it, when it resets), for
 requests and for tokens, and for several periods: ``x-ratelimit-remaining-requests``, ``ratelimit-remaining``,
 ``x-ratelimit-remaining-tokens-minute``, ``anthropic-ratelimit-input-tokens-remaining``. The rest of a name without the
-word for the number identifies the limit.
+name of the number identifies the limit.
 
 Sources: platform.openai.com/docs/guides/rate-limits; docs.anthropic.com/en/api/rate-limits; console.groq.com/docs/rate-limits;
 inference-docs.cerebras.ai; docs.mistral.ai; openrouter.ai/docs; the IETF draft ``RateLimit``.
@@ -67,7 +67,7 @@ def limits_of(headers: Iterable[tuple[bytes, bytes]], now: float) -> list[Limit]
         if match is None:
             continue
         segments = match[2].split("-")
-        number = next((word for word in _NUMBERS if word in segments), None)
+        number = next((number_name for number_name in _NUMBERS if number_name in segments), None)
         if number is not None:
             segments.remove(number)
             values.setdefault(("-".join(segments), match[1] is not None), {})[number] = value.decode("latin-1").strip()

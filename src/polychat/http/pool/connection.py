@@ -11,12 +11,12 @@ free     exchange: a large body            sending  in pieces, as fast as the se
 sending  all is written                    head
 sending  a head comes                      body     the rest is not written, and the connection not kept
 sending  a head without a body comes       whole    likewise
-head     a head of 100 to 199 comes        head     it is dropped: the head's clock goes on
+head     a head of 100 to 199 comes        head     it is dropped: the head's timeout runs on
 head     a head comes                      body
 head     a head without a body comes       whole    a body of no bytes, 204, 304, and all to HEAD or CONNECT
 body     the body ends                     whole    by length, last chunk, or the connection's end if it has neither
 sending  it fails                          failed   lost, late, malformed, too large: ``error`` says which
-head     it fails                          failed   likewise; ``received_any`` tells whether a byte came before
+head     it fails                          failed   likewise; ``received_any``: whether a byte came before
 body     it fails                          failed   ``Truncated``; what came before is still to be taken
 whole    finish                            free     if both sides keep it: ``is_reusable`` until ``reusable_until``
 whole    finish                            closed   if one of them does not, or more came than was announced
@@ -107,7 +107,7 @@ class PoolConnection(asyncio.Protocol):
     ) -> Awaitable[float]:
         """Send, and wait for the reply's head; returns the time when all was sent. Must be awaited at once.
 
-        ``no_body``: the reply has no body, whatever its head says. Raises ``error``.
+        ``no_body``: the reply has no body, even if its head announces one. Raises ``error``.
         """
         if body is None or (isinstance(body, bytes) and len(body) <= WRITE_SIZE):
             return self.head(self.begin(head, body, timeouts, no_body=no_body))

@@ -32,7 +32,7 @@ idle        room is needed                    closed     for a connection to ano
 Invariants: ``_count`` is the number of connections that are not closed, and the sum of every server's ``count``; no request
 waits while it could be served; requests that wait for one server are served in the order they came, and of all that could be
 served the one that waits for longest is next; a server without connections and without requests that wait is forgotten. Each
-server for which a request waits stands in ``_line`` by its first, unless it has as many connections as it may, all in use: what
+server for which a request waits is in ``_line`` by its first, unless it has as many connections as it may, all in use: what
 frees one of these puts it back. So a step costs the same however many servers there are.
 
 Sent twice: a request is repeated once, on another connection, if the first was used before and was lost without a byte of reply
@@ -127,7 +127,7 @@ class Pool:
     ) -> Awaitable[PooledResponse]:
         """Ask, and get the response as soon as its head is there; to be awaited at once. No status raises.
 
-        ``deadline`` is a moment on the loop's clock, beside ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
+        ``deadline`` is a time on the loop's clock, in addition to ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
         ``TimedOut``, ``BadReply``.
         """
         request = self.prepared(method, url, headers, proxy, provider)
@@ -156,7 +156,7 @@ class Pool:
     ) -> PooledResponse:
         """As ``request``, of one that is prepared; ``sent_on``: of one that ``begin`` has sent there.
 
-        ``check`` stands in for ``last_check``, and is called only where the request has waited before it is sent.
+        ``check`` replaces ``last_check``, and is called only if the request has waited before it is sent.
         """
         try:
             limits = self._limits(timeouts, deadline)
@@ -198,7 +198,7 @@ class Pool:
     def begin(self, request: PoolRequest, body: bytes, timeouts: Timeouts) -> PoolConnection | None:
         """Send a request that has a body, where that needs no wait: ``None`` where no connection is idle, or the body is large.
 
-        The caller sets the connection's ``listener``, and then lets ``send`` go on, or takes the response and calls
+        The caller sets the connection's ``listener``, and then lets ``send`` continue, or takes the response and calls
         ``give_back``.
         """
         if len(body) > WRITE_SIZE:
@@ -455,7 +455,7 @@ def _secured(request: PoolRequest) -> Origin:
 def _may_retry(request: PoolRequest, connection: PoolConnection, lost: OSError) -> bool:
     """Whether to send it again, when a kept connection was lost without a byte of reply: a server may have closed it just then.
 
-    A request that costs something may have been read, whatever ended the connection, unless not all of it was written.
+    A request that costs something may have been read, however the connection ended, unless it was not written completely.
     """
     return not isinstance(lost, PolychatError) and (request.is_safe or connection.partly_sent)
 

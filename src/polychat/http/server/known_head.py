@@ -20,10 +20,10 @@ _UNSUPPORTED = (b"transfer-encoding", b"upgrade", b"expect")
 class KnownHead:
     """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
-    __slots__ = ("_before", "_behind", "_place", "fast_path", "template")
+    __slots__ = ("_before", "_after", "_place", "fast_path", "template")
 
-    def __init__(self, before: bytes, behind: bytes, scope: MutableMapping[str, Any]) -> None:
-        self._before, self._behind = before, behind
+    def __init__(self, before: bytes, after: bytes, scope: MutableMapping[str, Any]) -> None:
+        self._before, self._after = before, after
         self.template = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
         """The scope of its requests, without the length of their bodies; must not be changed."""
         self.fast_path: FastPath | bool | None = True
@@ -45,8 +45,8 @@ class KnownHead:
         place = data[:end].lower().find(line)
         if place < 0 or len(data) - end != int(length):
             return None
-        behind = place + len(line) - 2
-        return cls(data[: behind - len(length)], data[behind:end], scope)
+        after = place + len(line) - 2
+        return cls(data[: after - len(length)], data[after:end], scope)
 
     def request(self, data: bytes, limit: int) -> bytes | None:
         """The body, if ``data`` is this head with any length and a body of that length.
@@ -54,14 +54,14 @@ class KnownHead:
         ``None`` if it is not, if the length begins with a zero, or if the head exceeds ``limit`` bytes: then the
         parser reads it.
         """
-        before, behind = self._before, self._behind
+        before, after = self._before, self._after
         if not data.startswith(before):
             return None
         place = len(before)
         end = data.find(b"\r\n", place, place + _DIGITS + 2)
-        if end < 0 or not data.startswith(behind, end):
+        if end < 0 or not data.startswith(after, end):
             return None
-        length, begin = data[place:end], end + len(behind)
+        length, begin = data[place:end], end + len(after)
         if begin > limit or length != b"%d" % (len(data) - begin):
             return None
         return data[begin:]

@@ -8,9 +8,9 @@ came; the bytes of later requests are kept unread until then.
 connection   event                             next         what follows
 ===========  ================================  ===========  =========================================================
 none         accepted                          head         the clock ``limits.head_seconds`` runs
-head         the head is whole                 reading      the cycle starts, or stands in line behind others
+head         the head is whole                 reading      the cycle starts, or waits in line after others
 reading      the body is whole                 answering    a request without a body gets here in the same step
-answering    another head, in the same read    reading      its cycle stands in line
+answering    another head, in the same read    reading      its cycle waits in line
 answering    response complete, kept           idle         the clock ``limits.keep_alive`` runs; or the next in line starts
 answering    response complete, kept           head         if a part of the next head came in the same read
 reading      response complete, kept           discarding   the body's rest, at most ``SMALL`` by its length, is read past
@@ -52,7 +52,7 @@ A head that is the one before it again, but for the body's length, and whose bod
 (``known_head.py``): the states are the same. Such a request may be answered without a task (``cycle.FastPath``).
 
 Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by ``_MAX_PIPELINED``, their unread bytes and an
-unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold beside data by ``limits.head``; a
+unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold besides data by ``limits.head``; a
 client that does not read, by ``limits.send_seconds`` since the transport's buffer was full.
 
 Cancellation: a client that leaves cancels nothing. Cycles are notified (``disconnect``), the application decides. The server's
@@ -161,7 +161,7 @@ class ServerConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends nothing more. Says whether it may be waiting for an answer all the same.
 
-        TCP tells one that only ended its side from one that is gone when something is sent to it: the latter's system resets
+        TCP distinguishes one that only ended its side from one that is gone when data is sent to it: the latter's system resets
         the connection. So the next byte of the answer that is certain goes out now, and is looked after. With TLS, whose end
         is that of both sides here, and where a reset cannot be looked for, the end is a leaving.
         """

@@ -1,7 +1,7 @@
 """WebSocket (RFC 6455), the server's side: what a connection of ``protocol.py`` becomes when its client upgrades it.
 
 ``websockets`` reads and writes the frames; here is what it leaves open: clocks, sizes, back-pressure both ways, and how a
-connection ends. The client is a stranger: it may send a byte a minute, fragments or pings without end, or never read.
+connection ends. The client is not trusted: it may send a byte a minute, fragments or pings without end, or never read.
 A message is text; it is handed to a ``MessageHandler`` whole. No extension is agreed on: a compressed message could be a bomb.
 
 connection   event                               next       what follows
@@ -25,7 +25,7 @@ open         the connection is lost              closed     this holds in each s
 Invariants: the session hears of the client's leaving once, at the first close frame or at the loss; no message follows.
 
 Bounds: a message by ``limits.body`` and ``limits.upload_seconds``, what came of it by ``MessageHandler.hold`` too; what is
-written to a client that does not read by ``limits.send_seconds``, and beside the answers, which wait, by ``_MOST_UNSENT``:
+written to a client that does not read by ``limits.send_seconds``, and besides the answers, which wait, by ``_MOST_UNSENT``:
 then it is not read. A read is looked at in slices of ``_SLICE``, with turns for others between them.
 """
 
@@ -103,7 +103,7 @@ def refusal_of(scope: Mapping[str, Any]) -> UpgradeRefusal | None:
     wishes = {wish.strip().lower() for wish in fields.get(b"connection", b"").split(b",")}
     if scope["http_version"] != "1.1" or b"upgrade" not in wishes:
         return UpgradeRefusal(
-            426, "a WebSocket needs HTTP/1.1 and a Connection header that says Upgrade", [(b"upgrade", b"websocket")]
+            426, "a WebSocket requires HTTP/1.1 and a Connection header with Upgrade", [(b"upgrade", b"websocket")]
         )
     if fields.get(b"sec-websocket-version") != b"13":
         return UpgradeRefusal(426, "the WebSocket's version must be 13", [(b"sec-websocket-version", b"13")])

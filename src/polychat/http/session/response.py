@@ -97,7 +97,7 @@ class StreamResponse(Body):
                 while sum(map(len, pieces)) < _GLANCE and (data := await self.piece()):
                     pieces.append(data)
         except TimeoutError:
-            pass  # reading goes on later; a timeout of the request is raised then
+            pass  # reading continues later; a timeout of the request is raised then
         except BackendError:
             pass  # raised again where the body is read
         self._glanced = self._ahead = b"".join(pieces)

@@ -17,10 +17,12 @@ from .constants import REASONS, STOP_REASONS, VENDOR
 def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
     """Why the message ended. Clients run tools only after ``tool_use``, but some backends send calls and report ``stop``."""
     reason, sequence = finish.reason, finish.stop_sequence
-    word = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
-    if word == "end_turn":
-        word = "tool_use" if called else "refusal" if refusal else "stop_sequence" if sequence is not None else word
-    stop: dict[str, Any] = {"stop_reason": word, "stop_sequence": sequence, "stop_details": None, "container": None}
+    stop_reason = STOP_REASONS.get(reason or "stop") or (reason if reason in REASONS else None) or "end_turn"
+    if stop_reason == "end_turn":
+        stop_reason = (
+            "tool_use" if called else "refusal" if refusal else "stop_sequence" if sequence is not None else stop_reason
+        )
+    stop: dict[str, Any] = {"stop_reason": stop_reason, "stop_sequence": sequence, "stop_details": None, "container": None}
     if refusal:
         stop["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal}
     return stop

@@ -71,13 +71,13 @@ def fault_of_error(error: Any, status: int | None = None) -> Fault:
         return recognized(Fault(error if isinstance(error, str) else "", kind_of(status or 500), status or 500))
     message = error.get("message")
     message = message if isinstance(message, str) else ""
-    word = error.get("status")
+    status_name = error.get("status")
     code = error.get("code")
     if status is None and type(code) is int and 400 <= code < 600:
         status = code
-    named = _KINDS.get(word) if isinstance(word, str) else None
+    named = _KINDS.get(status_name) if isinstance(status_name, str) else None
     kind = named or "server" if status is None else kind_of(status)
-    fault = Fault(message, kind, status or STATUS[kind], word if isinstance(word, str) else None)
+    fault = Fault(message, kind, status or STATUS[kind], status_name if isinstance(status_name, str) else None)
     _detail(error.get("details"), fault)
     recognized(fault).message = message.removeprefix(_TOO_LONG)
     return fault

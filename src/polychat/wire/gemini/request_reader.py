@@ -97,13 +97,13 @@ def _choose(request: ChatRequest, body: Object, path: str) -> None:
 
 def _choice(config: Object, path: str) -> ToolChoice | None:
     """The tool choice; fields without a common name stay in ``config``."""
-    word = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{path}.mode")
-    if word == "MODE_UNSPECIFIED":
+    mode_name = text(config.pop("mode", "MODE_UNSPECIFIED"), f"{path}.mode")
+    if mode_name == "MODE_UNSPECIFIED":
         return None
-    mode = _MODES.get(word.lower())
+    mode = _MODES.get(mode_name.lower())
     if mode is None:
-        raise BadInput(f"{path}.mode is {redact(word)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{path}.mode")
-    if word.lower() == "validated":
+        raise BadInput(f"{path}.mode is {redact(mode_name)!r}; it must be AUTO, ANY, NONE or VALIDATED", field=f"{path}.mode")
+    if mode_name.lower() == "validated":
         config["mode"] = "VALIDATED"
     names = several(config.get("allowedFunctionNames", []), f"{path}.allowedFunctionNames")
     if mode == "required" and len(names) == 1:

@@ -107,7 +107,7 @@ def _has(value: Any, keywords: tuple[bytes, ...]) -> bool:
     """Whether it is a large schema, or several, that contains any of these names."""
     if not is_raw(value):
         return False
-    return isinstance(value, JSONPieces) or any(word in bytes(value) for word in keywords)
+    return isinstance(value, JSONPieces) or any(keyword in bytes(value) for keyword in keywords)
 
 
 def _number(text: str) -> Any:

@@ -23,7 +23,7 @@ from .errors import error_value, write_fault
 Object = dict[str, Any]
 
 
-def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wires' own word
+def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wires' name
     """The writer of the answer to ``request`` as ``/api/chat`` has it. This wire has no ``id``."""
     return _writer(request, created, model, ChatForm())
 
@@ -144,9 +144,9 @@ class StreamWriter:
         """Returns the durations when the last line is written."""
         self._frame, self._shape = frame, shape
         around, mark = shape.around(b"\0"), b"\0"
-        before, _, behind = around.partition(mark)
+        before, _, after = around.partition(mark)
         self._head = encoded(frame)[:-1] + b"," + before
-        self._tail = behind + b',"done":false}\n'
+        self._tail = after + b',"done":false}\n'
         self._calls = AssembledMessage()
         self._usage: Usage | None = None
 
@@ -176,8 +176,8 @@ class StreamWriter:
                 return self._line(message, {"done": False}) if (message := _of(event)) else b""
         return b""
 
-    def _line(self, message: Object, beside: Object) -> bytes:
-        return _line_of({**self._frame, **self._shape.members(message), **beside}) + b"\n"
+    def _line(self, message: Object, more: Object) -> bytes:
+        return _line_of({**self._frame, **self._shape.members(message), **more}) + b"\n"
 
     def _finish(self, finish: Finish) -> bytes:
         try:
@@ -220,8 +220,8 @@ class WholeWriter:
             fault = fault_of(error)
             self.status = fault.status
             return write_fault(fault)
-        beside = _ending(finish, self._reply.usage, _measured(self)) | ({"logprobs": logprobs} if logprobs else {})
-        return encoded({**self._frame, **self._shape.members(message), **beside})
+        more = _ending(finish, self._reply.usage, _measured(self)) | ({"logprobs": logprobs} if logprobs else {})
+        return encoded({**self._frame, **self._shape.members(message), **more})
 
 
 def _message(answer: AssembledMessage, reason: str | None) -> Object:

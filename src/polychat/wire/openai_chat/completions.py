@@ -55,7 +55,7 @@ def _prompt(value: object) -> str:
     return text(listed[0], "prompt[0]")
 
 
-def completion_writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
+def completion_writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's name
     """The writer of the answer to ``request``: chunks if it asked for a stream, otherwise one object."""
     frame: Object = {"id": f"cmpl-{id}", "object": "text_completion", "created": created}
     frame["model"] = request.model if model is None else model
@@ -68,8 +68,8 @@ def _choice(text: str, number: int, reason: str | None, logprobs: list[Object] |
 
 def _reason(reason: str | None) -> str:
     """The finish reason by this endpoint's names; the endpoint has no calls."""
-    word = reason_of(reason, called=False)
-    return "stop" if word == "tool_calls" else word
+    finish_reason = reason_of(reason, called=False)
+    return "stop" if finish_reason == "tool_calls" else finish_reason
 
 
 def _logprobs(tokens: list[Object] | None) -> Object | None:

@@ -30,7 +30,7 @@ _ENDS = {"refusal": "content_filter", "pause": "length"}
 """What to write for ends that this wire has no name for: after a pause too, clients are made to continue."""
 
 
-def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's own word
+def writer(request: ChatRequest, id: str, created: int, model: str | None = None) -> Writer:  # noqa: A002  # the wire's name
     """The writer of the answer to ``request``: chunks if it asked for a stream, otherwise one object."""
     head = (f"chatcmpl-{id}", created, request.model if model is None else model)
     if request.stream:
