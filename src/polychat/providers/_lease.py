@@ -34,9 +34,9 @@ used up    the server refuses     refused
 expired    the server refuses     refused
 =========  =====================  =========  =====================================================================
 
-Invariants: ``used + uses_left`` is ``uses``; a use is counted once, when it is granted, and is returned only if its caller never
-ran; there is no ``await`` between a look and the reservation that follows from it; a lease in hand is used up before there is a
-new fetch.
+Invariants: ``used + uses_left`` is ``uses``; a use is counted once, when granted, and is returned only if its caller did not
+run; there is no ``await`` between a look and the reservation that follows from it; a lease in hand is used up before a
+new fetch starts.
 
 Bounds: a fetch serves ``uses`` callers, so N callers at once are N / ``uses`` logins, no more and no fewer. How long a login
 may take is for ``fetch`` to limit, and how long a caller waits for the caller: neither has a clock here.

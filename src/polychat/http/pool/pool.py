@@ -127,7 +127,7 @@ class Pool:
     ) -> Awaitable[PooledResponse]:
         """Ask, and get the response as soon as its head is there; to be awaited at once. No status raises.
 
-        ``deadline`` is a time on the loop's clock, in addition to ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
+        ``deadline`` is a time on the loop's clock, besides ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
         ``TimedOut``, ``BadReply``.
         """
         request = self.prepared(method, url, headers, proxy, provider)

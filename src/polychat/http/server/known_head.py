@@ -20,7 +20,7 @@ _UNSUPPORTED = (b"transfer-encoding", b"upgrade", b"expect")
 class KnownHead:
     """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
-    __slots__ = ("_before", "_after", "_place", "fast_path", "template")
+    __slots__ = ("_after", "_before", "_place", "fast_path", "template")
 
     def __init__(self, before: bytes, after: bytes, scope: MutableMapping[str, Any]) -> None:
         self._before, self._after = before, after
