@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,12 +25,16 @@ from ...support.failing_streams import ENDS
 from ...support.gateway_for_clients import BROKEN, Held, before
 from ...support.running_gateway import (
     DONE,
+    END,
+    FIRST,
+    Stage,
     asking,
     configured,
     event,
     gateway,
     row,
     streaming,
+    text,
     with_guards,
 )
 
@@ -158,3 +163,42 @@ def test_a_vendors_price_is_for_its_own_place(api_url: str, is_priced: bool) -> 
     record = Record("one", "openai-chat", "POST", "/", 0.0)
     note_usage(record, runtime, Outcome(None, Usage(10, 10, 20), "gpt-4o"), target, 0.0, api_url)
     assert (record.cost is not None) == is_priced
+
+
+@pytest.mark.parametrize("door", ["openai-chat", "anthropic"])
+async def test_the_log_holds_the_words_of_every_piece_of_a_stream(serve: Any, door: str) -> None:
+    """Those that are pushed after the first too, of a stream that passes and of one that is translated."""
+    stage = Stage(FIRST, text("Hel"), rest=[text("lo"), text("!"), END, DONE])
+    server = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", server.url)}, log_text=True)) as here:
+        caller = await here.caller()
+        caller.ask(*asking(door, stream=True))
+        await caller.head()
+        await caller.until(b"Hel")
+        stage.go.set()
+        await caller.rest()
+        (record,) = await here.app.recorded()
+    assert record.text == ("hi", "Hello!")
+
+
+async def test_a_passed_stream_that_the_end_of_the_gateway_cuts_within_an_event(serve: Any) -> None:
+    """The error is an event of its own: what the backend has sent of its next one does not swallow it."""
+    stage = Stage(FIRST, text("Hel"), text("lo")[:20])
+    server = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", stream=True))
+        await caller.head()
+        came = b""
+        while not came.endswith(text("lo")[:20]):
+            came += await caller.chunk()
+        here.app.drain()
+        for connection in list(here.state.connections):
+            connection.shutdown()
+        for task in list(here.state.tasks):
+            task.cancel()
+        rest = await caller.rest()
+        (record,) = await here.app.recorded()
+    assert rest.startswith(b"\n\ndata: ")
+    assert "shutting down" in json.loads(rest.strip().removeprefix(b"data: "))["error"]["message"]
+    assert (record.verdict, record.passthrough) == ("truncated", True)
