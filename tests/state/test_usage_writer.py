@@ -24,7 +24,7 @@ from polychat.state.spool import Spool, deliver
 from polychat.state.store import StoreUnavailable, UsageFilter, UsageLabels, UsageRecord
 from polychat.state.usage_writer import UsageWriter
 
-from ..support.database_servers import PostgreSQL, emptied
+from ..support.database_servers import PostgreSQL, delivered, emptied
 
 PATIENCE = 20.0
 
@@ -144,6 +144,7 @@ def content(file: Path) -> list[UsageRecord]:
 def test_a_full_disk_keeps_records_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While neither the store nor the spool takes them, they stay in memory up to a limit; what is beyond is reported."""
     monkeypatch.setattr(usage_writer, "MOST", 4)
+    monkeypatch.setattr(usage_writer, "_QUEUED", 4)
     store, events = Fickle(), Events()
     store.is_away = True
     (tmp_path / "spool").write_text("a file where the folder would be: as good as a disk without room")
@@ -229,6 +230,7 @@ def test_sqlite_that_is_locked_or_full_loses_nothing(tmp_path: Path, trouble: st
     events.wait("stored again")
     writer.add(record(3000))
     writer.close()
+    delivered(store, tmp_path / "spool")
     assert other.execute("SELECT count(*), sum(prompt_tokens) FROM usage").fetchone() == (3001, 3001)
     other.close()
     store.close()
@@ -248,7 +250,7 @@ def test_postgresql_that_is_stopped_loses_nothing(tmp_path: Path, postgresql_ser
     events.wait("stored again")
     writer.add(record(500))
     writer.close()
-    assert total(store) == 501
+    assert total(delivered(store, tmp_path)) == 501
     store.close()
 
 
@@ -290,8 +292,7 @@ def test_a_process_that_is_killed_loses_no_record_older_than_a_second(tmp_path: 
         moments = dict(zip(ends, pool.map(lambda end: _killed(tmp_path, *end), ends.items()), strict=True))
     if is_away:
         other.execute("ROLLBACK")
-    writer = writing(kept, tmp_path / "spool")
-    writer.close()
+    delivered(kept, tmp_path / "spool")
     for process, marks in moments.items():
         ids = [row[0] for row in other.execute("SELECT id FROM usage WHERE id >> 40 = ? ORDER BY id", (process,))]
         assert ids == list(range(process << 40 | 1, (process << 40) + len(ids) + 1)), "there is a gap"

@@ -18,6 +18,7 @@ from sqlalchemy import delete, update
 
 from polychat.state.database import tables
 from polychat.state.database.store import DatabaseStore
+from polychat.state.spool import Spool, deliver
 
 MISSING = "PostgreSQL is not installed: apt-get install postgresql"
 
@@ -119,6 +120,13 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+def delivered(store: DatabaseStore, spool: Path) -> DatabaseStore:
+    """The store, with what waits in a spool: on a slow machine the end of a gateway leaves records there."""
+    for file in Spool(spool).files():
+        deliver(file, store.write_usage)
+    return store
 
 
 def emptied(store: DatabaseStore) -> DatabaseStore:

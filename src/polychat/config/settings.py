@@ -359,7 +359,10 @@ class State(Table, frozen=True):
     ] = ""
     spool: Annotated[
         str,
-        about("The folder for usage records while the database is away; by default `spool` beside the SQLite file's default."),
+        about(
+            "The folder for usage records while the database is away; each database has a folder in it. By default `spool` in "
+            "polychat's folder under `$XDG_STATE_HOME`."
+        ),
     ] = ""
     usage_days: Annotated[Count, about("Days after which the usage record of a request is deleted; 0 keeps all.")] = 400
 

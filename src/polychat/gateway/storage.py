@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,5 +33,7 @@ def url_of(settings: State) -> str:
 
 
 def spool_of(settings: State) -> Path:
-    """Where usage records wait."""
-    return Path(settings.spool).expanduser() if settings.spool else folder() / "spool"
+    """Where usage records wait for this database: what another gateway left there is delivered to it."""
+    address = re.sub(r":[^:@/]*@", "@", url_of(settings))
+    base = Path(settings.spool).expanduser() if settings.spool else folder() / "spool"
+    return base / blake2b(address.encode(), digest_size=6).hexdigest()

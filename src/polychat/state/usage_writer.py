@@ -14,7 +14,7 @@ spool               a later write succeeds             store, and its file is de
 spool               the disk is full                   memory, at most ``MOST``, and tried again with the next ones
 ==================  =================================  ==============================================================
 
-Beyond ``MOST`` in the queue or in memory, records are dropped and counted, and the count is reported.
+Beyond ``_QUEUED`` in the queue and ``MOST`` in memory, records are dropped and counted, and the count is reported.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ T = TypeVar("T")
 INTERVAL = 0.2
 """Seconds from a record to the next batch."""
 MOST = 100_000
-"""Records in memory."""
+"""Records in memory that the spool has no room for."""
 _PATIENCE = 0.4
 _RETRY = 2.0
 """Seconds until a store that was away is tried again."""
 _BATCH = 5000
 """Records of a transaction."""
+_QUEUED = 20_000
+"""Requests that the collector has not taken yet: it does so all the time, unless the disk hangs."""
 _AT_ONCE = 32
 """Records that are made before the thread that serves requests gets its turn."""
 _HOUR = 3600.0
 _LOOK = 60.0
 """Seconds between looks for what other processes left in the spool."""
-_END = 2.0
+_END = 5.0
 """Seconds that the end waits for a thread."""
 
 
@@ -94,7 +96,7 @@ class UsageWriter(Generic[T]):
     def add(self, item: T) -> None:
         """Constant time, without a lock."""
         queue = self._queue
-        if len(queue) >= MOST:
+        if len(queue) >= _QUEUED:
             self._dropped += 1
             return
         queue.append(item)
