@@ -37,7 +37,8 @@ def traits(name: str, request: ChatRequest, headers: dict[bytes, bytes] | None =
     body = encoded({**wire(name).write_request(request, vendor=""), "model": "m", **fields})
     inbound = InboundChat(dialect, open_body(body, Limits()), request.model, stream=False, limits=Limits())
     runtime = SimpleNamespace(catalog=SimpleNamespace(is_known=False), gateway=Settings())
-    context = SimpleNamespace(headers=headers or {}, runtime=runtime)
+    service, record = SimpleNamespace(people=None), SimpleNamespace(key=None)
+    context = SimpleNamespace(headers=headers or {}, runtime=runtime, service=service, record=record)
     return ChatTraits(context, inbound, Plan("fast", (), Route()))  # type: ignore[arg-type]  # all that is read of it
 
 
