@@ -100,7 +100,7 @@ def test_the_file_sets_it() -> None:
     read = config.parsed(FILE, Path("polychat.toml"))
     assert read.gateway.direct == Direct(timeout=5.0, on_loss="refuse")
     assert read.gateway.direct.attempts == 2
-    assert read.gateway.key_settings == {"alice": KeySettings("allow")}
+    assert read.gateway.key_settings == {"alice": KeySettings(on_loss="allow")}
     assert read.routes["fast"].on_loss == "report"
     again = config.parsed(config_text(read), Path("polychat.toml"))
     assert (again.gateway, again.routes) == (read.gateway, read.routes)
