@@ -37,6 +37,7 @@ ROOMS = [
     "events",
     "redact",
     "tracebacks",
+    "worker_threads",
     "warn",
     "prompt",
     "config",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import replace
@@ -28,6 +27,7 @@ from ..wire.json_text import sendable
 from ..wire.limits import LIMITS, ReaderLimits
 from ..wire.models import ModelInfo
 from ..wire.raw_schemas import has_raw
+from ..worker_threads import in_thread
 from .backend import Backend
 from .builtin import known
 from .compiled import CompiledRequest, is_compilable
@@ -132,7 +132,7 @@ class VendorBackend(Backend):
             spoken, tag = wire(self.row.wire), self.tag()
             self._check(request)
             if call_info.is_large:
-                written, calls, body = await asyncio.to_thread(self._written, request, call_info, tag)
+                written, calls, body = await in_thread(self._written, request, call_info, tag)
             else:
                 written, calls, body = self._written(request, call_info, tag)
             path = spoken.path(written)
@@ -317,7 +317,7 @@ class VendorBackend(Backend):
             return call_info.placeholders.completed(body, lambda: short(whole()))
 
         is_large = has_raw(request) or call_info is not None
-        body = await asyncio.to_thread(written) if is_large else written()
+        body = await in_thread(written) if is_large else written()
         return counts.read_count(await self._asked(call, "POST", counts.count_path(request), body))
 
     async def embed(self, request: Embed, proxy: str | None = None, **options: Any) -> Embeddings:
@@ -333,7 +333,7 @@ class VendorBackend(Backend):
         if request.placeholders is None:
             written = embeddings.body_of(shape, request)
         else:  # it is large
-            written = await asyncio.to_thread(embeddings.body_of, shape, request)
+            written = await in_thread(embeddings.body_of, shape, request)
         body = await self._asked(call, "POST", embeddings.path(shape, request), written)
         return embeddings.read_reply(shape, body, count=len(request.inputs))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from ..types import ChatRequest
 from ..wire.checks import check_arguments
 from ..wire.estimating import estimated_prompt, measures_media
 from ..wire.placeholders import Placeholders, with_placeholders
+from ..worker_threads import in_thread
 from .admission.demand import TextDemand
 from .chat.opening import LARGE
 from .context import RequestContext
@@ -68,7 +68,7 @@ async def request_to_count(context: RequestContext, read: Callable[[bytes], Chat
                     return CountedRequest(request, aside, partial(read, body))
         return CountedRequest(read(body))
 
-    asked = await asyncio.to_thread(opened) if len(context.body) > LARGE else opened()
+    asked = await in_thread(opened) if len(context.body) > LARGE else opened()
     check_arguments(asked.request, limits.depth)
     return asked
 
@@ -89,7 +89,7 @@ async def counted(context: RequestContext, asked: CountedRequest) -> int:
     if not first.backend.counts:
         context.record.provider, context.record.served = first.label, first.model
         context.responder.more.append((b"x-polychat-estimated", b"true"))
-        return await asyncio.to_thread(asked.estimated) if len(context.body) > LARGE else asked.estimated()
+        return await in_thread(asked.estimated) if len(context.body) > LARGE else asked.estimated()
     able = tuple(target for target in plan.targets if target.backend.counts)
     rules = plan.rules.replace(**IN_ORDER)
     attempts = Attempts()
@@ -116,6 +116,6 @@ async def _counted_by(target: Target, asked: CountedRequest) -> int | None:
     if whole is None:
         return await target.backend.count(request)
     if not target.backend.restores:
-        return await target.backend.count(replace(await asyncio.to_thread(whole), model=target.model))
+        return await target.backend.count(replace(await in_thread(whole), model=target.model))
     call_info = CallInfo(placeholders=asked.aside, whole=lambda: replace(whole(), model=target.model))
     return await target.backend.count(request, call_info=call_info)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from ..routing.resolve import LONGEST
 from ..wire import embeddings
 from ..wire.embeddings import Embed, Embeddings, Shape
 from ..wire.placeholders import with_placeholders
+from ..worker_threads import in_thread
 from .admission.demand import TextDemand
 from .chat.opening import LARGE
 from .context import RequestContext
@@ -31,7 +31,7 @@ async def embedded(
     """
     record, runtime = context.record, context.runtime
     reads = partial(_request, context, read or partial(embeddings.read_request, shape, model=model, limits=OPENED))
-    request = await asyncio.to_thread(reads) if len(context.body) > LARGE else reads()
+    request = await in_thread(reads) if len(context.body) > LARGE else reads()
     record.model = request.model[:LONGEST]
     plan = await planned(context, request.model)
     record.route = plan.route
@@ -41,7 +41,7 @@ async def embedded(
     attempts, name = Attempts(), request.model
 
     async def ask(target: Target) -> Embeddings:
-        asked = request if request.whole is None or target.backend.restores else await asyncio.to_thread(request.whole)
+        asked = request if request.whole is None or target.backend.restores else await in_thread(request.whole)
         asked.model = target.model
         return await target.backend.embed(asked, timeout=attempts.timeouts)
 

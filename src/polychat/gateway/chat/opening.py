@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TypeAlias
 
+from ...worker_threads import in_thread
 from ..context import RequestContext
 from ..dialects.dialect import open_body
 
@@ -32,5 +32,5 @@ def needs_opening(context: RequestContext) -> bool:
 
 async def after_opening(context: RequestContext, answer: _Answer) -> None:
     """``answer``, once the body is open. Raises ``BadInput`` as ``open_body``."""
-    context.opened = await asyncio.to_thread(open_body, context.body, context.runtime.limits)
+    context.opened = await in_thread(open_body, context.body, context.runtime.limits)
     await answer(context)

@@ -26,6 +26,7 @@ from ...types import ChatRequest, HostedTool, TextPart
 from ...wire.faults import fault_of
 from ...wire.naming import Naming
 from ...wire.reading import failure_in, finish_of
+from ...worker_threads import in_thread
 from ..admission.demand import ChatDemand
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import Dialect, InboundChat
@@ -262,7 +263,7 @@ class ChatRun:
         inbound, whole = self.inbound, bool(text) or not target.backend.restores
         is_large = inbound.size > LARGE
         if is_large:
-            request = await asyncio.to_thread(inbound.request_for, target.model, whole=whole)
+            request = await in_thread(inbound.request_for, target.model, whole=whole)
         else:
             request = inbound.request_for(target.model, whole=whole)
         if text:
@@ -294,7 +295,7 @@ class ChatRun:
         body: RequestBody
         body = short = dialect.relayed(inbound, target.model, usage=relay.usage, fields=fields)
         if (aside := inbound.placeholders) is not None:
-            body = await asyncio.to_thread(aside.sent, short) if inbound.size > LARGE else aside.sent(short)
+            body = await in_thread(aside.sent, short) if inbound.size > LARGE else aside.sent(short)
         path = dialect.path(target.model, stream=stream)
         headers = forwarded(dialect, self.context.headers)
         early = self.context.take_early_connection()

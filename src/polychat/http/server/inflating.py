@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import zlib
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from ...errors import BadInput, redact
+from ...worker_threads import in_thread
 from .asgi import TooLarge
 
 _PIECE = 256 * 1024
@@ -43,7 +43,7 @@ async def inflated(body: bytes, coding: str, limit: int) -> bytes:
         if len(body) <= _AT_ONCE:
             body = _whole(body, maker(), name, limit)
         else:
-            body = await asyncio.to_thread(_whole, body, maker(), name, limit)
+            body = await in_thread(_whole, body, maker(), name, limit)
     return body
 
 
