@@ -157,6 +157,9 @@ HEADERS: Schema = {
     "x-polychat-losses": _may(text("Request fields that were dropped or changed for the backend.")),
     "x-polychat-passed-over": _may(text("The targets of the route that were skipped in their turn, with the reasons.")),
     "x-polychat-cost": _may(number("The cost in US dollars, if the reply is complete and its price is known.", minimum=0)),
+    "x-polychat-limit-warning": _may(text("The limits and budgets of the key that are nearly used up, and how much is used.")),
+    "ratelimit-policy": _may(text("The limits of the key, as the IETF's draft on RateLimit header fields has them.")),
+    "ratelimit": _may(text("What is left of each of these limits, and the seconds until it resets.")),
     "x-polychat-estimated": _may(word("true", about="The count is an estimate: the backend does not count tokens.")),
     "retry-after": _may(count("Whole seconds.")),
     "retry-after-ms": _may(count("The same in milliseconds.")),
@@ -164,10 +167,11 @@ HEADERS: Schema = {
     "www-authenticate": _may(text("How to send an API key.")),
     "allow": _may(text("The allowed methods.")),
 }
+LIMIT_HEADERS = ("ratelimit-policy", "ratelimit")
 CHAT_HEADERS = {
     name: {"$ref": f"#/components/headers/{name}"}
     for name in HEADERS
-    if (name.startswith("x-polychat") and name != "x-polychat-estimated") or name == "x-accel-buffering"
+    if (name.startswith("x-polychat") and name != "x-polychat-estimated") or name in ("x-accel-buffering", *LIMIT_HEADERS)
 }
 """Headers that answers of chats have in addition to the usual ones."""
 COUNT_HEADERS = {"x-polychat-estimated": {"$ref": "#/components/headers/x-polychat-estimated"}}
