@@ -120,6 +120,15 @@ async def test_every_header_carries_a_key(backend: Any, monkeypatch: pytest.Monk
             assert (await made.ask(text, "/metrics", None)).status == status
 
 
+async def test_what_comes_beside_a_key_does_not_become_one(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that send their key in ``x-api-key`` may send ``Bearer dummy`` too, which then opens nothing by itself."""
+    async with house(monkeypatch, backend.url) as made:
+        _, key = made.admin.create("laptop")
+        for _ in range(2):
+            assert (await made.ask("dummy", **{"x-api-key": key.text})).status == 200
+        assert (await made.ask("dummy")).status == 401
+
+
 async def test_a_typo_is_told_without_the_store(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And costs no guess."""
     async with house(monkeypatch, backend.url) as made:

@@ -91,10 +91,13 @@ class PeopleKeys:
         authorization = headers.get(b"authorization", b"")
         name = self._by_header.get(authorization)
         if name is None:
-            name = next((self._ids[digest] for key in keys_in(headers, query) if (digest := digest_of(key)) in self._ids), None)
-            if name is None:
+            for key in keys_in(headers, query):
+                if (name := self._ids.get(digest_of(key))) is not None:
+                    break
+            else:
                 return None
-            if authorization and len(self._by_header) < _KNOWN:
+            # Only if the key is in it: a client may send another header's key beside an Authorization that anyone can guess.
+            if authorization[7:] == key and len(self._by_header) < _KNOWN:
                 self._by_header[authorization] = name
         account = self.account(name)
         if account is not None:
