@@ -49,6 +49,19 @@ def test_letters_by_their_codes_are_found() -> None:
         assert (secrets.text(codes), secrets.piece(codes.encode())) == (MASK, MASK.encode())
 
 
+def test_letters_that_json_escapes_are_found_by_their_codes_too() -> None:
+    """Of a key with any of them, in any mixture: capitals in codes, halves of an emoji, quotes and backslashes."""
+    key = 'sk-\u00e9"\\\U0001f600x'
+    secrets = Secrets([key])
+    for spelling in (
+        r'sk-\u00E9\"\\\uD83D\uDE00x',
+        r"sk-\u00e9\u0022\u005C\uD83d\uDE00\u0078",
+        'sk-\u00e9\\u0022\\\\\U0001f600\\u0078',
+    ):
+        assert json.loads(f'"{spelling}"') == key
+        assert (secrets.text(spelling), secrets.piece(spelling.encode())) == (MASK, MASK.encode())
+
+
 def test_a_stream_holds_back_no_more_than_may_begin_a_credential() -> None:
     """At every split the key is masked, all else goes on, and a beginning that stays one is given at the end."""
     key = "sk-0123456789"

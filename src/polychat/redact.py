@@ -261,12 +261,20 @@ def _rare_forms(secret: str) -> Iterator[str]:
 
 def _escaped(secret: str) -> bytes:
     """Its pattern in JSON, each letter as itself or by its code: some libraries write ``+`` as ``\\u002b``, and ``\\/`` too."""
-    return b"".join(_letter(letter) for letter in json.dumps(secret, ensure_ascii=True)[1:-1])
+    return b"".join(map(_letter, secret))
 
 
 def _letter(letter: str) -> bytes:
-    plain = rb"\\?/" if letter == "/" else re.escape(letter).encode()
-    return plain if letter == "\\" else b"(?:%b|(?i:\\\\u%04x))" % (plain, ord(letter))
+    """As JSON writes it, with an escape or not, and by its code, with hexadecimal digits in either case."""
+    code = "".join(f"\\\\u{unit:04x}" for unit in _units(letter)).encode()
+    written = re.escape(json.dumps(letter, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"))
+    # No spelling begins another one, or a text of backslashes could be read in very many ways.
+    return b"(?:%b|(?i:%b))" % (rb"\\?/" if letter == "/" else written, code)
+
+
+def _units(letter: str) -> memoryview:
+    """Its code units in UTF-16."""
+    return memoryview(letter.encode("utf-16", "surrogatepass")[2:]).cast("H")
 
 
 def _by_length(forms: Iterable[str]) -> tuple[bytes, ...]:
