@@ -254,6 +254,24 @@ async def test_a_key_reads_no_others_replies(serve: Any, monkeypatch: pytest.Mon
         assert statuses == [200, 404]
 
 
+async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_kept(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store gave it before, and the change was read before it was known here: it is looked up once more."""
+    async with house(monkeypatch, backend.url) as there:
+        stored, key = there.admin.create("laptop")
+        there.people.refresh()
+        look = there.store.key_by_digest
+
+        def revoked_meanwhile(digest: bytes) -> Any:
+            found = look(digest)
+            monkeypatch.setattr(there.store, "key_by_digest", look)
+            there.admin.revoke(stored.id)
+            there.people.refresh()
+            return found
+
+        monkeypatch.setattr(there.store, "key_by_digest", revoked_meanwhile)
+        assert [(await there.ask(key.text)).status for _ in range(2)] == [401, 401]
+
+
 async def test_keys_of_the_file_go_on(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are accepted beside those of the store, with their own settings, and the sites accept them alone."""
     monkeypatch.setenv("KEY_FILE", "the-key-of-the-file")

@@ -49,6 +49,8 @@ class PeopleKeys:
         self._store, self._buckets, self.clock = store, buckets, clock
         self._change: int | None = None
         """The last change that is known; ``None`` before the store was asked."""
+        self._refreshes = 0
+        """How often changes were read."""
         self.has_keys = True
         """Whether anything was ever put into the store; so it is said before that is known."""
         self._accounts: dict[str, Account] = {}
@@ -187,6 +189,7 @@ class PeopleKeys:
         changes = self._store.changes(self._change)
         if changes.last == self._change:
             return
+        self._refreshes += 1
         changed = {key.id: key for key in changes.keys}
         self.has_keys = True
         for key_id in self._concerned({(owner.kind, owner.name) for owner in changes.owners}) - changed.keys():
@@ -209,8 +212,13 @@ class PeopleKeys:
         }
 
     def _load(self, digest: bytes) -> Account | str:
-        key = self._store.key_by_digest(digest)
-        return UNKNOWN_KEY if key is None else self._keep(key)
+        while True:
+            refreshes = self._refreshes
+            key = self._store.key_by_digest(digest)
+            found = UNKNOWN_KEY if key is None else self._keep(key)
+            # Changes that were read meanwhile left out a key that was not known yet, and it may have been revoked.
+            if refreshes == self._refreshes:
+                return found
 
     def _keep(self, key: StoredKey) -> Account | str:
         """The account of a key as it is now. One that is not accepted is not kept: why is given instead."""
