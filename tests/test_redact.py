@@ -54,9 +54,9 @@ def test_letters_that_json_escapes_are_found_by_their_codes_too() -> None:
     key = 'sk-\u00e9"\\\U0001f600x'
     secrets = Secrets([key])
     for spelling in (
-        r'sk-\u00E9\"\\\uD83D\uDE00x',
+        r"sk-\u00E9\"\\\uD83D\uDE00x",
         r"sk-\u00e9\u0022\u005C\uD83d\uDE00\u0078",
-        'sk-\u00e9\\u0022\\\\\U0001f600\\u0078',
+        "sk-\u00e9\\u0022\\\\\U0001f600\\u0078",
     ):
         assert json.loads(f'"{spelling}"') == key
         assert (secrets.text(spelling), secrets.piece(spelling.encode())) == (MASK, MASK.encode())
