@@ -80,7 +80,7 @@ async def test_json_tells_everything(dialect: ScriptedVendor) -> None:
         (["--image", "/no/such.png"], "/no/such.png cannot be read"),
         (["--reasoning", "very"], "reasoning is 'very'"),
         (["--on-loss", "perhaps"], "--on-loss"),
-        (["-o", "top_j=3"], "not NAME=VALUE with an option of openai"),
+        (["-o", "temprature=1"], "-o temprature: openai has no such option; did you mean temperature?"),
         (["-o", "temperature=hot"], "temperature is 'hot'"),
     ],
 )

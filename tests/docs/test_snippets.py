@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 
 from polychat import config
-from polychat.cli import parser
+from polychat.cli import parsed, parser
 from polychat.events import Event, Finish, Text
 from polychat.gateway.sites import Sites, echo
 from polychat.routing import choice
@@ -244,7 +244,7 @@ CALLS = [one for one in of("sh") if "polychat " in one.text]
 def test_each_command_is_one_that_there_is(snippet: Snippet) -> None:
     """The command's own parser takes the arguments of each line that calls it."""
     for arguments in commands(snippet.text):
-        parser().parse_args(arguments)
+        parsed(arguments)
 
 
 @pytest.mark.parametrize("line", [line for one in CALLS if one.page in SYNOPSES for line in one.text.splitlines()])

@@ -89,14 +89,13 @@ async def test_a_full_disk_and_missing_streams_end_in_a_line_and_a_code(serve: A
     assert "no standard input" in err
 
 
-async def test_what_is_piped_in_is_sent_below_the_question(serve: Any) -> None:
+async def test_what_is_piped_in_is_sent_before_the_prompt(serve: Any) -> None:
     """``cat FILE | polychat ask "Review:"`` sends both; UTF-16 with its mark, as PowerShell writes it, is text as well."""
     server = await serve(answer)
-    await shell(f"printf 'a = 1' | {ask(server)} Review:")
-    await shell(f"{ask(server)} Review: </dev/null")
+    await shell(f"printf 'a = 1\\n' | {ask(server)} Review:; {ask(server)} Review: it </dev/null; printf Hi | {ask(server)}")
     await shell(f"printf '\\xff\\xfeH\\0i\\0' | {ask(server)} -")
     sent = [seen.json["messages"][0]["content"] for seen in server.seen]
-    assert sent == ["Review:\n\na = 1", "Review:", "Hi"]
+    assert sent == ["a = 1\n\nReview:", "Review: it", "Hi", "Hi"]
 
 
 async def test_a_user_without_a_home_has_no_configuration_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

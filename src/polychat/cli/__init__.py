@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import BadInput, PolychatError
-from .arguments import parser
+from .arguments import parsed, parser
 
 ANSWERED, FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    arguments = parser().parse_args(argv)
+    arguments = parsed(sys.argv[1:] if argv is None else argv)
     if arguments.command is None:
-        parser().print_help()
+        parser("").print_help()
         return MISUSED
     _show_warnings_as_lines()
     return int(import_module(f".{arguments.command}", __package__).run(arguments))

@@ -3,86 +3,64 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import BadInput, redact
 from ..version import __version__
-from .key_arguments import KINDS, add_keys, add_owners
+from .ask_arguments import add_ask
+
+_OF_ALL = ("-h", "--help", "-V", "--version")
+"""Options that stand in place of a command."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; what a command does is imported when it runs."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, or with the arguments of one command alone, which takes less time.
+
+    What a command does is imported when it runs.
+    """
     top = argparse.ArgumentParser(
         prog="polychat",
         description="One command for every chat backend: chat sites, API vendors, and a model on this machine.",
-        epilog="exit codes: 0 success, 1 the backend failed, 2 usage error, 130 interrupted",
+        epilog='A prompt without a command is an ask: polychat "Why is the sky blue?". Exit codes: 0 success, 1 the backend '
+        "failed, 2 usage error, 130 interrupted.",
     )
     top.add_argument("-V", "--version", action="version", version=f"polychat {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in _COMMANDS:
-        command.add_arguments(commands.add_parser(command.name, help=command.help, description=command.description))
+        added = commands.add_parser(command.name, help=command.help, description=command.description)
+        if only in (None, command.name):
+            command.add_arguments(added)
     return top
 
 
-def _ask(ask: argparse.ArgumentParser) -> None:
-    ask.add_argument(
-        "prompt", metavar="PROMPT", help="the prompt; standard input, if piped, is appended to it; - reads standard input only"
-    )
-    ask.add_argument(
-        "-m",
-        "--model",
-        metavar="NAME",
-        help="provider/model, a route, an alias or a model name, or several separated by commas as fallbacks in "
-        "that order (default: POLYCHAT_MODEL, then default_model of polychat.toml, then local/smollm2)",
-    )
-    ask.add_argument("--config", metavar="FILE", help="the polychat.toml to use instead of your own")
-    _connection(ask)
-    _request_fields(ask)
-    ask.add_argument("--usage", action="store_true", help="print tokens and cost to standard error")
-    ask.add_argument("--json", action="store_true", help="print the whole reply as one JSON object: text, verdict, usage, cost")
-    ask.add_argument("--no-stream", action="store_true", help="print the reply only when it is complete")
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line; ``command`` is ``None`` where it is empty.
+
+    Raises ``BadInput`` for a command that does not exist. Exits with 2 for other arguments that are wrong.
+    """
+    words = _with_command(argv)
+    return parser(words[0] if words else "").parse_args(words)
 
 
-def _connection(ask: argparse.ArgumentParser) -> None:
-    ask.add_argument("--base-url", metavar="URL", help="the address of another instance of the same service")
-    ask.add_argument("--proxy", metavar="URL", help="an http, https, socks5 or socks5h proxy, with user:password@ if required")
-    ask.add_argument(
-        "--cookie",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a cookie for the service, instead of those found on this machine; repeatable",
-    )
-    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="timeout for the whole request")
+def _with_command(argv: Sequence[str]) -> list[str]:
+    """``ask`` before a prompt (a text with a blank in it), or before options, that stand where a command would."""
+    first = argv[0] if argv else ""
+    if not argv or first in _OF_ALL or first in {command.name for command in _COMMANDS}:
+        return list(argv)
+    if first.startswith("-") or len(first.split()) != 1:
+        return ["ask", *argv]
+    from ..config.file_errors import near  # for this error alone
+
+    name, guess = redact(first, 80), near(first, (command.name for command in _COMMANDS), "; ")
+    raise BadInput(f"no command {name!r}{guess or '.'} To send it as a prompt: polychat ask {name!r}", field="COMMAND")
 
 
-def _request_fields(ask: argparse.ArgumentParser) -> None:
-    ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
-    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
-    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to attach; repeatable")
-    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
-    ask.add_argument(
-        "--reasoning",
-        metavar="EFFORT|TOKENS",
-        help="reasoning effort: none, minimal, low, medium, high, xhigh, or a number of tokens",
-    )
-    ask.add_argument(
-        "-o",
-        "--option",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a provider option, such as page=/chat/ or temperature=0.2 (see: polychat providers); repeatable",
-    )
-    ask.add_argument(
-        "--on-loss",
-        choices=("refuse", "warn", "allow"),
-        help=(
-            "what to do if the backend does not support a field of the request (default: refuse only what "
-            "changes the form of the reply)"
-        ),
-    )
+def _default(default: argparse.ArgumentParser) -> None:
+    choice = default.add_mutually_exclusive_group()
+    choice.add_argument("model", nargs="?", metavar="MODEL", help="provider/model, a route, an alias or a model name")
+    choice.add_argument("--unset", action="store_true", help="remove the setting: the embedded model answers")
 
 
 def _providers(providers: argparse.ArgumentParser) -> None:
@@ -218,6 +196,8 @@ def _usage(usage: argparse.ArgumentParser) -> None:
 
 
 def _gateway(gateway: argparse.ArgumentParser) -> None:
+    from .key_arguments import KINDS, add_keys, add_owners
+
     actions = gateway.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _usage(actions.add_parser("usage", help="sum up the usage and cost of the gateway's requests"))
     add_keys(actions.add_parser("keys", help="the keys of the gateway's clients: create, list, show, rotate, revoke"))
@@ -234,7 +214,19 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = (
-    _Command("ask", _ask, "send one prompt and print the reply", "Send one prompt and print the reply as it arrives."),
+    _Command(
+        "ask",
+        add_ask,
+        "send one prompt and print the reply",
+        "Send one prompt and print the reply as it arrives. Input from a pipe or a redirected file stands before the prompt.",
+    ),
+    _Command(
+        "default",
+        _default,
+        "show or set the model that answers if none is named",
+        "Show the model that answers if none is named, or set it: default_model in your own polychat.toml. The variable "
+        "POLYCHAT_MODEL overrides it.",
+    ),
     _Command(
         "providers",
         _providers,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import select
-import stat
 import sys
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,56 +16,23 @@ from typing import Any, TextIO
 from ..client import Reply, Stream
 from ..client.calls import stream_of
 from ..client.targets import Targets, targets_of, user_targets
-from ..errors import BadInput, BadReply, PolychatError
+from ..config.file_errors import near
+from ..errors import BadInput, BadReply, PolychatError, redact
 from ..prompt import decoded_text
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
+from .code_blocks import first_block
+from .prompting import prompt_from
 
-STDIN_LIMIT = 64 * 1024 * 1024
-"""Bytes of a question on standard input."""
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
 """Options whose value is text in any case; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
-_PATIENCE = 1.0
-"""Seconds without input on an open standard input after which a note explains what the command waits for."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
     targets = user_targets() if arguments.config is None else targets_of(arguments.config)
-    prompt = _from_stdin() if arguments.prompt == "-" else _with_piped(arguments.prompt)
+    prompt = prompt_from(arguments.prompt)
     reply = stream_of(targets, prompt, arguments.model, arguments.system, _options(arguments, targets))
-    return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, wait=arguments.no_stream, usage=arguments.usage))
-
-
-def _with_piped(prompt: str) -> str:
-    """The question, and below it what a pipe or a redirected file brings: ``git diff | polychat ask "Review:"``."""
-    if not _is_piped():
-        return prompt
-    if os.name == "posix" and not select.select([sys.stdin], [], [], _PATIENCE)[0]:
-        complain("reading standard input too; if it has no input, add  </dev/null", "note")
-    piped = _from_stdin()
-    return f"{prompt}\n\n{piped}" if piped.strip() else prompt
-
-
-def _is_piped() -> bool:
-    """Whether standard input is a pipe or a file. A terminal, the null device and none at all bring nothing to add, and a
-    socket is what other programs give a child without input: only ``-`` reads from it."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-
-
-def _from_stdin() -> str:
-    if sys.stdin is None:
-        raise BadInput("there is no standard input to read the prompt from: pass it as an argument", field="prompt")
-    data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
-    if len(data) > STDIN_LIMIT:
-        raise BadInput(f"the prompt on standard input is larger than {STDIN_LIMIT:,} bytes: shorten it", field="prompt")
-    try:
-        return decoded_text(data)
-    except UnicodeDecodeError as error:
-        raise BadInput(f"standard input is not UTF-8 text (byte {error.start:,}): convert it first", field="prompt") from None
+    return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, arguments))
 
 
 def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
@@ -80,12 +45,17 @@ def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
     names = list(dict.fromkeys(name for backend in backends for name in backend.options))
     for pair in arguments.option:
         name, equals, value = pair.partition("=")
-        if not equals or name not in names:
-            takes = ", ".join(names) or "none"
-            shown = f"{name}=…" if equals and name.isidentifier() else "what was given"  # it may be a key
-            raise BadInput(f"-o: {shown} is not NAME=VALUE with an option of {backends[0].name} ({takes})", field="option")
+        if not equals or not name.isidentifier():  # what was given may be a key: it is not shown
+            raise BadInput("-o is not NAME=VALUE, such as -o temperature=0.2", field="option")
+        if name not in names:
+            raise _unknown_option(name, names, backends[0].name)
         options[name] = value if name in _TEXTS and not value.startswith("[") else _value(value)
     return options
+
+
+def _unknown_option(name: str, names: Sequence[str], backend: str) -> BadInput:
+    advice = near(name, names, "; ") or f"; it takes {', '.join(names) or 'none'}"
+    return BadInput(f"-o {redact(name, 40)}: {backend} has no such option{advice}", field="option")
 
 
 def _answer_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -132,8 +102,10 @@ def _value(text: str) -> Any:
         return text
 
 
-async def _plain(reply: Stream, *, wait: bool, usage: bool) -> int:
+async def _plain(reply: Stream, arguments: argparse.Namespace) -> int:
     printer = Printer(sys.stdout)
+    extract: bool = arguments.extract
+    wait: bool = arguments.no_stream or extract
     try:
         async with reply:
             async for piece in reply:
@@ -149,17 +121,24 @@ async def _plain(reply: Stream, *, wait: bool, usage: bool) -> int:
         printer.finish()  # Ctrl-C: the shell's prompt begins on a line of its own
         raise
     if wait:
-        printer.write(reply.text)
+        printer.write(_extracted(reply.text) if extract else reply.text)
     printer.finish()
     for number, source in enumerate(reply.sources, 1):
         print(f"[{number}] {_printable(source.title)} {_printable(source.url)}".replace("\n", " "), file=sys.stderr)
     _warn_if_cut(reply)
     whole, failure = _checked(reply)
-    if usage:
+    if arguments.usage:
         print(f"polychat: {usage_line(whole)}", file=sys.stderr)
     if failure is not None:
         complain(str(failure))
     return ANSWERED if failure is None else FAILED
+
+
+def _extracted(text: str) -> str:
+    block = first_block(text)
+    if block is None:
+        complain("the reply has no code block: this is all of it", "note")
+    return text if block is None else block
 
 
 def _warn_if_cut(reply: Stream) -> None:

@@ -37,7 +37,8 @@ def stream(
     """Send ``prompt`` to ``model`` and return its reply as a ``Stream``. The request is sent when the stream is first read.
 
     ``model`` is ``provider/model``, a route or an alias of the configuration, the name of a model that exactly one backend
-    serves, or several of these separated by commas: each is tried when those before it failed before their first piece.
+    serves, the path of a GGUF file (``./model.gguf``), or several of these separated by commas: each is tried when those before
+    it failed before their first piece.
     Without it, ``POLYCHAT_MODEL``, the configuration's ``default_model`` or the embedded model answers.
 
     ``prompt`` is text or a conversation; ``system`` is placed before it. The request's fields: ``schema`` (a type or a JSON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -200,6 +201,7 @@ class Targets:
             )
         if not name.strip():
             raise UnknownTarget("the model name is empty: use provider/model, or omit it for the default")
+        name = as_target(name)
         configured = self.registry.config
         if name in configured.routes or name in configured.aliases:
             return self._resolver.plan(name)
@@ -224,7 +226,7 @@ class Targets:
         return plan
 
     def _chain(self, name: str) -> Plan:
-        members = [member.strip() for member in name.split(",")]
+        members = [as_target(member.strip()) for member in name.split(",")]
         if not all(members):
             raise BadInput(f"model {redact(name, 80)!r} has an empty name between two commas: remove a comma", field="model")
         return self._resolver.joined(members)
@@ -247,6 +249,15 @@ class Targets:
         """The backends that may answer a call to ``name``. Raises as ``plan``."""
         return list(dict.fromkeys(target.backend for target in self.plan(name).targets))
 
+
+def as_target(name: str) -> str:
+    """The target that a model's name is if it is the path of a GGUF file, such as ``./model.gguf``; else the name itself."""
+    is_path = name.startswith(_PATHS) and name.lower().endswith(".gguf") and "," not in name
+    return f"local/{os.path.abspath(os.path.expanduser(name))}" if is_path else name
+
+
+_PATHS = ("./", "../", "/", "~/", ".\\", "..\\")
+"""How a model's name begins that is the path of a file: no provider's name does."""
 
 _own: list[Targets] = []
 _LOCK = Lock()

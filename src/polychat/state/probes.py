@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import home_folder
+from ..user.whole_files import write_whole
 
 _MOST = 2000
 """Targets that are kept; the oldest go first."""
@@ -52,11 +52,7 @@ class Probes:
             kept[name.lower()] = dict(entry)
         latest = dict(list(kept.items())[-_MOST:])
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            number, half = tempfile.mkstemp(dir=self._folder, prefix="probes-")
-            with os.fdopen(number, "w", encoding="utf-8") as file:
-                json.dump(latest, file, indent=1)
-            os.replace(half, self._file)
+            write_whole(self._file, json.dumps(latest, indent=1).encode())
 
     def reserve(self, day: date, budget: int) -> bool:
         """Whether one more paid probe may be made on ``day``; it counts from here on, for all processes.

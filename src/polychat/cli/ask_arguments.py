@@ -1,0 +1,76 @@
+"""The arguments of ``polychat ask``."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_ask(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument(
+        "prompt",
+        nargs="*",
+        metavar="PROMPT",
+        help="the prompt; input from a pipe or a file stands before it; - reads standard input alone",
+    )
+    ask.add_argument(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help="provider/model, a route, an alias, a model name, a file such as ./model.gguf, or several separated by commas as "
+        "fallbacks in that order (default: see polychat default)",
+    )
+    ask.add_argument("--config", metavar="FILE", help="the polychat.toml to use instead of your own")
+    _request(ask.add_argument_group("the request"))
+    _output(ask.add_argument_group("the output"))
+    _connection(ask.add_argument_group("the connection"))
+
+
+def _request(ask: argparse._ArgumentGroup) -> None:
+    ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
+    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
+    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to attach; repeatable")
+    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
+    ask.add_argument(
+        "--reasoning",
+        metavar="EFFORT|TOKENS",
+        help="reasoning effort: none, minimal, low, medium, high, xhigh, or a number of tokens",
+    )
+    ask.add_argument(
+        "-o",
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a provider option, such as page=/chat/ or temperature=0.2 (see: polychat providers); repeatable",
+    )
+    ask.add_argument(
+        "--on-loss",
+        choices=("refuse", "warn", "allow"),
+        help=(
+            "what to do if the backend does not support a field of the request (default: refuse only what "
+            "changes the form of the reply)"
+        ),
+    )
+
+
+def _output(ask: argparse._ArgumentGroup) -> None:
+    ask.add_argument("--usage", action="store_true", help="print tokens and cost to standard error")
+    ask.add_argument("--no-stream", action="store_true", help="print the reply only when it is complete")
+    form = ask.add_mutually_exclusive_group()
+    form.add_argument("-x", "--extract", action="store_true", help="print only the first code block of the reply")
+    form.add_argument(
+        "--json", action="store_true", help="print the whole reply as one JSON object: text, verdict, usage, cost"
+    )
+
+
+def _connection(ask: argparse._ArgumentGroup) -> None:
+    ask.add_argument("--base-url", metavar="URL", help="the address of another instance of the same service")
+    ask.add_argument("--proxy", metavar="URL", help="an http, https, socks5 or socks5h proxy, with user:password@ if required")
+    ask.add_argument(
+        "--cookie",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a cookie for the service, instead of those found on this machine; repeatable",
+    )
+    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="timeout for the whole request")

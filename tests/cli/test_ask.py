@@ -1,0 +1,115 @@
+"""``polychat ask`` as people type it: prompts without a command, code blocks, files as models, the default model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polychat.cli.code_blocks import first_block
+from polychat.client.targets import as_target
+from polychat.config.editing import with_setting
+from polychat.events import Finish, Text
+
+from ..support.command import run
+from ..support.scripted_vendors import ScriptedVendor
+
+
+@pytest.fixture
+async def openai(serve: Any, monkeypatch: pytest.MonkeyPatch) -> ScriptedVendor:
+    """OpenAI on loopback, with a key in the environment; its model answers if none is named."""
+    vendor = ScriptedVendor("openai-chat", [[Text("Hello")], [Finish("complete", "stop")]])
+    server = await serve(vendor)
+    monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+    monkeypatch.setenv("POLYCHAT_MODEL", "openai/m")
+    return vendor
+
+
+def prompts(vendor: ScriptedVendor) -> list[str]:
+    return ["|".join(part.text for message in ask.messages for part in message.parts) for ask in vendor.asks]  # type: ignore[union-attr]
+
+
+async def test_a_prompt_needs_no_command(openai: ScriptedVendor) -> None:
+    """A text with a blank in it, or options first, are an ask; words after the first are of the prompt."""
+    for arguments in (["Why is it?"], ["-s", "Be brief.", "Why?"], ["ask", "Why", "is", "it?"], ["--", "-1 is"]):
+        assert (await run(*arguments)).out == "Hello\n"
+    assert prompts(openai) == ["Why is it?", "Be brief.|Why?", "Why is it?", "-1 is"]
+
+
+async def test_only_the_first_code_block_is_printed(openai: ScriptedVendor) -> None:
+    """With ``-x``; a reply without one is printed whole, with a note."""
+    openai.answer = [[Text("Here:\n```sh\nls\n")], [Text("```\nDone.")], [Finish("complete", "stop")]]
+    ran = await run("-x", "List files")
+    assert (ran.out, ran.err) == ("ls\n", "")
+    openai.answer = [[Text("ls")], [Finish("complete", "stop")]]
+    ran = await run("-x", "List files")
+    assert (ran.out, ran.err) == ("ls\n", "polychat: note: the reply has no code block: this is all of it\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ("no\nblock", None),
+        ("a `b` c", None),
+        ("```x``` inline", None),
+        ("```\n```", ""),
+        ("```py\na\n\nb\n```\nafter\n```\nc\n```", "a\n\nb\n"),
+        ("~~~\n```\n~~~~", "```\n"),
+        ("````md\n```\ninner\n```\n````", "```\ninner\n```\n"),
+        ("```\r\na\r\n```\r\n", "a\n"),
+        ("```\nnot closed\n", "not closed\n"),
+        ("    ```\nindented code\n    ```", None),
+    ],
+)
+def test_a_block_is_what_markdown_says(text: str, block: str | None) -> None:
+    """Fences of either kind and any length, nested ones, and one that the reply did not close."""
+    assert first_block(text) == block
+
+
+async def test_the_default_model_is_set_in_the_persons_own_file(own_config: Callable[[str], Path], tmp_path: Path) -> None:
+    """What else is in the file stays; a name that means nothing is refused; a file becomes a name that works from anywhere."""
+    file = own_config("# mine\n[aliases]\nfast = 'openai/m'\n")
+    assert (await run("default")).out == "local/smollm2  (the embedded model: none is set)\n"
+    assert (await run("default", "fast")).err == ""
+    assert file.read_text() == "# mine\ndefault_model = \"fast\"\n\n[aliases]\nfast = 'openai/m'\n"
+    assert (await run("default")).out == f"fast  ({file})\n"
+    ran = await run("default", "opnai/m")
+    assert (ran.code, "did you mean openai" in ran.err) == (2, True)
+    ran = await run("default", "./model.gguf", cwd=tmp_path, env={"POLYCHAT_MODEL": "openai/x"})
+    assert f'default_model = "local/{tmp_path}/model.gguf"\n' in file.read_text()
+    assert "POLYCHAT_MODEL is set, and overrides" in ran.err
+    assert (await run("default", "--unset")).code == 0
+    assert "default_model" not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", 'm = "x"\n'),
+        ("# c", '# c\nm = "x"\n'),
+        ('m="y" # c\nb = 1\n', 'm = "x"\nb = 1\n'),
+        ('[t]\nm = "y"\n', 'm = "x"\n\n[t]\nm = "y"\n'),
+        ('a = """\nm = 1\n"""\n', 'm = "x"\na = """\nm = 1\n"""\n'),
+        ('m = """\ny"""\n', None),
+    ],
+)
+def test_one_setting_is_changed_in_a_text(before: str, after: str | None) -> None:
+    """Comments and tables stay; where that cannot be, nothing is changed. Removing it gives back the rest."""
+    assert with_setting(before, "m", "x") == after
+    if after is not None and "y" not in before:
+        removed = with_setting(after, "m", None)
+        assert removed is not None
+        assert removed.strip() == before.strip()
+
+
+def test_a_path_of_weights_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to the current folder, or to the person's home; other names are what they are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/h")
+    assert as_target("./a.gguf") == f"local/{tmp_path}/a.gguf"
+    assert as_target("~/b.GGUF") == "local//h/b.GGUF"
+    for name in ("openai/x.gguf", "./a.txt", "a.gguf", "/a, /b.gguf"):
+        assert as_target(name) == name
