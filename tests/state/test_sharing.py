@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -10,28 +11,37 @@ import pytest
 from polychat.state.ledger import Bucket, BucketFull, BucketName, Ledger, Reservation
 from polychat.state.memory import MemoryStore
 from polychat.state.sharing import SharedBuckets
-from polychat.state.store import StoreUnavailable
+from polychat.state.store import StoredBucket, StoreUnavailable
 
 NAME = BucketName("team", "red", "tokens", "day")
 
 
 class Store(MemoryStore):
-    """Counts how often it is asked for an allotment, and cannot be reached while it is ``away``."""
+    """Counts how often it is asked for allotments, and cannot be reached while it is ``away``."""
 
     away = False
-    takes = 0
+    renewals = 0
 
-    def take(self, *arguments: Any) -> Any:
-        self.takes += 1
-        return super().take(*arguments)
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """``meanwhile`` happens while a renewal is on its way, there and back."""
+        super().__init__()
+        self.meanwhile = meanwhile
+
+    def renew(self, *arguments: Any) -> Any:
+        self._check()
+        self.renewals += 1
+        self.meanwhile()
+        granted = super().renew(*arguments)
+        self.meanwhile()
+        return granted
 
     def settle(self, *arguments: Any) -> None:
         self._check()
         super().settle(*arguments)
 
-    def levels(self, *arguments: Any) -> Any:
+    def holders(self, now: float) -> int:
         self._check()
-        return super().levels(*arguments)
+        return super().holders(now)
 
     def _check(self) -> None:
         if self.away:
@@ -41,10 +51,11 @@ class Store(MemoryStore):
 class Process:
     """A ledger, its bucket, and its connection to the store."""
 
-    def __init__(self, store: Store, clock: Any, cap: int) -> None:
-        self.bucket, self.ledger = Bucket(NAME, cap), Ledger(3600.0)
+    def __init__(self, store: Store, clock: Any, cap: int, name: BucketName = NAME) -> None:
+        self.bucket, self.ledger = Bucket(name, cap), Ledger(3600.0)
         self.bucket.granted = 0
-        self.shared = SharedBuckets(store, clock)
+        self.changes: list[bool] = []
+        self.shared = SharedBuckets(store, self.ledger, clock, on_change=self.changes.append)
         self.clock = clock
         self.running: list[Reservation] = []
         self.looks = 0
@@ -52,14 +63,23 @@ class Process:
     def reserve(self, amount: int) -> bool:
         """As a request does: from memory, else once more after a look into the store."""
         for _ in range(2):
-            result = self.ledger.reserve([(self.bucket, amount)], self.clock())
-            if isinstance(result, Reservation):
-                self.running.append(result)
+            if self.reserve_from_memory(amount):
                 return True
-            assert isinstance(result, BucketFull)
             self.looks += 1
             self.shared.top_up([(self.bucket, amount)])
         return False
+
+    def reserve_from_memory(self, amount: int) -> bool:
+        result = self.ledger.reserve([(self.bucket, amount)], self.clock())
+        if isinstance(result, BucketFull):
+            return False
+        self.running.append(result)
+        return True
+
+    def settle(self, number: int, *, share: float = 1.0) -> None:
+        """One of its requests is over, and used this share of what it reserved."""
+        reservation = self.running.pop(number)
+        self.ledger.settle(reservation, [int(reservation.charges[0][1] * share)])
 
     @property
     def held(self) -> int:
@@ -68,10 +88,18 @@ class Process:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_processes_together_keep_the_cap(seed: int) -> None:
-    """Eight processes reserve, settle by less and crash at random: used and reserved by all is never above the cap, and in the
-    end all of it was spent, that of the crashed ones included once their time is over."""
+    """Eight processes reserve, settle by less and crash at random, also while a renewal is on its way: used and reserved by all
+    is never above the cap, and in the end all of it was spent, that of the crashed ones included once their time is over."""
     random, cap, now = Random(seed), 10_000, [1_000_000_000.0]
-    store = Store()
+
+    def meanwhile() -> None:
+        process = random.choice(processes)
+        if random.random() < 0.6:
+            process.reserve_from_memory(random.randint(1, 80))
+        elif process.running:
+            process.settle(random.randrange(len(process.running)), share=random.random())
+
+    store = Store(meanwhile)
     processes = [Process(store, lambda: now[0], cap) for _ in range(8)]
     crashed, refused = 0, 0
     for _ in range(1500):
@@ -79,8 +107,7 @@ def test_processes_together_keep_the_cap(seed: int) -> None:
         if random.random() < 0.6:
             refused += not process.reserve(random.randint(1, 80))
         elif process.running:
-            reservation = process.running.pop(random.randrange(len(process.running)))
-            process.ledger.settle(reservation, [random.randint(0, reservation.charges[0][1])])
+            process.settle(random.randrange(len(process.running)), share=random.random())
         if random.random() < 0.1:
             now[0] += 1.0
             for one in processes:
@@ -91,13 +118,14 @@ def test_processes_together_keep_the_cap(seed: int) -> None:
             crashed += process.bucket.used
         assert sum(one.held for one in processes) + crashed <= cap, seed
     now[0] += 60
+    store.meanwhile = lambda: None
     for process in processes:
-        for reservation in process.running:
-            process.ledger.settle(reservation, [0])
+        while process.running:
+            process.settle(0, share=0)
         process.shared.close()
     last = processes[0]
     while last.reserve(1):
-        last.ledger.settle(last.running.pop(), [1])
+        last.settle(0)
         last.shared.refresh()
     assert refused
     assert sum(one.bucket.used for one in processes) + crashed == cap
@@ -110,11 +138,11 @@ def test_most_requests_ask_nobody() -> None:
     first, second = (Process(store, lambda: now[0], 1_000_000) for _ in range(2))
     for _ in range(1000):
         assert first.reserve(100)
-        first.ledger.settle(first.running.pop(), [100])
+        first.settle(0)
     assert first.looks < 10
     for _ in range(100):
         assert not first.reserve(990_000)
-    assert store.takes < 20, "a full bucket is looked at once a second"
+    assert store.renewals < 20, "a full bucket is looked at once a second"
     first.shared.close()
     assert second.reserve(900_000), "the first one's rest is free"
     assert not second.reserve(1)
@@ -128,7 +156,7 @@ def test_a_new_process_goes_on_from_what_was_spent() -> None:
     store = Store()
     first = Process(store, lambda: now[0], 1000)
     assert first.reserve(700)
-    first.ledger.settle(first.running.pop(), [700])
+    first.settle(0)
     first.shared.close()
     second = Process(store, lambda: now[0], 1000)
     assert [second.reserve(301), second.reserve(300)] == [False, True]
@@ -136,22 +164,59 @@ def test_a_new_process_goes_on_from_what_was_spent() -> None:
     assert second.reserve(1000)
 
 
-def test_without_the_store_the_known_rest_is_spent() -> None:
-    """While the store is away, what others had spent or held is respected, and nothing more is known; what was spent then is
-    reported when it is back."""
+def test_without_the_store_each_spends_its_share() -> None:
+    """While the store is away a process spends up to its share of the cap, of what others are not known to have or hold, and
+    asks for nothing; what was spent then is reported when the store is back."""
     now = [1_000_000_000.0]
     store = Store()
-    first, second = (Process(store, lambda: now[0], 1000) for _ in range(2))
-    assert first.reserve(400)
-    first.ledger.settle(first.running.pop(), [400])
-    first.shared.refresh()
-    assert second.reserve(10)
+    first, second, third = (Process(store, lambda: now[0], 1000) for _ in range(3))
+    for process in (first, second):
+        assert process.reserve(300)
+        process.settle(0)
+        process.shared.refresh()
+    now[0] += 5
+    second.shared.refresh()
     store.away = True
-    assert [second.reserve(491), second.reserve(490)] == [False, True]
-    assert second.shared.is_away
-    for reservation in second.running:
-        second.ledger.settle(reservation, [reservation.charges[0][1]])
+    renewals = store.renewals
+    assert [second.reserve(201), second.reserve(200), second.reserve(1)] == [False, True, False], "half of the cap, of two"
+    assert [third.reserve(1001), third.reserve(600)] == [False, True], "one request, whatever the share"
+    assert (second.changes, store.renewals) == ([True], renewals)
+    while second.running:
+        second.settle(0)
+    now[0] += 3600
+    second.shared.refresh()
     store.away = False
     second.shared.refresh()
-    assert [first.reserve(100), first.reserve(1)] == [True, False], "it held an allotment of 100 all the time"
-    assert first.bucket.others == 500
+    assert second.changes == [True, False]
+    (level,) = store.levels([StoredBucket(*NAME, second.bucket.window.start, second.bucket.window.end)], now[0])
+    assert level.spent == 800, "600 before, and 200 meanwhile"
+    assert second.bucket.others == 300
+
+
+def test_requests_at_a_time_are_shared_too() -> None:
+    """Of a limit of concurrent requests, processes hold no more than it together; a slot that no request needs is another
+    process's after a second, and that of a killed process when its allotment is over. Without the store each has its share."""
+    now = [1_000_000_000.0]
+    store = Store()
+    first, second = (Process(store, lambda: now[0], 4, BucketName("key", "k", "concurrent", None)) for _ in range(2))
+    assert [first.reserve(1) for _ in range(3)] == [True] * 3
+    assert [second.reserve(1), second.reserve(1)] == [True, False]
+    first.settle(0)
+    first.shared.refresh()
+    now[0] += 1
+    assert [second.reserve(1), second.reserve(1), first.reserve(1)] == [True, False, False]
+    for _ in range(15):  # the first one is killed
+        now[0] += 1
+        second.shared.refresh()
+    assert [second.reserve(1), second.reserve(1), second.reserve(1)] == [True, True, False]
+    third = Process(store, lambda: now[0], 4, second.bucket.name)
+    while second.running:
+        second.settle(0)
+    second.shared.refresh()
+    assert third.reserve(1)
+    second.reserve(1)
+    now[0] += 5
+    third.shared.refresh()
+    store.away = True
+    third.shared.refresh()
+    assert [third.reserve(1), third.reserve(1)] == [True, False], "half of them"

@@ -50,6 +50,11 @@ BUCKETS = made(
     start=st.sampled_from([0, 60]),
     end=st.just(60),
 )
+ALLOTMENTS = st.tuples(st.sampled_from("xyz"), BUCKETS).map(lambda known: (f"{known[0]} of {tuple(known[1])}", known[1]))
+AMOUNTS = st.integers(0, 50)
+ASKS = ALLOTMENTS.flatmap(
+    lambda known: st.builds(Ask, *map(st.just, known), st.integers(0, 120), st.integers(0, 90), *[AMOUNTS] * 3)
+)
 POLICIES = made(
     Policy,
     limits=st.lists(made(UsageLimit, metric=st.just("dollars"), window=st.just("day"), cap=st.integers(0, 2**62))).map(tuple),
@@ -97,7 +102,7 @@ RECORDS = made(
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
     """A call with its arguments."""
-    kind = draw(st.sampled_from(["owner", "key", "used", "take", "settle", "forget", "usage", "forget usage"]))
+    kind = draw(st.sampled_from(["owner", "key", "used", "renew", "settle", "forget", "usage", "forget usage"]))
     now = draw(MOMENTS)
     entry = AuditEntry(id=f"{now}", at=now, actor="test", action="put", subject="x", facts={"models": ["a"]})
     match kind:
@@ -110,12 +115,18 @@ def steps(draw: st.DrawFn) -> Step:
         case "used":
             moments = draw(st.dictionaries(st.sampled_from("abcd"), MOMENTS))
             return lambda store: store.keys_used(moments)
-        case "take":
-            asks = draw(st.dictionaries(st.sampled_from("vwxyz"), st.builds(Ask, BUCKETS, *[st.integers(1, 50)] * 3)))
-            until = now + draw(MOMENTS)
-            return lambda store: store.take(asks, "one", until, now)
+        case "renew":
+            asks = draw(st.lists(ASKS, max_size=3, unique_by=lambda ask: ask.bucket))
+            until, holder = now + draw(MOMENTS), draw(st.sampled_from(["one", "other"]))
+            return lambda store: [
+                store.renew(asks, holder, until, now),
+                store.holders(now),
+                store.renew(asks, holder, until, now),
+            ]
         case "settle":
-            settlement = st.builds(Settlement, st.sampled_from("wxyz"), BUCKETS, st.integers(0, 90), st.booleans())
+            settlement = ALLOTMENTS.flatmap(
+                lambda known: st.builds(Settlement, *map(st.just, known), st.integers(0, 90), st.booleans())
+            )
             settlements = draw(st.lists(settlement, max_size=3, unique_by=lambda one: one.allotment))
             return lambda store: store.settle(settlements, now)
         case "forget":
@@ -177,10 +188,10 @@ def test_many_processes_spend_one_budget_and_not_more(url: str) -> None:
     def spend(name: int) -> None:
         store = DatabaseStore(url, patience=30)
         for count in range(12):
-            allotment = store.take({f"{name}-{count}": Ask(bucket, 1000, 300, 1)}, str(name), 100, 0)[f"{name}-{count}"]
-            granted.append(allotment.amount)
-            used = Settlement(allotment.id, bucket, allotment.amount // 2, True)
-            store.settle([used] if allotment.amount else [], 0)
+            allotment = f"{name}-{count}"
+            (grant,) = store.renew([Ask(allotment, bucket, 1000, 0, 0, 300, 1)], str(name), 100, 0)
+            granted.append(grant.amount)
+            store.settle([Settlement(allotment, bucket, grant.amount // 2, True)] if grant.amount else [], 0)
         store.close()
 
     threads = [threading.Thread(target=spend, args=(name,)) for name in range(6)]

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 from typing import Literal, NamedTuple, TypeAlias
 
 from .windows import Window, WindowKind, window_at
@@ -47,7 +48,7 @@ class BucketName(NamedTuple):
 class Bucket:
     """One limit, and what is used and reserved of it in the window at hand."""
 
-    __slots__ = ("granted", "hard", "name", "others", "reserved", "soft", "used", "window")
+    __slots__ = ("elsewhere", "granted", "hard", "name", "others", "reserved", "soft", "used", "window")
 
     def __init__(self, name: BucketName, hard: int | None, soft: int | None = None) -> None:
         self.name = name
@@ -58,6 +59,8 @@ class Bucket:
         self.used = self.reserved = 0
         self.others = 0
         """What other processes are known to have used."""
+        self.elsewhere = 0
+        """What other processes are known to hold, and may use."""
         self.granted: int | None = None
         """Up to where this process may spend without asking others; ``None``: it shares the bucket with nobody."""
         self.window = _FOREVER if name.window is None else Window(0, 0)
@@ -66,14 +69,14 @@ class Bucket:
         """Begin the window of this moment, if the last one has ended."""
         if now >= self.window.end and (kind := self.name.window) is not None:
             self.window = window_at(kind, now)
-            self.used = self.reserved = self.others = 0
+            self.used = self.reserved = self.others = self.elsewhere = 0
             if self.granted is not None:
                 self.granted = 0
 
     @property
     def left(self) -> int | None:
         """What may still be reserved; ``None`` without a hard limit."""
-        return None if self.hard is None else max(0, self.hard - self.others - self.used - self.reserved)
+        return None if self.hard is None else max(0, self.hard - self.others - self.elsewhere - self.used - self.reserved)
 
     def fits(self, amount: int) -> bool:
         """Whether so much more may be reserved now."""
@@ -135,35 +138,43 @@ class Ledger:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self.lock = Lock()
+        """Whoever holds it sees what all buckets hold at one moment. It is never held while anything is waited for."""
         self._open: OrderedDict[Reservation, None] = OrderedDict()
         """The oldest, which expires next, first."""
 
     def reserve(self, charges: Sequence[Charge], now: float) -> Reservation | BucketFull:
         """All of them, or none. ``now``: seconds since 1970; an earlier moment than the last is possible."""
-        if self._open and next(iter(self._open)).until <= now:
-            self.expire(now)
-        for bucket, amount in charges:
-            if now >= bucket.window.end:
-                bucket.roll(now)
-            if not bucket.fits(amount):
-                return BucketFull(bucket, amount)
-        reservation = Reservation(charges, now + self._seconds)
-        reservation.take()
-        self._open[reservation] = None
-        return reservation
+        with self.lock:
+            if self._open and next(iter(self._open)).until <= now:
+                self._expire(now)
+            for bucket, amount in charges:
+                if now >= bucket.window.end:
+                    bucket.roll(now)
+                if not bucket.fits(amount):
+                    return BucketFull(bucket, amount)
+            reservation = Reservation(charges, now + self._seconds)
+            reservation.take()
+            self._open[reservation] = None
+            return reservation
 
     def settle(self, reservation: Reservation, amounts: Sequence[int]) -> None:
         """It is over, and used these, one for each of its charges. To settle it again does nothing."""
-        if reservation.state == "settled":
-            return
-        if reservation.state == "open":
-            del self._open[reservation]
-            reservation.give_back()
-        reservation.state = "settled"
-        reservation.use(amounts)
+        with self.lock:
+            if reservation.state == "settled":
+                return
+            if reservation.state == "open":
+                del self._open[reservation]
+                reservation.give_back()
+            reservation.state = "settled"
+            reservation.use(amounts)
 
     def expire(self, now: float) -> None:
         """Give back what was reserved by requests that nobody settled in time."""
+        with self.lock:
+            self._expire(now)
+
+    def _expire(self, now: float) -> None:
         while self._open and (oldest := next(iter(self._open))).until <= now:
             del self._open[oldest]
             oldest.state = "expired"

@@ -11,10 +11,10 @@ from typing import Any
 from msgspec import structs
 
 from .store import (
-    Allotment,
     Ask,
     AuditEntry,
     Changes,
+    Grant,
     Level,
     Owner,
     OwnerKind,
@@ -102,28 +102,30 @@ class MemoryStore:
 
     # Limits and budgets
 
-    def take(self, asks: Mapping[str, Ask], holder: str, until: float, now: float) -> dict[str, Allotment]:
+    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
         with self._lock:
-            return {name: self._taken(name, ask, until, now) for name, ask in asks.items()}
+            return [self._renewed(ask, holder, until, now) for ask in asks]
 
-    def _taken(self, name: str, ask: Ask, until: float, now: float) -> Allotment:
-        self._spent.setdefault(ask.bucket, 0)
-        if (held := self._allotments.get(name)) is not None:
-            return Allotment(name, ask.bucket, held.amount, held.until)
-        level = self._level(ask.bucket, now)
-        amount = ask.granted(ask.cap - level.spent - level.allotted)
-        if amount:
-            self._allotments[name] = _Held(ask.bucket, amount, until)
-        return Allotment(name, ask.bucket, amount, until)
+    def _renewed(self, ask: Ask, holder: str, until: float, now: float) -> Grant:
+        held = self._counted(ask.allotment, ask.bucket, ask.spent, now)
+        held.closed = True
+        spent, elsewhere = self._level(ask.bucket, now)
+        amount = ask.granted(ask.cap - spent - elsewhere)
+        held.holder, held.amount, held.until, held.closed = holder, held.spent + amount, until, False
+        return Grant(amount, spent, elsewhere)
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         with self._lock:
             for settlement in settlements:
-                held = self._allotments.setdefault(settlement.allotment, _Held(settlement.bucket, 0, now))
+                held = self._counted(settlement.allotment, settlement.bucket, settlement.spent, now)
                 held.closed |= settlement.closed
-                more = max(0, settlement.spent - held.spent)
-                held.spent += more
-                self._spent[settlement.bucket] = self._spent.get(settlement.bucket, 0) + more
+
+    def _counted(self, name: str, bucket: StoredBucket, spent: int, now: float) -> _Held:
+        held = self._allotments.setdefault(name, _Held(bucket, now))
+        more = max(0, spent - held.spent)
+        held.spent += more
+        self._spent[bucket] = self._spent.get(bucket, 0) + more
+        return held
 
     def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]:
         return [self._level(bucket, now) for bucket in buckets]
@@ -131,6 +133,9 @@ class MemoryStore:
     def _level(self, bucket: StoredBucket, now: float) -> Level:
         rests = (held.rest(now) for held in self._allotments.values() if held.bucket == bucket)
         return Level(self._spent.get(bucket, 0), sum(rests))
+
+    def holders(self, now: float) -> int:
+        return len({held.holder for held in self._allotments.values() if held.holder and held.until > now})
 
     def forget_buckets(self, before: float) -> int:
         old = [bucket for bucket in self._spent if bucket.end is not None and bucket.end < before]
@@ -162,9 +167,10 @@ class MemoryStore:
 class _Held:
     """An allotment."""
 
-    def __init__(self, bucket: StoredBucket, amount: int, until: float) -> None:
-        self.bucket, self.amount, self.until = bucket, amount, until
-        self.spent = 0
+    def __init__(self, bucket: StoredBucket, until: float) -> None:
+        self.bucket, self.until = bucket, until
+        self.holder = ""
+        self.amount = self.spent = 0
         self.closed = False
 
     def rest(self, now: float) -> int:

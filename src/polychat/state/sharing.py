@@ -1,13 +1,21 @@
 """Buckets that several processes spend together, through a store.
 
-Each process takes an *allotment*: a part of what is left in a bucket, which it then spends from memory without asking. A part
-is at most half of what is left, so that near the cap parts become small, down to a single request's. What is not spent goes
-back: when a part is renewed, when nothing was spent of it for a while, and after ``_SECONDS`` if its process is gone.
+Each process has an *allotment* of each bucket that it spends: a part of what is left, which it spends from memory without
+asking. A part is at most half of what is left, so that near the cap parts become small, down to a single request's. A process
+renews it in one step of the store, in which it keeps at least what its running requests reserved: so all that processes hold
+and have spent is never more than the cap, and a bucket is passed only by what requests use beyond their reservations.
 
-While the store is away, a process goes on with what it knew to be left: the cap without what others had spent or held by then.
+an allotment             what happens
+=======================  ============================================================================================
+too small for a request  ``top_up`` renews it while the request waits
+spent from               it is reported each second, and renewed before it ends, smaller where little is left
+not spent from           it is given back
+of requests at a time    what no request holds is given back within a second
+of a killed process      others get what was not reported of it after ``_SECONDS``
+=======================  ============================================================================================
 
-Reservations are a process's own (``ledger``), and an allotment is renewed by giving it back and taking another. If another
-process comes between the two, it may spend what running requests had reserved: a cap is passed at most by these.
+While the store is away no request waits for it. Each process goes on with what it held, or with its share of the cap: as much
+as if all processes that were there before spend alike, and at least one request.
 """
 
 from __future__ import annotations
@@ -15,45 +23,90 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 from threading import Event, Lock, Thread
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from .ledger import Bucket, Charge
-from .store import Ask, LedgerStore, Settlement, StoredBucket, StoreUnavailable
+from .ledger import Bucket, Charge, Ledger
+from .store import Ask, Grant, LedgerStore, Settlement, StoredBucket, StoreUnavailable
 
 _SECONDS = 15.0
-"""How long an allotment lasts; it is renewed after a third of that if anything was spent."""
+"""How long an allotment lasts; it is renewed after a third of that."""
 _EVERY = 1.0
 _REQUESTS = 8
 """Requests like the one at hand that an allotment is asked for."""
 _PARTS = 16
 """Into how many parts a cap is divided for larger allotments."""
+_REMEMBERED = 1800.0
+"""Seconds after its end for which every store still knows what was reported of an allotment."""
+
+_Answer = TypeVar("_Answer")
 
 
-class _Open(NamedTuple):
+class _Open:
     """The allotment that a bucket is spent from."""
 
-    id: str
-    stored: StoredBucket
-    base: int
-    """What this process had used of the bucket when it was taken."""
-    until: float
+    __slots__ = ("base", "bucket", "id", "reported", "seen", "stored", "until")
+
+    def __init__(self, bucket: Bucket, now: float) -> None:
+        self.bucket = bucket
+        window = bucket.window
+        self.stored = StoredBucket(*bucket.name, window.start, None if bucket.name.window is None else window.end)
+        self.until = now
+        self.seen = bucket.used
+        """What the bucket held as used when it was renewed."""
+        self.begin(bucket.used)
+
+    def begin(self, base: int) -> None:
+        """By another name, for what is used beyond ``base``."""
+        self.id = token_hex(12)
+        self.base = self.reported = base
+
+    def is_over(self, now: float) -> bool:
+        """Whether its window has ended: what that counts is of no use to anybody."""
+        window = self.bucket.window
+        return window.start != self.stored.start or now >= window.end
+
+    @property
+    def spent(self) -> int:
+        return max(0, self.bucket.used - self.base)
+
+    @property
+    def rest(self) -> int:
+        """What may still be spent of it, reserved or not."""
+        return max(0, (self.bucket.granted or 0) - self.bucket.used)
+
+
+class _Wish(NamedTuple):
+    """What is asked for an allotment, and what its bucket held as used then."""
+
+    kept: _Open
+    ask: Ask
+    used: int
 
 
 class SharedBuckets:
     """The allotments of one process. ``close`` gives back what was not spent."""
 
-    def __init__(self, store: LedgerStore, clock: Callable[[], float]) -> None:
-        """``clock``: seconds since 1970."""
-        self._store, self._clock = store, clock
+    def __init__(
+        self,
+        store: LedgerStore,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        *,
+        on_change: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """``clock``: seconds since 1970. ``on_change`` gets ``is_away`` when it changes, in any thread."""
+        self._store, self._ledger, self._clock = store, ledger, clock
+        self._on_change = on_change
         self._holder = token_hex(8)
         self._open: dict[Bucket, _Open] = {}
-        self._elsewhere: dict[Bucket, int] = {}
-        """What other processes held of a bucket when that was last looked up."""
         self._full: dict[Bucket, tuple[float, int, int]] = {}
         """Until when it is taken for granted that so much of a bucket with this cap is not left."""
         self._lock = Lock()
+        """For one conversation with the store at a time."""
         self._closed = Event()
         self._thread: Thread | None = None
+        self._holders, self._counted_at = 1, float("-inf")
+        """How many processes spend the buckets, and when that was looked up."""
         self.is_away = False
         """Whether the store could not be reached the last time."""
 
@@ -68,90 +121,164 @@ class SharedBuckets:
         if self._thread is not None:
             self._thread.join(2 * _EVERY)
         with self._lock:
-            self._report(closed=True)
+            now = self._clock()
+            with self._ledger.lock:
+                closing = [kept for kept in self._open.values() if not kept.is_over(now)]
+                reports = [(kept, Settlement(kept.id, kept.stored, kept.spent, True)) for kept in closing]
+            self._settle(reports, now)
+
+    # For a request
 
     def top_up(self, charges: Sequence[Charge]) -> None:
         """Take larger allotments of the buckets in which a request does not fit, as far as there is anything left. Blocks."""
-        with self._lock:
-            now = self._clock()
-            for bucket, amount in charges:
-                if bucket.granted is None or not amount:
-                    continue
-                bucket.roll(now)
-                needed = bucket.reserved + amount
-                if bucket.granted - bucket.used < needed and not self._is_known_as_full(bucket, needed, now):
-                    self._renew(bucket, needed, now)
+        if not self.is_away:
+            with self._lock:
+                now = self._clock()
+                with self._ledger.lock:
+                    wishes = [wish for bucket, amount in charges if (wish := self._larger(bucket, amount, now)) is not None]
+                self._renew(wishes, now)
+        if self.is_away:
+            with self._ledger.lock:
+                self._share(charges, self._clock())
 
-    def _is_known_as_full(self, bucket: Bucket, needed: int, now: float) -> bool:
-        """Whether the store had no such amount left a moment ago: a flood of refused requests does not ask it each time."""
-        until, amount, cap = self._full.get(bucket, (0.0, 0, 0))
-        return now < until and needed >= amount and bucket.hard == cap
+    def _larger(self, bucket: Bucket, amount: int, now: float) -> _Wish | None:
+        """The wish for an allotment that so much more fits in; ``None`` if it fits already, or is known not to be left."""
+        if bucket.granted is None or not amount:
+            return None
+        bucket.roll(now)
+        needed, cap = bucket.reserved + amount, bucket.hard or 0
+        kept = self._opened(bucket, now)
+        until, too_much, full_cap = self._full.get(bucket, (0.0, 0, 0))
+        if kept.rest >= needed or (now < until and needed >= too_much and cap == full_cap):
+            return None
+        is_parallel = bucket.name.window is None
+        wanted = needed + needed // 2 if is_parallel else max(needed * _REQUESTS, cap // _PARTS)
+        return self._wish(kept, max(kept.rest, bucket.reserved), wanted, needed)
 
-    def refresh(self) -> None:
-        """Report what was spent, renew what ends soon, and give back what nobody uses. Blocks."""
-        with self._lock:
-            self._report(closed=False)
-            now = self._clock()
-            for bucket, kept in list(self._open.items()):
-                if bucket.window.start != kept.stored.start or now >= bucket.window.end:
-                    del self._open[bucket]  # what an ended window counts is of no use to anybody
-                    self._elsewhere.pop(bucket, None)
-                    self._full.pop(bucket, None)
-                elif kept.until - now < _SECONDS * 2 / 3:
-                    self._renew(bucket, bucket.reserved, now)
+    def _opened(self, bucket: Bucket, now: float) -> _Open:
+        kept = self._open.get(bucket)
+        if kept is None or kept.is_over(now):
+            self._full.pop(bucket, None)
+            kept = self._open[bucket] = _Open(bucket, now)
+        elif kept.until + _REMEMBERED < now:
+            kept.begin(kept.reported)
+        return kept
+
+    def _wish(self, kept: _Open, keep: int, amount: int, least: int) -> _Wish:
+        bucket = kept.bucket
+        return _Wish(kept, Ask(kept.id, kept.stored, bucket.hard or 0, kept.spent, keep, amount, least), bucket.used)
+
+    def _share(self, charges: Sequence[Charge], now: float) -> None:
+        """Without the store: let these be spent up to this process's share of them."""
+        for bucket, amount in charges:
+            if bucket.granted is None:
+                continue
+            bucket.roll(now)
+            self._opened(bucket, now)
+            cap = bucket.hard or 0
+            is_empty = not bucket.used and not bucket.reserved
+            share = max(cap // self._holders, min(amount, cap) if is_empty else 0)
+            if bucket.name.window is None:
+                bucket.granted = max(1, share)
+            else:
+                bucket.granted = max(bucket.granted, min(cap - bucket.others - bucket.elsewhere, share))
+
+    # Each second
 
     def _run(self) -> None:
         while not self._closed.wait(_EVERY):
             self.refresh()
 
-    def _renew(self, bucket: Bucket, needed: int, now: float) -> None:
-        """Close the bucket's allotment, and take one that ``needed`` fits in, if that much is left."""
-        cap, used = bucket.hard or 0, bucket.used
-        kept = self._open.get(bucket)
-        stored = StoredBucket(*bucket.name, bucket.window.start, bucket.window.end)
-        is_idle = kept is not None and not needed and used == kept.base
-        wanted = 0 if is_idle else max(needed * _REQUESTS, cap // _PARTS)
-        name = token_hex(12)
-        try:
-            if kept is not None and kept.stored == stored:
-                self._store.settle([_settlement(kept, used, closed=True)], now)
-            level = self._store.levels([stored], now)[0]
-            amount = self._taken(name, Ask(stored, cap, wanted, needed), now) if wanted else 0
-            self._full.pop(bucket, None)
-            if wanted and not amount:
-                self._full[bucket] = (now + _EVERY, needed, cap)
-            if not amount and bucket.reserved:  # what runs keeps what it reserved
-                amount = self._taken(name, Ask(stored, cap, bucket.reserved, bucket.reserved), now)
-            self.is_away = False
-        except StoreUnavailable:
-            self.is_away = True
-            bucket.granted = max(0, cap - bucket.others - self._elsewhere.get(bucket, 0))
-            return
-        self._elsewhere[bucket] = level.allotted
-        bucket.others = max(0, level.spent - used)
-        bucket.granted = used + amount
-        if amount:
-            self._open[bucket] = _Open(name, stored, used, now + _SECONDS)
+    def refresh(self) -> None:
+        """Report what was spent, renew what ends soon, and give back what nobody uses. Blocks."""
+        with self._lock:
+            now = self._clock()
+            with self._ledger.lock:
+                reports, wishes = self._due(now)
+            self._count_holders(now)
+            self._settle(reports, now)
+            self._renew(wishes, now)
+            if self.is_away:
+                with self._ledger.lock:
+                    self._share([(bucket, 0) for bucket in self._open], now)
+
+    def _due(self, now: float) -> tuple[list[tuple[_Open, Settlement]], list[_Wish]]:
+        reports, wishes = [], []
+        for bucket, kept in list(self._open.items()):
+            if kept.is_over(now):
+                del self._open[bucket]
+                self._full.pop(bucket, None)
+                continue
+            self._opened(bucket, now)
+            is_loose = bucket.name.window is None and kept.rest > bucket.reserved
+            if is_loose or self.is_away or kept.until - now < _SECONDS * 2 / 3:
+                wishes.append(self._renewal(kept))
+            elif bucket.used != kept.reported:
+                reports.append((kept, Settlement(kept.id, kept.stored, kept.spent, False)))
+        return reports, wishes
+
+    def _renewal(self, kept: _Open) -> _Wish:
+        """The wish to go on with what is needed of an allotment. The rest is not spent from now on."""
+        bucket, cap = kept.bucket, kept.bucket.hard or 0
+        if bucket.name.window is None:
+            keep = wanted = bucket.reserved
+        elif not bucket.reserved and bucket.used == kept.seen:
+            keep = wanted = 0
         else:
+            wanted = max(bucket.reserved * _REQUESTS, cap // _PARTS)
+            left = cap - bucket.others - bucket.elsewhere - bucket.used
+            keep = max(bucket.reserved, min(kept.rest, wanted, left // 2))
+        bucket.granted = min(bucket.granted or 0, bucket.used + keep)
+        return self._wish(kept, keep, wanted, 0)
+
+    # The store
+
+    def _renew(self, wishes: Sequence[_Wish], now: float) -> None:
+        if self.is_away or not wishes:
+            return
+        until = now + _SECONDS
+        grants = self._reached(lambda: self._store.renew([wish.ask for wish in wishes], self._holder, until, now))
+        if grants is None:
+            return
+        with self._ledger.lock:
+            for wish, grant in zip(wishes, grants, strict=True):
+                if not wish.kept.is_over(now) and wish.kept.id == wish.ask.allotment:
+                    self._granted(wish, grant, now)
+
+    def _granted(self, wish: _Wish, grant: Grant, now: float) -> None:
+        kept, bucket, ask = wish.kept, wish.kept.bucket, wish.ask
+        kept.until, kept.reported, kept.seen = now + _SECONDS, wish.used, wish.used
+        bucket.others, bucket.elsewhere = max(0, grant.spent - wish.used), grant.elsewhere
+        bucket.granted = wish.used + grant.amount
+        if grant.amount < ask.least:
+            self._full[bucket] = now + _EVERY, ask.least, ask.cap
+        else:
+            self._full.pop(bucket, None)
+        if not grant.amount and not bucket.reserved and bucket.used == wish.used:
             self._open.pop(bucket, None)
 
-    def _taken(self, name: str, ask: Ask, now: float) -> int:
-        return self._store.take({name: ask}, self._holder, now + _SECONDS, now)[name].amount
+    def _settle(self, reports: Sequence[tuple[_Open, Settlement]], now: float) -> None:
+        if not self.is_away and reports:
+            self._reached(lambda: self._store.settle([settlement for _, settlement in reports], now))
+        if not self.is_away:
+            for kept, settlement in reports:
+                kept.reported = kept.base + settlement.spent
 
-    def _report(self, *, closed: bool) -> None:
-        settlements = [
-            _settlement(kept, bucket.used, closed=closed)
-            for bucket, kept in self._open.items()
-            if bucket.window.start == kept.stored.start and (closed or bucket.used != kept.base)
-        ]
-        if not settlements:
-            return
+    def _count_holders(self, now: float) -> None:
+        """Also shows whether the store is back."""
+        if self.is_away or self._counted_at + _SECONDS / 3 <= now:
+            holders = self._reached(lambda: self._store.holders(now))
+            if holders is not None:
+                self._holders, self._counted_at = max(1, holders), now
+
+    def _reached(self, call: Callable[[], _Answer]) -> _Answer | None:
+        """The store's answer; ``None`` if it is away."""
+        was_away = self.is_away
         try:
-            self._store.settle(settlements, self._clock())
+            answer = call()
             self.is_away = False
         except StoreUnavailable:
-            self.is_away = True
-
-
-def _settlement(kept: _Open, used: int, *, closed: bool) -> Settlement:
-    return Settlement(kept.id, kept.stored, max(0, used - kept.base), closed)
+            answer, self.is_away = None, True
+        if was_away != self.is_away:
+            self._on_change(self.is_away)
+        return answer

@@ -188,30 +188,40 @@ class StoredBucket(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A part of what is left in a bucket, wanted by one process."""
+    """What one process wants of a bucket: its *allotment*, which it may spend without asking.
 
+    It has one of each bucket that it spends, and renews it, all in one step: what it spent is counted, what it kept stays
+    reserved for it, and the rest of what is left is shared.
+    """
+
+    allotment: str
+    """Its id, chosen by the process: unique, and new in each window."""
     bucket: StoredBucket
     cap: int
+    spent: int
+    """As in ``Settlement``."""
+    kept: int
+    """What the process did not spend and goes on with, as far as it is left."""
     amount: int
-    """Wanted. At most half of what is left is granted, but ``least`` if that much is left."""
+    """Wanted instead, if that is more; at most half of what is left is granted."""
     least: int
-    """Less is of no use: where it is not left, nothing is granted."""
+    """Wanted in any case: where it is not left, nothing but ``kept`` is granted."""
 
     def granted(self, left: int) -> int:
-        """How much of ``left`` it gets."""
-        return max(self.least, min(self.amount, left // 2)) if left >= self.least else 0
+        """How much of what is left for this process it may go on to spend."""
+        kept = max(0, min(self.kept, left))
+        return max(kept, self.least, min(self.amount, left // 2)) if left >= self.least else kept
 
 
-class Allotment(NamedTuple):
-    """A part of a bucket that one process may spend without asking."""
+class Grant(NamedTuple):
+    """The answer to an ``Ask``."""
 
-    id: str
-    """Unique; chosen by whoever asks, so that a repeated request gets the same allotment."""
-    bucket: StoredBucket
     amount: int
-    """0: there is not enough left."""
-    until: float
-    """From then on others may get what was not spent of it."""
+    """What the process may spend from now on."""
+    spent: int
+    """What was spent of the bucket, by all."""
+    elsewhere: int
+    """What other processes hold and have not spent."""
 
 
 class Settlement(NamedTuple):
@@ -236,13 +246,16 @@ class Level(NamedTuple):
 class LedgerStore(Protocol):
     """Buckets that several processes spend together without exceeding a cap."""
 
-    def take(self, asks: Mapping[str, Ask], holder: str, until: float, now: float) -> dict[str, Allotment]:
-        """Grant a part of each bucket, by the id of the allotment; ``holder`` names the process."""
+    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+        """Answer each; each bucket occurs once. ``holder`` names the process. After ``until`` others may get what it kept."""
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         """Count what was spent, also of an allotment that has expired or is not known."""
 
     def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]: ...
+
+    def holders(self, now: float) -> int:
+        """How many processes have allotments."""
 
     def forget_buckets(self, before: float) -> int:
         """Delete the buckets whose windows ended before then, and the allotments that did; give how many buckets."""

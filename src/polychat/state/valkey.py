@@ -2,19 +2,19 @@
 
 A bucket is a hash: ``spent``, and a field for each allotment with its amount, what was spent of it, its time in milliseconds
 and whether it is closed. A script changes one bucket and nothing runs between its steps. The server forgets a bucket some time
-after its window, and a take forgets allotments that ended an hour ago: what is settled again after that counts again.
+after its window, and a renewal forgets allotments that ended an hour ago: what is settled again after that counts again.
 
 Lua's numbers are exact up to 2**53, which is nine million dollars in one bucket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..errors import MissingPackage, redact
-from .store import Allotment, Ask, Level, Settlement, StoredBucket, StoreUnavailable
+from .store import Ask, Grant, Level, Settlement, StoredBucket, StoreUnavailable
 
 try:
     from valkey import Valkey
@@ -24,67 +24,85 @@ except ImportError:
 
 _KEPT = 172_800
 """Seconds for which a bucket is kept after its window, or since it was last used where no window ends it."""
+_HOLDERS = "polychat:holders"
+"""A sorted set: processes by the end of their latest allotments, in milliseconds."""
 _LEVEL = """
-local function level(key, now)
-    local spent, allotted = 0, 0
+local function held(text)
+    local amount, spent, ends, closed = string.match(text, '(%d+) (%d+) (%d+) (%d)')
+    return tonumber(amount), tonumber(spent), tonumber(ends), closed
+end
+local function exact(number)
+    return string.format('%.0f', number)
+end
+local function level(key, now, besides)
+    local spent, elsewhere = 0, 0
     local fields = redis.call('HGETALL', key)
     for index = 1, #fields, 2 do
         local name, value = fields[index], fields[index + 1]
         if name == 'spent' then
             spent = tonumber(value)
-        else
-            local amount, used, ends, closed = string.match(value, '(%d+) (%d+) (%d+) (%d)')
-            if closed == '0' and tonumber(ends) > now then
-                allotted = allotted + math.max(0, amount - used)
-            elseif tonumber(ends) < now - 3600000 then
+        elseif name ~= besides then
+            local amount, used, ends, closed = held(value)
+            if closed == '0' and ends > now then
+                elsewhere = elsewhere + math.max(0, amount - used)
+            elseif ends < now - 3600000 then
                 redis.call('HDEL', key, name)
             end
         end
     end
-    return spent, allotted
+    return spent, elsewhere
 end
 """
-_TAKE = (
+_RENEW = (
     _LEVEL
     + """
-local key, name = KEYS[1], 'a:' .. ARGV[1]
-local cap, amount, least, ends, now = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local key, name, holder = KEYS[1], 'a:' .. ARGV[1], ARGV[2]
+local cap, spent, kept = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local wanted, least = tonumber(ARGV[6]), tonumber(ARGV[7])
+local ends, now = ARGV[8], tonumber(ARGV[9])
 local known = redis.call('HGET', key, name)
+local before = 0
 if known then
-    local granted, _, known_ends = string.match(known, '(%d+) (%d+) (%d+)')
-    return {granted, known_ends}
+    before = select(2, held(known))
 end
-local spent, allotted = level(key, now)
-local left = cap - spent - allotted
-if left < least then
-    return {'0', ends}
+redis.call('HINCRBY', key, 'spent', exact(math.max(0, spent - before)))
+local total, elsewhere = level(key, now, name)
+local left = cap - total - elsewhere
+local amount = math.max(0, math.min(kept, left))
+if left >= least then
+    amount = math.max(amount, least, math.min(wanted, math.floor(left / 2)))
 end
-local granted = string.format('%.0f', math.max(least, math.min(amount, math.floor(left / 2))))
-redis.call('HSET', key, name, granted .. ' 0 ' .. ends .. ' 0')
-redis.call('EXPIRE', key, ARGV[7])
-return {granted, ends}
+spent = math.max(spent, before)
+redis.call('HSET', key, name, exact(spent + amount) .. ' ' .. exact(spent) .. ' ' .. ends .. ' 0')
+redis.call('EXPIRE', key, ARGV[10])
+redis.call('ZADD', KEYS[2], ends, holder)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', exact(now))
+return {exact(amount), exact(total), exact(elsewhere)}
 """
 )
-_SETTLE = """
+_SETTLE = (
+    _LEVEL
+    + """
 local key, name, spent, closed, now = KEYS[1], 'a:' .. ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local amount, used, ends, was_closed = '0', '0', now, '1'
+local amount, before, ends, was_closed = 0, 0, tonumber(now), closed
 local known = redis.call('HGET', key, name)
 if known then
-    amount, used, ends, was_closed = string.match(known, '(%d+) (%d+) (%d+) (%d)')
+    amount, before, ends, was_closed = held(known)
 end
 if was_closed == '1' then
     closed = '1'
 end
-local more = math.max(0, spent - used)
-redis.call('HSET', key, name, amount .. ' ' .. string.format('%.0f', used + more) .. ' ' .. ends .. ' ' .. closed)
-redis.call('HINCRBY', key, 'spent', string.format('%.0f', more))
+local more = math.max(0, spent - before)
+redis.call('HSET', key, name, exact(amount) .. ' ' .. exact(before + more) .. ' ' .. exact(ends) .. ' ' .. closed)
+redis.call('HINCRBY', key, 'spent', exact(more))
 redis.call('EXPIRE', key, ARGV[5])
 """
+)
 _READ = (
     _LEVEL
     + """
-local spent, allotted = level(KEYS[1], tonumber(ARGV[1]))
-return {string.format('%.0f', spent), string.format('%.0f', allotted)}
+local spent, elsewhere = level(KEYS[1], tonumber(ARGV[1]), '')
+return {exact(spent), exact(elsewhere)}
 """
 )
 
@@ -97,29 +115,41 @@ class ValkeyLedger:
         self._client: Any = Valkey.from_url(  # its methods have no types
             url, socket_timeout=patience, socket_connect_timeout=patience, decode_responses=True, health_check_interval=10
         )
-        self._take, self._settle, self._read = (self._client.register_script(text) for text in (_TAKE, _SETTLE, _READ))
+        self._renew, self._settle, self._read = (self._client.register_script(text) for text in (_RENEW, _SETTLE, _READ))
 
-    def take(self, asks: Mapping[str, Ask], holder: str, until: float, now: float) -> dict[str, Allotment]:
-        """Each bucket by itself."""
-        taken = {}
-        with _errors_translated():
-            for name, ask in asks.items():
-                numbers = (ask.cap, ask.amount, ask.least, _milliseconds(until), _milliseconds(now), _lifetime(ask.bucket, now))
-                amount, ends = self._take(keys=[_key(ask.bucket)], args=[name, *numbers])
-                taken[name] = Allotment(name, ask.bucket, int(amount), int(ends) / 1000)
-        return taken
+    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+        """Each bucket by itself: if this raises, some may have been renewed."""
+        times = _milliseconds(until), _milliseconds(now)
+        calls = []
+        for ask in asks:
+            numbers = (ask.cap, ask.spent, ask.kept, ask.amount, ask.least, *times, _lifetime(ask.bucket, now))
+            calls.append(([_key(ask.bucket), _HOLDERS], [ask.allotment, holder, *numbers]))
+        return [Grant(*map(int, answer)) for answer in self._called(self._renew, calls)]
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         """Each bucket by itself: if this raises, some may have been settled, and to settle them again changes nothing."""
-        with _errors_translated():
-            for settlement in settlements:
-                numbers = (settlement.spent, int(settlement.closed), _milliseconds(now), _lifetime(settlement.bucket, now))
-                self._settle(keys=[_key(settlement.bucket)], args=[settlement.allotment, *numbers])
+        calls = []
+        for settlement in settlements:
+            numbers = (settlement.spent, int(settlement.closed), _milliseconds(now), _lifetime(settlement.bucket, now))
+            calls.append(([_key(settlement.bucket)], [settlement.allotment, *numbers]))
+        self._called(self._settle, calls)
 
     def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]:
-        with _errors_translated():
-            read = [self._read(keys=[_key(bucket)], args=[_milliseconds(now)]) for bucket in buckets]
+        read = self._called(self._read, [([_key(bucket)], [_milliseconds(now)]) for bucket in buckets])
         return [Level(int(spent), int(allotted)) for spent, allotted in read]
+
+    def _called(self, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """What a script answers to each of these keys and arguments, in one round trip."""
+        with _errors_translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for keys, arguments in calls:
+                script(keys=keys, args=arguments, client=pipeline)
+            answers: list[Any] = pipeline.execute()
+            return answers
+
+    def holders(self, now: float) -> int:
+        with _errors_translated():
+            return int(self._client.zcount(_HOLDERS, f"({_milliseconds(now)}", "+inf"))
 
     def forget_buckets(self, before: float) -> int:
         """Nothing: the server forgets them by itself."""

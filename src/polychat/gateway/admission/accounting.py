@@ -28,7 +28,7 @@ class Accounting:
         self.clock: Callable[[], float] = time
         """Seconds since 1970."""
         self._buckets, self._ledger = Buckets(shared=store is not None), Ledger(LIFETIME)
-        self._shared = None if store is None else SharedBuckets(store, self._now)
+        self._shared = None if store is None else SharedBuckets(store, self._ledger, self._now)
         self._accounts: dict[str, Account] = {}
         self.people = None if store is None else PeopleKeys(store, self._buckets, self._now)
         """The keys of ``store``."""

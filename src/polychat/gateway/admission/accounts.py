@@ -37,7 +37,7 @@ class Buckets:
     """All that is counted in this process, each bucket once, whoever it is that counts in it."""
 
     def __init__(self, *, shared: bool = False) -> None:
-        """``shared``: whether other processes spend them too, but for those of what runs at one time."""
+        """``shared``: whether other processes spend them too."""
         self._shared = shared
         self._kept: dict[BucketName, Bucket] = {}
         self._of_users: OrderedDict[BucketName, Bucket] = OrderedDict()
@@ -55,7 +55,7 @@ class Buckets:
 
     def _made(self, name: BucketName, limit: UsageLimit) -> Bucket:
         bucket = Bucket(name, limit.cap, limit.soft)
-        if self._shared and name.window is not None:
+        if self._shared:
             bucket.granted = 0
         return bucket
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
-from ..store import Allotment, Ask, Level, Settlement, StoredBucket
+from ..store import Ask, Grant, Level, Settlement, StoredBucket
 from .engine import Database
 from .statements import inserting
 from .tables import allotments, buckets
@@ -27,13 +27,14 @@ class DatabaseLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, asks: Mapping[str, Ask], holder: str, until: float, now: float) -> dict[str, Allotment]:
-        def take(connection: Connection) -> dict[str, Allotment]:
-            ordered = sorted(asks.items(), key=lambda named: _order(named[1].bucket))
-            return {name: _taken(connection, name, ask, holder, until, now) for name, ask in ordered}
+    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+        def renew(connection: Connection) -> list[Grant]:
+            ordered = sorted(asks, key=lambda ask: _order(ask.bucket))
+            granted = {ask.allotment: _renewed(connection, ask, holder, until, now) for ask in ordered}
+            return [granted[ask.allotment] for ask in asks]
 
-        taken: dict[str, Allotment] = self._database.write(take)
-        return taken
+        grants: list[Grant] = self._database.write(renew)
+        return grants
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         def settle(connection: Connection) -> None:
@@ -45,6 +46,13 @@ class DatabaseLedger:
     def levels(self, wanted: Sequence[StoredBucket], now: float) -> list[Level]:
         with self._database.reading() as connection:
             return [_level(connection, bucket, now) for bucket in wanted]
+
+    def holders(self, now: float) -> int:
+        count = select(func.count(allotments.c.holder.distinct())).where(
+            (allotments.c.until > now) & (allotments.c.holder != "")
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(count).scalar_one())
 
     def forget_buckets(self, before: float) -> int:
         ended = ceil(before)  # PostgreSQL rounds what it compares with a whole number
@@ -80,21 +88,35 @@ def _locked(connection: Connection, bucket: StoredBucket) -> _Locked:
     return _Locked(row.id, row.spent)
 
 
-def _taken(connection: Connection, name: str, ask: Ask, holder: str, until: float, now: float) -> Allotment:
-    bucket = _locked(connection, ask.bucket)
-    row = connection.execute(select(allotments.c.amount, allotments.c.until).where(allotments.c.id == name)).first()
-    if row is not None:
-        return Allotment(name, ask.bucket, row.amount, row.until)
-    amount = ask.granted(ask.cap - bucket.spent - _allotted(connection, bucket.id, now))
-    if amount:
-        values = {"id": name, "bucket": bucket.id, "holder": holder, "amount": amount, "spent": 0}
-        connection.execute(allotments.insert(), {**values, "until": until, "closed": False})
-    return Allotment(name, ask.bucket, amount, until)
+def _renewed(connection: Connection, ask: Ask, holder: str, until: float, now: float) -> Grant:
+    bucket, before = _locked(connection, ask.bucket), _spent(connection, ask.allotment)
+    total = bucket.spent + _counted(connection, bucket, ask.spent, before)
+    elsewhere = _allotted(connection, bucket.id, now, besides=ask.allotment)
+    amount = ask.granted(ask.cap - total - elsewhere)
+    spent = max(ask.spent, before or 0)
+    if before is not None or spent + amount:
+        values = {"id": ask.allotment, "bucket": bucket.id, "holder": holder, "amount": spent + amount, "spent": spent}
+        connection.execute(inserting(connection, allotments).replacing({**values, "until": until, "closed": False}, "id"))
+    return Grant(amount, total, elsewhere)
 
 
-def _allotted(connection: Connection, bucket: int, now: float) -> int:
+def _spent(connection: Connection, allotment: str) -> int | None:
+    """``None`` for an allotment that is not known."""
+    spent: int | None = connection.execute(select(allotments.c.spent).where(allotments.c.id == allotment)).scalar()
+    return spent
+
+
+def _counted(connection: Connection, bucket: _Locked, spent: int, before: int | None) -> int:
+    """Count what was spent of an allotment beyond what was counted ``before``; give how much that is."""
+    more = max(0, spent - (before or 0))
+    if more:
+        connection.execute(update(buckets).where(buckets.c.id == bucket.id).values(spent=buckets.c.spent + more))
+    return more
+
+
+def _allotted(connection: Connection, bucket: int, now: float, *, besides: str = "") -> int:
     rest = allotments.c.amount - allotments.c.spent
-    is_open = (allotments.c.bucket == bucket) & (allotments.c.until > now) & ~allotments.c.closed
+    is_open = (allotments.c.bucket == bucket) & (allotments.c.until > now) & ~allotments.c.closed & (allotments.c.id != besides)
     total: int = connection.execute(
         select(func.coalesce(func.sum(case((rest > 0, rest), else_=0)), 0)).where(is_open)
     ).scalar_one()
@@ -102,18 +124,14 @@ def _allotted(connection: Connection, bucket: int, now: float) -> int:
 
 
 def _settled(connection: Connection, settlement: Settlement, now: float) -> None:
-    bucket = _locked(connection, settlement.bucket)
-    row = connection.execute(select(allotments.c.spent).where(allotments.c.id == settlement.allotment)).first()
-    if row is None:
-        values = {"id": settlement.allotment, "bucket": bucket.id, "holder": "", "amount": 0, "until": now, "closed": True}
-        connection.execute(allotments.insert(), {**values, "spent": settlement.spent})
+    bucket, before = _locked(connection, settlement.bucket), _spent(connection, settlement.allotment)
+    if before is None:
+        values = {"id": settlement.allotment, "bucket": bucket.id, "holder": "", "amount": 0, "until": now}
+        connection.execute(allotments.insert(), {**values, "spent": settlement.spent, "closed": settlement.closed})
     else:
-        spent = max(row.spent, settlement.spent)
-        changed: dict[str, Any] = {"spent": spent, **({"closed": True} if settlement.closed else {})}
+        changed = {"spent": max(before, settlement.spent), **({"closed": True} if settlement.closed else {})}
         connection.execute(update(allotments).where(allotments.c.id == settlement.allotment).values(**changed))
-    more = settlement.spent - (0 if row is None else row.spent)
-    if more > 0:
-        connection.execute(update(buckets).where(buckets.c.id == bucket.id).values(spent=buckets.c.spent + more))
+    _counted(connection, bucket, settlement.spent, before)
 
 
 def _level(connection: Connection, bucket: StoredBucket, now: float) -> Level:
