@@ -129,6 +129,18 @@ class Store(Table, frozen=True):
     seconds: Annotated[float, Meta(ge=1), about("Seconds for which a reply is stored.")] = 3600.0
 
 
+class Idempotency(Table, frozen=True):
+    """Replies that are kept for requests with the header `Idempotency-Key`, in memory, each worker its own."""
+
+    replies: Annotated[Count, about("Maximum number of these replies; the oldest is removed first. 0 ignores the header.")] = (
+        1000
+    )
+    bytes: Annotated[
+        Count, about("Maximum total size of these replies in bytes; one of more than a quarter of it is not kept.")
+    ] = 64 * 1024 * 1024
+    seconds: Annotated[float, Meta(ge=1), about("Seconds for which a reply is kept.")] = 86_400.0
+
+
 Priority: TypeAlias = Literal["high", "normal", "low"]
 
 
@@ -440,6 +452,9 @@ class GatewaySettings(Table, frozen=True):
     limits: Annotated[Limits, about("Limits on what clients may send.")] = Limits()
     websocket: Annotated[WebSocket, about("Responses over WebSocket at `/v1/responses`.")] = WebSocket()
     store: Annotated[Store, about("How many replies of `/v1/responses` are stored, and for how long.")] = Store()
+    idempotency: Annotated[
+        Idempotency, about("How many replies to requests with an `Idempotency-Key` are kept, and for how long.")
+    ] = Idempotency()
     direct: Annotated[
         Direct,
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),

@@ -15,6 +15,7 @@ from ..context import Guard, ModelGuard, RequestContext
 from ..responder import Refused
 from ..runtime import Runtime
 from ..service import Service
+from .idempotency import RepeatedRequests
 from .keys import Keys
 from .origins import OriginPolicy
 
@@ -27,6 +28,8 @@ class Guards(NamedTuple):
     over: tuple[Guard, ...] = ()
     """The guards of both lists that define ``after``."""
     model: tuple[ModelGuard, ...] = ()
+    repeated: RepeatedRequests | None = None
+    """What answers requests that a client sends again, when their bodies are read."""
 
 
 def in_order(head: Sequence[Guard], chat: Sequence[Guard] = ()) -> Guards:
