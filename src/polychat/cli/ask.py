@@ -19,7 +19,9 @@ from ..client.targets import Targets, targets_of, user_targets
 from ..config.file_errors import near
 from ..errors import BadInput, BadReply, PolychatError, redact
 from ..prompt import decoded_text
+from ..types import ChatMessage, Conversation, TextPart
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
+from .attaching import attached
 from .code_blocks import first_block
 from .prompting import prompt_from
 
@@ -30,9 +32,14 @@ _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
     targets = user_targets() if arguments.config is None else targets_of(arguments.config)
-    prompt = prompt_from(arguments.prompt)
+    prompt = _with_attachments(prompt_from(arguments.prompt), arguments)
     reply = stream_of(targets, prompt, arguments.model, arguments.system, _options(arguments, targets))
     return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, arguments))
+
+
+def _with_attachments(prompt: str, arguments: argparse.Namespace) -> str | Conversation:
+    parts = attached(arguments.file, arguments.image, arguments.timeout) if arguments.file or arguments.image else []
+    return [ChatMessage("user", [*parts, TextPart(prompt)])] if parts and prompt.strip() else prompt
 
 
 def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
@@ -60,13 +67,11 @@ def _unknown_option(name: str, names: Sequence[str], backend: str) -> BadInput:
 
 def _answer_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     keywords = {
-        "images": arguments.image,
-        "files": arguments.file,
         "schema": _schema(arguments.schema),
         "reasoning": _reasoning(arguments.reasoning),
         "on_loss": arguments.on_loss,
     }
-    return {name: value for name, value in keywords.items() if value not in (None, [])}
+    return {name: value for name, value in keywords.items() if value is not None}
 
 
 def _schema(file: str | None) -> Any:

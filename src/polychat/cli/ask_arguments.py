@@ -27,8 +27,15 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
 
 def _request(ask: argparse._ArgumentGroup) -> None:
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
-    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
-    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to attach; repeatable")
+    ask.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE|URL|DIR",
+        action="append",
+        default=[],
+        help="a document to attach, or the text files below a folder; repeatable",
+    )
+    ask.add_argument("-a", "--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
     ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
     ask.add_argument(
         "--reasoning",
