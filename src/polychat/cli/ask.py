@@ -23,6 +23,7 @@ from ..types import ChatMessage, Conversation, TextPart
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
 from .attaching import attached
 from .code_blocks import first_block
+from .connection import connection_options
 from .prompting import prompt_from
 
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
@@ -43,11 +44,7 @@ def _with_attachments(prompt: str, arguments: argparse.Namespace) -> str | Conve
 
 
 def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
-    common = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
-    options = {name: value for name, value in common.items() if value is not None}
-    options |= _answer_keywords(arguments)
-    if arguments.cookie:
-        options["cookies"] = dict(_cookie(pair) for pair in arguments.cookie)
+    options = connection_options(arguments) | _answer_keywords(arguments)
     backends = targets.backends_of(targets.default_model() if arguments.model is None else arguments.model)
     names = list(dict.fromkeys(name for backend in backends for name in backend.options))
     for pair in arguments.option:
@@ -90,13 +87,6 @@ def _schema(file: str | None) -> Any:
 
 def _reasoning(level: str | None) -> str | int | None:
     return int(level) if level is not None and level.lstrip("-").isdecimal() else level
-
-
-def _cookie(pair: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    if not equals or not name:
-        raise BadInput("--cookie is not NAME=VALUE", field="cookie")  # what was given may be the value: it is not shown
-    return name, value
 
 
 def _value(text: str) -> Any:
