@@ -356,7 +356,7 @@ class State(Table, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^((env|file|keyring):.|sqlite:///.|postgresql://[^:/@]*(@|/))",
+                pattern=r"^((env|file|keyring|exec):.|sqlite:///.|postgresql://[^:/@]*(@|/))",
                 extra={
                     "form": "sqlite:///PATH, postgresql://HOST/NAME, or a reference to a URL with a password",
                     "hidden": True,
@@ -365,8 +365,9 @@ class State(Table, frozen=True):
         ],
         about(
             "The database: `sqlite:///PATH` (three slashes, then the path), or PostgreSQL with the extra `postgres`: a "
-            "reference (`env:NAME`, `file:PATH`, `keyring:NAME`) to a URL `postgresql://USER:PASSWORD@HOST/NAME`, or one "
-            "without a password. By default a SQLite file, `gateway.db`, in polychat's folder under `$XDG_STATE_HOME`."
+            "reference (`env:NAME`, `file:PATH`, `keyring:NAME`, `exec:COMMAND`) to a URL "
+            "`postgresql://USER:PASSWORD@HOST/NAME`, or one without a password. A command is run again before what it printed "
+            "expires. By default a SQLite file, `gateway.db`, in polychat's folder under `$XDG_STATE_HOME`."
         ),
     ] = ""
     spool: Annotated[
