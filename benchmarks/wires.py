@@ -12,7 +12,7 @@ from statistics import median
 
 from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.types import ChatMessage, ChatRequest, TextPart
-from polychat.wire.contract import Wire, names, wire
+from polychat.wire.contract import Wire, names, wire_named
 
 from .report import Table, progress
 
@@ -28,7 +28,7 @@ def measure() -> Iterator[Table]:
     table = Table("CPU of a streamed chunk, read and written", ["from \\ to, us", *wires])
     for number, name in enumerate(wires):
         progress(f"wires: {number + 1} of {len(wires)}")
-        chunks = _chunks(wire(name))
+        chunks = _chunks(wire_named(name))
         table.rows.append([name, *(f"{median(_cost(name, to, chunks) for _ in range(ROUNDS)):.1f}" for to in wires)])
     table.notes.append(f"Medians of {ROUNDS} rounds of {CHUNKS} chunks, one a read. How: `benchmarks/wires.py`.")
     yield table
@@ -44,7 +44,7 @@ def _chunks(spoken: Wire) -> list[bytes]:
 
 def _cost(name: str, to: str, chunks: list[bytes]) -> float:
     """Microseconds a chunk."""
-    reader, writer = wire(name).Reader(), wire(to).writer(_ask(), "two", 1_700_000_000)
+    reader, writer = wire_named(name).Reader(), wire_named(to).writer(_ask(), "two", 1_700_000_000)
     began = time.process_time()
     size = sum(len(writer.write(reader.feed(chunk))) for chunk in chunks) + len(writer.write(reader.end()) + writer.end())
     spent = time.process_time() - began

@@ -61,10 +61,10 @@ def test_plain_words_are_shown_as_they_are(text: str) -> None:
 @given(st.text(), st.integers(10, 300))
 def test_what_is_shown_is_one_short_line(text: str, limit: int) -> None:
     """Whatever comes in: one line, no longer than the limit."""
-    said = redact(text, limit)
-    assert len(said) <= limit
-    assert "\n" not in said
-    assert "\r" not in said
+    line = redact(text, limit)
+    assert len(line) <= limit
+    assert "\n" not in line
+    assert "\r" not in line
 
 
 def test_the_seeds_errors_are_kept() -> None:

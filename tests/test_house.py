@@ -188,19 +188,19 @@ def file_of(name: str) -> Path:
 def test_the_wire_is_pure() -> None:
     """Wire formats are functions of bytes and values: no I/O, and clock and chance only as arguments with a default."""
     files = sorted((SOURCE / "wire").rglob("*.py"))
-    assert {str(file.relative_to(SOURCE)): found for file in files if (found := impure(file))} == {}
+    assert {str(file.relative_to(SOURCE)): calls for file in files if (calls := impure(file))} == {}
 
 
 def impure(file: Path) -> set[str]:
     """What it imports that does I/O, and its calls that ask for the time or for a random number."""
     used = {name for _, name in imports(file) for part in WIRE_DOES_WITHOUT if name == part or name.startswith(f"{part}.")}
     calls = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call)]
-    asked = {
+    impure_calls = {
         ast.unparse(call)
         for call in calls
         if ast.unparse(call.func).partition(".")[0] in ("time", "random") or ast.unparse(call.func) in NOW
     }
-    return (used - {"io.BytesIO"}) | asked  # which is memory
+    return (used - {"io.BytesIO"}) | impure_calls  # which is memory
 
 
 ROLES = {"Reader", "Writer", "StreamWriter", "WholeWriter"}
@@ -215,10 +215,10 @@ def test_a_class_name_has_one_meaning() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name not in ROLES:
                 places.setdefault(node.name, {})[file] = node
     wrong = {
-        name: [str(file.relative_to(SOURCE)) for file in found]
-        for name, found in places.items()
-        if len({file.name for file in found}) > 1
-        and not any(ast.unparse(base).endswith(f".{name}") for node in found.values() for base in node.bases)
+        name: [str(file.relative_to(SOURCE)) for file in files]
+        for name, files in places.items()
+        if len({file.name for file in files}) > 1
+        and not any(ast.unparse(base).endswith(f".{name}") for node in files.values() for base in node.bases)
     }
     assert wrong == {}
 
@@ -245,14 +245,14 @@ def test_every_wire_is_checked_against_the_contract(name: str) -> None:
     file = SOURCE / "wire" / name.replace("-", "_") / "__init__.py"
     assigned = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.AnnAssign)]
     (annotation,) = [ast.unparse(node.annotation) for node in assigned if ast.unparse(node.target) == "_IMPLEMENTS"]
-    more = [kind.__name__ for kind in (contract.Counts, contract.Continues) if isinstance(contract.wire(name), kind)]
+    more = [kind.__name__ for kind in (contract.Counts, contract.Continues) if isinstance(contract.wire_named(name), kind)]
     assert annotation == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
 
 
 def test_right_of_the_providers_nobody_knows_one_by_name() -> None:
     """Rooms right of the providers find them in the catalogue: a new one needs no line there."""
     right = [file for file in FILES if own_room(file) in ("backends", "routing", "client", "gateway", "cli")]
-    assert {str(file.relative_to(SOURCE)): found for file in right if (found := providers_named_in(file))} == {}
+    assert {str(file.relative_to(SOURCE)): names for file in right if (names := providers_named_in(file))} == {}
 
 
 def providers_named_in(file: Path) -> set[str]:
@@ -284,12 +284,23 @@ def test_a_provider_is_known_by_being_there(file: str) -> None:
 
 def public_names() -> dict[Any, set[str]]:
     """By module: what the package itself lists; of the two that are made of what they define, these."""
-    given = {polychat: set(polychat.__all__), transport: set(transport.__all__), providers: set(dir(providers))}
-    given[errors] = {*drawn(), "Failure", "Clock", "FaultKind", "LossWarning", "redact", "shown"}
+    expected = {polychat: set(polychat.__all__), transport: set(transport.__all__), providers: set(dir(providers))}
+    expected[errors] = {*drawn(), "Failure", "Clock", "FaultKind", "LossWarning", "redact", "shown"}
     parts = [kind.__name__ for kind in get_args(types.Part)]
-    given[types] = {*parts, "AsyncResult", "Message", "Messages", "Role", "Effort", "ChatRequest", "ChatMessage", "Ask", "Turn"}
-    given[types] |= {"Part", "Opaque", "Tool", "HostedTool", "ToolChoice", "Format", "Thinking", "Conversation"}
-    return given
+    expected[types] = {
+        *parts,
+        "AsyncResult",
+        "Message",
+        "Messages",
+        "Role",
+        "Effort",
+        "ChatRequest",
+        "ChatMessage",
+        "Ask",
+        "Turn",
+    }
+    expected[types] |= {"Part", "Opaque", "Tool", "HostedTool", "ToolChoice", "Format", "Thinking", "Conversation"}
+    return expected
 
 
 @pytest.mark.parametrize("module", [polychat, types, transport, errors, providers], ids=lambda module: module.__name__)
@@ -416,8 +427,8 @@ CALLS = {
 def test_the_form_of_the_contract(name: str) -> None:
     """Attributes and base classes are those of the document, on the class and on an instance."""
     provider = getattr(providers, name)
-    for asked in (provider, provider()):
-        assert {key: getattr(asked, key) for key in CONTRACT[name]} == CONTRACT[name]
+    for subject in (provider, provider()):
+        assert {key: getattr(subject, key) for key in CONTRACT[name]} == CONTRACT[name]
     base = providers.AsyncProvider if CALLS[name][0] == "create_async" else providers.AsyncGeneratorProvider
     assert issubclass(provider, base)
     assert issubclass(provider, providers.ProviderModelMixin) or "models" not in CONTRACT[name]
@@ -427,18 +438,18 @@ def test_the_form_of_the_contract(name: str) -> None:
 def test_the_call_of_the_contract(name: str) -> None:
     """Parameters have the document's names, order and defaults, and the call gives what it says: a coroutine, a generator."""
     method, names, defaults = CALLS[name]
-    for asked in (getattr(providers, name), getattr(providers, name)()):
-        call = getattr(asked, method)
+    for subject in (getattr(providers, name), getattr(providers, name)()):
+        call = getattr(subject, method)
         parameters = inspect.signature(call).parameters
         assert list(parameters) == names
         assert {key: item.default for key, item in parameters.items() if item.default is not item.empty} == defaults
         assert parameters["kwargs"].kind is inspect.Parameter.VAR_KEYWORD
-        given = call("gpt-3.5-turbo", [{"role": "user", "content": "hello"}])
+        answer = call("gpt-3.5-turbo", [{"role": "user", "content": "hello"}])
         if method == "create_async":
-            assert inspect.iscoroutine(given)
-            given.close()
+            assert inspect.iscoroutine(answer)
+            answer.close()
         else:
-            assert inspect.isasyncgen(given)
+            assert inspect.isasyncgen(answer)
 
 
 def tracked() -> list[Path]:
@@ -456,12 +467,12 @@ SOMEBODYS_MACHINE = re.compile(rb"(?<![\w.:/])/(?:home/\w|Users/\w|root/|work/|f
 
 def test_the_tree_names_no_registry_and_no_machine() -> None:
     """Where packages come from is the user's own setting, and a path of one machine is no use on another."""
-    found = []
+    problems = []
     for path in tracked():
         data = path.read_bytes()
-        found += [f"{path.relative_to(ROOT)}: {host}" for host in REGISTRIES if host.encode() in data]
-        found += [f"{path.relative_to(ROOT)}: {match[0].decode()}" for match in SOMEBODYS_MACHINE.finditer(data)]
-    assert found == []
+        problems += [f"{path.relative_to(ROOT)}: {host}" for host in REGISTRIES if host.encode() in data]
+        problems += [f"{path.relative_to(ROOT)}: {match[0].decode()}" for match in SOMEBODYS_MACHINE.finditer(data)]
+    assert problems == []
 
 
 def test_tests_share_only_by_support() -> None:
@@ -508,22 +519,22 @@ def shared_module(path: Path, node: ast.ImportFrom) -> str | None:
     """The module of ``tests/support`` that an import takes names from; None if it is no such import."""
     if path.parent.name == "support" and node.level == 1:
         return node.module or "__init__"
-    _, found, module = f".{node.module}.".partition(".support.")
-    return (module.rstrip(".") or "__init__") if found else None
+    _, shared, module = f".{node.module}.".partition(".support.")
+    return (module.rstrip(".") or "__init__") if shared else None
 
 
 def names_of(path: Path) -> set[str]:
     """What a module defines or imports at its top."""
-    found = set()
+    names = set()
     for node in parsed(path).body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                found.add(node.name)
+                names.add(node.name)
             case ast.Import() | ast.ImportFrom():
-                found |= {name.asname or name.name for name in node.names}
+                names |= {name.asname or name.name for name in node.names}
             case ast.Assign() | ast.AnnAssign():
-                found |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
-    return found
+                names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    return names
 
 
 def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
@@ -542,12 +553,12 @@ def test_the_lock_is_of_this_project() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = [*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values()]
-    wanted = [
+    expected = [
         Requirement(line) for group in [project["project"]["dependencies"], *groups] for line in group if isinstance(line, str)
     ]
     locked = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
     stale = [
-        str(need) for need in wanted if need.name != "polychat" and not need.specifier.contains(locked.get(need.name, "0"))
+        str(need) for need in expected if need.name != "polychat" and not need.specifier.contains(locked.get(need.name, "0"))
     ]
     assert stale == []
 
@@ -558,14 +569,14 @@ def test_the_core_install_is_small() -> None:
     from packaging.utils import canonicalize_name
 
     waiting: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    found: set[str] = set()
+    installed: set[str] = set()
     while waiting:
         need = Requirement(waiting.pop())
         name, oldest = canonicalize_name(need.name), {"extra": "", "python_version": "3.11", "python_full_version": "3.11.0"}
-        if name not in found and (need.marker is None or need.marker.evaluate(oldest)):
-            found.add(name)
+        if name not in installed and (need.marker is None or need.marker.evaluate(oldest)):
+            installed.add(name)
             waiting += metadata.requires(need.name) or []
-    assert len(found) <= 12, sorted(found)
+    assert len(installed) <= 12, sorted(installed)
 
 
 def test_what_make_ask_installs_is_what_the_tests_run_on() -> None:

@@ -17,8 +17,8 @@ def test_a_single_message_is_its_own_prompt() -> None:
 
 def test_a_conversation_is_a_line_a_message() -> None:
     """More messages become ``Role: content`` lines, and the answer's line is begun."""
-    said = [{"role": "system", "content": "Be kind."}, USER, {"role": "assistant", "content": "A\nB"}, USER]
-    assert prompt_of(said) == "System: Be kind.\nUser: Привет\nAssistant: A\nB\nUser: Привет\nAssistant:"
+    messages = [{"role": "system", "content": "Be kind."}, USER, {"role": "assistant", "content": "A\nB"}, USER]
+    assert prompt_of(messages) == "System: Be kind.\nUser: Привет\nAssistant: A\nB\nUser: Привет\nAssistant:"
 
 
 def test_text_parts_are_joined() -> None:

@@ -94,12 +94,12 @@ def test_what_of_a_request_is_a_credential() -> None:
         ("cookie", "a=cookie-of-12-letters; b=short"),
         ("api-key", "not-needed"),
     ]
-    found = secrets_of(headers, {"c": "another-cookie", "d": "consent"}, ["secret", "short"])
-    assert found is not None
+    secrets = secrets_of(headers, {"c": "another-cookie", "d": "consent"}, ["secret", "short"])
+    assert secrets is not None
     text = " ".join([*(value for _, value in headers), "pass-word token-alone another-cookie consent secret short"])
-    kept = ["Bearer", "1234567", "basic", "Basic", "public-agent", "2023-06-01", "a", "b", "short", "not-needed"]
-    words = re.split("[ ;=]+", found.text(text).replace(MASK, " "))
-    assert words == [*kept, "consent", "short"]
+    harmless = ["Bearer", "1234567", "basic", "Basic", "public-agent", "2023-06-01", "a", "b", "short", "not-needed"]
+    words = re.split("[ ;=]+", secrets.text(text).replace(MASK, " "))
+    assert words == [*harmless, "consent", "short"]
     assert secrets_of([("api-key", "not-needed"), ("x-short", "1234567")], {"d": "consent"}, ["short"]) is None
 
 

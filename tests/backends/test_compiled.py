@@ -27,8 +27,8 @@ def request(prompt: str, system: str | None = None, *, stream: bool = True, **ke
     return made
 
 
-def written(backend: VendorBackend, asked: ChatRequest) -> bytes:
-    return backend._written(asked, CallInfo("report"), backend.tag())[2]
+def written(backend: VendorBackend, request: ChatRequest) -> bytes:
+    return backend._written(request, CallInfo("report"), backend.tag())[2]
 
 
 @settings(max_examples=20)

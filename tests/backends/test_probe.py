@@ -93,8 +93,8 @@ async def test_one_that_asks_reads_a_reply_to_its_end() -> None:
     """One short request, as any caller sends it."""
     current, seen = await probed(lists, ask=True)
     assert (current.state, current.step) == ("reachable", "ask")
-    (asked,) = [one for one in seen if one.method == "POST"]
-    assert asked.json["max_tokens" if "max_tokens" in asked.json else "max_completion_tokens"] == 16
+    (request,) = [one for one in seen if one.method == "POST"]
+    assert request.json["max_tokens" if "max_tokens" in request.json else "max_completion_tokens"] == 16
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
         sent: list[bytes] = []
 
         class Held:
-            async def head(self, *said: Any) -> None:
-                await say.head(*said)
+            async def head(self, *arguments: Any) -> None:
+                await say.head(*arguments)
 
             async def chunk(self, data: bytes) -> None:
                 sent.append(data)
@@ -127,8 +127,8 @@ async def test_what_is_asked_arrives(serve: Any, wire: str) -> None:
     )
     ask = dialect.asks[0]
     assert (ask.model, ask.temperature, ask.max_tokens, ask.top_p, ask.stream) == ("m", 0.5, 99, 0.9, False)
-    said = [(turn.role, "".join(part.text for part in turn.parts)) for turn in ask.messages]  # type: ignore[union-attr]
-    assert said == [("system", "be kind"), ("user", "one"), ("assistant", "two"), ("user", "three")]
+    messages = [(turn.role, "".join(part.text for part in turn.parts)) for turn in ask.messages]  # type: ignore[union-attr]
+    assert messages == [("system", "be kind"), ("user", "one"), ("assistant", "two"), ("user", "three")]
 
 
 async def test_tools_there_and_back(serve: Any, wire: str) -> None:
@@ -153,12 +153,12 @@ async def test_tools_there_and_back(serve: Any, wire: str) -> None:
         {"role": "tool", "tool_call_id": call.id, "content": "rain"},
     ]
     await polychat.ask(history, tools=[WEATHER], **options(server.url, wire))
-    asked = dialect.asks[-1]
-    assert [tool.name for tool in asked.tools] == ["weather"]  # type: ignore[union-attr]
-    (said,) = [part for turn in asked.messages for part in turn.parts if isinstance(part, ToolCall)]
-    assert (said.name, json.loads(said.arguments)) == ("weather", {"city": "Oslo"})
-    (result,) = [part for turn in asked.messages if turn.role == "tool" for part in turn.parts]
-    assert result.id == said.id  # type: ignore[union-attr]
+    request = dialect.asks[-1]
+    assert [tool.name for tool in request.tools] == ["weather"]  # type: ignore[union-attr]
+    (call_sent,) = [part for turn in request.messages for part in turn.parts if isinstance(part, ToolCall)]
+    assert (call_sent.name, json.loads(call_sent.arguments)) == ("weather", {"city": "Oslo"})
+    (result,) = [part for turn in request.messages if turn.role == "tool" for part in turn.parts]
+    assert result.id == call_sent.id  # type: ignore[union-attr]
     assert result.parts[0].text == "rain"  # type: ignore[union-attr]
 
 
@@ -173,11 +173,11 @@ async def test_a_schema_gives_a_value(serve: Any, wire: str) -> None:
     server = await serve(dialect)
     reply = await polychat.ask("the capital of Norway", schema=City, **options(server.url, wire))
     assert reply.parsed == City("Oslo", 7)
-    told = dialect.asks[0].format
-    assert told is not None
-    assert told.kind == "schema"
-    assert told.schema is not None
-    assert set(told.schema["properties"]) == {"name", "people"}
+    form = dialect.asks[0].format
+    assert form is not None
+    assert form.kind == "schema"
+    assert form.schema is not None
+    assert set(form.schema["properties"]) == {"name", "people"}
 
 
 async def test_an_answer_that_breaks_its_schema_is_a_bad_reply(serve: Any, wire: str) -> None:
@@ -220,8 +220,8 @@ async def test_a_refusal_is_an_error_by_its_status(serve: Any, wire: str, kind: 
         assert caught.value.provider == WIRES[wire]
 
 
-async def whole(prompt: str, **given: Any) -> str:
-    async with polychat.stream(prompt, **given) as stream:
+async def whole(prompt: str, **options: Any) -> str:
+    async with polychat.stream(prompt, **options) as stream:
         return "".join([piece async for piece in stream])
 
 
@@ -266,11 +266,11 @@ async def test_leaving_a_stream_closes_it(serve: Any, wire: str) -> None:
 
 
 def opened(wire: str, seen: Seen) -> tuple[Any, Any]:
-    from polychat.wire.contract import wire as spoken
+    from polychat.wire.contract import wire_named
 
     from ..support.scripted_vendors import asked
 
-    return spoken(wire), asked(spoken(wire), seen)
+    return wire_named(wire), asked(wire_named(wire), seen)
 
 
 class Endless:
@@ -279,8 +279,8 @@ class Endless:
     def __init__(self, say: Say) -> None:
         self.say = say
 
-    async def head(self, *said: Any) -> None:
-        await self.say.head(*said)
+    async def head(self, *arguments: Any) -> None:
+        await self.say.head(*arguments)
 
     async def chunk(self, data: bytes) -> None:
         if b"Hel" in data or b"start" in data or b"created" in data:
@@ -322,8 +322,8 @@ async def test_keys_come_from_the_environment_and_from_the_file(
     own_config('[providers.openai]\napi_key = "env:MINE"\n')
     await polychat.ask("hi", model="openai/m")
     await polychat.ask("hi", model="openai/m", api_key="given")
-    said = [seen.headers["authorization"].removeprefix("Bearer ") for seen in dialect.seen]
-    assert said == ["from-environment", "from-file", "given"]
+    keys = [seen.headers["authorization"].removeprefix("Bearer ") for seen in dialect.seen]
+    assert keys == ["from-environment", "from-file", "given"]
 
 
 async def test_a_missing_key_names_its_variable() -> None:
@@ -398,10 +398,10 @@ async def test_the_seeds_contract_holds_for_vendors_too(serve: Any, wire: str) -
     """``create_async_generator`` and ``create_async``, as for every provider."""
     server = await serve(ScriptedVendor(wire, HELLO))
     provider = polychat.providers.find(WIRES[wire])  # type: ignore[attr-defined]
-    given = {"base_url": base(server.url, wire), "api_key": "k", "temperature": 0.1}
+    options = {"base_url": base(server.url, wire), "api_key": "k", "temperature": 0.1}
     messages = [{"role": "user", "content": "hi"}]
-    assert [piece async for piece in provider.create_async_generator("m", messages, **given)] == ["Hel", "lo"]
-    assert await provider.create_async("m", messages, **given) == "Hello"
+    assert [piece async for piece in provider.create_async_generator("m", messages, **options)] == ["Hel", "lo"]
+    assert await provider.create_async("m", messages, **options) == "Hello"
 
 
 async def test_a_model_must_be_named() -> None:
@@ -438,8 +438,8 @@ async def test_two_callers_do_not_meet(serve: Any, wire: str) -> None:
         return [[Text(f"you said {ask.messages[0].parts[0].text}")], [Finish("complete", "stop")]]
 
     server = await serve(ScriptedVendor(wire, echo))
-    asked = [polychat.ask(f"word {number}", **options(server.url, wire)) for number in range(20)]
-    assert [reply.text for reply in await asyncio.gather(*asked)] == [f"you said word {number}" for number in range(20)]
+    calls = [polychat.ask(f"word {number}", **options(server.url, wire)) for number in range(20)]
+    assert [reply.text for reply in await asyncio.gather(*calls)] == [f"you said word {number}" for number in range(20)]
 
 
 def test_two_event_loops_do_not_meet(wire: str) -> None:

@@ -22,21 +22,21 @@ SHAPES = {"openai": ("/v1", "/v1/embeddings"), "gemini": ("/v1beta", ":batchEmbe
 @pytest.mark.parametrize("vendor", SHAPES)
 async def test_texts_become_vectors(serve: Any, vendor: str) -> None:
     """One each, in their order, on the shape of the vendor; what is asked arrives."""
-    asked = []
+    requests = []
 
     async def embed(seen: Seen, say: Say) -> None:
         assert seen.path.endswith(SHAPES[vendor][1])
         request = embeddings.read_request(vendor, seen.body, "m")  # type: ignore[arg-type]
-        asked.append(request)
+        requests.append(request)
         vectors = [[float(len(text)), 0.5] for text in request.inputs]
         await say.whole(embeddings.write_reply(vendor, Embeddings(vectors, "m", Usage(7)), request))  # type: ignore[arg-type]
 
     server = await serve(embed)
-    given = await polychat.embed(
+    vectors_reply = await polychat.embed(
         ["one", "three"], model=f"{vendor}/m", dimensions=2, base_url=server.url + SHAPES[vendor][0], api_key="k"
     )
-    assert given.vectors == [[3.0, 0.5], [5.0, 0.5]]
-    assert (asked[0].model, asked[0].inputs, asked[0].dimensions) == ("m", ["one", "three"], 2)
+    assert vectors_reply.vectors == [[3.0, 0.5], [5.0, 0.5]]
+    assert (requests[0].model, requests[0].inputs, requests[0].dimensions) == ("m", ["one", "three"], 2)
     alone = await polychat.embed("four", model=f"{vendor}/m", base_url=server.url + SHAPES[vendor][0], api_key="k")
     assert alone.vectors == [[4.0, 0.5]]
 

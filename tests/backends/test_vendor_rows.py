@@ -123,8 +123,8 @@ def test_sources_are_public_pages() -> None:
 
 def test_quirks_are_of_fields_that_are_written() -> None:
     """What is renamed or dropped is a field of OpenAI's chat, and is in rows of that wire; each drop has its reason."""
-    asked = [row for row in ROWS.values() if {"rename", "drop", "message_drop", "reasoning", "stream_usage"} & row.keys()]
-    assert {row["wire"] for row in asked} == {"openai-chat"}
+    quirky = [row for row in ROWS.values() if {"rename", "drop", "message_drop", "reasoning", "stream_usage"} & row.keys()]
+    assert {row["wire"] for row in quirky} == {"openai-chat"}
     assert wrong(lambda row: {*row.get("rename", {}), *row.get("drop", {})} <= CHAT_FIELDS) == []
     assert wrong(lambda row: all(row.get("drop", {}).values())) == []
 

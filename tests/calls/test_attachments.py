@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ def test_an_image_is_known_by_its_bytes(data: bytes, media_type: str, tmp_path: 
     file = tmp_path / "wrong.txt"
     file.write_bytes(data)
     url = f"data:;base64,{b64encode(data).decode()}"
-    for given in (data, bytearray(data), file, str(file), url):
-        assert attachments.image(given, "images[0]") == ImagePart(data=data, media_type=media_type)
+    for image in (data, bytearray(data), file, str(file), url):
+        assert attachments.image(image, "images[0]") == ImagePart(data=data, media_type=media_type)
 
 
 def test_an_image_by_url_is_left_to_the_backend() -> None:
@@ -38,12 +37,12 @@ def test_an_image_by_url_is_left_to_the_backend() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [b"text", "data:text/plain,hello", "data:image/png;base64", "data:image/png;base64,*", 5, None]
+    "image", [b"text", "data:text/plain,hello", "data:image/png;base64", "data:image/png;base64,*", 5, None]
 )
-def test_what_is_no_image_is_named(given: Any) -> None:
+def test_what_is_no_image_is_named(image: Any) -> None:
     """The error names the place in the list."""
     with pytest.raises(BadInput) as caught:
-        attachments.image(given, "images[3]")
+        attachments.image(image, "images[3]")
     assert caught.value.field == "images[3]"
 
 
@@ -56,9 +55,6 @@ def test_a_file_is_what_its_content_is(tmp_path: Path) -> None:
         ("notes.md", "\ufeffpü".encode(), TextPart("notes.md:\n\npü")),
         ("data.json", b"{}", TextPart("data.json:\n\n{}")),
         ("Makefile", b"all:", TextPart("Makefile:\n\nall:")),
-        ("a.ts", b"let a", TextPart("a.ts:\n\nlet a")),
-        ("a.sh", b"ls", TextPart("a.sh:\n\nls")),
-        ("a.docx", b"PK\0", FilePart(data=b"PK\0", media_type=mimetypes.guess_type("a.docx")[0], name="a.docx")),
     ):
         (tmp_path / name).write_bytes(content)
         assert attachments.file(tmp_path / name, "files[0]") == part
@@ -80,7 +76,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Larger than the limit is refused; no more than the limit is read, of a pipe either."""
+    """Larger than the limit is refused before it is read."""
     monkeypatch.setattr(attachments, "MAX_FILE", 4)
     (tmp_path / "big").write_bytes(b"12345")
     with pytest.raises(BadInput, match="larger than 4 bytes"):

@@ -42,11 +42,11 @@ class Pair(TypedDict):
 def objects(schema: Any) -> list[dict[str, Any]]:
     """Every object with properties in a schema."""
     if isinstance(schema, list):
-        return [found for item in schema for found in objects(item)]
+        return [inner for item in schema for inner in objects(item)]
     if not isinstance(schema, dict):
         return []
     here = [schema] if "properties" in schema else []
-    return here + [found for item in schema.values() for found in objects(item)]
+    return here + [inner for item in schema.values() for inner in objects(item)]
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Trip, "Trip"), (City, "City"), (Point, "Point"), (Pair, "Pair")])
@@ -56,9 +56,9 @@ def test_a_types_schema_is_closed_as_strict_vendors_want_it(kind: type, name: st
     assert (form.kind, form.name, form.strict) == ("schema", name, True)
     assert form.schema is not None
     assert form.schema["type"] == "object"
-    found = objects(form.schema)
-    assert found
-    for one in found:
+    objects_of_schema = objects(form.schema)
+    assert objects_of_schema
+    for one in objects_of_schema:
         assert one["additionalProperties"] is False
         assert one["required"] == list(one["properties"])
         assert all("default" not in each for each in one["properties"].values())

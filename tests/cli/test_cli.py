@@ -47,17 +47,17 @@ async def test_ask_reaches_every_service_end_to_end(sites: str, target: str, tmp
 
 async def test_the_prompt_may_come_from_a_pipe(sites: str) -> None:
     """``-`` reads standard input as UTF-8, with its mark and its line ends."""
-    ran = await run("ask", "-m", "gptalk", "--base-url", f"{sites}/gptalk", "-", given="\ufeffодин\nдва\n".encode())
+    ran = await run("ask", "-m", "gptalk", "--base-url", f"{sites}/gptalk", "-", piped="\ufeffодин\nдва\n".encode())
     assert (ran.code, ran.out) == (0, "echo: один\nдва\n")
 
 
 async def test_json_is_one_object_for_scripts(sites: str) -> None:
     """``--json`` prints the text, the verdict and the model as one JSON object."""
     ran = await run("ask", "--json", "-m", "chatgptt/gpt-4", "--base-url", f"{sites}/chatgptt", "hi", "-s", "be kind")
-    said = json.loads(ran.out)
-    assert (ran.code, said["verdict"], said["provider"], said["model"]) == (0, "complete", "ChatGptt", "gpt-4")
-    assert "hi" in said["text"]
-    assert "be kind" in said["text"]
+    reply = json.loads(ran.out)
+    assert (ran.code, reply["verdict"], reply["provider"], reply["model"]) == (0, "complete", "ChatGptt", "gpt-4")
+    assert "hi" in reply["text"]
+    assert "be kind" in reply["text"]
 
 
 async def test_a_cookie_on_the_command_line(sites: str) -> None:
@@ -108,14 +108,14 @@ async def test_bad_usage_is_2_and_the_error_names_it(arguments: list[str], says:
 
 async def test_standard_input_that_is_no_text_is_bad_usage() -> None:
     """Bytes that are not UTF-8 are refused by their place."""
-    ran = await run("ask", "-", given=b"ab\xff")
+    ran = await run("ask", "-", piped=b"ab\xff")
     assert (ran.code, ran.out) == (2, "")
     assert "byte 2" in ran.err
 
 
 async def test_ten_megabytes_are_refused_by_the_services_limit(sites: str) -> None:
     """A message too long for the service is refused here, with both sizes, before it is sent."""
-    ran = await run("ask", "-m", "opchatgpts", "--base-url", f"{sites}/opchatgpts", "-", given=b"word " * 2_000_000)
+    ran = await run("ask", "-m", "opchatgpts", "--base-url", f"{sites}/opchatgpts", "-", piped=b"word " * 2_000_000)
     assert (ran.code, ran.out) == (2, "")
     assert "65,536" in ran.err
 
@@ -162,8 +162,13 @@ async def test_a_failure_in_json_keeps_what_came(serve: Any) -> None:
     """``--json`` reports the failure as a value too: verdict, error and the text so far."""
     server: Server = await serve(_half)
     ran = await run("ask", "--json", "-m", "opchatgpts", "--base-url", server.url, "hi")
-    said = json.loads(ran.out)
-    assert (ran.code, said["verdict"], said["text"], said["error"]["type"]) == (1, "truncated", "so far é", "Truncated")
+    reply = json.loads(ran.out)
+    assert (ran.code, reply["verdict"], reply["text"], reply["error"]["type"]) == (
+        1,
+        "truncated",
+        "so far é",
+        "Truncated",
+    )
 
 
 async def test_a_proxy_that_refuses_is_1_and_keeps_its_password(sites: str) -> None:

@@ -122,9 +122,9 @@ async def test_an_imported_file_is_good(here: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MASTER", "a-key-of-the-gateway")
     ran = await run("config", "import", "config.yaml", "-o", "polychat.toml")
     assert (ran.code, ran.out) == (0, "")
-    told = [line.removeprefix("polychat: note: ") for line in ran.err.splitlines()]
-    assert len(told) == 2
-    assert all(f"#   {line}\n" in (here / "polychat.toml").read_text() for line in told)
+    notes = [line.removeprefix("polychat: note: ") for line in ran.err.splitlines()]
+    assert len(notes) == 2
+    assert all(f"#   {line}\n" in (here / "polychat.toml").read_text() for line in notes)
     assert "sk-secret" not in ran.err + (here / "polychat.toml").read_text()
     checked = await run("config", "check", "polychat.toml")
     assert (checked.code, checked.err) == (0, "")

@@ -43,15 +43,15 @@ async def test_a_request_is_sent_and_explained(tmp_path: Path, request_file: Pat
     """Candidates with what became of each, and attempts; no key of a client is needed, no reply shown."""
     async with serving(fault(500, message="it is on fire")) as first, serving(good) as second:
         ran = await explained(configuration(tmp_path, first.url, second.url), request_file, "--json")
-    told = json.loads(ran.out)
+    printed = json.loads(ran.out)
     assert (ran.code, ran.err) == (0, "")
-    assert [(entry["target"], entry["outcome"]) for entry in told["candidates"]] == [
+    assert [(entry["target"], entry["outcome"]) for entry in printed["candidates"]] == [
         ("one/small", "server"),
         ("two/large", "answered"),
         ("three/x", "not asked"),
     ]
-    assert [entry["outcome"] for entry in told["attempts"]] == ["server", "complete"]
-    assert (told["prompt_tokens"], told["verdict"]) == (3, "complete")
+    assert [entry["outcome"] for entry in printed["attempts"]] == ["server", "complete"]
+    assert (printed["prompt_tokens"], printed["verdict"]) == (3, "complete")
     assert SECRET not in ran.out
     assert "Hello" not in ran.out
 

@@ -40,24 +40,24 @@ async def test_a_route_is_all_of_its_targets(own_config: Any) -> None:
     assert first.startswith("house/small  reachable          models, ")
     assert second.startswith("annex/small  unreachable        connect, ")
     assert "cannot connect" in " ".join(reason)
-    (found,) = json.loads(one.out)
-    assert (one.code, found["state"], found["target"]) == (0, "reachable", "house/small")
+    (probed,) = json.loads(one.out)
+    assert (one.code, probed["state"], probed["target"]) == (0, "reachable", "house/small")
     assert {entry["target"] for entry in json.loads(without.out)} == {"house", "annex"}
 
 
 async def test_paid_probes_keep_to_the_budget_of_the_day(own_config: Any) -> None:
     """Over all runs; what is over it is probed for free, and a note says so."""
-    asked = 0
+    requests = 0
 
     async def handler(seen: Seen, say: Say) -> None:
-        nonlocal asked
-        asked += seen.method == "POST"
+        nonlocal requests
+        requests += seen.method == "POST"
         await lists(seen, say)
 
     async with serving(handler) as server:
         own_config(configuration(server.url))
         ran = [await run("probe", "house/small", "--ask", "--budget", "1", "--json") for _ in range(2)]
-    assert asked == 1
+    assert requests == 1
     assert [json.loads(one.out)[0]["step"] for one in ran] == ["ask", "models"]
     assert (ran[0].err, "used up (see --budget)" in ran[1].err) == ("", True)
 

@@ -66,10 +66,15 @@ async def test_json_tells_everything(dialect: ScriptedVendor) -> None:
     """Usage, sources, losses, the served model; no key."""
     dialect.answer = [[Start("one", "m")], [Text("so"), Citation("A", "https://example.org")], *HELLO[3:]]
     ran = await run("ask", "-m", "openai/m", "--json", "hi")
-    said = json.loads(ran.out)
-    assert (said["text"], said["served"], said["verdict"], said["usage"]["prompt_tokens"]) == ("so", "m", "complete", 11)
-    assert said["sources"][0]["url"] == "https://example.org"
-    assert (said["losses"], said["cost"]) == ([], None)
+    reply = json.loads(ran.out)
+    assert (reply["text"], reply["served"], reply["verdict"], reply["usage"]["prompt_tokens"]) == (
+        "so",
+        "m",
+        "complete",
+        11,
+    )
+    assert reply["sources"][0]["url"] == "https://example.org"
+    assert (reply["losses"], reply["cost"]) == ([], None)
     assert "k-secret" not in ran.out + ran.err
 
 
@@ -129,8 +134,8 @@ async def test_models_of_a_vendor(serve: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GROQ_API_KEY", "k")
     plain = await run("models", "groq", "--base-url", f"{server.url}/v1")
     assert (plain.code, plain.out) == (0, "groq/a\ngroq/b\n")
-    said = json.loads((await run("models", "groq", "--json", "--base-url", f"{server.url}/v1")).out)
-    assert [(one["id"], one["context"]) for one in said] == [("b", 5), ("a", None)]
+    printed = json.loads((await run("models", "groq", "--json", "--base-url", f"{server.url}/v1")).out)
+    assert [(one["id"], one["context"]) for one in printed] == [("b", 5), ("a", None)]
 
 
 async def test_models_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,17 +125,17 @@ async def test_leaving_early_ends_the_ask(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_cancelled_caller_ends_the_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelling the task that reads closes the provider's reply before the cancellation is over."""
     script(monkeypatch, [Text("a")])
-    heard = asyncio.Event()
+    left = asyncio.Event()
     replies = []
 
     async def read() -> None:
         async with polychat.stream("hi", model="scripted/m", pause=asyncio.Event()) as reply:
             replies.append(reply)
             async for _ in reply:
-                heard.set()
+                left.set()
 
     task = asyncio.create_task(read())
-    await heard.wait()
+    await left.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -169,11 +169,11 @@ async def test_a_type_as_the_form_of_the_answer(client: polychat.Client, dialect
         name: str
 
     dialect.answer = [[Start("one", "m")], [Text('{"name":')], [Text('"Oslo"}')], [Finish("complete", "stop")]]
-    said: Any = await client.chat.completions.create(messages=ASKED, response_format=City, stream=stream)
+    completion: Any = await client.chat.completions.create(messages=ASKED, response_format=City, stream=stream)
     if stream:
-        assert "".join([chunk.choices[0].delta.get("content") or "" async for chunk in said]) == '{"name":"Oslo"}'
+        assert "".join([chunk.choices[0].delta.get("content") or "" async for chunk in completion]) == '{"name":"Oslo"}'
     else:
-        assert said.choices[0].message.parsed == {"name": "Oslo"}
+        assert completion.choices[0].message.parsed == {"name": "Oslo"}
         assert (await client.chat.completions.parse(messages=ASKED, response_format=City)).choices[0].message.parsed
     assert all(chat_request.format is not None for chat_request in dialect.asks)
 

@@ -110,16 +110,16 @@ async def test_a_second_target_is_asked_while_the_first_is_slow(serve: Any, stre
 
 
 @pytest.mark.parametrize(
-    ("wanted", "provider"),
+    ("expected", "provider"),
     [({}, "house"), ({"order": ["other"]}, "other"), ({"only": ["OTHER"]}, "other"), ({"ignore": ["house"]}, "other")],
 )
-async def test_provider_selects_who_may_answer(serve: Any, wanted: dict[str, Any], provider: str) -> None:
+async def test_provider_selects_who_may_answer(serve: Any, expected: dict[str, Any], provider: str) -> None:
     """Of a route, and of a target that is named; the one it wants is the only one that is asked."""
     first, second = await serve(good), await serve(good)
     client = routed(first, second)
-    assert (await client.ask("hi", provider=wanted)).provider == provider
-    if wanted.keys() & {"order", "only"}:
-        assert (await client.ask("hi", model="house/small", provider=wanted)).provider == provider
+    assert (await client.ask("hi", provider=expected)).provider == provider
+    if expected.keys() & {"order", "only"}:
+        assert (await client.ask("hi", model="house/small", provider=expected)).provider == provider
 
 
 async def test_provider_in_openais_shape_and_for_vectors(serve: Any) -> None:

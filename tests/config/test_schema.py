@@ -39,9 +39,9 @@ def accepted(text: str) -> bool:
     return True
 
 
-def tables(wanted: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+def tables(expected: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Each table of fixed keys in the schema, with a path that leads there; ``x`` is a name of the user's own."""
-    for choice in wanted.get("anyOf", [wanted]):
+    for choice in expected.get("anyOf", [expected]):
         table = SCHEMA["definitions"][choice["$ref"].rpartition("/")[2]] if "$ref" in choice else choice
         if "properties" in table:
             yield path, table
@@ -71,12 +71,12 @@ def test_the_schema_takes_what_the_reader_takes(path: tuple[str, ...], name: str
         beside = {"tls_cert": {"tls_key": value}, "tls_key": {"tls_cert": value}}.get(name, {})
         if path == ("routes", "x") and name != "targets":
             beside = {"targets": ["a/b"] * (len(value) if name == "weights" and isinstance(value, list) and value else 1)}
-        said = {**beside, name: value}
+        entries = {**beside, name: value}
         above = '[gateway]\nkeys = { x = "env:X" }\n' if path[:2] == ("gateway", "key_settings") else ""
         text = (
             above
             + (f"[{'.'.join(path)}]\n" if path else "")
-            + "".join(f"{key} = {value_text(one)}\n" for key, one in said.items())
+            + "".join(f"{key} = {value_text(one)}\n" for key, one in entries.items())
         )
         assert accepted(text) == agrees(tomllib.loads(text)), text
 

@@ -166,9 +166,9 @@ def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
 )
 def test_names_that_lead_back_to_themselves_are_refused(text: str, line: int, circle: set[str]) -> None:
     """Routes through routes, aliases through aliases, and both mixed; the error shows the way round."""
-    said = str(refused(text))
-    assert any(said.endswith(f" refers to itself: {way}") for way in circle)
-    assert int(said.split(":")[1]) >= line
+    message = str(refused(text))
+    assert any(message.endswith(f" refers to itself: {way}") for way in circle)
+    assert int(message.split(":")[1]) >= line
 
 
 def test_a_route_may_name_another() -> None:
@@ -247,21 +247,21 @@ tables = st.dictionaries(names, st.dictionaries(names, st.tuples(values, st.inte
 
 @settings(max_examples=80, deadline=None)
 @given(tables)
-def test_what_is_written_is_found_where_it_was_written(wanted: dict[str, dict[str, tuple[object, int]]]) -> None:
+def test_what_is_written_is_found_where_it_was_written(expected: dict[str, dict[str, tuple[object, int]]]) -> None:
     """Whatever texts, lists and tables are in between."""
     import tomllib
 
     lines: list[str] = []
     places: dict[str, int] = {}
-    for table, entries in wanted.items():
+    for table, entries in expected.items():
         lines.append(f"[{name_text(table)}]")
         places[table] = len(lines)
         for name, (value, blank) in entries.items():
             lines += [""] * blank + [f"{name_text(name)} = {value_text(value)}"]
             places[f"{table}.{name}"] = len(lines)
     text = "\n".join(lines)
-    said = {table: {name: value for name, (value, _) in entries.items()} for table, entries in wanted.items()}
-    assert tomllib.loads(text) == said
+    tables = {table: {name: value for name, (value, _) in entries.items()} for table, entries in expected.items()}
+    assert tomllib.loads(text) == tables
     assert {key: line_of(text, key) for key in places} == places
 
 
@@ -302,10 +302,10 @@ def test_a_registry_goes_by_what_it_was_given(own_config: Any) -> None:
     """Whatever becomes of the file: an invalid one affects only code that reads it again."""
     row = '[providers.house]\nwire = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
     file = own_config(row)
-    given, own = Registry(config.read(file)), user_registry()
+    of_file, own = Registry(config.read(file)), user_registry()
     assert user_registry() is own
     file.write_text("[gateway\n")
-    assert given.find("house").address() == own.find("house").address() == "http://127.0.0.1:9/v1"
+    assert of_file.find("house").address() == own.find("house").address() == "http://127.0.0.1:9/v1"
     with pytest.raises(BadInput):
         user_registry()
     file.write_text(row.replace(":9", ":10"))

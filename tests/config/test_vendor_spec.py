@@ -22,8 +22,8 @@ def row(table: dict[str, Any], base: VendorSpec | None = None) -> VendorSpec:
 
 def test_a_vendor_of_ones_own_needs_a_wire_and_an_address() -> None:
     """The rest has defaults."""
-    found = row({**HOUSE, "key": "HOUSE_KEY", "can": ["tools"], "drop": {"seed": "it is refused"}})
-    assert (found.name, found.key, found.can, found.drop) == ("house", ("HOUSE_KEY",), ("tools",), {"seed": "it is refused"})
+    spec = row({**HOUSE, "key": "HOUSE_KEY", "can": ["tools"], "drop": {"seed": "it is refused"}})
+    assert (spec.name, spec.key, spec.can, spec.drop) == ("house", ("HOUSE_KEY",), ("tools",), {"seed": "it is refused"})
     with pytest.raises(BadInput, match=r"providers\.house has no base_url"):
         row({"wire": "ollama"})
 
@@ -36,7 +36,7 @@ def test_a_known_vendors_row_is_changed_by_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({**HOUSE, "base_ulr": "x"}, r"providers\.house\.base_ulr is not a known key; did you mean base_url"),
         ({**HOUSE, "embeddings": "yes"}, r'providers\.house\.embeddings is "yes"; it must be true or false'),
@@ -49,9 +49,9 @@ def test_a_known_vendors_row_is_changed_by_the_file() -> None:
         ("text", r'providers\.house is "text"; it must be a table'),
     ],
 )
-def test_what_a_row_cannot_say_is_named(table: Any, said: str) -> None:
+def test_what_a_row_cannot_say_is_named(table: Any, message: str) -> None:
     """File, key, what was expected, and the nearest."""
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         row(table)
 
 

@@ -12,7 +12,7 @@ import pytest
 from polychat import errors
 from polychat.gateway.paths import DIALECTS
 from polychat.routing.policy import CONSEQUENCES, attribution_of
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.faults import STATUS, Fault
 
 KINDS = get_args(errors.FaultKind)
@@ -26,7 +26,7 @@ def test_every_table_has_every_kind(kind: errors.FaultKind) -> None:
     error.kind = kind
     assert CONSEQUENCES[attribution_of(error)]
     fault = Fault("it failed", kind, STATUS[kind])
-    assert all(json.loads(wire(name).write_fault(fault)) for name in names())
+    assert all(json.loads(wire_named(name).write_fault(fault)) for name in names())
     assert all(dialect.refusal(fault)[0] >= 400 for dialect in DIALECTS.values())
     assert {*STATUS} == {*KINDS}
 

@@ -166,8 +166,8 @@ async def run(code: str, home: Path) -> tuple[int | None, str, str]:
 @pytest.mark.parametrize("snippet", RUN, ids=str)
 async def test_a_program_runs(snippet: Snippet, serve: Serve, tmp_path: Path) -> None:
     """It ends well and prints what it says it prints, with addresses and models of this test in place of the page's."""
-    wanted = re.findall(r"(?m)^(?:from|import) (\w+(?:\.genai)?)", snippet.text)
-    if missing := [name for name in wanted if find_spec(name.partition(".")[0]) is None]:
+    modules = re.findall(r"(?m)^(?:from|import) (\w+(?:\.genai)?)", snippet.text)
+    if missing := [name for name in modules if find_spec(name.partition(".")[0]) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed")
     backend = await serve(vendor)
     (tmp_path / "polychat").mkdir()
@@ -233,8 +233,8 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def test_commands_are_found() -> None:
     """Behind assignments and pipes, before a comment."""
-    found = list(commands("A=1 x/polychat serve --port 1 &  # now\ngit diff | polychat ask -s 'a # b' - | jq ."))
-    assert found == [["serve", "--port", "1"], ["ask", "-s", "a # b", "-"]]
+    lines = list(commands("A=1 x/polychat serve --port 1 &  # now\ngit diff | polychat ask -s 'a # b' - | jq ."))
+    assert lines == [["serve", "--port", "1"], ["ask", "-s", "a # b", "-"]]
 
 
 CALLS = [one for one in of("sh") if "polychat " in one.text]
@@ -254,5 +254,5 @@ def test_a_synopsis_names_options_that_there_are(line: str, capsys: pytest.Captu
     deeper = {"config": 1, "gateway": 2}.get(command, 0)
     with pytest.raises(SystemExit):
         parser().parse_args([command, *(word.split("|")[0] for word in rest[:deeper]), "--help"])
-    told = capsys.readouterr().out
-    assert [one for one in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line.partition("#")[0]) if one not in told] == []
+    help_text = capsys.readouterr().out
+    assert [one for one in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line.partition("#")[0]) if one not in help_text] == []

@@ -15,7 +15,7 @@ import pytest
 from polychat.config.settings import Limits
 from polychat.gateway.paths import ENDPOINTS
 from polychat.types import ChatMessage, ChatRequest, TextPart, ToolCall, ToolResult
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.gateway_for_clients import HELLO
 from ..support.running_gateway import Answer, asking, configured, gateway, good, row
@@ -67,7 +67,7 @@ async def test_half_an_emoji_costs_no_conversation(dialect: str, backend_wire: s
         ChatMessage("assistant", [ToolCall("call_1", "f", '{"t":"in half"}')]),
         ChatMessage("tool", [ToolResult("call_1", [TextPart("cold")], name="f")]),
     ]
-    body = {**wire(dialect).write_request(ChatRequest("house/small", turns, max_tokens=9)), "stream": False}
+    body = {**wire_named(dialect).write_request(ChatRequest("house/small", turns, max_tokens=9)), "stream": False}
     body |= {"x": "\U0001f600 \\ud83d"} if dialect == "openai-chat" else {}
     cut = json.dumps(body).replace("half", "\\ud83d half").encode()
     backend = await serve(ScriptedVendor(backend_wire, HELLO))

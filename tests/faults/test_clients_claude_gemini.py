@@ -11,7 +11,7 @@ import pytest
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece
 from polychat.types import ChatRequest, Opaque, ReasoningPart, ToolCall
 from polychat.wire import anthropic, gemini
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.faults import Fault
 from polychat.wire.losses import used
 
@@ -56,24 +56,27 @@ async def test_an_error_tells_the_requests_id(case: str, backend: str, stream: b
 
 def test_thinking_without_a_budget() -> None:
     """Some clients turn thinking on and name no budget: the model thinks as it likes."""
-    said = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "thinking": {"type": "enabled"}}
-    request = anthropic.read_request(json.dumps(said).encode())
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "thinking": {"type": "enabled"}}
+    request = anthropic.read_request(json.dumps(body).encode())
     assert request.reasoning is not None
     assert request.reasoning.budget == -1
 
 
 def test_what_claude_code_sends_to_its_own_vendor() -> None:
     """A long user id goes to others as its hash, and the billing text not at all; on this wire both go on as they are."""
-    said: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
-    said["metadata"] = {"user_id": "u" * 150}
-    said["system"] = [{"type": "text", "text": "x-anthropic-billing-header: cc=1"}, {"type": "text", "text": "Be brief."}]
-    request = anthropic.read_request(json.dumps(said).encode())
-    body = wire("openai-chat").write_request(request)
+    inbound: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    inbound["metadata"] = {"user_id": "u" * 150}
+    inbound["system"] = [
+        {"type": "text", "text": "x-anthropic-billing-header: cc=1"},
+        {"type": "text", "text": "Be brief."},
+    ]
+    request = anthropic.read_request(json.dumps(inbound).encode())
+    body = wire_named("openai-chat").write_request(request)
     assert len(body["user"]) == 64
     assert "billing" not in json.dumps(body)
     assert "Be brief." in json.dumps(body)
     assert {name: anthropic.write_request(request)[name] for name in ("system", "metadata")} == {
-        name: said[name] for name in ("system", "metadata")
+        name: inbound[name] for name in ("system", "metadata")
     }
     assert {name for name, _ in used(request, "openai-chat", "openai")}.isdisjoint({"extra.foreign"}), "nothing is lost by it"
 
@@ -83,9 +86,9 @@ def test_what_claude_code_sends_to_its_own_vendor() -> None:
 )
 def test_a_billing_line_that_was_joined_to_other_texts(system: str) -> None:
     """It goes alone: what the client says behind it is its instructions."""
-    said = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "system": system}
-    request = anthropic.read_request(json.dumps(said).encode())
-    words = [message["content"] for message in wire("openai-chat").write_request(request)["messages"]]
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "system": system}
+    request = anthropic.read_request(json.dumps(body).encode())
+    words = [message["content"] for message in wire_named("openai-chat").write_request(request)["messages"]]
     assert words == (["Be brief.\nBe kind.", "hi"] if "kind" in system else ["hi"])
     assert anthropic.write_request(request)["system"] == system
 
@@ -109,7 +112,7 @@ def _kept(body: bytes, *, stream: bool, drops: bool) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("drops", [True, False], ids=["a client that drops thoughts", "a client that keeps all"])
-@pytest.mark.parametrize("vendor", sorted({wire(name).VENDOR for name in names() if name != "gemini"}))
+@pytest.mark.parametrize("vendor", sorted({wire_named(name).VENDOR for name in names() if name != "gemini"}))
 def test_thoughts_of_other_vendors_come_back_with_the_first_call(vendor: str, drops: bool, stream: bool) -> None:
     """Each thought of another vendor comes back once, before all else of its turn, also from a client that keeps only calls."""
     thoughts = [
@@ -134,7 +137,7 @@ def test_thoughts_of_other_vendors_come_back_with_the_first_call(vendor: str, dr
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("vendor", sorted({wire(name).VENDOR for name in names() if name != "gemini"}))
+@pytest.mark.parametrize("vendor", sorted({wire_named(name).VENDOR for name in names() if name != "gemini"}))
 def test_thoughts_of_other_vendors_without_a_call(vendor: str, stream: bool) -> None:
     """Where no call can carry them the answer comes all the same, and keeps what it says of them."""
     thoughts = [Reasoning("Let me think."), Reasoning("", Opaque(vendor, "c2ln", "rs_1"))]

@@ -10,7 +10,7 @@ import pytest
 from polychat.events import Event, Finish, Text, ToolCallPiece
 from polychat.types import ChatRequest, TextPart, ToolCall, ToolResult
 from polychat.wire.adapting import FreeText
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.gateway_for_clients import house
 from ..support.running_gateway import Answer, asking
@@ -81,8 +81,8 @@ async def test_each_kind_of_tool_is_called_back_in_its_own_form(name: str, strea
         ("shell", '{"path":"b"}'),
     )
 
-    def answer(asked: ChatRequest) -> Any:
-        assert {tool.name for tool in asked.tools} == {"shell", "mcp__files__read", "apply_patch", "tool_search"}  # type: ignore[union-attr]
+    def answer(request: ChatRequest) -> Any:
+        assert {tool.name for tool in request.tools} == {"shell", "mcp__files__read", "apply_patch", "tool_search"}  # type: ignore[union-attr]
         return calls
 
     got, items, _ = await ask(name, answer, stream=stream, tools=TOOLS)
@@ -211,8 +211,8 @@ async def test_names_longer_than_the_vendors_take(name: str) -> None:
     ]
     choice = {"type": "function", "name": long, "namespace": "mcp__files"}
 
-    def answer(asked: ChatRequest) -> Any:
-        return called((asked.tools[0].name, '{"path":"a"}'))  # type: ignore[union-attr]
+    def answer(request: ChatRequest) -> Any:
+        return called((request.tools[0].name, '{"path":"a"}'))  # type: ignore[union-attr]
 
     more = {} if name == "ollama" else {"tool_choice": choice}  # which has no such choice
     _, items, asks = await ask(name, answer, stream=True, input=history, tools=[group], **more)
@@ -250,21 +250,21 @@ def test_free_text_of_another_shape(arguments: str, text: str) -> None:
 
 def test_custom_tools_pass_where_the_wire_has_them() -> None:
     """OpenAI's chat has such tools: with their grammar, their calls and the choice of one."""
-    chat, responses = wire("openai-chat"), wire("openai-responses")
+    chat, responses = wire_named("openai-chat"), wire_named("openai-responses")
     body = {
         "model": "m",
         "tools": [PATCH],
         "tool_choice": {"type": "custom", "name": "apply_patch"},
         "input": [HISTORY[0], HISTORY[2], HISTORY[6]],
     }
-    asked = responses.read_request(json.dumps(body).encode())
-    said = chat.write_request(asked)
+    request = responses.read_request(json.dumps(body).encode())
+    chat_body = chat.write_request(request)
     grammar = {"syntax": "lark", "definition": 'start: "*** Begin Patch"'}
-    assert said["tools"][0]["custom"]["format"] == {"type": "grammar", "grammar": grammar}
-    assert said["tool_choice"] == {"type": "custom", "custom": {"name": "apply_patch"}}
-    assert said["messages"][1]["tool_calls"][0]["custom"] == {"name": "apply_patch", "input": TEXT}
+    assert chat_body["tools"][0]["custom"]["format"] == {"type": "grammar", "grammar": grammar}
+    assert chat_body["tool_choice"] == {"type": "custom", "custom": {"name": "apply_patch"}}
+    assert chat_body["messages"][1]["tool_calls"][0]["custom"] == {"name": "apply_patch", "input": TEXT}
     bare = responses.read_request(json.dumps({**body, "tools": [{"type": "custom", "name": "apply_patch"}]}).encode())
     assert chat.write_request(bare)["tools"] == [{"type": "custom", "custom": {"name": "apply_patch"}}], "nothing is null"
-    back = responses.write_request(chat.read_request(json.dumps(said).encode()))
+    back = responses.write_request(chat.read_request(json.dumps(chat_body).encode()))
     assert [back["tools"], back["tool_choice"]] == [[PATCH], body["tool_choice"]]
     assert [item["type"] for item in back["input"]] == ["message", "custom_tool_call", "custom_tool_call_output"]

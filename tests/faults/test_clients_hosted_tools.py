@@ -10,7 +10,7 @@ import pytest
 from polychat.calls.info import CallInfo
 from polychat.config.settings import Route
 from polychat.events import Event, Finish, Text
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.gateway_for_clients import house
 from ..support.running_gateway import asking
@@ -112,10 +112,10 @@ async def test_either_word_refuses(hosted_tools: str, on_loss: str, status: int)
 def test_on_its_own_wire_it_stays(dialect: str) -> None:
     """A request that is written again for a backend of the same wire keeps the tool and the choice of it."""
     _, body = asking(dialect, **tools(dialect), **HOSTED[dialect][1])
-    request = wire(dialect).read_request(json.dumps(body).encode(), model="m")
-    kept = CallInfo("refuse", hosted_tools="drop").apply_loss_policy(
-        request, wire(dialect).SUPPORT, dialect, wire(dialect).VENDOR
+    request = wire_named(dialect).read_request(json.dumps(body).encode(), model="m")
+    allowed = CallInfo("refuse", hosted_tools="drop").apply_loss_policy(
+        request, wire_named(dialect).SUPPORT, dialect, wire_named(dialect).VENDOR
     )
-    written = wire(dialect).write_request(kept)
+    written = wire_named(dialect).write_request(allowed)
     assert KINDS[dialect] in json.dumps(written["tools"])
-    assert kept.tool_choice == request.tool_choice
+    assert allowed.tool_choice == request.tool_choice

@@ -12,7 +12,7 @@ from polychat.config.settings import Limits
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
 from polychat.gateway.dialects.dialect import InboundChat
 from polychat.gateway.paths import DIALECTS
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.naming import Naming, named_body
 
 from ..support.gateway_for_clients import before, house
@@ -34,15 +34,15 @@ ANSWER: list[list[Event]] = [
 
 def said(name: str, model: str, *, stream: bool) -> bytes:
     """The answer as a wire tells it of this model."""
-    writer = wire(name).writer(ask_for(stream), "one", 1_700_000_000, model)
+    writer = wire_named(name).writer(ask_for(stream), "one", 1_700_000_000, model)
     return b"".join([writer.write(batch) for batch in ANSWER]) + writer.end()
 
 
-def passed(name: str, pieces: list[bytes], asked: str) -> bytes:
+def passed(name: str, pieces: list[bytes], requested: str) -> bytes:
     """The pieces behind a dialect's own monitor, with the asked name in them."""
     dialect = DIALECTS[name]
-    monitor = dialect.monitor(InboundChat(dialect, (b"", {}, None), asked, stream=True, limits=Limits()))
-    naming = Naming(dialect.model_member, asked, dialect.piece_end)
+    monitor = dialect.monitor(InboundChat(dialect, (b"", {}, None), requested, stream=True, limits=Limits()))
+    naming = Naming(dialect.model_member, requested, dialect.piece_end)
     out = [naming.feed(monitor.feed(piece), monitor.served) for piece in pieces]
     return b"".join([*out, naming.feed(monitor.end(), monitor.served), naming.end()])
 
@@ -63,28 +63,28 @@ def test_a_whole_reply(name: str, spaced: bool) -> None:
     body, expected = said(name, SERVED, stream=False), said(name, "fast", stream=False)
     if spaced:
         body, expected = (json.dumps(json.loads(one), indent=2).encode() for one in (body, expected))
-    told = named_body(body, DIALECTS[name].model_member, SERVED, "fast")
-    assert json.loads(told) == json.loads(expected)
+    renamed = named_body(body, DIALECTS[name].model_member, SERVED, "fast")
+    assert json.loads(renamed) == json.loads(expected)
     if name not in ("gemini", "ollama", "anthropic"):  # whose calls are objects, with members of the same name
-        assert told == expected
+        assert renamed == expected
 
 
-@pytest.mark.parametrize("asked", ["house/small", "fast", "other"])
+@pytest.mark.parametrize("requested", ["house/small", "fast", "other"])
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("name", names())
-async def test_the_requested_name_is_in_the_reply(name: str, stream: bool, asked: str) -> None:
+async def test_the_requested_name_is_in_the_reply(name: str, stream: bool, requested: str) -> None:
     """By a provider's name, a route's and an alias's, in dialects whose clients compare it; the record knows the backend's.
 
     In all other dialects a reply that passes is the backend's, byte for byte.
     """
     async with house(name, ANSWER, routes={"fast": ("house/small",)}, aliases={"other": "house/small"}) as (here, _):
-        answer = await here.ask(*asking(name, asked, stream=stream))
+        answer = await here.ask(*asking(name, requested, stream=stream))
         (record,) = await here.app.recorded()
     assert (record.passthrough, record.verdict, record.served) == (True, "complete", "small")
-    told = set(re.findall(rb'"%b": ?"([^"]*)"' % DIALECTS[name].model_member.encode(), answer.body))
-    expected = asked.encode() if DIALECTS[name].compares else b"small"
-    assert expected in told
-    assert {expected} == told & {asked.encode(), b"small"}
+    model_names = set(re.findall(rb'"%b": ?"([^"]*)"' % DIALECTS[name].model_member.encode(), answer.body))
+    expected = requested.encode() if DIALECTS[name].compares else b"small"
+    assert expected in model_names
+    assert {expected} == model_names & {requested.encode(), b"small"}
 
 
 @pytest.mark.parametrize("name", names())

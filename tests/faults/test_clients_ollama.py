@@ -23,12 +23,12 @@ EMPTY: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("alive", [None, 0, "5m"])
-@pytest.mark.parametrize(("path", "said"), EMPTY)
-async def test_loading_a_model_asks_no_backend(path: str, said: dict[str, Any], alive: Any) -> None:
+@pytest.mark.parametrize(("path", "body"), EMPTY)
+async def test_loading_a_model_asks_no_backend(path: str, body: dict[str, Any], alive: Any) -> None:
     """A request without a question loads or unloads a model: it is answered here, and costs nothing."""
     async with house("openai-chat", HELLO) as (here, dialect):
-        answer = await here.ask(path, {"model": "house/small", "keep_alive": alive, **said})
-        unknown = await here.ask(path, {"model": "nobody/x", **said})
+        answer = await here.ask(path, {"model": "house/small", "keep_alive": alive, **body})
+        unknown = await here.ask(path, {"model": "nobody/x", **body})
     assert (answer.status, answer.json["done"]) == (200, True)
     assert answer.json["done_reason"] == ("unload" if alive == 0 else "load")
     assert unknown.status == 404
@@ -80,8 +80,8 @@ async def test_the_older_embeddings() -> None:
     assert answer.json == {"embedding": [0.5, 1.0]}
 
 
-@pytest.mark.parametrize(("said", "sent"), [([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]]), (["a", [4]], ["a", [4]])])
-async def test_tokens_in_embeddings(said: Any, sent: Any) -> None:
+@pytest.mark.parametrize(("body", "sent"), [([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]]), (["a", [4]], ["a", [4]])])
+async def test_tokens_in_embeddings(body: Any, sent: Any) -> None:
     """They go to a server of OpenAI's shape as they are, and no other gets numbers that mean something else there."""
 
     async def handler(seen: Seen, say: Say) -> None:
@@ -89,7 +89,7 @@ async def test_tokens_in_embeddings(said: Any, sent: Any) -> None:
         await say.whole({"data": [{"index": place, "embedding": [0.5]} for place in range(len(sent))]})
 
     async with before({"house": ("openai-chat", handler)}) as here:
-        answer = await here.ask("/v1/embeddings", {"model": "house/small", "input": said})
+        answer = await here.ask("/v1/embeddings", {"model": "house/small", "input": body})
     assert len(answer.json["data"]) == len(sent)
     with pytest.raises(BadInput, match="tokens"):
         write_request("ollama", Embed("m", [[1]]))
@@ -112,5 +112,5 @@ async def test_what_of_openrouters_preferences_nobody_obeys_is_reported() -> Non
     async with before({"house": ("openai-chat", good)}) as here:
         answer = await here.ask(*asking("openai-chat", provider=WANTED))
     assert answer.status == 200
-    told = answer.headers["x-polychat-losses"].split(", ")
-    assert sorted(told) == [f"provider.{name}" for name in ("data_collection", "max_price", "quantizations", "zdr")]
+    lost = answer.headers["x-polychat-losses"].split(", ")
+    assert sorted(lost) == [f"provider.{name}" for name in ("data_collection", "max_price", "quantizations", "zdr")]

@@ -11,7 +11,7 @@ import pytest
 from polychat.events import Event, Finish, ToolCallPiece
 from polychat.types import ChatMessage, ChatRequest, TextPart, Tool, ToolCall, ToolResult
 from polychat.wire.adapting import LONGEST, adapted
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.gateway_for_clients import house
 from ..support.running_gateway import asking
@@ -39,9 +39,9 @@ def all_called(request: ChatRequest) -> Any:
 
 
 def heard(dialect: str, body: bytes, *, stream: bool) -> list[str]:
-    spoken = wire(dialect)
-    reader = spoken.Reader()
-    events = [*reader.feed(body), *reader.end()] if stream else spoken.read_reply(body)
+    wire = wire_named(dialect)
+    reader = wire.Reader()
+    events = [*reader.feed(body), *reader.end()] if stream else wire.read_reply(body)
     return [event.name for event in events if isinstance(event, ToolCallPiece) and event.name]
 
 
@@ -68,11 +68,11 @@ MEETING = [
 
 def told(tools: list[dict[str, Any]]) -> list[tuple[str | None, str]]:
     """Group and name of each."""
-    found: list[tuple[str | None, str]] = []
+    tool_names: list[tuple[str | None, str]] = []
     for tool in tools:
         inner = tool.get("tools")
-        found += [(None, tool["name"])] if inner is None else [(tool["name"], one["name"]) for one in inner]
-    return found
+        tool_names += [(None, tool["name"])] if inner is None else [(tool["name"], one["name"]) for one in inner]
+    return tool_names
 
 
 def of_group(item: dict[str, Any]) -> tuple[str | None, str]:
@@ -95,15 +95,15 @@ async def test_groups_whose_whole_names_meet(backend: str, stream: bool, tools: 
         path, body = asking("openai-responses", stream=stream, tools=tools, input=items)
         answer = await here.ask(path, body)
     assert answer.status == 200
-    asked = dialect.asks[0]
+    request = dialect.asks[0]
     if backend != "openai-responses":  # where it passes as it came
-        described = {tool.description: tool.name for tool in asked.tools if isinstance(tool, Tool)}
-        assert described == dict(zip([f"{space or ''}/{name}" for space, name in pairs], sent_names(asked), strict=True))
+        described = {tool.description: tool.name for tool in request.tools if isinstance(tool, Tool)}
+        assert described == dict(zip([f"{space or ''}/{name}" for space, name in pairs], sent_names(request), strict=True))
         assert all(len(name) <= LONGEST for name in described.values())
-    assert len(set(sent_names(asked))) == len(pairs)
-    assert called_names(asked) == sent_names(asked)
-    results = [part.name for turn in asked.messages for part in turn.parts if isinstance(part, ToolResult) and part.name]
-    assert results in ([], sent_names(asked))
+    assert len(set(sent_names(request))) == len(pairs)
+    assert called_names(request) == sent_names(request)
+    results = [part.name for turn in request.messages for part in turn.parts if isinstance(part, ToolResult) and part.name]
+    assert results in ([], sent_names(request))
     if stream:
         events = [json.loads(event.partition("data: ")[2]) for event in answer.events]
         response = events[-1]["response"]
@@ -119,7 +119,7 @@ def test_names_do_not_depend_on_the_order_of_tools(tools: list[dict[str, Any]]) 
     """A tool has one name in every request with these tools: what a backend cached of them stays good."""
     seen: set[tuple[tuple[str | None, str], ...]] = set()
     for order in itertools.permutations(tools):
-        request = wire("openai-responses").read_request(body_of(list(order)))
+        request = wire_named("openai-responses").read_request(body_of(list(order)))
         seen.add(tuple(sorted((str(tool.description), tool.name) for tool in request.tools if isinstance(tool, Tool))))
     assert len(seen) == 1
 
@@ -131,7 +131,7 @@ def body_of(tools: list[dict[str, Any]], **more: Any) -> bytes:
 @pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
 def test_a_request_that_is_written_anew_on_its_own_wire(tools: list[dict[str, Any]]) -> None:
     """The names that it gives its groups' tools are read back as the same tools, and the one that was chosen stays chosen."""
-    responses = wire("openai-responses")
+    responses = wire_named("openai-responses")
     for space, name in told(tools):
         choice = {"type": "function", "name": name, **({} if space is None else {"namespace": space})}
         request = responses.read_request(body_of(tools, tool_choice=choice))
@@ -154,7 +154,7 @@ def test_a_call_without_its_group_is_of_the_tool_that_kept_the_name() -> None:
         {"type": "function_call", "call_id": "2", "name": "c", "namespace": "a__b", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "2", "output": "x"},
     ]
-    request = wire("openai-responses").read_request(body_of([group("a", "b__c")], input=items))
+    request = wire_named("openai-responses").read_request(body_of([group("a", "b__c")], input=items))
     assert sent_names(request) == ["a__b__c"]
     whole, gone = called_names(request)
     assert whole == "a__b__c"
@@ -216,7 +216,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
 @pytest.mark.parametrize("grouped", [False, True])
 def test_tools_that_are_allowed(tools: list[dict[str, Any]], grouped: bool) -> None:
     """A choice among some tools names them as they are sent, and the answer repeats it as it came."""
-    responses = wire("openai-responses")
+    responses = wire_named("openai-responses")
     pairs = told(tools)
     entries: list[dict[str, Any]] = [
         {"type": "function", "name": name, **({} if space is None else {"namespace": space})} for space, name in pairs
@@ -283,29 +283,31 @@ PAIRS = [
 
 @pytest.mark.parametrize(("dialect", "backend"), list(itertools.permutations(names(), 2)))
 @each_way
-@pytest.mark.parametrize("given", PAIRS, ids=range(len(PAIRS)))
-async def test_names_that_are_changed_to_fit(dialect: str, backend: str, stream: bool, given: list[str]) -> None:
+@pytest.mark.parametrize("names", PAIRS, ids=range(len(PAIRS)))
+async def test_names_that_are_changed_to_fit(dialect: str, backend: str, stream: bool, names: list[str]) -> None:
     """From every dialect to every backend: a name that another becomes is not taken from its tool, and both come back
     exactly.
     """
-    calls_before = [ToolCall(f"e{at}", name, "{}") for at, name in enumerate(given)]
+    calls_before = [ToolCall(f"e{at}", name, "{}") for at, name in enumerate(names)]
     results = [ToolResult(call.id, [TextPart("R")], call.name) for call in calls_before]
     turns = [
         ChatMessage("user", [TextPart("hi")]),
         ChatMessage("assistant", list(calls_before)),
         ChatMessage("tool", list(results)),
     ]
-    request = ChatRequest("house/small", turns, tools=[Tool(name, name, SCHEMA) for name in given], max_tokens=9)
+    request = ChatRequest("house/small", turns, tools=[Tool(name, name, SCHEMA) for name in names], max_tokens=9)
     path, body = asking(dialect, stream=stream)
-    body |= {name: value for name, value in wire(dialect).write_request(request).items() if name not in ("model", "stream")}
+    body |= {
+        name: value for name, value in wire_named(dialect).write_request(request).items() if name not in ("model", "stream")
+    }
     async with house(backend, all_called) as (here, vendor):
         answer = await here.ask(path, body)
     assert answer.status == 200, answer.body
-    asked = vendor.asks[0]
-    assert len(set(sent_names(asked))) == len(given)
-    assert all(len(name) <= LONGEST for name in sent_names(asked))
-    assert called_names(asked) == sent_names(asked)
-    assert heard(dialect, answer.body, stream=stream) == given
+    chat_request = vendor.asks[0]
+    assert len(set(sent_names(chat_request))) == len(names)
+    assert all(len(name) <= LONGEST for name in sent_names(chat_request))
+    assert called_names(chat_request) == sent_names(chat_request)
+    assert heard(dialect, answer.body, stream=stream) == names
 
 
 def test_names_that_utf_8_cannot_carry() -> None:

@@ -52,10 +52,10 @@ async def test_the_sequence_of_codex(name: str) -> None:
         assert (warm["output"], backend.seen) == ([], [])
         answer = await socket.ask(question, previous_response_id=warm["id"], **usual)
         assert text_of(answer) == "Hello"
-        asked = backend.asks[0]
-        assert texts(asked)[-2:] == ["the folder", "go"]
-        assert asked.stream
-        assert [tool.name for tool in asked.tools] == ["shell"]  # type: ignore[union-attr]
+        request = backend.asks[0]
+        assert texts(request)[-2:] == ["the folder", "go"]
+        assert request.stream
+        assert [tool.name for tool in request.tools] == ["shell"]  # type: ignore[union-attr]
         assert b"websocket" not in str(backend.seen[0].headers).lower().encode()
         assert {record.verdict for record in await here.app.recorded(3)} == {None, "complete"}
 

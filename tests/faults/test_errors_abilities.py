@@ -50,9 +50,9 @@ ENTRIES: dict[str, tuple[dict[str, Any], dict[str, bool]]] = {
 @pytest.mark.parametrize("of", ENTRIES)
 def test_what_lists_tell(of: str) -> None:
     """Each vendor's words are read for what they say: what they leave open stays unknown, and nonsense says nothing."""
-    said, expected = ENTRIES[of]
-    found = abilities_of(said)
-    assert found == expected
+    entry, expected = ENTRIES[of]
+    abilities = abilities_of(entry)
+    assert abilities == expected
 
 
 def test_of_several() -> None:

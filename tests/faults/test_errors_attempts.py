@@ -54,12 +54,12 @@ def two(first: str, second: str, wire: str = "openai-chat", **rules: Any) -> Any
     )
 
 
-@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("wire_name", names())
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_reply_is_bought_once(serve: Any, spoken: str, dialect: str) -> None:
+async def test_a_reply_is_bought_once(serve: Any, wire_name: str, dialect: str) -> None:
     """A whole reply that came and cannot be read here is a failure: neither its target nor another is asked for it again."""
-    first, second = await serve(saying(UNREADABLE[spoken])), await serve(never)
-    async with gateway(two(first.url, second.url, spoken)) as here:
+    first, second = await serve(saying(UNREADABLE[wire_name])), await serve(never)
+    async with gateway(two(first.url, second.url, wire_name)) as here:
         answer = await here.ask(*asking(dialect, "fast"))
         (record,) = await here.app.recorded()
     assert answer.status == 502
@@ -106,13 +106,13 @@ def streamed(wire: str, *events: Any) -> Any:
 
 
 @pytest.mark.parametrize("begins", [False, True], ids=["at once", "after its beginning"])
-@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("wire_name", names())
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_stream_is_bought_once(serve: Any, spoken: str, dialect: str, *, begins: bool) -> None:
+async def test_a_stream_is_bought_once(serve: Any, wire_name: str, dialect: str, *, begins: bool) -> None:
     """A stream that began and cannot be read is asked for again nowhere, be it passed or translated."""
-    beginning, broken = BEGINNINGS[spoken]
-    first, second = await serve(streamed(spoken, *[beginning] * begins, broken)), await serve(good)
-    async with gateway(two(first.url, second.url, spoken)) as here:
+    beginning, broken = BEGINNINGS[wire_name]
+    first, second = await serve(streamed(wire_name, *[beginning] * begins, broken)), await serve(good)
+    async with gateway(two(first.url, second.url, wire_name)) as here:
         answer = await here.ask(*asking(dialect, "fast", stream=True))
         (record,) = await here.app.recorded()
     assert (len(first.seen), len(second.seen), record.attempts) == (1, 0, 1)
@@ -121,19 +121,19 @@ async def test_a_stream_is_bought_once(serve: Any, spoken: str, dialect: str, *,
         assert (answer.status, answer.headers["x-should-retry"]) == (502, "false")
 
 
-@pytest.mark.parametrize("said", [b"data: <html>\n\n", b"{\n", b'{"ok": true}\n', b'data: {"ok": true}\n\n'])
-@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("data", [b"data: <html>\n\n", b"{\n", b'{"ok": true}\n', b'data: {"ok": true}\n\n'])
+@pytest.mark.parametrize("wire_name", names())
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_garbage_is_no_stream(serve: Any, spoken: str, dialect: str, said: bytes) -> None:
+async def test_garbage_is_no_stream(serve: Any, wire_name: str, dialect: str, data: bytes) -> None:
     """What begins no reply of the wire was not paid for: the next target is asked, be the stream passed or translated."""
 
     async def garbage(seen: Seen, say: Say) -> None:
-        await say.head(content_type="application/x-ndjson" if spoken == "ollama" else "text/event-stream")
-        await say.chunk(said)
+        await say.head(content_type="application/x-ndjson" if wire_name == "ollama" else "text/event-stream")
+        await say.chunk(data)
         await say.last()
 
     first, second = await serve(garbage), await serve(good)
-    async with gateway(two(first.url, second.url, spoken)) as here:
+    async with gateway(two(first.url, second.url, wire_name)) as here:
         answer = await here.ask(*asking(dialect, "fast", stream=True))
     assert len(second.seen) == 1
     assert answer.headers["x-polychat-provider"] == "other"
@@ -242,11 +242,11 @@ async def test_the_soonest_of_all(serve: Any) -> None:
 
 async def test_a_short_wait_is_waited(serve: Any) -> None:
     """Up to ``max_wait`` seconds a request waits for its target; beyond it the 429 goes back at once."""
-    asked = []
+    requests = []
 
     async def once(seen: Seen, say: Say) -> None:
-        asked.append(seen)
-        if len(asked) == 1:
+        requests.append(seen)
+        if len(requests) == 1:
             await fault(429, "rate_limit_error", retry_after="0.01")(seen, say)
         else:
             await good(seen, say)
@@ -254,9 +254,9 @@ async def test_a_short_wait_is_waited(serve: Any) -> None:
     backend = await serve(once)
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         assert (await here.ask(*asking("openai-chat"))).status == 200
-    asked.clear()
-    told = configured({"house": row("openai-chat", backend.url)}, direct=Direct(max_wait=0.001))
-    async with gateway(told) as here:
+    requests.clear()
+    config = configured({"house": row("openai-chat", backend.url)}, direct=Direct(max_wait=0.001))
+    async with gateway(config) as here:
         assert (await here.ask(*asking("openai-chat"))).status == 429
 
 
@@ -264,8 +264,8 @@ async def test_a_short_wait_is_waited(serve: Any) -> None:
 async def test_attempts_of_direct_targets(serve: Any, attempts: int) -> None:
     """``[gateway.direct] attempts`` is how many times a target is asked that a client names itself."""
     backend = await serve(fault(500))
-    told = configured({"house": row("openai-chat", backend.url)}, direct=Direct(attempts=attempts))
-    async with gateway(told) as here:
+    config = configured({"house": row("openai-chat", backend.url)}, direct=Direct(attempts=attempts))
+    async with gateway(config) as here:
         await here.ask(*asking("openai-chat"))
     assert len(backend.seen) == attempts
 
@@ -274,11 +274,11 @@ async def test_attempts_of_direct_targets(serve: Any, attempts: int) -> None:
 async def test_retries_do_not_multiply(serve: Any, count: str, expected: int) -> None:
     """A client that counts its retries is asked for less often, and no target twice."""
     backends = [await serve(fault(500)) for _ in range(3)]
-    told = configured(
+    config = configured(
         {name: row("openai-chat", backend.url) for name, backend in zip("abc", backends, strict=True)},
         routes={"fast": ("a/small", "b/small", "c/small")},
     )
-    async with gateway(told) as here:
+    async with gateway(config) as here:
         path, body = asking("openai-chat", "fast")
         await here.ask(path, body, headers={"x-stainless-retry-count": count})
     assert sum(len(backend.seen) for backend in backends) == expected
@@ -302,8 +302,8 @@ async def test_all_of_them_are_reported(serve: Any, dialect: str) -> None:
     async with gateway(two(first.url, second.url)) as here:
         answer = await here.ask(*asking(dialect, "fast"))
         (record,) = await here.app.recorded()
-    said = json.dumps(answer.json)
-    for text in (said, record.error):
+    body = json.dumps(answer.json)
+    for text in (body, record.error):
         for part in ("house/small", "401", "other/small", "the disk is full"):
             assert part in text, (part, text)
         assert "sk-very-secret" not in text

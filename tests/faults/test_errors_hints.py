@@ -59,8 +59,8 @@ FORMS: list[tuple[dict[str, str], str, float | None]] = [
 @pytest.mark.parametrize(("headers", "message", "seconds"), FORMS)
 def test_every_form(headers: dict[str, str], message: str, seconds: float | None) -> None:
     """Headers of the answer go first, then the body, then words; of limits that are used up the latest counts."""
-    found = retry_after_of(headers, NOW, status=429, message=message)
-    assert found == pytest.approx(seconds)
+    delay = retry_after_of(headers, NOW, status=429, message=message)
+    assert delay == pytest.approx(seconds)
 
 
 @pytest.mark.usefixtures("tokyo")
@@ -128,9 +128,9 @@ BACKENDS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_kept_across_requests(serve: Any, backend: str, dialect: str) -> None:
     """In every form the client gets it, and the next request does not ask the backend."""
-    spoken, body, headers = BACKENDS[backend]
+    wire_name, body, headers = BACKENDS[backend]
     served = await serve(refusing(body, headers))
-    async with gateway(configured({"house": row(spoken, served.url)})) as here:
+    async with gateway(configured({"house": row(wire_name, served.url)})) as here:
         for _ in range(2):
             answer = await here.ask(*asking(dialect))
             assert answer.status == 429

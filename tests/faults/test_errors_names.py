@@ -44,8 +44,8 @@ ALIASES = {
 )
 def test_patterns(name: str, meant: str) -> None:
     """A name itself goes before patterns, the pattern with the most letters before others, and ``*`` is carried over."""
-    told = configured({"house": row("openai-chat", "http://127.0.0.1:1")}, routes={"fast": ("house/small",)}, aliases=ALIASES)
-    names = ModelResolver(Registry(told))
+    config = configured({"house": row("openai-chat", "http://127.0.0.1:1")}, routes={"fast": ("house/small",)}, aliases=ALIASES)
+    names = ModelResolver(Registry(config))
     assert names.plan(name).targets[0].name == meant
     assert names.plan("house/claude-x").targets[0].name == "house/claude-x", "a client that names a provider means it"
     with pytest.raises(UnknownTarget):
@@ -55,9 +55,9 @@ def test_patterns(name: str, meant: str) -> None:
 
 def test_patterns_without_end() -> None:
     """What a pattern makes is looked up once, even if it fits a pattern again."""
-    told = Config(aliases={"a-*": "a-a-*"})
+    config = Config(aliases={"a-*": "a-a-*"})
     with pytest.raises(UnknownTarget):
-        ModelResolver(Registry(told)).plan("a-1")
+        ModelResolver(Registry(config)).plan("a-1")
 
 
 @pytest.mark.parametrize(("name", "meant"), [("a-*-*", "x/y"), ("a", "x/*"), ("a-*", "x/*-*")])
@@ -131,7 +131,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "provider", "told"),
+    ("name", "status", "provider", "message"),
     [
         ("one", 200, "b", ""),
         ("rest", 200, "a", ""),
@@ -140,7 +140,7 @@ ROUTES = {
         ("unknown", 404, None, "did you mean huge?"),
     ],
 )
-async def test_a_bare_name_in_a_route(serve: Any, name: str, status: int, provider: str | None, told: str) -> None:
+async def test_a_bare_name_in_a_route(serve: Any, name: str, status: int, provider: str | None, message: str) -> None:
     """Is looked up in the backends' lists at the first request. One that none or several have is passed over beside others."""
     first = await serve(listing_backend({"id": "tiny"}, {"id": "both"}))
     second = await serve(listing_backend({"id": "huge"}, {"id": "both"}))
@@ -150,7 +150,7 @@ async def test_a_bare_name_in_a_route(serve: Any, name: str, status: int, provid
         for _ in range(2):
             answer = await here.ask(*asking("openai-chat", name))
             assert (answer.status, answer.headers.get("x-polychat-provider")) == (status, provider)
-            assert told in answer.body.decode()
+            assert message in answer.body.decode()
     assert len([seen for seen in first.seen if seen.path.endswith("/models")]) == 1, "the list is kept"
 
 
@@ -201,12 +201,12 @@ async def test_the_smallest_of_a_route(serve: Any) -> None:
     """A route or an alias has the context of its smallest target, in every dialect's list, and none where one is not known."""
     first = await serve(listing_backend({"id": "tiny", "context_length": 8000, "max_output_tokens": 4000}, {"id": "odd"}))
     second = await serve(listing_backend({"id": "huge", "context_length": 200000, "max_output_tokens": 2000}))
-    told = configured(
+    config = configured(
         {"a": without_names(first.url), "b": without_names(second.url)},
         routes={"fast": ("a/tiny", "b/huge"), "open": ("a/odd", "b/huge")},
         aliases={"claude": "fast"},
     )
-    async with gateway(told) as here:
+    async with gateway(config) as here:
         chat = {one["id"]: one for one in (await here.ask("/v1/models")).json["data"]}
         headers = {"anthropic-version": "2023-06-01"}
         anthropic = {one["id"]: one for one in (await here.ask("/v1/models", headers=headers)).json["data"]}
@@ -227,7 +227,7 @@ async def test_vendors_whose_key_is_set(serve: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test-0000")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{backend.url}/v1")
     async with gateway(configured({})) as here:
-        found = [one["id"] for one in (await here.ask("/v1/models")).json["data"] if one["id"].startswith("openai")]
+        listed = [one["id"] for one in (await here.ask("/v1/models")).json["data"] if one["id"].startswith("openai")]
         answer = await here.ask(*asking("openai-chat", "gpt-x"))
-    assert found == ["openai/gpt-x"]
+    assert listed == ["openai/gpt-x"]
     assert answer.status == 200

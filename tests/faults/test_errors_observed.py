@@ -133,11 +133,11 @@ async def mistaken(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
 
     def spec_of(mistake: str) -> dict[str, Any]:
-        told = row("openai-chat", "http://127.0.0.1:9", **MISTAKES[mistake])
+        spec = row("openai-chat", "http://127.0.0.1:9", **MISTAKES[mistake])
         ports = {"{port}": str(server.sockets[0].getsockname()[1]), "{tls}": secure.url.rpartition(":")[2]}
         for place, port in ports.items():
-            told["base_url"] = told["base_url"].replace(place, port)
-        return told
+            spec["base_url"] = spec["base_url"].replace(place, port)
+        return spec
 
     yield spec_of
     server.close()
@@ -171,12 +171,12 @@ async def test_news_for_the_operator(mistaken: Any, serve: Any, form: str, capfd
     backend = await serve(good)
     providers = {f"house{number}": mistaken(mistake) for number, mistake in enumerate(MISTAKES)}
     routes = {"fast": (*(f"{name}/small" for name in providers), "other/small")}
-    told = configured(
+    config = configured(
         {**providers, "other": row("openai-chat", backend.url)},
         routes={"fast": Route(routes["fast"], strategy="ordered", attempts=9)},
         log=form,
     )
-    async with gateway(told) as here:
+    async with gateway(config) as here:
         for _ in range(2):
             assert (await here.ask(*asking("openai-chat", "fast"))).status == 200
         (record, _) = await here.app.recorded(2)
@@ -186,9 +186,9 @@ async def test_news_for_the_operator(mistaken: Any, serve: Any, form: str, capfd
         for part in (f"house{number}/small", outcome, reason, record.request_id):
             assert part in line
         if form == "json":
-            said = json.loads(line)
-            assert said["event"] == EVENT
-            assert set(said) == {"time", "event", "target", "outcome", "reason", "request_id"}
+            entry = json.loads(line)
+            assert entry["event"] == EVENT
+            assert set(entry) == {"time", "event", "target", "outcome", "reason", "request_id"}
 
 
 async def test_a_key_that_the_backend_refuses_is_news(serve: Any, capfd: pytest.CaptureFixture[str]) -> None:
@@ -202,17 +202,17 @@ async def test_a_key_that_the_backend_refuses_is_news(serve: Any, capfd: pytest.
 
 async def test_made_up_names_are_no_news_twice() -> None:
     """Models that a client makes up for a backend without a key are one event, and what is remembered of it is bounded."""
-    told: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     now = [0.0]
-    news = SetupEvents(lambda event, **facts: told.append(facts), clock=lambda: now[0])
+    news = SetupEvents(lambda event, **facts: entries.append(facts), clock=lambda: now[0])
     record = Record("req", "openai-chat", "POST", "/", 0.0)
     for number in range(50):
         record.failures = [Failure(f"house/{number}", "not_set_up", "", "no key")]
         news(record)
-    assert len(told) == 1
+    assert len(entries) == 1
     now[0] = 301.0
     news(record)
-    assert len(told) == 2
+    assert len(entries) == 2
     for number in range(5000):
         record.failures = [Failure(f"house{number}/x", "not_set_up", "", "no key")]
         news(record)
@@ -233,8 +233,8 @@ async def counting(seen: Seen, say: Say) -> None:
 
 async def attempts_of(here: Running) -> dict[tuple[str, str], float]:
     body = View(*here.app.metrics.snapshots()).rendered("")[0].decode()
-    found = re.findall(r'polychat_attempts_total\{outcome="(\w+)",route="[^"]*",target="([^"]+)"\} (\S+)', body)
-    return {(target, outcome): float(count) for outcome, target, count in found}
+    samples = re.findall(r'polychat_attempts_total\{outcome="(\w+)",route="[^"]*",target="([^"]+)"\} (\S+)', body)
+    return {(target, outcome): float(count) for outcome, target, count in samples}
 
 
 @pytest.mark.parametrize("wire", ["anthropic", "gemini"])
@@ -299,8 +299,8 @@ async def test_outcomes_of_attempts(serve: Any, dialect: str, end: str) -> None:
     asks += [("/v1/embeddings", {"model": "fast", "input": "hi"})] * is_embedding
     for path, body in asks:
         backend = await serve(vectors if is_embedding and end == "good" else handler)
-        told = configured({"house": row("openai-chat", backend.url)}, routes={"fast": Route(("house/small",), attempts=1)})
-        async with gateway(told) as here:
+        config = configured({"house": row("openai-chat", backend.url)}, routes={"fast": Route(("house/small",), attempts=1)})
+        async with gateway(config) as here:
             await here.ask(path, body)
             await here.app.recorded()
             assert await attempts_of(here) == {("house/small", outcome): 1}

@@ -11,7 +11,7 @@ import pytest
 from polychat.config.settings import Route
 from polychat.errors import BackendError
 from polychat.gateway.paths import DIALECTS
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.faults import error_of
 from polychat.wire.overflow import CODES, is_overflow
 
@@ -155,15 +155,15 @@ STREAMED: dict[str, dict[str, Any]] = {
 
 def is_told(dialect: str, body: bytes) -> bool:
     """Whether the dialect's clients see that the prompt is too long: by the code or the words that they look for."""
-    said = body.decode()
+    text = body.decode()
     match dialect:
         case "anthropic":
-            return "prompt is too long" in said and '"invalid_request_error"' in said
+            return "prompt is too long" in text and '"invalid_request_error"' in text
         case "gemini":
-            return "token count" in said and "exceeds the maximum number of tokens allowed" in said
+            return "token count" in text and "exceeds the maximum number of tokens allowed" in text
         case "ollama":
-            return "prompt too long" in said or "prompt is too long" in said or "context length" in said
-    return '"code":"context_length_exceeded"' in said.replace('": "', '":"')
+            return "prompt too long" in text or "prompt is too long" in text or "context length" in text
+    return '"code":"context_length_exceeded"' in text.replace('": "', '":"')
 
 
 def refusing(status: int, body: dict[str, Any]) -> Any:
@@ -173,13 +173,13 @@ def refusing(status: int, body: dict[str, Any]) -> Any:
     return handler
 
 
-def stream_of(spoken: str) -> Any:
-    data = json.dumps(STREAMED[spoken]).encode()
+def stream_of(wire_name: str) -> Any:
+    data = json.dumps(STREAMED[wire_name]).encode()
 
     async def handler(seen: Seen, say: Say) -> None:
-        await say.head(content_type="application/x-ndjson" if spoken == "ollama" else "text/event-stream")
-        name = f"event: {STREAMED[spoken]['type']}\n".encode() if "type" in STREAMED[spoken] else b""
-        await say.chunk(data + b"\n" if spoken == "ollama" else name + b"data: " + data + b"\n\n")
+        await say.head(content_type="application/x-ndjson" if wire_name == "ollama" else "text/event-stream")
+        name = f"event: {STREAMED[wire_name]['type']}\n".encode() if "type" in STREAMED[wire_name] else b""
+        await say.chunk(data + b"\n" if wire_name == "ollama" else name + b"data: " + data + b"\n\n")
         await say.last()
 
     return handler
@@ -194,27 +194,27 @@ async def told(here: Running, dialect: str, *, stream: bool = False) -> tuple[in
 @pytest.mark.parametrize("backend", WORDINGS)
 async def test_in_the_dialects_own_terms(serve: Any, backend: str, status: int) -> None:
     """Whatever a backend calls it, and under whichever status, each dialect reports it in the terms that its clients act on."""
-    spoken, body = WORDINGS[backend]
+    wire_name, body = WORDINGS[backend]
     served = await serve(refusing(status, body))
-    async with gateway(configured({"house": row(spoken, served.url)})) as here:
+    async with gateway(configured({"house": row(wire_name, served.url)})) as here:
         for dialect in DIALECTS:
-            code, said = await told(here, dialect)
-            assert code == 400, (dialect, said)
-            assert is_told(dialect, said), (dialect, said)
+            code, text = await told(here, dialect)
+            assert code == 400, (dialect, text)
+            assert is_told(dialect, text), (dialect, text)
 
 
-@pytest.mark.parametrize("spoken", names())
+@pytest.mark.parametrize("wire_name", names())
 @pytest.mark.parametrize("stream", [True, False])
-async def test_inside_a_stream(serve: Any, spoken: str, stream: bool) -> None:
+async def test_inside_a_stream(serve: Any, wire_name: str, stream: bool) -> None:
     """An error event in a 200, before any text, is the same failure as a status."""
-    served = await serve(stream_of(spoken))
-    async with gateway(configured({"house": row(spoken, served.url)})) as here:
+    served = await serve(stream_of(wire_name))
+    async with gateway(configured({"house": row(wire_name, served.url)})) as here:
         for dialect in DIALECTS:
-            if not stream and spoken == "ollama":
+            if not stream and wire_name == "ollama":
                 continue  # its error is a body of its own there
-            code, said = await told(here, dialect, stream=True)
-            assert code == 400, (dialect, said)
-            assert is_told(dialect, said), (dialect, said)
+            code, text = await told(here, dialect, stream=True)
+            assert code == 400, (dialect, text)
+            assert is_told(dialect, text), (dialect, text)
 
 
 TRANSLATED = [name for name, dialect in DIALECTS.items() if not (dialect.passes and dialect.wire.NAME == "openai-chat")]
@@ -226,18 +226,18 @@ async def test_after_text(serve: Any, dialect: str) -> None:
     """llama.cpp says it amid a stream: the dialect's error event has the same words."""
     served = await serve(streaming(FIRST, text("Hel"), event(STREAMED["openai-chat"]), DONE))
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        code, said = await told(here, dialect, stream=True)
+        code, error_text = await told(here, dialect, stream=True)
     assert code == 200
-    assert b"Hel" in said
-    assert is_told(dialect, said), said
+    assert b"Hel" in error_text
+    assert is_told(dialect, error_text), error_text
 
 
 @pytest.mark.parametrize("backend", WORDINGS)
 async def test_the_next_target_is_asked(serve: Any, backend: str) -> None:
     """A larger model may take it; and the first target is as well as before, for it is not at fault."""
-    spoken, body = WORDINGS[backend]
+    wire_name, body = WORDINGS[backend]
     small, large = await serve(refusing(400, body)), await serve(good)
-    providers = {"house": row(spoken, small.url), "other": row("openai-chat", large.url)}
+    providers = {"house": row(wire_name, small.url), "other": row("openai-chat", large.url)}
     routes = {"fast": Route(("house/small", "other/small"), strategy="ordered")}
     async with gateway(configured(providers, routes=routes)) as here:
         for _ in range(4):
@@ -247,7 +247,7 @@ async def test_the_next_target_is_asked(serve: Any, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoken", "status", "body"),
+    ("wire_name", "status", "body"),
     [
         (
             "openai-chat",
@@ -266,21 +266,21 @@ async def test_the_next_target_is_asked(serve: Any, backend: str) -> None:
         ("openai-chat", 500, {"error": {"message": "out of memory: reduce the batch", "type": "server_error"}}),
     ],
 )
-def test_what_is_something_else(spoken: str, status: int, body: dict[str, Any]) -> None:
+def test_what_is_something_else(wire_name: str, status: int, body: dict[str, Any]) -> None:
     """Limits in time, sizes in bytes and other bad requests are not taken for it: a client would shorten in vain."""
-    assert wire(spoken).read_fault(status, json.dumps(body).encode()).kind != "context_length"
+    assert wire_named(wire_name).read_fault(status, json.dumps(body).encode()).kind != "context_length"
 
 
-@pytest.mark.parametrize("spoken", names())
-def test_codes_decide_before_words(spoken: str) -> None:
+@pytest.mark.parametrize("wire_name", names())
+def test_codes_decide_before_words(wire_name: str) -> None:
     """A structured code is enough, whatever the message says, on every wire."""
     for code in CODES:
         body: dict[str, Any] = {"error": {"message": "no", "code": code, "type": code}}
-        if spoken == "anthropic":
+        if wire_name == "anthropic":
             body = {"type": "error", "error": {"message": "no", "type": code}}
-        if spoken == "gemini":
+        if wire_name == "gemini":
             body = {"error": {"message": "no", "status": code, "code": 400}}
-        fault = wire(spoken).read_fault(400, json.dumps(body).encode())
+        fault = wire_named(wire_name).read_fault(400, json.dumps(body).encode())
         assert fault.kind == "context_length", (code, fault)
         error = error_of(fault)
         assert isinstance(error, BackendError)
@@ -305,6 +305,6 @@ def test_a_message_without_end() -> None:
 def test_what_a_gateway_put_before_a_vendors_words_is_taken_off(message: str, read: str) -> None:
     """Another dialect puts its own before them; what Anthropic says itself stays whole."""
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
-    fault = wire("anthropic").read_fault(400, json.dumps(body).encode())
+    fault = wire_named("anthropic").read_fault(400, json.dumps(body).encode())
     assert (fault.kind, fault.message) == ("context_length", read)
-    assert json.loads(wire("anthropic").write_fault(fault))["error"]["message"] == message
+    assert json.loads(wire_named("anthropic").write_fault(fault))["error"]["message"] == message

@@ -135,8 +135,8 @@ async def test_the_error_names_who_was_passed_over(serve: Any, why: str, dialect
     """Where all who were asked failed: in every dialect, and in the log."""
     case = CASES[why]
     answer, record = await asked(serve, case, dialect, fault(500, "server_error", "the disk is full"))
-    said = json.dumps(answer.json)
-    for text in (said, *map(str, lines_of(record))):
+    body = json.dumps(answer.json)
+    for text in (body, *map(str, lines_of(record))):
         for part in ("other/small", "the disk is full", case.target, case.reason):
             assert part in text, (part, text)
     assert answer.status == 502

@@ -52,7 +52,7 @@ async def test_on_loss_for_some(
     """``on_loss`` holds for the most particular that decides it: the request, its key, the route or direct targets, all."""
     backend = await serve(anthropic)
     monkeypatch.setenv("ALICE", "alice-has-a-key")
-    told = configured(
+    config = configured(
         {"house": row("anthropic", backend.url)},
         routes={"fast": Route(("house/small",), on_loss=direct)},
         keys={"alice": "env:ALICE"},
@@ -60,7 +60,7 @@ async def test_on_loss_for_some(
         direct=Direct(on_loss=direct),
         key_settings={"alice": KeySettings(on_loss=key)},
     )
-    async with gateway(told) as here:
+    async with gateway(config) as here:
         path, body = asking("openai-chat", named, seed=7)
         headers = {"authorization": "Bearer alice-has-a-key", **({} if header is None else {HEADER: header})}
         answer = await here.ask(path, body, headers=headers)

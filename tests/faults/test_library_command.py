@@ -212,10 +212,10 @@ class Secret:
         return " sk-1\n"
 
 
-@pytest.mark.parametrize("given", [" sk-1 ", "sk-1\n", Secret()])
-def test_blanks_round_a_key_are_none_of_it(given: object) -> None:
+@pytest.mark.parametrize("key", [" sk-1 ", "sk-1\n", Secret()])
+def test_blanks_round_a_key_are_none_of_it(key: object) -> None:
     """Nor is the wrapper that keeps it out of logs; what is no text is refused without being shown."""
-    assert key_of(given) == "sk-1"
+    assert key_of(key) == "sk-1"
     with pytest.raises(BadInput) as raised:
         key_of(b"sk-secret")
     assert raised.value.field == "api_key"

@@ -58,8 +58,8 @@ def test_a_call_of_a_tool_is_read_out_of_the_bound_answer() -> None:
 def test_the_choice_of_a_tool_is_in_the_form(choice: ToolChoice | None, forms: int) -> None:
     """Words are a form of their own where the model may choose; none is no form at all."""
     bound = Bound(ask(choice))
-    found = bound.format["json_schema"]["schema"]["anyOf"] if bound.format else []
-    assert len(found) == forms
+    choices = bound.format["json_schema"]["schema"]["anyOf"] if bound.format else []
+    assert len(choices) == forms
     with pytest.raises(BadInput, match="not one of the tools"):
         Bound(ask(ToolChoice("named", "other")))
 
@@ -67,22 +67,22 @@ def test_the_choice_of_a_tool_is_in_the_form(choice: ToolChoice | None, forms: i
 def test_earlier_calls_and_results_stand_in_the_conversation() -> None:
     """As text, for a model whose template has no place for them."""
     call, result = ToolCall("1", "weather", '{"city": "Oslo"}'), ToolResult("1", [TextPart("12 degrees")], "weather")
-    asked = ask(None, ChatMessage("assistant", [call]), ChatMessage("tool", [result]))
-    said = Bound(asked).messages(asked)
-    assert [one["role"] for one in said] == ["system", "user", "assistant", "user"]
-    assert said[2]["content"] == '{"tool": "weather", "arguments": {"city": "Oslo"}}'
-    assert said[3]["content"] == "The tool weather gave: 12 degrees"
+    request = ask(None, ChatMessage("assistant", [call]), ChatMessage("tool", [result]))
+    messages = Bound(request).messages(request)
+    assert [one["role"] for one in messages] == ["system", "user", "assistant", "user"]
+    assert messages[2]["content"] == '{"tool": "weather", "arguments": {"city": "Oslo"}}'
+    assert messages[3]["content"] == "The tool weather gave: 12 degrees"
 
 
 def test_thoughts_come_apart_from_the_answer() -> None:
     """Where llama.cpp tells them apart by the model's template."""
-    heard = local.Reader().feed(
+    events = local.Reader().feed(
         [
             {"choices": [{"delta": {"reasoning_content": "hm"}, "finish_reason": None}]},
             {"choices": [{"delta": {"content": "yes"}, "finish_reason": None}]},
         ]
     )
-    assert heard == [Reasoning("hm"), Text("yes")]
+    assert events == [Reasoning("hm"), Text("yes")]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_thoughts_come_apart_from_the_answer() -> None:
 )
 def test_control_tokens_in_a_users_words_stay_words(words: str) -> None:
     """They are not in the text that llama.cpp reads; what only looks a little like them is not touched."""
-    asked = local.question([{"role": "user", "content": f"a {words} b"}], {})
-    assert words not in asked["messages"][0]["content"]
-    assert asked["messages"][0]["content"].replace("\u200b", "") == f"a {words} b"
+    body = local.question([{"role": "user", "content": f"a {words} b"}], {})
+    assert words not in body["messages"][0]["content"]
+    assert body["messages"][0]["content"].replace("\u200b", "") == f"a {words} b"
     plain = "a < b | c > d [in st] <b> </p>"
     assert local.question([{"role": "user", "content": plain}], {})["messages"][0]["content"] == plain
 
@@ -181,9 +181,9 @@ def chunk(text: str | None, reason: str | None = None, **more: object) -> dict[s
 )
 def test_text_that_begins_like_a_stop_is_not_lost(ending: list[dict[str, object] | None]) -> None:
     """Whatever ends the answer: its limit, itself, a failure, or the caller's clock."""
-    heard = local.Reader(["END"]).feed([chunk("the EN"), *ending])
-    assert heard[:2] == [Text("the "), Text("EN")]
-    assert isinstance(heard[-1], Finish)
+    events = local.Reader(["END"]).feed([chunk("the EN"), *ending])
+    assert events[:2] == [Text("the "), Text("EN")]
+    assert isinstance(events[-1], Finish)
     timed = local.Reader(["END"])
     assert timed.feed([chunk("the EN")]) == [Text("the ")]
     assert timed.cut(TimedOut("total", 1.0))[0] == Text("EN")
@@ -193,8 +193,8 @@ def test_a_stop_text_ends_the_answer_with_its_count() -> None:
     """Over two chunks; the tokens are those that llama.cpp counted by then, and what comes after is not read."""
     reader = local.Reader(["END"])
     timings = {"cache_n": 2, "prompt_n": 3, "predicted_n": 4, "predicted_ms": 1.5}
-    heard = reader.feed([chunk("the E"), chunk("ND. More", timings=timings), chunk("more"), chunk(None, "length"), None])
-    assert heard == [Text("the "), Usage(5, 4, 9), Finish("complete", "stop")]
+    events = reader.feed([chunk("the E"), chunk("ND. More", timings=timings), chunk("more"), chunk(None, "length"), None])
+    assert events == [Text("the "), Usage(5, 4, 9), Finish("complete", "stop")]
     assert reader.done
 
 
@@ -210,16 +210,16 @@ async def test_the_real_model_loses_nothing_before_a_limit_and_stops_at_once(
     model = await model_of()
     watched = Watched(model.server)
     monkeypatch.setattr(model, "server", watched)
-    asked = Local.events("smollm2", story, stop=plain.text[2:6], max_tokens=3000, temperature=0)
-    async with aclosing(asked) as batches:
-        heard = []
+    stream = Local.events("smollm2", story, stop=plain.text[2:6], max_tokens=3000, temperature=0)
+    async with aclosing(stream) as batches:
+        events = []
         async for batch in batches:
-            heard += batch
+            events += batch
             if isinstance(batch[-1], Finish):
                 await all_quiet()  # before the next batch is asked for
-    assert "".join(event.text for event in heard if isinstance(event, Text)) == plain.text[:2]
-    assert heard[-1] == Finish("complete", "stop")
-    usage = heard[-2]
+    assert "".join(event.text for event in events if isinstance(event, Text)) == plain.text[:2]
+    assert events[-1] == Finish("complete", "stop")
+    usage = events[-2]
     assert isinstance(usage, Usage)
     assert usage.prompt_tokens == (plain.usage.prompt_tokens if plain.usage else 0)
     assert 0 < (usage.completion_tokens or 0) <= 6

@@ -51,12 +51,12 @@ async def two(serve: Any, own_config: Any, monkeypatch: pytest.MonkeyPatch) -> A
 @pytest.mark.parametrize("name", ["fast", "small", "fine", "bad/m, good/m", "bad/m,good/m", "good-model", "good/m", None])
 async def test_every_name_of_the_gateway_is_one_of_the_library(two: Any, name: str | None) -> None:
     """Routes with their policy, aliases, chains, a model that one backend serves, and the default; whole and streamed."""
-    given = {} if name is None else {"model": name}
-    reply = await polychat.ask("hi", **given)
+    options = {} if name is None else {"model": name}
+    reply = await polychat.ask("hi", **options)
     assert (reply.text, reply.provider) == ("from good", "good")
-    async with polychat.stream("hi", **given) as pieces:
+    async with polychat.stream("hi", **options) as pieces:
         assert "".join([piece async for piece in pieces]) == "from good"
-    completion = await polychat.Client(**given).chat.completions.create(messages=[{"role": "user", "content": "hi"}])
+    completion = await polychat.Client(**options).chat.completions.create(messages=[{"role": "user", "content": "hi"}])
     assert completion.choices[0].message.content == "from good"
 
 

@@ -62,9 +62,9 @@ async def test_the_library_goes_by_the_same_prices(serve: Any) -> None:
     assert (await client.ask("hi", model="house/small")).cost == pytest.approx(COST)
     assert (await client.ask("hi", model="HOUSE/other")).cost is None
     chat = await serve(ScriptedVendor("openai-chat", said(Usage(1000, 100))))
-    given = {"base_url": f"{chat.url}/v1", "api_key": "k"}
-    assert (await client.ask("hi", model="openai/plain", **given)).cost == pytest.approx(0.001)
-    assert (await client.ask("hi", model="openai/gpt-4o-mini", **given)).cost is None
+    options = {"base_url": f"{chat.url}/v1", "api_key": "k"}
+    assert (await client.ask("hi", model="openai/plain", **options)).cost == pytest.approx(0.001)
+    assert (await client.ask("hi", model="openai/gpt-4o-mini", **options)).cost is None
 
 
 async def test_the_cost_that_the_vendor_reports_takes_precedence(serve: Any) -> None:

@@ -34,7 +34,7 @@ def refused(schema: Any) -> str:
             return "a property that is not required"
     inner = [one for key in MAPS for one in schema.get(key, {}).values()] + schema.get("anyOf", [])
     inner += [schema["items"]] if "items" in schema else []
-    return next((found for one in inner if (found := refused(one))), "")
+    return next((reason for one in inner if (reason := refused(one))), "")
 
 
 class Inner(pydantic.BaseModel):
@@ -223,9 +223,9 @@ HALF = "caf\udce9"
 )
 async def test_what_cannot_be_sent_is_bad_input_that_names_the_field(field: str, options: dict[str, Any]) -> None:
     """Whatever is given, no error of Python's own comes out, and nothing is sent."""
-    given = {"prompt": "hi", "model": "openai/m", "api_key": "sk-test", "base_url": "http://127.0.0.1:1/v1", **options}
+    arguments = {"prompt": "hi", "model": "openai/m", "api_key": "sk-test", "base_url": "http://127.0.0.1:1/v1", **options}
     with pytest.raises(BadInput) as raised:
-        await polychat.ask(given.pop("prompt"), **given)
+        await polychat.ask(arguments.pop("prompt"), **arguments)
     assert raised.value.field.startswith(field.partition("[")[0].partition(".")[0])
     assert field in str(raised.value) or field in raised.value.field
 

@@ -97,17 +97,17 @@ async def test_every_option_with_any_value(serve: Any, way: str) -> None:
     server, client = await serve(good), polychat.Client()
 
     async def asked(keyword: str, name: str, value: Any) -> None:
-        given: dict[str, Any] = {"prompt": "hi", "model": "openai/m", "api_key": "k", "base_url": f"{server.url}/v1"}
-        given |= {"timeout": 1.0, keyword: value}
-        prompt = given.pop("prompt")
+        arguments: dict[str, Any] = {"prompt": "hi", "model": "openai/m", "api_key": "k", "base_url": f"{server.url}/v1"}
+        arguments |= {"timeout": 1.0, keyword: value}
+        prompt = arguments.pop("prompt")
         try:
             if way == "ask":
-                await polychat.ask(prompt, **given)
+                await polychat.ask(prompt, **arguments)
             elif way == "embed":
-                await polychat.embed(prompt, **given)
+                await polychat.embed(prompt, **arguments)
             else:
                 turns = [{"role": "user", "content": prompt}]
-                await client.chat.completions.create(messages=turns, **given)
+                await client.chat.completions.create(messages=turns, **arguments)
         except PolychatError as error:
             checked(error, keyword)
         except Exception as error:

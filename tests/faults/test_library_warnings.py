@@ -16,27 +16,27 @@ from ..support.scripted_vendors import ScriptedVendor
 GIVEN: dict[str, Any] = {"model": "anthropic/m", "api_key": "k", "seed": 1, "no_such_option": 1}
 
 
-async def whole(given: dict[str, Any]) -> None:
-    await polychat.ask("hi", **given)
+async def whole(options: dict[str, Any]) -> None:
+    await polychat.ask("hi", **options)
 
 
-async def of_a_client(given: dict[str, Any]) -> None:
-    await polychat.Client().ask("hi", **given)
+async def of_a_client(options: dict[str, Any]) -> None:
+    await polychat.Client().ask("hi", **options)
 
 
-async def pieces(given: dict[str, Any]) -> None:
-    async with polychat.stream("hi", **given) as reply:
+async def pieces(options: dict[str, Any]) -> None:
+    async with polychat.stream("hi", **options) as reply:
         assert [piece async for piece in reply]
 
 
-async def events(given: dict[str, Any]) -> None:
-    async with polychat.stream("hi", **given) as reply:
+async def events(options: dict[str, Any]) -> None:
+    async with polychat.stream("hi", **options) as reply:
         assert [batch async for batch in reply.events()]
 
 
-async def completion(given: dict[str, Any]) -> None:
+async def completion(options: dict[str, Any]) -> None:
     messages = [{"role": "user", "content": "hi"}]
-    await polychat.Client(given["model"]).chat.completions.create(messages=messages, **{**given, "model": None})
+    await polychat.Client(options["model"]).chat.completions.create(messages=messages, **{**options, "model": None})
 
 
 @pytest.mark.parametrize("way", [whole, of_a_client, pieces, events, completion])

@@ -9,7 +9,7 @@ import pytest
 
 from polychat.events import Event, Finish, Start, Text, ToolCallPiece, Usage
 from polychat.types import ChatRequest
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.sites.deltas import complete_members
 
 from ..support.gateway_for_clients import house
@@ -32,16 +32,16 @@ ENDS = ("length", "content_filter", "refusal", "pause")
 
 def written(name: str, events: tuple[Event, ...], *, stream: bool) -> bytes:
     """The bytes of a backend that says these events on this wire."""
-    writer = wire(name).writer(ChatRequest("m", [], stream=stream, stream_usage=True), "one", 1_700_000_000)
+    writer = wire_named(name).writer(ChatRequest("m", [], stream=stream, stream_usage=True), "one", 1_700_000_000)
     return writer.write(list(events)) + writer.end()
 
 
 def heard(name: str, body: bytes, *, stream: bool) -> list[Event]:
     """What a client of this wire reads."""
-    spoken = wire(name)
+    wire = wire_named(name)
     if not stream:
-        return spoken.read_reply(body)
-    reader = spoken.Reader()
+        return wire.read_reply(body)
+    reader = wire.Reader()
     return [*reader.feed(body), *reader.end()]
 
 
@@ -98,7 +98,7 @@ def test_arguments_that_are_cut_in_a_finished_reply_are_a_failure(name: str, rea
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "remaining"),
     [
         ("", {}),
         ("{", {}),
@@ -113,6 +113,6 @@ def test_arguments_that_are_cut_in_a_finished_reply_are_a_failure(name: str, rea
         ('{"a": "x\\"y", "b": tr', {"a": 'x"y'}),
     ],
 )
-def test_what_is_kept_of_cut_arguments(text: str, kept: dict[str, Any]) -> None:
+def test_what_is_kept_of_cut_arguments(text: str, remaining: dict[str, Any]) -> None:
     """Members and elements that are known to be over; a number that the cut may have shortened is none of them."""
-    assert complete_members(text) == kept
+    assert complete_members(text) == remaining

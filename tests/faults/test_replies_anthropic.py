@@ -12,7 +12,7 @@ from polychat.events import Citation, Event, Finish, Media, Start, Text, ToolCal
 from polychat.types import ChatMessage, ChatRequest, TextPart
 from polychat.wire import anthropic
 from polychat.wire.anthropic.constants import REASONS
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.gateway_for_clients import KEY, house
 from ..support.random_conversations import read, written
@@ -32,7 +32,7 @@ def whole(content: Any, **more: Any) -> list[Event]:
 
 def streamed(*events: Any) -> list[Event]:
     body = b"".join(b"event: x\ndata: " + json.dumps(event).encode() + b"\n\n" for event in events)
-    return read(wire("anthropic"), [body])
+    return read(wire_named("anthropic"), [body])
 
 
 START = {"type": "message_start", "message": MESSAGE}
@@ -66,10 +66,10 @@ def test_a_call_that_was_cut_is_no_failure(reason: str) -> None:
 
 def test_a_cut_call_in_the_dialect() -> None:
     """The dialect streams what came of the call; whole it writes the members that came whole, as the API does."""
-    stream = written(wire("anthropic"), CUT, stream=True)
+    stream = written(wire_named("anthropic"), CUT, stream=True)
     assert b'\\"half' in stream
     assert b'"stop_reason":"max_tokens"' in stream
-    body = json.loads(written(wire("anthropic"), CUT, stream=False))
+    body = json.loads(written(wire_named("anthropic"), CUT, stream=False))
     assert (body["content"][0]["input"], body["stop_reason"]) == ({"path": "a"}, "max_tokens")
 
 
@@ -131,8 +131,8 @@ def test_end_turn_beside_calls() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_foreign_reasons_do_not_leak(reason: str | None, stream: bool) -> None:
     """The dialect ends with a word of its own wire's closed set."""
-    body = written(wire("anthropic"), [Text("a"), Finish("complete", reason)], stream=stream)
-    finish = read(wire("anthropic"), [body])[-1] if stream else anthropic.read_reply(body)[-1]
+    body = written(wire_named("anthropic"), [Text("a"), Finish("complete", reason)], stream=stream)
+    finish = read(wire_named("anthropic"), [body])[-1] if stream else anthropic.read_reply(body)[-1]
     assert isinstance(finish, Finish)
     assert finish.reason in set(REASONS.values())
 
@@ -147,8 +147,8 @@ def test_usage_counts_what_is_billed() -> None:
     usage = next(event for event in events if isinstance(event, Usage))
     assert (usage.prompt_tokens, usage.completion_tokens) == (180_150, 3_515)
     assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (30, 10)
-    told = json.loads(written(wire("anthropic"), [Text("a"), usage, Finish("complete", "stop")], stream=False))["usage"]
-    assert told["cache_creation"] == {"ephemeral_1h_input_tokens": 10, "ephemeral_5m_input_tokens": 20}
+    counts = json.loads(written(wire_named("anthropic"), [Text("a"), usage, Finish("complete", "stop")], stream=False))["usage"]
+    assert counts["cache_creation"] == {"ephemeral_1h_input_tokens": 10, "ephemeral_5m_input_tokens": 20}
 
 
 def test_the_start_estimates_the_prompt() -> None:
@@ -161,7 +161,7 @@ def test_the_start_estimates_the_prompt() -> None:
     assert b'"estimated":true' in start
     assert b'"input_tokens":7' in end
     assert b"estimated" not in end
-    usage = [event for event in read(wire("anthropic"), [start + end]) if isinstance(event, Usage)]
+    usage = [event for event in read(wire_named("anthropic"), [start + end]) if isinstance(event, Usage)]
     assert [one.prompt_tokens for one in usage] == [7]
 
 
@@ -169,7 +169,7 @@ def test_streamed_compaction_comes_back() -> None:
     """What only the vendor reads comes whole in one opaque part, streamed as not."""
     block_of = block(0, {"type": "compaction", "content": None}, {"type": "compaction_delta", "content": "The sum"})
     events = streamed(START, *block_of, *block(1, {"type": "text", "text": "a"}), ended("end_turn"), STOP)
-    body = written(wire("anthropic"), events, stream=False)
+    body = written(wire_named("anthropic"), events, stream=False)
     assert json.loads(body)["content"][0] == {"type": "compaction", "content": "The sum"}
 
 
@@ -206,7 +206,7 @@ async def test_the_official_client_reads_it_all(name: str) -> None:
 def test_members_that_must_be_there() -> None:
     """Members that the API always tells are there, null where there is nothing to tell."""
     answer: list[Event] = [Text("a"), ToolCallPiece(0, "a", "f", "{}"), Finish("complete", "tool_calls")]
-    body = json.loads(written(wire("anthropic"), answer, stream=False))
+    body = json.loads(written(wire_named("anthropic"), answer, stream=False))
     assert body.keys() >= {"stop_details", "container", "stop_sequence"}
     assert body["usage"].keys() >= {
         "cache_creation",

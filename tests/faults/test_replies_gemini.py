@@ -11,7 +11,7 @@ from polychat.errors import ReplyFailed
 from polychat.events import Citation, Event, Finish, Media, Reasoning, Text, ToolCallPiece, Usage
 from polychat.types import Opaque
 from polychat.wire import gemini
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.limits import ReaderLimits
 
 from ..support.gateway_for_clients import KEY, house
@@ -29,7 +29,7 @@ def chunk(*parts: Any, reason: str | None = None, **more: Any) -> dict[str, Any]
 
 
 def streamed(*chunks: Any) -> list[Event]:
-    return read(wire("gemini"), [b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in chunks])
+    return read(wire_named("gemini"), [b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in chunks])
 
 
 @pytest.mark.parametrize("strange", [5, None, "x", [3], {"groundingChunks": [{"web": {"uri": 5}}], "citations": 3}])
@@ -49,7 +49,7 @@ def test_half_an_emoji() -> None:
         b'data: {"candidates":[{"content":{"parts":[{"text":"a\\u%s"}]},"index":0}]}\n\n' % half for half in (b"d83d", b"de00b")
     )
     body = [first, second.replace(b'"a', b'"'), b'data: {"candidates":[{"finishReason":"STOP","index":0}]}\n\n']
-    events = read(wire("gemini"), body)
+    events = read(wire_named("gemini"), body)
     assert "".join(event.text for event in events if isinstance(event, Text)) == "a\U0001f600b"
 
 
@@ -60,8 +60,8 @@ def test_what_only_gemini_reads_goes_back_to_it(part: Any, stream: bool) -> None
     events = streamed(chunk({"text": "a"}, part, {"text": "b"}), chunk(reason="STOP"))
     sealed = [event.opaque for event in events if isinstance(event, Reasoning)]
     assert [json.loads(opaque.data) for opaque in sealed if opaque is not None] == [part]
-    body = written(wire("gemini"), events, stream=stream)
-    again = read(wire("gemini"), [body]) if stream else gemini.read_reply(body)
+    body = written(wire_named("gemini"), events, stream=stream)
+    again = read(wire_named("gemini"), [body]) if stream else gemini.read_reply(body)
     assert [event.opaque for event in again if isinstance(event, Reasoning)] == sealed
     request = gemini.read_request(
         json.dumps({"contents": [{"role": "model", "parts": [part]}, {"parts": [{"text": "x"}]}]}).encode(), "m"
@@ -69,7 +69,7 @@ def test_what_only_gemini_reads_goes_back_to_it(part: Any, stream: bool) -> None
     assert gemini.write_request(request)["contents"][0]["parts"] == [part]
     request.wire = None
     for name in names():
-        body_of = wire(name).write_request(request)
+        body_of = wire_named(name).write_request(request)
         assert ("executableCode" in json.dumps(body_of)) == (name == "gemini" and part is CODE)
 
 
@@ -154,11 +154,11 @@ def test_thoughts_and_tools_are_billed() -> None:
 
 def test_an_error_amid_a_stream_is_a_line_by_itself() -> None:
     """It is JSON of its own behind the events, which Google's clients look for, and our reader at every cut."""
-    body = written(wire("gemini"), [Text("so far"), Finish("failed", error=ReplyFailed("it broke"))], stream=True)
+    body = written(wire_named("gemini"), [Text("so far"), Finish("failed", error=ReplyFailed("it broke"))], stream=True)
     events, error = body.rsplit(b"\r\n\r\n", 1)
     assert json.loads(error)["error"]["message"] == "it broke"
     for at in range(len(events) + 1, len(body)):
-        finish = read(wire("gemini"), [body[:at], body[at:]])[-1]
+        finish = read(wire_named("gemini"), [body[:at], body[at:]])[-1]
         assert isinstance(finish, Finish)
         assert "it broke" in str(finish.error)
 
@@ -168,7 +168,7 @@ def test_an_error_amid_a_stream_is_a_line_by_itself() -> None:
 async def test_the_official_client_reads_it_all(name: str) -> None:
     """Two sources, parallel calls, U+2028 and U+0085, thoughts: google-genai's stream reads each, before every backend."""
     genai = vendor_client("google.genai", "google-genai")
-    answer: list[Event] = [Reasoning("hm", Opaque(wire(name).VENDOR, "c2ln")), Text("one\u2028two\u0085")]
+    answer: list[Event] = [Reasoning("hm", Opaque(wire_named(name).VENDOR, "c2ln")), Text("one\u2028two\u0085")]
     answer += [Citation("T", "https://a.example/1"), Citation("U", "https://a.example/2")]
     answer += [
         ToolCallPiece(0, "call_a", "f", "{}"),

@@ -13,7 +13,7 @@ from polychat.events import Event, Finish, Start, Text
 from polychat.gateway.dialects.dialect import Dialect, InboundChat
 from polychat.gateway.paths import DIALECTS
 from polychat.types import ChatRequest
-from polychat.wire.contract import Wire, names, wire
+from polychat.wire.contract import Wire, names, wire_named
 from polychat.wire.framing import EVENT_END
 from polychat.wire.json_text import encoded
 from polychat.wire.openai_chat.passthrough import ChunkMonitor
@@ -31,17 +31,17 @@ PASSING = [name for name, dialect in DIALECTS.items() if dialect.passes and dial
 MESSAGE = "two replies were sent as one"
 
 
-def reply(spoken: Wire, name: str, events: list[Event], *, ends: bool) -> bytes:
+def reply(wire: Wire, name: str, events: list[Event], *, ends: bool) -> bytes:
     """A streamed reply of that id; without its end where it does not."""
-    writer = spoken.writer(ChatRequest("m", [], stream=True), name, 0)
+    writer = wire.writer(ChatRequest("m", [], stream=True), name, 0)
     body = writer.write([Start(), *events, *([Finish("complete", "stop")] if ends else [])])
     return body + writer.end() if ends else body
 
 
-def glued(spoken: Wire) -> tuple[bytes, bytes]:
+def glued(wire: Wire) -> tuple[bytes, bytes]:
     """A reply that breaks off, and a whole one of another id."""
     hello: list[Event] = [Text("Hel"), Text("lo")]
-    return reply(spoken, "first", hello, ends=False), reply(spoken, "second", hello, ends=True)
+    return reply(wire, "first", hello, ends=False), reply(wire, "second", hello, ends=True)
 
 
 def monitor_of(dialect: Dialect) -> StreamMonitor:
@@ -60,8 +60,8 @@ def passed(monitor: StreamMonitor, pieces: Iterable[bytes]) -> bytes:
 @pytest.mark.parametrize("name", NAMED)
 def test_a_second_reply_is_a_failure_for_a_reader(name: str) -> None:
     """A stream that is translated fails where another reply begins, and none of its text is read."""
-    first, second = glued(wire(name))
-    reader = wire(name).Reader()
+    first, second = glued(wire_named(name))
+    reader = wire_named(name).Reader()
     events = [*reader.feed(first), *reader.feed(second), *reader.end()]
     assert "".join(event.text for event in events if isinstance(event, Text)) == "Hello"
     assert isinstance(events[-1], Finish)
@@ -113,18 +113,18 @@ def test_a_whole_reply_passes(name: str) -> None:
 @pytest.mark.parametrize("name", PASSING)
 async def test_a_client_gets_the_error(name: str) -> None:
     """At the gateway: the client gets the first reply and then the dialect's own error, and the record has a failure."""
-    spoken = DIALECTS[name].wire
-    first, second = glued(spoken)
+    wire = DIALECTS[name].wire
+    first, second = glued(wire)
 
     async def handler(seen: Seen, say: Say) -> None:
         await say.stream([first, second])
 
-    async with before({"house": (spoken.NAME, handler)}) as here:
+    async with before({"house": (wire.NAME, handler)}) as here:
         caller = await here.caller()
         caller.ask(*asking(name, stream=True))
         answer = await caller.whole()
         (record,) = await here.app.recorded()
-    reader = spoken.Reader()
+    reader = wire.Reader()
     (*events, finish) = [*reader.feed(answer.body), *reader.end()]
     assert "".join(event.text for event in events if isinstance(event, Text)) == "Hello"
     assert isinstance(finish, Finish)

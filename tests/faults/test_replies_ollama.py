@@ -17,8 +17,8 @@ from ..support.read_replies import read_pieces
 END = {"model": "m", "done": True, "done_reason": "stop"}
 
 
-def lines(*said: dict[str, Any]) -> bytes:
-    return b"".join(json.dumps(one).encode() + b"\n" for one in said)
+def lines(*values: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in values)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_decoration_never_costs_the_words(odd: dict[str, Any]) -> None:
 
 def test_half_an_emoji() -> None:
     """A pair that two lines share is one letter; a half alone is left out."""
-    said = [{"model": "m", "message": {"content": one}, "done": False} for one in ("a\ud83d", "\ude00b", "\ud83d")]
-    assert read_pieces(wire.Reader(), [lines(*said, END)]).text == "a😀b"
+    chunks = [{"model": "m", "message": {"content": one}, "done": False} for one in ("a\ud83d", "\ude00b", "\ud83d")]
+    assert read_pieces(wire.Reader(), [lines(*chunks, END)]).text == "a😀b"
 
 
 def test_no_line_holds_what_some_readers_take_for_its_end() -> None:
@@ -69,8 +69,8 @@ async def test_ollamas_client_reads_a_rich_answer(stream: bool) -> None:
     ]
     async with house("openai-chat", events) as (here, _):
         client = ollama.AsyncClient(here.url)
-        asked = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}]}
-        parts = [part async for part in await client.chat(**asked, stream=True)] if stream else [await client.chat(**asked)]
+        options = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}]}
+        parts = [part async for part in await client.chat(**options, stream=True)] if stream else [await client.chat(**options)]
         await client.close()
     assert "".join(part.message.content or "" for part in parts) == "a\u2028b"
     assert "".join(part.message.thinking or "" for part in parts) == "hm"

@@ -105,15 +105,15 @@ HALVES = [
 ]
 
 
-@pytest.mark.parametrize(("said", "wanted"), HALVES)
-def test_half_an_emoji(said: list[str], wanted: str) -> None:
+@pytest.mark.parametrize(("texts", "expected"), HALVES)
+def test_half_an_emoji(texts: list[str], expected: str) -> None:
     """A pair that two chunks share is one letter, a half without the other is left out, and the words come through."""
-    body = stream(*(chunk({"content": one}) for one in said), chunk({}, "stop"))
+    body = stream(*(chunk({"content": one}) for one in texts), chunk({}, "stop"))
     for pieces in splits(body):
         reply = read_pieces(wire.Reader(), pieces)
-        assert reply.text == wanted
+        assert reply.text == expected
         assert reply.finish == Finish("complete", "stop")
-    assert wire.read_reply(whole({"content": f"x{said[0]}"}))[-1] == Finish("complete", "stop")
+    assert wire.read_reply(whole({"content": f"x{texts[0]}"}))[-1] == Finish("complete", "stop")
     monitor = ChunkMonitor(usage=True)
     assert monitor.feed(body) + monitor.end() == body
     assert monitor.finish == Finish("complete", "stop")
@@ -153,16 +153,16 @@ def test_a_whole_reply_without_an_end_is_truncated(reason: Any) -> None:
 @pytest.mark.parametrize("dialect", [name for name in names() if name != wire.NAME])
 async def test_a_whole_reply_without_an_end_fails_where_it_cannot_be_reported(dialect: str) -> None:
     """Doors of other wires answer with a failure, and OpenAI's own with what came: it says itself that it has no end."""
-    said = completion("Hello")
-    said["choices"][0]["finish_reason"] = None
+    body = completion("Hello")
+    body["choices"][0]["finish_reason"] = None
 
     async def handler(seen: Seen, say: Say) -> None:
-        await say.whole(said)
+        await say.whole(body)
 
     async with before({"house": ("openai-chat", handler)}) as here:
         assert (await here.ask(*asking(dialect))).status == 502
         own = await here.ask(*asking("openai-chat"))
-        assert (own.status, own.json) == (200, said)
+        assert (own.status, own.json) == (200, body)
         assert here.records[-1].verdict == "truncated"
 
 
@@ -194,7 +194,7 @@ async def test_no_stream_is_marked_as_done_after_an_error(wire_name: str) -> Non
     """A backend's own ``[DONE]`` behind its error is not forwarded, as none is written: OpenAI's client raises at the error."""
     openai = pytest.importorskip("openai")
     fire = {"error": {"type": "overloaded_error", "message": "it is on fire", "code": None}}
-    said = {
+    streams = {
         "openai-chat": stream(chunk({"role": "assistant", "content": "Hel"}), fire),
         "anthropic": b"".join(
             b"data: " + json.dumps(one).encode() + b"\n\n"
@@ -207,7 +207,7 @@ async def test_no_stream_is_marked_as_done_after_an_error(wire_name: str) -> Non
     }[wire_name]
 
     async def handler(seen: Seen, say: Say) -> None:
-        await say.stream([said], "text/event-stream")
+        await say.stream([streams], "text/event-stream")
 
     async with before({"house": (wire_name, handler)}) as here:
         for dialect in ("openai-chat", "openai-completions"):
@@ -215,10 +215,10 @@ async def test_no_stream_is_marked_as_done_after_an_error(wire_name: str) -> Non
             assert b"it is on fire" in answer.body
             assert b"[DONE]" not in answer.body
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
-        asked = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        options = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}], "stream": True}
         async with client:
             with pytest.raises(openai.APIError, match="on fire"):
-                [piece async for piece in await client.chat.completions.create(**asked)]
+                [piece async for piece in await client.chat.completions.create(**options)]
 
 
 def test_two_replies_in_one_stream_are_a_failure() -> None:
@@ -251,7 +251,7 @@ def said(events: list[Event], *, streams: bool) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "reason"),
     [
         ("end", "stop"),
         ("MAX_OUTPUT_TOKENS", "length"),
@@ -260,10 +260,10 @@ def said(events: list[Event], *, streams: bool) -> Any:
         ("odd", "stop"),
     ],
 )
-def test_foreign_ends_in_the_dialects_own_terms(word: str, told: str) -> None:
+def test_foreign_ends_in_the_dialects_own_terms(word: str, reason: str) -> None:
     """Clients know four: a word that is none of them becomes the nearest."""
     events: list[Event] = [Text("x"), Finish("complete", word)]
-    assert said(events, streams=True)[-1]["finish_reason"] == said(events, streams=False)["finish_reason"] == told
+    assert said(events, streams=True)[-1]["finish_reason"] == said(events, streams=False)["finish_reason"] == reason
 
 
 def test_a_call_without_arguments_is_json() -> None:
@@ -295,10 +295,10 @@ def test_what_groq_ran_is_kept(streams: bool) -> None:
     delta = {"content": "x", "executed_tools": [{"index": 0, "type": "search", "arguments": "{}", "output": "o"}]}
     body = stream(chunk(delta, "stop")) if streams else whole(delta)
     events = read_pieces(wire.Reader(vendor="groq"), [body]).events if streams else wire.read_reply(body, vendor="groq")
-    (kept,) = [event.opaque for event in events if isinstance(event, Reasoning)]
-    assert kept is not None
-    assert (kept.vendor, kept.redacted) == ("groq", True)
-    assert json.loads(kept.data)["output"] == "o"
+    (opaque,) = [event.opaque for event in events if isinstance(event, Reasoning)]
+    assert opaque is not None
+    assert (opaque.vendor, opaque.redacted) == ("groq", True)
+    assert json.loads(opaque.data)["output"] == "o"
 
 
 COUNTED: list[tuple[dict[str, Any], Usage]] = [
@@ -348,8 +348,8 @@ async def test_openais_client_puts_a_rich_stream_together() -> None:
 
     async with before({"house": ("openai-chat", handler)}) as here:
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
-        asked = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}]}
-        async with client, client.chat.completions.stream(**asked) as answer:
+        options = {"model": "house/small", "messages": [{"role": "user", "content": "hi"}]}
+        async with client, client.chat.completions.stream(**options) as answer:
             final = await answer.get_final_completion()
     (choice,) = final.choices
     assert choice.message.content == "a\u2028b"

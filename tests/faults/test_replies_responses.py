@@ -38,12 +38,12 @@ def test_a_response_has_all_required_members(events: list[Event], stream: bool) 
     write = writer(request, "one", 1)
     body = write.write(events) + write.end()
     lines = [line[6:] for line in body.decode().splitlines() if line.startswith("data: ")] if stream else []
-    told = [json.loads(line) for line in lines] or [{"response": json.loads(body)}]
-    responses = [event["response"] for event in told if "response" in event]
+    payloads = [json.loads(line) for line in lines] or [{"response": json.loads(body)}]
+    responses = [event["response"] for event in payloads if "response" in event]
     assert responses
     for response in responses:
         ResponseResource.model_validate(response)
-    ends = [event for event in told if event.get("type") == "response.function_call_arguments.done"]
+    ends = [event for event in payloads if event.get("type") == "response.function_call_arguments.done"]
     assert all(event["name"] == "f" for event in ends)
 
 
@@ -125,8 +125,8 @@ def events_of(output: list[object], response: dict[str, object]) -> list[object]
     ]
 
 
-def reply_of(*told: object) -> list[Event]:
-    return read_pieces(Reader(), [b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in told)]).events
+def reply_of(*items: object) -> list[Event]:
+    return read_pieces(Reader(), [b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in items)]).events
 
 
 def test_a_citation_in_the_shape_of_chat_is_read() -> None:
@@ -145,17 +145,17 @@ def test_half_an_emoji(halves: list[str]) -> None:
     whole = {**RESPONSE, "output": [{**ITEM, "content": [{**PART, "text": text}]}]}
     events = reply_of(*deltas, {"type": "response.completed", "response": whole})
     assert "".join(event.text for event in events if isinstance(event, Text)) == "a😀b"
-    said = [event.text for event in read_reply(json.dumps(whole).encode()) if isinstance(event, Text)]
-    assert said == ["a😀b"]
+    texts = [event.text for event in read_reply(json.dumps(whole).encode()) if isinstance(event, Text)]
+    assert texts == ["a😀b"]
 
 
 @pytest.mark.parametrize("status", [None, "", "in_progress", "queued"])
 def test_a_response_that_does_not_say_that_it_is_over_is_truncated(status: str | None) -> None:
     """Nothing invents an end: neither for a response without a status nor for one that is still under way."""
-    said = {**RESPONSE, "status": status, "output": [{**ITEM, "content": [PART]}]}
+    body = {**RESPONSE, "status": status, "output": [{**ITEM, "content": [PART]}]}
     if status is None:
-        del said["status"]
-    events = read_reply(json.dumps(said).encode())
+        del body["status"]
+    events = read_reply(json.dumps(body).encode())
     assert Text("x") in events
     assert isinstance(events[-1], Finish)
     assert events[-1].verdict == "truncated"
@@ -163,15 +163,15 @@ def test_a_response_that_does_not_say_that_it_is_over_is_truncated(status: str |
 
 def test_a_status_that_nobody_knows_is_an_end() -> None:
     """A reply is not lost for a new word for its end."""
-    said = {**RESPONSE, "status": "never_heard_of", "output": [{**ITEM, "content": [PART]}]}
-    assert read_reply(json.dumps(said).encode())[-1] == Finish("complete", "stop")
+    body = {**RESPONSE, "status": "never_heard_of", "output": [{**ITEM, "content": [PART]}]}
+    assert read_reply(json.dumps(body).encode())[-1] == Finish("complete", "stop")
 
 
 def test_arguments_as_an_object_are_read() -> None:
     """And null means none."""
     calls = [
-        {"type": "function_call", "call_id": f"call_{at}", "name": "f", "arguments": said}
-        for at, said in enumerate(({"a": 1}, None))
+        {"type": "function_call", "call_id": f"call_{at}", "name": "f", "arguments": arguments}
+        for at, arguments in enumerate(({"a": 1}, None))
     ]
     events = read_reply(json.dumps({**RESPONSE, "output": calls}).encode())
     assert [event.arguments for event in events if isinstance(event, ToolCallPiece)] == ['{"a":1}', ""]
@@ -183,11 +183,11 @@ def test_arguments_as_an_object_are_read() -> None:
 async def test_a_passed_stream_that_is_cut_ends_as_the_same_response(store: bool, numbered: bool) -> None:
     """The error and the failed response have the backend's id and the next numbers, whether the reply is kept here or not."""
     began = {**RESPONSE, "id": "resp_theirs", "status": "in_progress", "output": []}
-    said: list[dict[str, object]] = [
+    sent_events: list[dict[str, object]] = [
         {"type": "response.created", "response": began},
         {"type": "response.output_text.delta", "output_index": 0, "delta": "so far"},
     ]
-    pieces = [event({**one, **({"sequence_number": 40 + at} if numbered else {})}) for at, one in enumerate(said)]
+    pieces = [event({**one, **({"sequence_number": 40 + at} if numbered else {})}) for at, one in enumerate(sent_events)]
     async with before({"house": ("openai-responses", streaming(*pieces, b'data: {"type": "resp', cut=True))}) as here:
         path, body = asking("openai-responses", stream=True, store=store)
         got = await here.ask(path, body)

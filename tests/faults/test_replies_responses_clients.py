@@ -129,20 +129,20 @@ TEMPLATES: dict[str, tuple[dict[str, Any], list[list[Event]], Callable[[ChatRequ
 }
 
 
-@pytest.mark.parametrize(("said", "answer", "arrived"), TEMPLATES.values(), ids=TEMPLATES)
+@pytest.mark.parametrize(("body", "answer", "arrived"), TEMPLATES.values(), ids=TEMPLATES)
 async def test_the_requests_of_open_responses(
-    said: dict[str, Any], answer: list[list[Event]], arrived: Callable[[ChatRequest], bool]
+    body: dict[str, Any], answer: list[list[Event]], arrived: Callable[[ChatRequest], bool]
 ) -> None:
     """Each reaches a chat backend as it was meant, and what comes back is a response by the published types."""
     async with house("openai-chat", answer) as (here, dialect):
-        got = await here.ask("/v1/responses", {"model": "house/small", **said})
+        got = await here.ask("/v1/responses", {"model": "house/small", **body})
     assert got.status == 200
     assert arrived(dialect.asks[0])
-    response = _checked(got.body.decode()) if said.get("stream") else got.json
-    told = ResponseResource.model_validate(response)
-    assert (told.status, told.error) == ("completed", None)
+    response = _checked(got.body.decode()) if body.get("stream") else got.json
+    resource = ResponseResource.model_validate(response)
+    assert (resource.status, resource.error) == ("completed", None)
     kinds = [item["type"] for item in response["output"]]
-    assert kinds == (["message", "function_call", "function_call"] if "tools" in said else ["message"])
+    assert kinds == (["message", "function_call", "function_call"] if "tools" in body else ["message"])
 
 
 def _checked(body: str) -> dict[str, Any]:
@@ -174,8 +174,8 @@ async def test_openais_client_lists_the_items_that_a_reply_answered() -> None:
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
         call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
         result = {"type": "function_call_output", "call_id": "c1", "output": "12 degrees"}
-        asked = [{"role": "user", "content": "Weather?"}, call, result]
-        first = await client.responses.create(model="house/small", input=asked, instructions="Be brief.")
+        items = [{"role": "user", "content": "Weather?"}, call, result]
+        first = await client.responses.create(model="house/small", input=items, instructions="Be brief.")
         picture = {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}", "detail": "low"}
         looked = [{"role": "user", "content": [{"type": "input_text", "text": "Look."}, picture]}]
         last = await client.responses.create(model="house/small", input=looked, previous_response_id=first.id)
@@ -215,7 +215,7 @@ async def test_openais_client_counts_the_tokens_of_a_request() -> None:
     async with house("openai-chat", HELLO) as (here, dialect):
         client = openai.AsyncOpenAI(api_key="k", base_url=f"{here.url}/v1", max_retries=0)
         first = await client.responses.create(model="house/small", input="one two three " * 50)
-        asked = len(dialect.asks)
+        before = len(dialect.asks)
         raw = await client.responses.input_tokens.with_raw_response.count(model="house/small", input="and?")
         assert raw.headers["x-polychat-estimated"] == "true"
         alone = raw.parse()
@@ -224,7 +224,7 @@ async def test_openais_client_counts_the_tokens_of_a_request() -> None:
         assert whole.input_tokens > alone.input_tokens + 100
         tools = await client.responses.input_tokens.count(model="house/small", input="and?", tools=[WEATHER])
         assert tools.input_tokens > alone.input_tokens
-        assert len(dialect.asks) == asked
+        assert len(dialect.asks) == before
         with pytest.raises(openai.NotFoundError, match="resp_other"):
             await client.responses.input_tokens.count(model="house/small", input="and?", previous_response_id="resp_other")
         await client.close()
@@ -274,8 +274,8 @@ async def test_openais_client_makes_a_conversation_shorter() -> None:
         record = here.records[1]
         assert (record.verdict, record.prompt_tokens, record.completion_tokens) == ("complete", 90, 7)
     assert [request.path for request in seen] == ["/v1/responses/compact"] * 2
-    told = [[item["role"] for item in request.json["input"]] for request in seen[:1]]
-    assert told == [["user", "assistant", "user"]]
+    roles = [[item["role"] for item in request.json["input"]] for request in seen[:1]]
+    assert roles == [["user", "assistant", "user"]]
     assert (seen[0].json["model"], "previous_response_id" in seen[0].json) == ("small", False)
     assert seen[1].json == {"model": "small", "input": "hi", "previous_response_id": "resp_the_backends", "instructions": "x"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from polychat.events import Citation, Event, Reasoning
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.gateway_for_clients import HELLO, before, house
 from ..support.running_gateway import asking, chunk, completion
@@ -21,9 +21,9 @@ TRANSLATED = [name for name in names() if name != "openai-chat"]
 
 
 def heard(dialect: str, body: bytes, *, stream: bool) -> list[Event]:
-    spoken = wire(dialect)
-    reader = spoken.Reader()
-    return [*reader.feed(body), *reader.end()] if stream else spoken.read_reply(body)
+    wire = wire_named(dialect)
+    reader = wire.Reader()
+    return [*reader.feed(body), *reader.end()] if stream else wire.read_reply(body)
 
 
 async def thinks_twice(seen: Seen, say: Say) -> None:
@@ -131,7 +131,7 @@ NAMES = {"openai-responses": ["a.pdf", "b.csv", "file-2"]}
 @pytest.mark.parametrize("name", ANNOTATED)
 def test_a_cited_file_is_named(name: str) -> None:
     """It has no address that anybody could open, and is a source all the same."""
-    events = wire(name).read_reply(json.dumps(ANNOTATED[name]).encode())
+    events = wire_named(name).read_reply(json.dumps(ANNOTATED[name]).encode())
     cited = [event for event in events if isinstance(event, Citation)]
     assert [source.title for source in cited] == NAMES.get(name, ["a.pdf"])
     assert {source.url for source in cited} == {""}

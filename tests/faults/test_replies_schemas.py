@@ -33,7 +33,7 @@ from polychat.events import (
 )
 from polychat.gateway.paths import DIALECTS
 from polychat.types import Opaque
-from polychat.wire.contract import Writer, wire
+from polychat.wire.contract import Writer, wire_named
 from polychat.wire.faults import STATUS, Fault
 from polychat.wire.openai_chat.completions import completion_writer
 
@@ -81,23 +81,23 @@ KNOWN: dict[str, dict[str, str]] = {
 
 
 def opened(name: str, *, stream: bool) -> Writer:
-    write = completion_writer if name == "openai-completions" else wire(name).writer
+    write = completion_writer if name == "openai-completions" else wire_named(name).writer
     return write(ask_for(stream), "one", 1_700_000_000)
 
 
 def vendor_of(name: str) -> str:
-    return "openai" if name == "openai-completions" else wire(name).VENDOR
+    return "openai" if name == "openai-completions" else wire_named(name).VENDOR
 
 
 def pieces(name: str) -> dict[str, list[Event]]:
     """What a reply may hold, by what it is about. Calls of free text are only where a client can offer such a tool."""
     own, foreign = (Opaque(vendor, "c2ln", "rs_1") for vendor in (vendor_of(name), "somebody"))
-    kept = Opaque(vendor_of(name), SEALED.get(name, "ZGF0YQ=="), redacted=True)
+    sealed = Opaque(vendor_of(name), SEALED.get(name, "ZGF0YQ=="), redacted=True)
     half = ToolCallPiece(0, "call_1", "weather", CITY[:4])
     rest = ToolCallPiece(0, None, None, CITY[4:])
     free = ToolCallPiece(0, "call_1", "patch", "*** Begin", kind="custom")
     page = Citation("A page", "https://example.org/", start=0, end=3)
-    found: dict[str, list[Event]] = {
+    pieces_by_kind: dict[str, list[Event]] = {
         "words": [Text("a"), Text("b")],
         "nothing but an end": [],
         "a beginning": [Start("their-id", "their-model"), Text("a")],
@@ -105,7 +105,7 @@ def pieces(name: str) -> dict[str, list[Event]]:
         "signed thoughts": [Reasoning("hm"), Reasoning("", own), Text("a")],
         "thoughts another signed": [Reasoning("hm"), Reasoning("", foreign), Text("a")],
         "two blocks": [Reasoning("hm", own), Reasoning("m", own, 1), Text("a")],
-        "what its vendor keeps": [Reasoning("", kept), Text("a")],
+        "what its vendor keeps": [Reasoning("", sealed), Text("a")],
         "what another keeps": [Reasoning("", Opaque("somebody", "ZGF0YQ==", redacted=True)), Text("a")],
         "citations": [Text("abcdef"), page, Citation("", "https://example.org/b", "words", 1, 2), Text("g")],
         "a citation first": [Citation("", "https://example.org/"), Text("g")],
@@ -123,15 +123,15 @@ def pieces(name: str) -> dict[str, list[Event]]:
         "two answers": [Text("a"), Text("b", 1)],
     }
     if name.startswith("openai"):
-        found["a call of free text"] = [free, ToolCallPiece(0, None, None, " Patch", kind="custom")]
-    return found
+        pieces_by_kind["a call of free text"] = [free, ToolCallPiece(0, None, None, " Patch", kind="custom")]
+    return pieces_by_kind
 
 
 def replies(name: str) -> Iterator[tuple[str, list[Event]]]:
     """Every piece, every end, every count, every failure."""
-    for about, said in pieces(name).items():
-        called = any(isinstance(event, ToolCallPiece) for event in said)
-        yield about, [*said, Usage(3, 4, 7), Finish("complete", "tool_calls" if called else "stop")]
+    for about, events in pieces(name).items():
+        called = any(isinstance(event, ToolCallPiece) for event in events)
+        yield about, [*events, Usage(3, 4, 7), Finish("complete", "tool_calls" if called else "stop")]
     for reason in (*get_args(Reason), None, "a_word_of_its_own"):
         yield f"an end by {reason}", [Text("a"), Finish("complete", reason)]
         yield f"a call and an end by {reason}", [ToolCallPiece(0, "call_1", "now", "{}"), Finish("complete", reason)]
@@ -154,16 +154,16 @@ def complaints(name: str, events: list[Event], *, stream: bool) -> list[str]:
     """What the document says against the answer that these events become."""
     spec, writer = vendor_schemas.REPLIES[name], opened(name, stream=stream)
     body = b"".join([*(writer.write([event]) for event in events), writer.end()])
-    found = []
+    problems = []
     for value in payloads(body):
         if is_fault(value):
             assert events[-1].verdict != "complete" or writer.status >= 500  # type: ignore[union-attr]
-            found += [] if spec.fault is None else vendor_schemas.wrong(spec.vendor, spec.fault, value)
+            problems += [] if spec.fault is None else vendor_schemas.wrong(spec.vendor, spec.fault, value)
         elif stream:
-            found += vendor_schemas.wrong_event(spec.vendor, spec.event, value)
+            problems += vendor_schemas.wrong_event(spec.vendor, spec.event, value)
         else:
-            found += vendor_schemas.wrong(spec.vendor, spec.whole, value)
-    return found
+            problems += vendor_schemas.wrong(spec.vendor, spec.whole, value)
+    return problems
 
 
 def is_fault(value: Any) -> bool:
@@ -171,10 +171,10 @@ def is_fault(value: Any) -> bool:
     return bool(value.get("error")) and "sequence_number" not in value and "object" not in value
 
 
-def unknown(name: str, found: list[str], used: set[str]) -> list[str]:
+def unknown(name: str, problems: list[str], used: set[str]) -> list[str]:
     """Complaints that no reason is given for; ``used`` gathers the patterns of the others."""
     left = []
-    for complaint in found:
+    for complaint in problems:
         known = [pattern for pattern in KNOWN.get(name, ()) if re.search(pattern, complaint)]
         used.update(known)
         left += [] if known else [complaint]
@@ -189,16 +189,16 @@ def test_every_dialect_is_held_or_named() -> None:
 @each_dialect
 def test_what_is_answered_is_what_the_vendor_describes(name: str) -> None:
     """Whole and streamed, each event, error and fault keeps the document's shape; each exception has a reason and is needed."""
-    found, used = [], set[str]()
+    problems, used = [], set[str]()
     for about, events in replies(name):
         for stream in (False, True):
-            found += [f"{about}: {one}" for one in unknown(name, complaints(name, events, stream=stream), used)]
+            problems += [f"{about}: {one}" for one in unknown(name, complaints(name, events, stream=stream), used)]
     spec = vendor_schemas.REPLIES[name]
     for kind in STATUS if spec.fault is not None else ():
         for refused in (Fault("no", kind, STATUS[kind]), Fault("no", kind, STATUS[kind], "odd", "messages[0]", 3.0)):
             body = DIALECTS[name].wire.write_fault(refused)
-            found += [f"{kind}: {one}" for one in unknown(name, vendor_schemas.wrong(spec.vendor, spec.fault, body), used)]
-    assert not found
+            problems += [f"{kind}: {one}" for one in unknown(name, vendor_schemas.wrong(spec.vendor, spec.fault, body), used)]
+    assert not problems
     assert used == KNOWN.get(name, {}).keys()
 
 
@@ -250,15 +250,15 @@ def test_what_our_readers_are_tested_with_is_what_vendors_answer(path: Any) -> N
     spec, body = vendor_schemas.REPLIES[path.parent.name], path.read_bytes()
     values = [json.loads(body)] if path.suffix == ".json" else payloads(body)
     name = spec.whole if path.suffix == ".json" else spec.event
-    found = [
+    problems = [
         one
         for value in values
         if not is_fault(value)
         for one in vendor_schemas.wrong_event(spec.vendor, name, value, all_there=False)
     ]
     odd = ODD.get(f"{path.parent.name}/{path.name}", {})
-    assert not [one for one in found if not any(re.search(pattern, one) for pattern in odd)]
-    assert all(any(re.search(pattern, one) for one in found) for pattern in odd)
+    assert not [one for one in problems if not any(re.search(pattern, one) for pattern in odd)]
+    assert all(any(re.search(pattern, one) for one in problems) for pattern in odd)
 
 
 AGENTS = {"anthropic": {"anthropic-version": "2023-06-01"}, "gemini": {"x-goog-api-key": "x"}}
@@ -292,20 +292,20 @@ async def vectors(seen: Any, say: Any) -> None:
 @each_dialect
 async def test_lists_counts_and_vectors_are_what_the_vendor_describes(name: str, serve: Any) -> None:
     """Models, listed and one by one, counts of tokens and embeddings, wherever the vendor's API has them."""
-    spec, backend, found = vendor_schemas.REPLIES[name], await serve(vectors), []
+    spec, backend, problems = vendor_schemas.REPLIES[name], await serve(vectors), []
     listing = {"wire": "openai-chat", "base_url": f"{backend.url}/v1"}
     rows = {"house": row("openai-chat", backend.url), "open": listing}
     base = "/v1beta/models" if name == "gemini" else "/v1/models"
-    _, asked = asking(name)
+    _, request_body = asking(name)
     checked: list[tuple[str, str, Any]] = [(base, spec.models, None), (f"{base}/house/small", spec.model, None)]
-    checked += [(COUNTS[name], spec.count, asked)] if spec.count is not None else []
+    checked += [(COUNTS[name], spec.count, request_body)] if spec.count is not None else []
     checked += [(path, schema, body) for (path, body), schema in zip(VECTORS.get(name, []), spec.embeddings, strict=True)]
     async with gateway(configured(rows)) as here:
         for path, schema, body in checked:
             answer = await here.ask(path, body, headers=AGENTS.get(name))
             assert answer.status == 200, (path, answer.body)
-            found += [f"{path}: {one}" for one in vendor_schemas.wrong(spec.vendor, schema, answer.body)]
-    assert not found
+            problems += [f"{path}: {one}" for one in vendor_schemas.wrong(spec.vendor, schema, answer.body)]
+    assert not problems
 
 
 @pytest.mark.parametrize("name", [name for name in DESCRIBED if vendor_schemas.REPLIES[name].fault is not None])
@@ -315,7 +315,7 @@ async def test_refusals_are_what_the_vendor_describes(name: str, serve: Any, mon
     monkeypatch.setenv("US", "s3cr3t-enough-to-be-one")
     path, good = asking(name)
     _, nobody = asking(name, "nobody/x")
-    asked = [
+    requests = [
         (path, nobody, "POST"),
         (path, b"{", "POST"),
         (path, {}, "POST"),
@@ -323,7 +323,7 @@ async def test_refusals_are_what_the_vendor_describes(name: str, serve: Any, mon
         (f"{path}/x/y/z", good, "POST"),
     ]
     async with gateway(configured({"house": row("openai-chat", backend.url, key="k")})) as here:
-        answers = [await here.ask(where, body, method) for where, body, method in [*asked, (path, good, "POST")]]
+        answers = [await here.ask(where, body, method) for where, body, method in [*requests, (path, good, "POST")]]
     async with gateway(configured({"house": row("openai-chat", backend.url)}, keys={"us": "env:US"})) as here:
         answers.append(await here.ask(path, good))
     assert all(answer.status >= 400 for answer in answers)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polychat.events import Citation, Event, Finish, Media, Reasoning, Start, Text, ToolCallPiece, Usage
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.sites.deltas import complete_members
 
 from ..support.gateway_for_clients import ASKED, KEY, house
@@ -59,27 +59,27 @@ def value_of(arguments: str) -> Any:
 
 def said_in(events: list[Event]) -> Said:
     """By our own reading."""
-    said = Said()
+    summary = Said()
     for event in events:
         match event:
             case Text():
-                said.text += event.text
+                summary.text += event.text
             case Reasoning():
-                said.thoughts += event.text
+                summary.thoughts += event.text
             case Citation():
-                said.pages.append(event.url)
+                summary.pages.append(event.url)
             case Media():
-                said.images.append(event.data)
+                summary.images.append(event.data)
             case ToolCallPiece(id=str(_)):
-                said.calls.append((event.name or "", event.arguments))
+                summary.calls.append((event.name or "", event.arguments))
             case ToolCallPiece():
-                name, arguments = said.calls.pop()
-                said.calls.append((name, arguments + event.arguments))
+                name, arguments = summary.calls.pop()
+                summary.calls.append((name, arguments + event.arguments))
             case Finish():
-                said.cut = event.reason == "length"
+                summary.cut = event.reason == "length"
                 assert event.verdict == "complete", event.error
-    said.calls = [(name, value_of(arguments)) for name, arguments in said.calls]
-    return said
+    summary.calls = [(name, value_of(arguments)) for name, arguments in summary.calls]
+    return summary
 
 
 async def chat(url: str) -> Said:
@@ -176,8 +176,8 @@ SDKS: dict[str, Callable[[str], Awaitable[Said]]] = {
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # theirs
 async def test_their_helper_puts_together_what_we_read(dialect: str, backend: str, answer: list[Event]) -> None:
     """Two citations, an image, thoughts, parallel calls, a cut call, U+2028: what both wires can say reaches the program."""
-    came = read(wire(backend), [written(wire(backend), answer, stream=True)])
-    expected = said_in(read(wire(dialect), [written(wire(dialect), came, stream=True)]))
+    came = read(wire_named(backend), [written(wire_named(backend), answer, stream=True)])
+    expected = said_in(read(wire_named(dialect), [written(wire_named(dialect), came, stream=True)]))
     if dialect in ALL_OF_IT and backend in ALL_OF_IT:
         assert expected == said_in(answer)
     if dialect == "ollama":

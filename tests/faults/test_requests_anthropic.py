@@ -30,7 +30,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import anthropic
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.losses import Loss, apply_loss_policy
 
 from ..support.anthropic_rules import MODELS, refusals
@@ -94,7 +94,7 @@ ADAPTIVE = {"type": "adaptive"}
 
 
 @pytest.mark.parametrize(
-    ("model", "more", "body", "told"),
+    ("model", "more", "body", "lost"),
     [
         (OLD, {"reasoning": Thinking("high"), "max_tokens": 4096}, {"thinking": BUDGET}, "reasoning.effort"),
         (OLD, {"reasoning": Thinking(None, 9000), "max_tokens": 4096}, {"thinking": BUDGET}, "reasoning.budget"),
@@ -113,13 +113,13 @@ ADAPTIVE = {"type": "adaptive"}
         (NEW, {"stop": ["\n", "END"]}, {"stop_sequences": ["END"]}, "stop"),
     ],
 )
-def test_settings_that_exclude_each_other(model: str, more: Any, body: dict[str, Any], told: str) -> None:
+def test_settings_that_exclude_each_other(model: str, more: Any, body: dict[str, Any], lost: str) -> None:
     """Of settings that a model does not take, or not together, the weightier goes out, and the loss of the other is
     reported.
     """
     out, losses = sent(ChatRequest(model, [HI], **more))
     assert body.items() <= out.items()
-    assert told in losses
+    assert lost in losses
 
 
 def test_the_apis_own_defaults_are_no_loss() -> None:
@@ -305,9 +305,9 @@ def test_marks_of_what_to_cache() -> None:
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])
 def test_thoughts_of_another_vendor_alone_leave_no_empty_message(name: str) -> None:
     """A turn that holds nothing that a backend can read is left out of what goes to it."""
-    spoken = wire(name)
+    wire = wire_named(name)
     sealed = ChatMessage("assistant", [ReasoningPart(opaque=Opaque("elsewhere", "x", redacted=True))])
-    body = spoken.write_request(ChatRequest("m", [HI, sealed, HI]))
+    body = wire.write_request(ChatRequest("m", [HI, sealed, HI]))
     turns = body.get("messages") or body.get("input") or body.get("contents")
     assert turns is not None
     assert all(turn.get("role") in ("user", None) and (turn.get("content") or turn.get("parts")) for turn in turns), turns

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 
 from polychat.types import ChatMessage, ChatRequest, Effort, TextPart, Thinking
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.efforts import ORDER, effort_of, nearest, openai_efforts
 from polychat.wire.gemini.generations import rules_of
 from polychat.wire.losses import Loss
 
 
-def sent(spoken: str, model: str, thinking: Thinking, vendor: str = "") -> tuple[dict[str, Any], list[Loss]]:
+def sent(wire_name: str, model: str, thinking: Thinking, vendor: str = "") -> tuple[dict[str, Any], list[Loss]]:
     """What of the body says how to think, and the losses."""
-    it = wire(spoken)
+    it = wire_named(wire_name)
     request = ChatRequest(model, [ChatMessage("user", [TextPart("hi")])], wire="anthropic", reasoning=thinking)
     before = repr(request)
     better, losses = it.adjusted(request, vendor or it.VENDOR)
     assert repr(request) == before, "the ask that was given stays as it is"
     body = it.write_request(better, vendor=vendor or it.VENDOR)
-    found = body.get("generationConfig", {}).get("thinkingConfig") or body.get("reasoning") or {}
-    return found or ({"effort": body["reasoning_effort"]} if "reasoning_effort" in body else {}), losses
+    thinking_sent = body.get("generationConfig", {}).get("thinkingConfig") or body.get("reasoning") or {}
+    return thinking_sent or ({"effort": body["reasoning_effort"]} if "reasoning_effort" in body else {}), losses
 
 
 LEVELS = {
@@ -47,14 +47,14 @@ LEVELS = {
 @pytest.mark.parametrize("model", LEVELS)
 def test_geminis_levels(model: str, effort: Effort) -> None:
     """A level that the model has goes as it is, of others the next; none is never sent as a level."""
-    said, losses = sent("gemini", model, Thinking(effort))
+    thinking_sent, losses = sent("gemini", model, Thinking(effort))
     known = LEVELS[model]
-    assert said == {"thinkingLevel": nearest(effort, known).upper()}
+    assert thinking_sent == {"thinkingLevel": nearest(effort, known).upper()}
     assert [loss.kind for loss in losses] == ["emulated"] * (effort not in known)
 
 
 @pytest.mark.parametrize(
-    ("model", "thinking", "budget", "told"),
+    ("model", "thinking", "budget", "lost"),
     [
         ("gemini-2.5-pro", Thinking("none"), 128, "emulated"),
         ("gemini-2.5-pro", Thinking(budget=0), 128, "emulated"),
@@ -74,11 +74,11 @@ def test_geminis_levels(model: str, effort: Effort) -> None:
         ("gemini-2.5-flash-image", Thinking("low"), None, "dropped"),
     ],
 )
-def test_geminis_budgets(model: str, thinking: Thinking, budget: int | None, told: str | None) -> None:
+def test_geminis_budgets(model: str, thinking: Thinking, budget: int | None, lost: str | None) -> None:
     """Within the model's range; nothing for a model that does not think, and the least for one that always does."""
-    said, losses = sent("gemini", model, thinking)
-    assert said == ({} if budget is None else {"thinkingBudget": budget})
-    assert [loss.kind for loss in losses] == ([] if told is None else [told])
+    thinking_sent, losses = sent("gemini", model, thinking)
+    assert thinking_sent == ({} if budget is None else {"thinkingBudget": budget})
+    assert [loss.kind for loss in losses] == ([] if lost is None else [lost])
 
 
 def test_a_budget_of_nothing_where_there_are_levels() -> None:
@@ -108,16 +108,16 @@ OPENAIS = {
 @pytest.mark.parametrize("effort", ORDER)
 @pytest.mark.parametrize("model", OPENAIS)
 @pytest.mark.parametrize(
-    ("spoken", "vendor"),
+    ("wire_name", "vendor"),
     [
         *[("openai-chat", "openai"), ("openai-chat", "azure-openai")],
         *[("openai-responses", "openai"), ("openai-responses", "azure-openai-responses")],
     ],
 )
-def test_openais_efforts(spoken: str, vendor: str, model: str, effort: Effort) -> None:
+def test_openais_efforts(wire_name: str, vendor: str, model: str, effort: Effort) -> None:
     """By either of OpenAI's APIs, at OpenAI and Azure: a word that the model takes, and a loss where it is another."""
-    said, losses = sent(spoken, model, Thinking(effort), vendor)
-    assert said["effort"] == nearest(effort, OPENAIS[model])
+    thinking_sent, losses = sent(wire_name, model, Thinking(effort), vendor)
+    assert thinking_sent["effort"] == nearest(effort, OPENAIS[model])
     assert [(loss.field, loss.kind) for loss in losses] == [("reasoning.effort", "emulated")] * (effort not in OPENAIS[model])
 
 
@@ -136,28 +136,28 @@ def test_a_budget_is_the_least_effort_that_holds_it(budget: int | None, effort: 
         assert effort_of(Thinking(budget=budget), ("none", "minimal")) == ("none" if budget == 0 else "minimal")
 
 
-@pytest.mark.parametrize("spoken", ["openai-chat", "openai-responses"])
-def test_budgets_are_words_that_the_model_takes(spoken: str) -> None:
+@pytest.mark.parametrize("wire_name", ["openai-chat", "openai-responses"])
+def test_budgets_are_words_that_the_model_takes(wire_name: str) -> None:
     """A budget of tokens becomes a word, and that word one which the model has."""
-    said, losses = sent(spoken, "gpt-5.1-codex", Thinking(budget=0))
-    assert (said["effort"], [loss.field for loss in losses]) == ("low", ["reasoning.budget"])
-    assert sent(spoken, "o3", Thinking(budget=1_000))[0]["effort"] == "low"
-    assert sent(spoken, "o3", Thinking(budget=-1)) == ({}, [])
+    thinking_sent, losses = sent(wire_name, "gpt-5.1-codex", Thinking(budget=0))
+    assert (thinking_sent["effort"], [loss.field for loss in losses]) == ("low", ["reasoning.budget"])
+    assert sent(wire_name, "o3", Thinking(budget=1_000))[0]["effort"] == "low"
+    assert sent(wire_name, "o3", Thinking(budget=-1)) == ({}, [])
 
 
-@pytest.mark.parametrize("spoken", ["openai-chat", "openai-responses"])
-def test_no_effort_for_what_does_not_think(spoken: str) -> None:
+@pytest.mark.parametrize("wire_name", ["openai-chat", "openai-responses"])
+def test_no_effort_for_what_does_not_think(wire_name: str) -> None:
     """It is left out and reported; where no thinking was asked for nothing is lost."""
-    said, losses = sent(spoken, "gpt-4o", Thinking("high", summary="auto"))
-    assert (said, [loss.kind for loss in losses]) == ({}, ["dropped"])
-    assert sent(spoken, "gpt-4.1", Thinking("none")) == ({}, [])
+    thinking_sent, losses = sent(wire_name, "gpt-4o", Thinking("high", summary="auto"))
+    assert (thinking_sent, [loss.kind for loss in losses]) == ({}, ["dropped"])
+    assert sent(wire_name, "gpt-4.1", Thinking("none")) == ({}, [])
 
 
-@pytest.mark.parametrize("spoken", names())
-def test_unknown_models_get_what_was_asked_for(spoken: str) -> None:
+@pytest.mark.parametrize("wire_name", names())
+def test_unknown_models_get_what_was_asked_for(wire_name: str) -> None:
     """A model that nobody here knows by its name is for its vendor to judge."""
     assert openai_efforts("house-model") is rules_of("house-model") is None
-    it = wire(spoken)
+    it = wire_named(wire_name)
     better, losses = it.adjusted(
         ChatRequest("house-model", [ChatMessage("user", [TextPart("hi")])], reasoning=Thinking("medium")), it.VENDOR
     )

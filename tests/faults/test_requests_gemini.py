@@ -11,8 +11,7 @@ import pytest
 from polychat.providers import CallInfo
 from polychat.types import ChatMessage, ChatRequest, FilePart, Format, ImagePart, TextPart, Tool, ToolCall, ToolResult
 from polychat.wire import gemini
-from polychat.wire.contract import names
-from polychat.wire.contract import wire as spoken
+from polychat.wire.contract import names, wire_named
 from polychat.wire.losses import Loss
 from polychat.wire.losses import losses as losses_of
 
@@ -46,14 +45,14 @@ def test_no_more_stops_go_out_than_are_taken(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tier", "goes", "told"),
+    ("tier", "goes", "lost"),
     [("flex", "flex", 0), ("priority", "priority", 0), ("default", "standard", 0), ("auto", None, 0), ("turbo", None, 1)],
 )
-def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, told: int) -> None:
+def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, lost: int) -> None:
     """One that it has no word for is left out and reported."""
     body, losses = sent(asked(service_tier=tier))
     assert body.get("serviceTier") == goes
-    assert [loss.field for loss in losses] == ["service_tier"] * told
+    assert [loss.field for loss in losses] == ["service_tier"] * lost
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_geminis_explicit_defaults_are_no_loss_elsewhere(wire: str) -> None:
         "contents": [{"parts": [{"text": "hi"}]}],
         "generationConfig": {"candidateCount": 1, "responseModalities": ["TEXT"]},
     }
-    support_table, vendor = spoken(wire).SUPPORT, spoken(wire).VENDOR
+    support_table, vendor = wire_named(wire).SUPPORT, wire_named(wire).VENDOR
     request = gemini.read_request(json.dumps(body).encode(), model="m")
     assert losses_of(request, support_table, wire, vendor) == []
     body["generationConfig"] = {"responseModalities": ["TEXT", "IMAGE"]}
@@ -118,9 +117,9 @@ def test_a_file_that_another_vendor_holds_is_not_sent(wire: str) -> None:
         *[ChatMessage("tool", [ToolResult("c", [TextPart("x"), file], "f")]), ChatMessage("user", [TextPart("and?")])],
     ]
     request, call_info = ChatRequest("m", turns, wire="anthropic" if wire != "anthropic" else "openai-chat"), CallInfo("allow")
-    better = call_info.apply_loss_policy(request, spoken(wire).SUPPORT, wire, spoken(wire).VENDOR)
+    better = call_info.apply_loss_policy(request, wire_named(wire).SUPPORT, wire, wire_named(wire).VENDOR)
     assert "parts.file.id.foreign" in [loss.field for loss in call_info.losses]
-    assert "file-of-another" not in str(spoken(wire).write_request(better))
+    assert "file-of-another" not in str(wire_named(wire).write_request(better))
 
 
 def test_the_clients_own_words_go_as_they_are() -> None:
@@ -143,7 +142,7 @@ def test_limits_that_are_null_are_left_out() -> None:
         "$defs": {"A": {"oneOf": [{"minItems": None, "const": None}]}},
         "prefixItems": [{"minLength": None}],
     }
-    kept = {
+    expected = {
         "type": "object",
         "properties": {
             "maxItems": {"type": ["array", "null"], "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
@@ -153,15 +152,15 @@ def test_limits_that_are_null_are_left_out() -> None:
         "prefixItems": [{}],
     }
     body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
-    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == kept
-    assert body["generationConfig"]["responseJsonSchema"] == kept
+    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == expected
+    assert body["generationConfig"]["responseJsonSchema"] == expected
     assert losses == []
 
 
-@pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
-def test_lengths_of_arrays_that_come_to_too_much_are_left_out(count: int, told: bool) -> None:
+@pytest.mark.parametrize(("count", "lost"), [(9, False), (10, True)])
+def test_lengths_of_arrays_that_come_to_too_much_are_left_out(count: int, lost: bool) -> None:
     """The API answers 400 without a word of which field: what goes out has none of them then, and that is reported."""
     schema = {"type": "object", "properties": {f"x{at}": {"type": "array", "maxItems": 100} for at in range(count)}}
     body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
-    assert ("maxItems" in json.dumps(body)) is not told
-    assert [(loss.field, loss.kind) for loss in losses] == [("tools", "emulated"), ("format.schema", "emulated")] * told
+    assert ("maxItems" in json.dumps(body)) is not lost
+    assert [(loss.field, loss.kind) for loss in losses] == [("tools", "emulated"), ("format.schema", "emulated")] * lost

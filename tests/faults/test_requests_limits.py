@@ -46,7 +46,7 @@ def with_arguments(wire: str, depth: int) -> bytes:
     arguments = '{"deep": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
     turns = [ChatMessage("user", [TextPart("hi")]), ChatMessage("assistant", [ToolCall("c1", "f", arguments)])]
     turns.append(ChatMessage("tool", [ToolResult("c1", [TextPart("r")], name="f")]))
-    body = contract.wire(wire).write_request(ChatRequest("house/small", turns, max_tokens=9))
+    body = contract.wire_named(wire).write_request(ChatRequest("house/small", turns, max_tokens=9))
     return json.dumps({**body, **({"stream": False} if wire == "ollama" else {})}).encode()
 
 
@@ -55,7 +55,7 @@ def with_arguments(wire: str, depth: int) -> bytes:
 async def test_arguments_of_an_earlier_call_may_be_as_deep_as_the_setting(wire: str, backend_wire: str, serve: Any) -> None:
     """Also where they are a text in the body of one side, and an object in the other's."""
     events: list[Event] = [Text("ok"), Finish("complete", "stop")]
-    reply = json.loads(written(contract.wire(backend_wire), events, stream=False))
+    reply = json.loads(written(contract.wire_named(backend_wire), events, stream=False))
 
     async def replying(seen: Seen, say: Say) -> None:
         await say.whole(reply)

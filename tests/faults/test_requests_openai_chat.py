@@ -24,8 +24,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import openai_chat as wire
-from polychat.wire.contract import names
-from polychat.wire.contract import wire as wire_of
+from polychat.wire.contract import names, wire_named
 from polychat.wire.losses import losses
 
 from ..support.running_gateway import asking, completion, configured, gateway
@@ -50,8 +49,8 @@ DEFAULTS: dict[str, Any] = {
 def test_an_explicit_default_is_no_loss(name: str) -> None:
     """A value without effect is neither refused nor reported as lost, on any wire."""
     request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, **DEFAULTS}).encode())
-    spoken = wire_of(name)
-    assert losses(request, spoken.SUPPORT, spoken.NAME, "v") == []
+    wire_module = wire_named(name)
+    assert losses(request, wire_module.SUPPORT, wire_module.NAME, "v") == []
 
 
 def test_a_default_that_a_vendor_refuses_is_dropped_without_a_word() -> None:
@@ -139,30 +138,30 @@ def test_the_assistant_speaks_between_a_result_and_the_user(comes_as_it_was: boo
     }
     result = {"role": "tool", "tool_call_id": "abcDEF123", "content": "x"}
     user, answer = {"role": "user", "content": "and?"}, {"role": "assistant", "content": "Well."}
-    said = [user, call, result, result, user, call, result, answer, user, call, result]
+    messages = [user, call, result, result, user, call, result, answer, user, call, result]
     call_info = CallInfo()
     for name, expected in (
-        ("mistral", [*said[:4], {"role": "assistant", "content": BRIDGE}, *said[4:]]),
-        ("openai", said),
+        ("mistral", [*messages[:4], {"role": "assistant", "content": BRIDGE}, *messages[4:]]),
+        ("openai", messages),
     ):
         if comes_as_it_was:
-            made = fitted_fields({"messages": json.dumps(said).encode()}, call_info, known()[name])["messages"]
+            made = fitted_fields({"messages": json.dumps(messages).encode()}, call_info, known()[name])["messages"]
         else:
-            made = fitted({"messages": [dict(one) for one in said]}, known()[name], call_info)["messages"]
+            made = fitted({"messages": [dict(one) for one in messages]}, known()[name], call_info)["messages"]
         assert (json.loads(made) if isinstance(made, bytes) else made) == expected
     assert [(loss.field, loss.kind) for loss in call_info.losses] == [("messages.tool", "emulated")]
 
 
 def test_roles_that_a_server_does_not_know() -> None:
     """A row says whether ``developer`` goes out as ``system``, and whether system messages are one before all others."""
-    said = [
+    messages = [
         {"role": "developer", "content": "a"},
         {"role": "user", "content": "b"},
         {"role": "system", "content": [{"type": "text", "text": "c"}]},
     ]
 
     row = known()["vllm"].replace(developer=False, one_system=True)
-    made = fitted({"messages": [dict(message) for message in said]}, row, CallInfo())["messages"]
+    made = fitted({"messages": [dict(message) for message in messages]}, row, CallInfo())["messages"]
     assert made == [
         {"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "c"}]},
         {"role": "user", "content": "b"},
@@ -181,7 +180,7 @@ def test_tools_of_anthropics_shape_keep_their_schema(more: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("fields", "expected"),
     [
         ({"type": "enabled"}, Thinking(budget=-1)),
         ({"type": "enabled", "budget_tokens": 2000}, Thinking(budget=2000)),
@@ -189,13 +188,13 @@ def test_tools_of_anthropics_shape_keep_their_schema(more: dict[str, Any]) -> No
         ({"type": "disabled"}, Thinking("none")),
     ],
 )
-def test_thinking_in_anthropics_words(said: dict[str, Any], wanted: Thinking) -> None:
+def test_thinking_in_anthropics_words(fields: dict[str, Any], expected: Thinking) -> None:
     """It is understood with and without a budget, and goes on as it came on this wire."""
-    request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "thinking": said}).encode())
-    assert request.reasoning == wanted
-    assert wire.write_request(request)["thinking"] == said
+    request = wire.read_request(json.dumps({"model": "m", "messages": ASKED, "thinking": fields}).encode())
+    assert request.reasoning == expected
+    assert wire.write_request(request)["thinking"] == fields
     assert [
-        loss for loss in losses(request, wire_of("anthropic").SUPPORT, "anthropic", "anthropic") if loss.kind == "dropped"
+        loss for loss in losses(request, wire_named("anthropic").SUPPORT, "anthropic", "anthropic") if loss.kind == "dropped"
     ] == []
 
 
@@ -203,7 +202,7 @@ def test_thinking_in_anthropics_words(said: dict[str, Any], wanted: Thinking) ->
 @pytest.mark.parametrize("letters", [64, 65, 155])
 def test_a_long_user_id(name: str, letters: int) -> None:
     """What is over the limit goes out as a hash, always the same."""
-    user = wire_of(name).write_request(ChatRequest("m", [ChatMessage("user", [TextPart("x")])], user="u" * letters))["user"]
+    user = wire_named(name).write_request(ChatRequest("m", [ChatMessage("user", [TextPart("x")])], user="u" * letters))["user"]
     assert len(user) == 64
     assert (user == "u" * letters) == (letters == 64)
 
@@ -228,11 +227,11 @@ def test_a_file_that_another_vendor_holds(name: str) -> None:
         ChatMessage("assistant", [ToolCall("a", "f")]),
         ChatMessage("tool", [result]),
     ]
-    spoken = wire_of(name)
+    wire = wire_named(name)
     for turn in (turns[0], turns[2]):
         request = ChatRequest("m", [turns[0], turns[1], turn], wire="openai-chat")
-        told = [loss.field for loss in losses(request, spoken.SUPPORT, name, "v")]
-        assert ("parts.file.id.foreign" in told) == (not name.startswith("openai"))
+        lost = [loss.field for loss in losses(request, wire.SUPPORT, name, "v")]
+        assert ("parts.file.id.foreign" in lost) == (not name.startswith("openai"))
 
 
 def test_an_image_by_url_in_a_result_before_ollama() -> None:
@@ -242,5 +241,5 @@ def test_an_image_by_url_in_a_result_before_ollama() -> None:
         "m",
         [ChatMessage("user", [TextPart("a")]), ChatMessage("assistant", [ToolCall("a", "f")]), ChatMessage("tool", [result])],
     )
-    spoken = wire_of("ollama")
-    assert "parts.image.url" in [loss.field for loss in losses(request, spoken.SUPPORT, "ollama", "ollama")]
+    wire = wire_named("ollama")
+    assert "parts.image.url" in [loss.field for loss in losses(request, wire.SUPPORT, "ollama", "ollama")]

@@ -32,10 +32,10 @@ def test_thoughts_are_asked_for_in_a_form_that_travels(wire: str) -> None:
     """From every other dialect nothing is stored and thoughts come encrypted: else they are lost between calls. It is no
     loss.
     """
-    body, told = sent(ChatRequest("gpt-5.5", [HI], wire=wire))
+    body, lost = sent(ChatRequest("gpt-5.5", [HI], wire=wire))
     assert body["store"] is False
     assert body["include"] == ["reasoning.encrypted_content"]
-    assert told == {}
+    assert lost == {}
 
 
 @pytest.mark.parametrize("wire", [None, spoken.NAME])
@@ -84,25 +84,25 @@ def test_long_ids_of_calls_are_shortened_alike(wire: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "most", "told"), [("anthropic", 16, "emulated"), (spoken.NAME, 3, None), (None, 16, "emulated")]
+    ("wire", "most", "lost"), [("anthropic", 16, "emulated"), (spoken.NAME, 3, None), (None, 16, "emulated")]
 )
-def test_a_limit_below_the_minimum_is_raised_and_reported(wire: str | None, most: int, told: str | None) -> None:
+def test_a_limit_below_the_minimum_is_raised_and_reported(wire: str | None, most: int, lost: str | None) -> None:
     """OpenAI takes 16 tokens and more; who speaks its wire hears that from itself, and other servers take fewer."""
     body, losses = sent(ChatRequest("gpt-5.5", [HI], wire=wire, max_tokens=3))
     assert body["max_output_tokens"] == most
-    assert losses.get("max_tokens") == told
+    assert losses.get("max_tokens") == lost
     assert sent(ChatRequest("m", [HI], wire=wire, max_tokens=3), "vllm-responses")[0]["max_output_tokens"] == 3
 
 
 def test_texts_of_an_assistants_turn_are_one() -> None:
     """Several would be parts of an output item, which is incomplete without an id; thoughts and calls stay between them."""
     thought = ReasoningPart("", Opaque("openai", "c2ln", "rs_1"))
-    said = ChatMessage(
+    message = ChatMessage(
         "assistant", [TextPart("a"), TextPart("b"), thought, TextPart("c"), TextPart("d"), ToolCall("1", "f", "{}")]
     )
-    items = sent(ChatRequest("gpt-5.5", [HI, said, ChatMessage("tool", [ToolResult("1", [TextPart("x")])])], wire="anthropic"))[
-        0
-    ]["input"]
+    items = sent(
+        ChatRequest("gpt-5.5", [HI, message, ChatMessage("tool", [ToolResult("1", [TextPart("x")])])], wire="anthropic")
+    )[0]["input"]
     assert [item.get("content") for item in items if item["type"] == "message"] == ["hi", "ab", "cd"]
     assert [item["type"] for item in items[1:5]] == ["message", "reasoning", "message", "function_call"]
 
@@ -129,9 +129,9 @@ def test_a_response_names_its_conversation_as_an_object(conversation: object) ->
 
 
 @pytest.mark.parametrize(("dialect", "wire"), [("openai-responses", "openai-chat"), ("openai-chat", "openai-responses")])
-@pytest.mark.parametrize(("vendor", "told"), [("openai", None), ("house", "extra.foreign")])
+@pytest.mark.parametrize(("vendor", "lost"), [("openai", None), ("house", "extra.foreign")])
 async def test_what_both_of_openais_wires_know_goes_along(
-    dialect: str, wire: str, vendor: str, told: str | None, monkeypatch: pytest.MonkeyPatch
+    dialect: str, wire: str, vendor: str, lost: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is asked for and what to cache by reach OpenAI by either wire; others do not get it, which is reported."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
@@ -143,6 +143,6 @@ async def test_what_both_of_openais_wires_know_goes_along(
     assert got.status == 200
     sent_on = backend.seen[0].json
     assert (sent_on.get("prompt_cache_key"), len(sent_on.get("safety_identifier", ""))) == (
-        ("k", 64) if told is None else (None, 0)
+        ("k", 64) if lost is None else (None, 0)
     )
-    assert ("extra.foreign" in got.headers.get("x-polychat-losses", "")) == (told is not None)
+    assert ("extra.foreign" in got.headers.get("x-polychat-losses", "")) == (lost is not None)

@@ -170,25 +170,25 @@ async def test_what_goes_out_is_what_the_vendor_describes(
 ) -> None:
     """Every request of the corpus that is translated for a vendor is a request by that vendor's own document."""
     backend = await serve(fault(400, "invalid_request_error"))  # which rests no target, however often it is said
-    found: list[str] = []
+    problems: list[str] = []
     name = VENDORS[wire]
     for vendor in ("OPENAI", "ANTHROPIC", "GEMINI"):
         monkeypatch.setenv(f"{vendor}_API_KEY", "sk-for-tests-alone")
     async with gateway(configured({name: row(wire, backend.url)}, on_loss="allow")) as here:
         for about, body in CORPUS[dialect].items():
             backend.seen.clear()
-            path, asked = asking(dialect, f"{name}/{MODELS[wire]}", stream=stream, **body)
-            for gone in {"messages", "input", "contents"} & asked.keys() - body.keys():
-                del asked[gone]
-            answer = await here.ask(path, asked)
+            path, whole_body = asking(dialect, f"{name}/{MODELS[wire]}", stream=stream, **body)
+            for gone in {"messages", "input", "contents"} & whole_body.keys() - body.keys():
+                del whole_body[gone]
+            answer = await here.ask(path, whole_body)
             if not backend.seen:
-                found.append(f"{about}: not asked: {answer.body.decode()[:200]}")
+                problems.append(f"{about}: not asked: {answer.body.decode()[:200]}")
                 continue
             sent = json.loads(backend.seen[0].body)
             if wire == "gemini":
                 sent = {"model": f"models/{MODELS[wire]}", **sent}
-            found += [f"{about}: {one}" for one in vendor_schemas.wrong(*vendor_schemas.REQUESTS[wire], sent)]
-    assert not found
+            problems += [f"{about}: {one}" for one in vendor_schemas.wrong(*vendor_schemas.REQUESTS[wire], sent)]
+    assert not problems
 
 
 async def test_the_check_finds_what_is_wrong() -> None:

@@ -123,8 +123,8 @@ async def test_the_environment_moves_what_the_gateway_asks(serve: Any, monkeypat
             answer = await here.ask(*asking(dialect, "openai/m", stream=streamed))
             assert answer.status == 200
         form = {"content-type": "application/x-www-form-urlencoded"}
-        said = await here.ask("/sites/chatgptduo/", b"prompt=hi&search=hi&purpose=ask", headers=form)
-        assert json.loads(said.body)["answer"] == "hello"
+        site_answer = await here.ask("/sites/chatgptduo/", b"prompt=hi&search=hi&purpose=ask", headers=form)
+        assert json.loads(site_answer.body)["answer"] == "hello"
     assert len(backend.seen) == 3
 
 
@@ -143,12 +143,12 @@ HOSTS = {
 }
 
 
-@pytest.mark.parametrize("said", HOSTS)
-def test_ollamas_own_variable_is_read_as_ollama_reads_it(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+@pytest.mark.parametrize("value", HOSTS)
+def test_ollamas_own_variable_is_read_as_ollama_reads_it(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Host, port, scheme and path; what a server listens on everywhere is reached on this machine."""
-    monkeypatch.setenv("OLLAMA_HOST", said)
-    assert address(known()["ollama"]) == HOSTS[said]
-    assert address(known()["ollama-openai"]) == f"{HOSTS[said]}/v1"
+    monkeypatch.setenv("OLLAMA_HOST", value)
+    assert address(known()["ollama"]) == HOSTS[value]
+    assert address(known()["ollama-openai"]) == f"{HOSTS[value]}/v1"
     assert address(known()["ollama-cloud"]) == "https://ollama.com"
 
 

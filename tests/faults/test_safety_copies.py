@@ -32,7 +32,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import json_text, placeholders
-from polychat.wire.contract import wire
+from polychat.wire.contract import wire_named
 from polychat.wire.long_strings import LEAST
 
 from ..support.gateway_for_clients import HELLO, before, house, site
@@ -104,7 +104,7 @@ async def test_a_compressed_body_costs_no_more(come: str, to: str) -> None:
 @each_wire
 def test_reading_and_writing_hold_an_image_few_times(come: str, to: str) -> None:
     """Without placeholders, as in the library: besides the body that is read."""
-    reads, writes = wire(come), wire(to)
+    reads, writes = wire_named(come), wire_named(to)
     _, body = request(come, with_media(ImagePart(data=PNG + bytes(LARGE), media_type="image/png")))
     tracemalloc.start()
     try:
@@ -168,9 +168,9 @@ async def test_a_backend_gets_long_texts(come: str, to: str, kind: str, monkeypa
     bodies = [(path, plain), (path, json.dumps(json.loads(plain), indent=1).encode())]
     answers, got = await heard(to, *bodies)
     everything_stays(monkeypatch)
-    expected, wanted = await heard(to, *bodies)
+    expected, sent_large = await heard(to, *bodies)
     assert [answer.status for answer in answers] == [answer.status for answer in expected]
-    assert got == wanted
+    assert got == sent_large
 
 
 BROKEN = [b"\\x", b"\x01", b"\xff", b"\\u12", b'"', b"\\"]
@@ -187,11 +187,11 @@ async def test_a_broken_text_is_refused(come: str, broken: bytes, monkeypatch: p
     other = "anthropic" if come != "anthropic" else "gemini"
     answers, got = await heard(other, *bodies)
     everything_stays(monkeypatch)
-    expected, wanted = await heard(other, *bodies)
+    expected, sent_large = await heard(other, *bodies)
     assert [(answer.status, without_id(answer.body)) for answer in answers] == [
         (answer.status, without_id(answer.body)) for answer in expected
     ]
-    assert got == wanted
+    assert got == sent_large
 
 
 @each_wire
@@ -203,8 +203,8 @@ async def test_half_an_emoji_in_a_long_text(come: str, monkeypatch: pytest.Monke
     other = "anthropic" if come != "anthropic" else "gemini"
     _, got = await heard(other, *bodies)
     everything_stays(monkeypatch)
-    _, wanted = await heard(other, *bodies)
-    assert got == wanted
+    _, sent_large = await heard(other, *bodies)
+    assert got == sent_large
     assert "Why \ufffd is" in json.dumps(got[0], ensure_ascii=False)
 
 
@@ -228,30 +228,30 @@ async def test_a_text_that_becomes_a_file(to: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(placeholders, "LONG", LONG)
     document = {"type": "document", "source": {"type": "content", "content": LONG_TEXT}}
     body = {"model": "house/small", "max_tokens": 9, "messages": [{"role": "user", "content": [document]}]}
-    asked = ("/v1/messages", json.dumps(body).encode())
-    _, got = await heard(to, asked)
+    request = ("/v1/messages", json.dumps(body).encode())
+    _, got = await heard(to, request)
     everything_stays(monkeypatch)
-    assert (await heard(to, asked))[1] == got
+    assert (await heard(to, request))[1] == got
 
 
 async def test_a_reply_repeats_whole_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of Responses has the instructions, tools and form of its request."""
     monkeypatch.setattr(placeholders, "LONG", LONG)
-    said = [{"role": "system", "content": LONG_TEXT}, {"role": "user", "content": LONG_TEXT}]
+    messages = [{"role": "system", "content": LONG_TEXT}, {"role": "user", "content": LONG_TEXT}]
     schema = {"type": "object", "properties": {"a": {"type": "string", "description": LONG_TEXT}}}
     tools = [{"type": "function", "name": "f", "description": LONG_TEXT, "parameters": schema, "strict": False}]
     form = {"format": {"type": "json_schema", "name": "form", "schema": schema}}
     async with house("anthropic", HELLO) as (here, _):
         for stream in (False, True):
-            asked = {"model": "house/small", "input": said, "stream": stream, "tools": tools, "text": form}
-            answer = await here.ask("/v1/responses", asked)
+            body = {"model": "house/small", "input": messages, "stream": stream, "tools": tools, "text": form}
+            answer = await here.ask("/v1/responses", body)
             replies = [event.partition("data: ")[2] for event in answer.events] if stream else [answer.body]
-            told = [json.loads(reply) for reply in replies if reply]
-            told = [reply.get("response", reply) for reply in told if "response" in reply or not stream]
-            assert told
-            assert all(reply["instructions"] == LONG_TEXT for reply in told)
-            assert all(reply["tools"][0].items() >= tools[0].items() for reply in told)
-            assert all(reply["text"]["format"]["schema"] == schema for reply in told)
+            responses = [json.loads(reply) for reply in replies if reply]
+            responses = [reply.get("response", reply) for reply in responses if "response" in reply or not stream]
+            assert responses
+            assert all(reply["instructions"] == LONG_TEXT for reply in responses)
+            assert all(reply["tools"][0].items() >= tools[0].items() for reply in responses)
+            assert all(reply["text"]["format"]["schema"] == schema for reply in responses)
 
 
 async def test_an_estimate_counts_texts_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,9 +263,9 @@ async def test_an_estimate_counts_texts_that_came(monkeypatch: pytest.MonkeyPatc
         async with house("openai-chat", HELLO) as (here, _backend):
             begins.append((await here.ask(path, body)).events[0])
         everything_stays(monkeypatch)
-    said = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
-    assert said[0] == said[1]
-    assert said[0]["input_tokens"] > len(LONG_TEXT) // 2
+    usages = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
+    assert usages[0] == usages[1]
+    assert usages[0]["input_tokens"] > len(LONG_TEXT) // 2
 
 
 async def test_a_kept_conversation_and_a_site_get_whole_texts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,16 +298,16 @@ async def test_what_a_backend_gets(come: str, to: str, kind: str, monkeypatch: p
     escaped = plain.replace(b"/", b"\\/")
     bodies = [(path, plain), (path, escaped)]
     if come == "gemini":
-        said = json.loads(plain)
-        for part in said["contents"][-1]["parts"][1:]:
+        body = json.loads(plain)
+        for part in body["contents"][-1]["parts"][1:]:
             data = part["inlineData"]
             data["data"] = data["data"].translate(str.maketrans("+/", "-_"))
-        bodies.append((path, json.dumps(said).encode()))
+        bodies.append((path, json.dumps(body).encode()))
     answers, got = await heard(to, *bodies)
     everything_stays(monkeypatch)
-    expected, wanted = await heard(to, *bodies)
+    expected, sent_large = await heard(to, *bodies)
     assert [answer.status for answer in answers] == [answer.status for answer in expected]
-    assert got == wanted
+    assert got == sent_large
     if answers[0].status != 200:
         assert [without_id(answer.body) for answer in answers] == [without_id(answer.body) for answer in expected]
 
@@ -328,8 +328,8 @@ async def test_broken_base64(come: str, monkeypatch: pytest.MonkeyPatch) -> None
             everything_stays(monkeypatch)
         for broken in (body.replace(b"AECAw", b"A*CAw", 5), body[:-9], body.replace(b"AECAw", b"A\xffCAw", 1)):
             assert broken != body
-            said, got = await heard("openai-chat", (path, broken))
-            answers[aside, broken] = (said[0].status, without_id(said[0].body), got)
+            plain, got = await heard("openai-chat", (path, broken))
+            answers[aside, broken] = (plain[0].status, without_id(plain[0].body), got)
     for (aside, broken), answer in answers.items():
         assert not aside or answer == answers[False, broken]
 
@@ -378,11 +378,11 @@ BUSY = dialect_module.Fault("busy", "overloaded", 503)
 async def test_a_site_gets_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is no API of a vendor is asked with what came, though it looks like a placeholder of an image."""
     data = base64.b64encode(SMALL).decode()
-    said = [{"role": "user", "content": [{"type": "text", "text": data}], "data": data}]
+    messages = [{"role": "user", "content": [{"type": "text", "text": data}], "data": data}]
     async with site(monkeypatch) as here:
         answers = []
         for _ in range(2):
-            answers.append(await here.ask("/v1/chat/completions", {"model": "chatgptduo", "messages": said}))
+            answers.append(await here.ask("/v1/chat/completions", {"model": "chatgptduo", "messages": messages}))
             everything_stays(monkeypatch)
     assert [answer.status for answer in answers] == [200, 200]
     assert answers[0].json["choices"] == answers[1].json["choices"]
@@ -408,9 +408,9 @@ async def test_an_estimate_counts_the_pages_that_came(monkeypatch: pytest.Monkey
         async with house("openai-chat", HELLO) as (here, _backend):
             begins.append((await here.ask(path, body)).events[0])
         everything_stays(monkeypatch)
-    said = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
-    assert said[0] == said[1]
-    assert said[0]["input_tokens"] > 9 * 2000
+    usages = [json.loads(begin.partition("data: ")[2])["message"]["usage"] for begin in begins]
+    assert usages[0] == usages[1]
+    assert usages[0]["input_tokens"] > 9 * 2000
 
 
 # A body holds the loop no longer than one of its steps takes.

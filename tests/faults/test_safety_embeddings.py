@@ -25,11 +25,11 @@ PATHS = [path for path in BODIES if "mbed" in path]
 
 def shapes() -> dict[str, Shape]:
     """The wires that have embeddings, and how."""
-    found: dict[str, Shape] = {}
+    by_path: dict[str, Shape] = {}
     for name in names():
         with suppress(BadInput):
-            found[name] = shape_of(name)
-    return found
+            by_path[name] = shape_of(name)
+    return by_path
 
 
 def filled(path: str, texts: list[str]) -> tuple[str, bytes]:

@@ -101,8 +101,8 @@ async def test_the_sites_answer_their_own_clients(headers: dict[str, str]) -> No
     async with running(Sites(echo)) as url:
         port = url.rpartition(":")[2]
         caller = await called(url)
-        said = {"host": f"127.0.0.1:{port}", **{name: value.format(port=port) for name, value in headers.items()}}
-        caller.ask("/chatgptduo/", FORM, headers={**FORMS, **said})
+        sent_headers = {"host": f"127.0.0.1:{port}", **{name: value.format(port=port) for name, value in headers.items()}}
+        caller.ask("/chatgptduo/", FORM, headers={**FORMS, **sent_headers})
         answer = await caller.whole()
         caller.leave()
     assert (answer.status, answer.json["answer"]) == (200, "echo: hi")
@@ -217,14 +217,14 @@ async def test_a_question_that_a_backend_read_is_asked_once_where_one_attempt_is
 
 async def test_a_question_that_was_not_written_whole_is_asked_again() -> None:
     """A kept connection that is lost amid a long body: nobody has read it to its end."""
-    asked = 0
+    requests = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal asked
+        nonlocal requests
         for _ in range(2):
             head = await reader.readuntil(b"\r\n\r\n")
-            asked += 1
-            if asked == 2:
+            requests += 1
+            if requests == 2:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
                 return
@@ -236,7 +236,7 @@ async def test_a_question_that_was_not_written_whole_is_asked_again() -> None:
         for body in (b"{}", b" " * 32 * 1024 * 1024):
             response = await pool().request("POST", server.url, headers={}, body=body)
             assert await response.read() == b"{}"
-    assert asked == 3
+    assert requests == 3
 
 
 @pytest.mark.parametrize("name", ["small", "house/small"])
@@ -246,16 +246,16 @@ async def test_a_backend_reads_the_model_that_was_routed_by(serve: Any, dialect:
     """A key that is there twice, in whatever spelling, goes on once: no backend of the same wire takes the other one."""
     backend = await serve(fault(400))
     path, body = asking(dialect, name, stream=stream)
-    kept = json.dumps(body)[1:]
-    told = configured(
+    rest = json.dumps(body)[1:]
+    config = configured(
         {"house": row(dialect, backend.url)},
         routes={"small": Route(targets=("house/small",), attempts=1)},
         direct=Direct(attempts=1),
     )
     for twice in ('"model": "dear"', '"mod\\u0065l": "dear"', '"Model": "dear"', '"MODEL": "dear", "\\u004dodel": "dear"'):
-        async with gateway(told) as here:
+        async with gateway(config) as here:
             caller = await here.caller()
-            caller.ask(path, ("{" + twice + ", " + kept).encode(), headers={"content-type": "application/json"})
+            caller.ask(path, ("{" + twice + ", " + rest).encode(), headers={"content-type": "application/json"})
             await caller.whole()
     seen = [(one.target, json.loads(one.body, object_pairs_hook=list)) for one in backend.seen]
     assert len(seen) >= 4

@@ -27,7 +27,7 @@ from polychat.redact import MASK, Redaction, Secrets, bare_url, secrets_of
 from polychat.transport import StreamSession
 from polychat.types import ChatRequest
 from polychat.wire.answering import SiteRequest
-from polychat.wire.contract import Wire, counting, wire
+from polychat.wire.contract import Wire, counting, wire_named
 from polychat.wire.contract import names as wires
 from polychat.wire.faults import Fault
 
@@ -63,17 +63,17 @@ class Parrot(ScriptedVendor):
 
     async def __call__(self, seen: Seen, say: Say) -> None:
         self.heard.append(" ".join(seen.headers.values()))
-        spoken = wire(self.name)
+        wire = wire_named(self.name)
         if self.way == "refused":
-            body = spoken.write_fault(Fault(f"no such key: {CANARY}", "authentication", 401, code=CANARY, param=CANARY))
+            body = wire.write_fault(Fault(f"no such key: {CANARY}", "authentication", 401, code=CANARY, param=CANARY))
             await self._said(say, body, 401, "application/json")
         elif self.way == "no reply":
             await self._said(say, b"<html>your key was " + CANARY.encode(), 200, "text/html")
         else:
-            await self._replied(spoken, asked(spoken, seen), say)
+            await self._replied(wire, asked(wire, seen), say)
 
-    async def _replied(self, spoken: Wire, chat_request: ChatRequest, say: Say) -> None:
-        writer = spoken.writer(chat_request, CANARY, 1_700_000_000)
+    async def _replied(self, wire: Wire, chat_request: ChatRequest, say: Say) -> None:
+        writer = wire.writer(chat_request, CANARY, 1_700_000_000)
         batches = parrot_events()
         if self.way == "failed":
             batches[-1] = [Finish("failed", error=errors.ReplyFailed(f"it broke over {CANARY}"))]
@@ -117,27 +117,27 @@ async def test_no_reply_or_error_of_the_library_shows_it(serve: Any, name: str, 
     """Whatever a backend does with it: replies, their raw bodies, errors, their members, causes, copies and pickles."""
     backend = Parrot(name, way=way)
     server = await serve(backend)
-    given = options(name, server.url, how)
-    told: list[str] = []
+    kwargs = options(name, server.url, how)
+    shown: list[str] = []
     for streamed in (False, True):
         try:
             if streamed:
-                async with polychat.stream("hi", model=f"{vendor_of(name)}/m", **given) as reply:
+                async with polychat.stream("hi", model=f"{vendor_of(name)}/m", **kwargs) as reply:
                     async for batch in reply.events():
-                        told.append(repr(batch))
-                told.append(repr(reply.reply()))
+                        shown.append(repr(batch))
+                shown.append(repr(reply.reply()))
             else:
-                told.append(repr(await polychat.ask("hi", model=f"{vendor_of(name)}/m", **given)))
+                shown.append(repr(await polychat.ask("hi", model=f"{vendor_of(name)}/m", **kwargs)))
         except errors.PolychatError as error:
-            told.append(all_of(error))
+            shown.append(all_of(error))
     try:
         provider = find(vendor_of(name))
-        told += [piece async for piece in provider.create_async_generator("m", [{"role": "user", "content": "hi"}], **given)]
+        shown += [piece async for piece in provider.create_async_generator("m", [{"role": "user", "content": "hi"}], **kwargs)]
     except errors.PolychatError as error:
-        told.append(all_of(error))
+        shown.append(all_of(error))
     assert any(one in " ".join(backend.heard) for one in (CANARY, _login(), "Bearer k-1"))
-    assert [one for one in told if shows(one)] == []
-    assert way == "no reply" or any(MASK in one for one in told)
+    assert [one for one in shown if shows(one)] == []
+    assert way == "no reply" or any(MASK in one for one in shown)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -192,13 +192,13 @@ async def test_no_span_or_metric_of_telemetry_shows_it(name: str, way: str, monk
                     await here.ask(*asking(dialect, "house/m", stream=streamed))
             for record in await here.app.recorded(2 * len(ASKS)):
                 observer(record)
-        told = [span.to_json() for span in spans.get_finished_spans()]
+        exported = [span.to_json() for span in spans.get_finished_spans()]
         metrics = reader.get_metrics_data()
         assert metrics is not None
     finally:
         observer.shutdown()
-    assert len(told) >= 2 * len(ASKS)
-    assert [one for one in [*told, metrics.to_json()] if shows(one)] == []
+    assert len(exported) >= 2 * len(ASKS)
+    assert [one for one in [*exported, metrics.to_json()] if shows(one)] == []
 
 
 def test_the_requested_dialects_are_all_there_are() -> None:
@@ -279,20 +279,20 @@ async def test_models_and_vectors_do_not_show_it(serve: Any) -> None:
         await say.whole({**listed, "model": CANARY, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
 
     server = await serve(parrot)
-    given = {"base_url": f"{server.url}/v1", "api_key": CANARY}
-    for told in (await find("openai").list_models(**given), await polychat.embed("hi", model="openai/m", **given)):
-        assert MASK in repr(told)
-        assert not shows(repr(told))
+    options = {"base_url": f"{server.url}/v1", "api_key": CANARY}
+    for result in (await find("openai").list_models(**options), await polychat.embed("hi", model="openai/m", **options)):
+        assert MASK in repr(result)
+        assert not shows(repr(result))
 
 
 @pytest.mark.parametrize("name", [name for name in wires() if counting(name) is not None])
 async def test_refused_lists_counts_and_vectors_do_not_show_it(serve: Any, name: str) -> None:
     """Nor do their errors, on every wire that has them."""
     server = await serve(Parrot(name, way="refused"))
-    given = {"base_url": server.url + BASES[name], "api_key": CANARY}
+    options = {"base_url": server.url + BASES[name], "api_key": CANARY}
     provider = find(vendor_of(name))
-    asks = [provider.list_models(**given), provider.count(ChatRequest("m", []), **given)]
-    for ask in [*asks, *([polychat.embed("hi", model=f"{vendor_of(name)}/m", **given)] if name != "anthropic" else [])]:
+    asks = [provider.list_models(**options), provider.count(ChatRequest("m", []), **options)]
+    for ask in [*asks, *([polychat.embed("hi", model=f"{vendor_of(name)}/m", **options)] if name != "anthropic" else [])]:
         with pytest.raises(errors.StatusError) as caught:
             await ask
         assert MASK in str(caught.value)
@@ -312,10 +312,10 @@ async def test_the_command_does_not_print_it(serve: Any, way: str, arguments: tu
     assert way == "no reply" or MASK in out + err
 
 
-@pytest.mark.parametrize("given", [f"api_kee={CANARY}", f"api_key:{CANARY}"])
-async def test_a_mistyped_option_does_not_print_its_value(given: str) -> None:
+@pytest.mark.parametrize("option", [f"api_kee={CANARY}", f"api_key:{CANARY}"])
+async def test_a_mistyped_option_does_not_print_its_value(option: str) -> None:
     """The text after the equals sign may be the key."""
-    _, out, err = await ran(sys.executable, "-m", "polychat", "ask", "hi", "-m", "openai/m", "-o", given, cwd=ROOT)
+    _, out, err = await ran(sys.executable, "-m", "polychat", "ask", "hi", "-m", "openai/m", "-o", option, cwd=ROOT)
     assert "-o" in err
     assert not shows(out + err)
 
@@ -338,16 +338,16 @@ async def test_no_chat_site_shows_a_callers_cookie(serve: Any, name: str) -> Non
     provider = find(name)
     assert provider.site is not None
     server = await serve(answering(provider.site(), cookie_echo))
-    told = []
+    received = []
     page = {"page": "/"} if "page" in (provider.reply.__kwdefaults__ or {}) else {}
-    given = {"cookies": {"session": CANARY.replace("/", "_")}, "headers": {"x-pass": CANARY}, "base_url": server.url, **page}
-    events = provider.events(None, [{"role": "user", "content": "hi"}], **given)
+    options = {"cookies": {"session": CANARY.replace("/", "_")}, "headers": {"x-pass": CANARY}, "base_url": server.url, **page}
+    events = provider.events(None, [{"role": "user", "content": "hi"}], **options)
     async for batch in events:
-        told += batch
-    text = "".join(event.text for event in told if isinstance(event, Text))
+        received += batch
+    text = "".join(event.text for event in received if isinstance(event, Text))
     assert "and that was it." in text
     assert not shows(text)
-    assert not shows(repr(told))
+    assert not shows(repr(received))
 
 
 async def test_a_sites_refusal_does_not_show_what_was_sent(serve: Any) -> None:
@@ -387,11 +387,11 @@ def test_a_stream_is_redacted_at_every_cut() -> None:
     secrets = secrets_of([("authorization", f"Bearer {CANARY}"), ("x-api-key", "sk-canary-other-key")])
     assert secrets is not None
     data = f'a {CANARY}{CANARY} "sk-canary-4f9" {CANARY[:9]}{CANARY} sk-canary-other-key {CANARY[:-1]}'.encode()
-    wanted = data.replace(CANARY.encode(), MASK.encode()).replace(b"sk-canary-other-key", MASK.encode())
+    expected = data.replace(CANARY.encode(), MASK.encode()).replace(b"sk-canary-other-key", MASK.encode())
     for size in range(1, len(data) + 1):
         redaction = Redaction(secrets)
         came = [redaction.feed(data[start : start + size]) for start in range(0, len(data), size)]
-        assert b"".join([*came, redaction.end()]) == wanted, size
+        assert b"".join([*came, redaction.end()]) == expected, size
     redaction = Redaction(secrets)
     assert redaction.feed(b"data: {}\n\n") == b"data: {}\n\n"
     assert redaction.feed(b"half a s") == b"half a "
@@ -416,10 +416,10 @@ def test_the_usual_ways_to_write_it_are_known(form: str) -> None:
     """In bytes and in text."""
     secrets = secrets_of([("x-api-key", CANARY)])
     assert secrets is not None
-    said = f"<{FORMS[form].strip(chr(34))}>"
-    assert MARK not in secrets.text(said)
-    assert secrets.text(said).rstrip("=>") == f"<{MASK}"
-    assert secrets.whole(said.encode()).rstrip(b"=>") == f"<{MASK}".encode()
+    text = f"<{FORMS[form].strip(chr(34))}>"
+    assert MARK not in secrets.text(text)
+    assert secrets.text(text).rstrip("=>") == f"<{MASK}"
+    assert secrets.whole(text.encode()).rstrip(b"=>") == f"<{MASK}".encode()
 
 
 def test_html_is_known() -> None:

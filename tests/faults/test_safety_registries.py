@@ -72,8 +72,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def both(gateways: list[Any], dialect: str, words: list[str]) -> None:
     """Each answers in its own words: a target and a route, whole and streamed, all at once."""
-    asked = [asking(dialect, model, stream=stream) for model in ("house/small", "fast") for stream in (False, True)]
-    answers = await asyncio.gather(*(one.ask(*ask) for ask in asked for one in gateways))
+    requests = [asking(dialect, model, stream=stream) for model in ("house/small", "fast") for stream in (False, True)]
+    answers = await asyncio.gather(*(one.ask(*ask) for ask in requests for one in gateways))
     for place, answer in enumerate(answers):
         assert answer.status == 200, answer.body
         assert words[place % 2].encode() in answer.body
@@ -143,18 +143,18 @@ async def test_vectors(serve: Any) -> None:
 def test_two_gateways_of_two_threads() -> None:
     """Each in a loop of its own, at the same time; what both meet at are moments, not backends."""
     barrier = threading.Barrier(2, timeout=PATIENCE)
-    found: dict[str, list[set[str]]] = {}
+    answered: dict[str, list[set[str]]] = {}
     failed: list[BaseException] = []
 
     async def served(name: str, key: str) -> None:
         house = House("openai-chat", name)
         async with serving(house) as server, gateway(told("openai-chat", server.url, key)) as here:
-            found[name] = []
+            answered[name] = []
             for _ in range(3):
                 await asyncio.to_thread(barrier.wait)
                 answer = await here.ask(*asking("openai-chat"))
                 assert name.encode() in answer.body
-                found[name].append(house.keys())
+                answered[name].append(house.keys())
                 await asyncio.to_thread(barrier.wait)
                 here.app.reload(told("openai-chat", server.url, key))
 
@@ -174,7 +174,7 @@ def test_two_gateways_of_two_threads() -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    assert found == {"alpha": [{"first"}] * 3, "bravo": [{"second"}] * 3}
+    assert answered == {"alpha": [{"first"}] * 3, "bravo": [{"second"}] * 3}
 
 
 @pytest.fixture
@@ -275,22 +275,22 @@ def address_of(registry: Registry) -> str:
 
 def test_the_library_sees_what_changes(monkeypatch: pytest.MonkeyPatch, own_config: Any, tmp_path: Path) -> None:
     """A variable that is set or taken away later, a file with a key that is written anew. A gateway's are as they were."""
-    library, kept = Registry(Config()), Registry(Config(), fixed=True)
-    seen = [(address_of(library), address_of(kept))]
+    library, unchanging = Registry(Config()), Registry(Config(), fixed=True)
+    seen = [(address_of(library), address_of(unchanging))]
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:2"):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        seen.append((address_of(library), address_of(kept)))
+        seen.append((address_of(library), address_of(unchanging)))
     monkeypatch.delenv("OPENAI_BASE_URL")
-    seen.append((address_of(library), address_of(kept)))
+    seen.append((address_of(library), address_of(unchanging)))
     vendor = "https://api.openai.com/v1"
     assert seen == [(vendor, vendor), ("http://127.0.0.1:1", vendor), ("http://127.0.0.1:2", vendor), (vendor, vendor)]
     secret = tmp_path / "key"
     providers = {"openai": {"api_key": f"file:{secret}"}}
-    given: list[Any] = [Registry(Config(providers=providers), fixed=fixed).find("openai") for fixed in (False, True)]
+    registries: list[Any] = [Registry(Config(providers=providers), fixed=fixed).find("openai") for fixed in (False, True)]
     shown = []
     for key in ("old", "newer"):
         secret.write_text(key)
-        shown.append([backend._endpoint.headers()["authorization"] for backend in given])
+        shown.append([backend._endpoint.headers()["authorization"] for backend in registries])
     assert shown == [["Bearer old", "Bearer old"], ["Bearer newer", "Bearer old"]]
 
 
@@ -308,11 +308,11 @@ def test_the_same_backend_as_long_as_the_file_is(own_config: Any) -> None:
     assert house.address() == "http://127.0.0.1:9", "whoever has it goes on with it"
 
 
-@pytest.mark.parametrize("given", [7, {"providers": {}}, b"polychat.toml"])
-def test_a_configuration_that_is_none(given: Any) -> None:
+@pytest.mark.parametrize("config", [7, {"providers": {}}, b"polychat.toml"])
+def test_a_configuration_that_is_none(config: Any) -> None:
     """Is an error when the client is made."""
     with pytest.raises(errors.BadInput, match=r"path of a polychat\.toml") as caught:
-        polychat.Client(config=given)
+        polychat.Client(config=config)
     assert caught.value.field == "config"
 
 

@@ -24,7 +24,7 @@ from polychat.routing import ModelResolver
 from polychat.user import weights
 from polychat.wire import json_text
 from polychat.wire.assembly import AssembledMessage
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.framing import DataLines, Events, JSONLines, Lines
 from polychat.wire.gemini.array import Objects
 from polychat.wire.openai_chat.passthrough import ChunkMonitor
@@ -144,9 +144,9 @@ FRAMES: dict[str, Callable[[], Any]] = {
     "gemini's array": Objects,
     "chunks": lambda: ChunkMonitor(usage=True),
     "chunks, seen": lambda: _seen(ChunkMonitor(usage=False)),
-    "whole lines": lambda: WholeLines(wire("ollama").Reader()),
+    "whole lines": lambda: WholeLines(wire_named("ollama").Reader()),
 }
-READERS: dict[str, Callable[[], Any]] = {f"{name} reader": wire(name).Reader for name in names()}
+READERS: dict[str, Callable[[], Any]] = {f"{name} reader": wire_named(name).Reader for name in names()}
 
 
 def _seen(chunks: ChunkMonitor) -> ChunkMonitor:
@@ -214,18 +214,18 @@ LETTERS = "x" * 250
 @pytest.mark.parametrize("kind", sorted(pieces(2)))
 def test_replies_in_many_pieces(name: str, kind: str, stream: bool) -> None:
     """Written in a wire's bytes and read again, in one read and in many."""
-    spoken = wire(name)
+    wire = wire_named(name)
 
     def written(count: int) -> bytes:
-        writer = spoken.writer(ask_for(stream), "one", 1)
+        writer = wire.writer(ask_for(stream), "one", 1)
         out = [writer.write([event]) for event in [Start("a", "m"), *pieces(count)[kind], Finish("complete", "stop")]]
         return b"".join([*out, writer.end()])
 
     def read(body: bytes) -> None:
         if stream:
-            fed(spoken.Reader(), body, 4096)
+            fed(wire.Reader(), body, 4096)
         else:
-            spoken.read_reply(body)
+            wire.read_reply(body)
 
     assert_linear(lambda size: b"x" * size, lambda data: written(len(data)), 4_000)
     assert_linear(written, read, 4_000)

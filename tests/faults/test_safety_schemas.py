@@ -15,7 +15,7 @@ from polychat.gateway import dialects
 from polychat.gateway.dialects.dialect import OPENED, RAW
 from polychat.types import ChatRequest, FilePart, ImagePart, TextPart, Tool
 from polychat.wire import json_text, placeholders
-from polychat.wire.contract import counting, names, wire
+from polychat.wire.contract import counting, names, wire_named
 from polychat.wire.raw_schemas import has_raw
 
 from ..support.large_requests import (
@@ -92,10 +92,10 @@ def test_a_large_schema_becomes_what_a_small_one_does(to: str, kind: str, monkey
     _, body = request("openai-responses", replace(with_media(), tools=[tool]))
     sent = []
     for limits in (RAW, OPENED):
-        read = wire("openai-responses").read_request(body, model="m", limits=limits)
+        read = wire_named("openai-responses").read_request(body, model="m", limits=limits)
         assert has_raw(read) == (limits is RAW)
-        better, _ = wire(to).adjusted(read, "vendor")
-        sent.append(json.loads(sendable(wire(to).write_request(better, vendor="vendor"))))
+        better, _ = wire_named(to).adjusted(read, "vendor")
+        sent.append(json.loads(sendable(wire_named(to).write_request(better, vendor="vendor"))))
     assert sent[0] == sent[1]
 
 
@@ -121,8 +121,8 @@ def counting_paths() -> dict[str, str]:
         served |= {
             f"/v1beta/models/house/small:{word}": endpoint for word, endpoint in getattr(module, "OF_MODELS", {}).items()
         }
-        if found := [path for path, endpoint in served.items() if getattr(endpoint.answer, "__name__", "") == "count"]:
-            (paths[module.DIALECT.wire.NAME],) = found
+        if matching := [path for path, endpoint in served.items() if getattr(endpoint.answer, "__name__", "") == "count"]:
+            (paths[module.DIALECT.wire.NAME],) = matching
     return paths
 
 
@@ -171,23 +171,23 @@ async def test_counting_a_large_request_costs_no_more(come: str, to: str, kind: 
 async def test_long_texts_are_counted_as_they_came(come: str, to: str, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the backend, which gets them, and by the estimate; a document's pages and a text that becomes a file are looked at."""
     counts = counting(to)
-    told = json.loads(b"{}" if counts is None else counts.write_count(1234))
+    expected = json.loads(b"{}" if counts is None else counts.write_count(1234))
 
     async def answering(seen: Seen, say: Say) -> None:
-        await say.whole(told)
+        await say.whole(expected)
 
     plain = with_media(TextPart(LONG_TEXT))
     about = "Why is the sky blue? " * 999  # of a schema the estimate counts the JSON, in which an escape is two bytes
     plain.tools = [Tool("f", LONG_TEXT, object_of({"a": {"type": "string", "description": about}}))]
     with_file = with_media(TextPart(LONG_TEXT), FilePart(data=LONG_TEXT.encode(), media_type="text/plain", name="a.txt"))
     bodies = [to_count(come, plain), to_count(come, with_file)]
-    heard = []
+    counted = []
     for least in (LONG, 10**9):
         monkeypatch.setattr(placeholders, "LONG", least)
         monkeypatch.setattr("polychat.gateway.counting.LARGE", least)
         backend = await serve(answering)
         async with gateway(configured({"house": row(to, backend.url)})) as here:
             answers = [await here.ask(counting_paths()[come], body) for body in bodies]
-        heard.append(([(answer.status, answer.body) for answer in answers], [seen.json for seen in backend.seen]))
-    assert heard[0] == heard[1]
-    assert heard[0][0][0][0] == 200
+        counted.append(([(answer.status, answer.body) for answer in answers], [seen.json for seen in backend.seen]))
+    assert counted[0] == counted[1]
+    assert counted[0][0][0][0] == 200

@@ -10,7 +10,7 @@ import pytest
 
 from polychat.types import ChatMessage, ChatRequest, ImagePart, Opaque, ReasoningPart, TextPart, Tool, ToolCall, ToolResult
 from polychat.wire import placeholders
-from polychat.wire.contract import wire
+from polychat.wire.contract import wire_named
 
 from ..support.endpoint_bodies import BODIES, ONLY
 from ..support.large_requests import (
@@ -43,11 +43,11 @@ SHORT = frozenset(
 def rich(vendor: str) -> ChatRequest:
     """A request with a text in each place that all wires have."""
     schema = {"type": "object", "properties": {"a": {"type": "string", "description": "s", "enum": ["e"]}}}
-    said = [ReasoningPart("t", Opaque(vendor, "sig")), TextPart("x"), ToolCall("call_1", "f", '{"content":"1","why":"2"}')]
+    parts = [ReasoningPart("t", Opaque(vendor, "sig")), TextPart("x"), ToolCall("call_1", "f", '{"content":"1","why":"2"}')]
     turns = [
         ChatMessage("system", [TextPart("s")]),
         ChatMessage("user", [TextPart("a"), ImagePart(data=PNG, media_type="image/png")]),
-        ChatMessage("assistant", said),
+        ChatMessage("assistant", parts),
         ChatMessage("tool", [ToolResult("call_1", [TextPart("r")], "f")]),
         ChatMessage("user", [TextPart("b")]),
     ]
@@ -63,7 +63,7 @@ def text_places(body: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def filled(come: str, text: str, **spelled: Any) -> tuple[str, list[dict[str, Any]]]:
     """Path and bodies of requests of this wire: in each, one place has this text; in arguments it is a member of theirs."""
-    path, data = request(come, rich(wire(come).VENDOR))
+    path, data = request(come, rich(wire_named(come).VENDOR))
     body = json.loads(data)
     made = []
     for place in text_places(body):
@@ -93,15 +93,15 @@ async def test_a_backend_gets_a_long_text_of_any_place(
         answers, got = await heard(to, *requests)
         with monkeypatch.context() as patch:
             everything_stays(patch)
-            expected, wanted = await heard(to, *requests)
+            expected, sent_large = await heard(to, *requests)
         assert [answer.status for answer in answers] == [answer.status for answer in expected]
-        assert got == wanted
+        assert got == sent_large
         assert len(got) > len(bodies) // 2
 
 
 def everywhere(come: str) -> tuple[str, bytes]:
     """A request with a large text at each place."""
-    path, data = request(come, rich(wire(come).VENDOR))
+    path, data = request(come, rich(wire_named(come).VENDOR))
     body = json.loads(data)
     all_places = list(text_places(body))
     for place in all_places:
@@ -126,7 +126,7 @@ def a_long_conversation(come: str, each: int) -> tuple[str, bytes]:
 @each_wire
 async def test_long_texts_cost_three_times_their_size_at_most(come: str, to: str) -> None:
     """Of more than one alphabet, at all places at once; and a long conversation of many calls and results."""
-    small = request(come, rich(wire(come).VENDOR))[1]
+    small = request(come, rich(wire_named(come).VENDOR))[1]
     bodies = {
         "everywhere": (everywhere(come), TOGETHER),
         "of 24 KB": (a_long_conversation(come, 24_000), TOGETHER),

@@ -56,9 +56,9 @@ async def as_gateway() -> AsyncGenerator[str, None]:
 async def test_polychat_sites_answers_them_by_default(clients: Path, name: str) -> None:
     """Each client's own code, with only the site's new address, gets the answer to what it asked."""
     async with running(Sites(echo)) as url:
-        said = await ask(clients, name, url)
-    assert "error" not in said
-    text = "".join(said["pieces"])
+        answer = await ask(clients, name, url)
+    assert "error" not in answer
+    text = "".join(answer["pieces"])
     # ChatgptDuo's own code puts its prompt into a tuple, and sends that as text.
     assert text == (f"echo: ('{WORDS}',)" if name == "ChatgptDuo" else f"echo: {WORDS}")
 
@@ -67,9 +67,9 @@ async def test_polychat_sites_answers_them_by_default(clients: Path, name: str) 
 async def test_the_gateways_sites_answer_them_by_default(clients: Path, name: str) -> None:
     """The same below ``/sites`` of a gateway, where a backend answers."""
     async with as_gateway() as url:
-        said = await ask(clients, name, url)
-    assert said == {"pieces": said.get("pieces")}
-    assert "".join(said["pieces"]) == "Hello"
+        answer = await ask(clients, name, url)
+    assert answer == {"pieces": answer.get("pieces")}
+    assert "".join(answer["pieces"]) == "Hello"
 
 
 @pytest.mark.parametrize(("era", "says"), [("2.0", "401"), ("2.4", "401")])

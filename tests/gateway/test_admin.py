@@ -78,18 +78,18 @@ async def test_a_request_tells_why_it_went_where_it_went() -> None:
             path, body = asking("openai-chat", "house")
             answer = await running.ask(path, body)
             assert answer.status == 200
-            told = await explained(running, answer.headers["x-request-id"])
-    assert (told["route"], told["strategy"], told["target"], told["verdict"]) == ("house", "ordered", "two/small", "complete")
-    assert [(one["target"], one["outcome"]) for one in told["candidates"]] == [
+            page = await explained(running, answer.headers["x-request-id"])
+    assert (page["route"], page["strategy"], page["target"], page["verdict"]) == ("house", "ordered", "two/small", "complete")
+    assert [(one["target"], one["outcome"]) for one in page["candidates"]] == [
         ("one/small", "server"),
         ("two/small", "answered"),
         ("three/small", "not asked"),
     ]
-    assert "it is on fire" in told["candidates"][0]["reason"]
-    assert [(one["target"], one["outcome"]) for one in told["attempts"]] == [("one/small", "server"), ("two/small", "complete")]
-    failed, answered = told["attempts"]
+    assert "it is on fire" in page["candidates"][0]["reason"]
+    assert [(one["target"], one["outcome"]) for one in page["attempts"]] == [("one/small", "server"), ("two/small", "complete")]
+    failed, answered = page["attempts"]
     assert 0 <= failed["begin_ms"] <= failed["end_ms"] <= answered["begin_ms"]
-    assert 0 <= answered["begin_ms"] <= answered["time_to_first_token_ms"] <= answered["end_ms"] <= told["duration_ms"] + 0.01
+    assert 0 <= answered["begin_ms"] <= answered["time_to_first_token_ms"] <= answered["end_ms"] <= page["duration_ms"] + 0.01
 
 
 async def test_a_resting_target_is_reported_with_its_reason() -> None:
@@ -126,8 +126,8 @@ async def test_a_request_tells_what_was_lost() -> None:
     ):
         path, body = asking("anthropic", output_config={"effort": "max"}, context_management={"edits": []})
         answer = await running.ask(path, body)
-        told = await explained(running, answer.headers["x-request-id"])
-    assert told["losses"] == answer.headers["x-polychat-losses"].split(", ") != [""]
+        page = await explained(running, answer.headers["x-request-id"])
+    assert page["losses"] == answer.headers["x-polychat-losses"].split(", ") != [""]
 
 
 async def test_the_pages_have_no_text_and_no_key() -> None:
@@ -142,9 +142,9 @@ async def test_the_pages_have_no_text_and_no_key() -> None:
             await running.app.recorded()
             bodies = [(await running.ask(path, headers=ADMIN)).body for path in (*PATHS[::2], f"/admin/requests/{name}")]
         assert running.app.recent is not None
-        kept = running.app.recent.find(name)
-        assert kept is not None
-        assert (kept.text, running.records[0].text is None) == (None, False)
+        record = running.app.recent.find(name)
+        assert record is not None
+        assert (record.text, running.records[0].text is None) == (None, False)
     assert all(b"secret prompt" not in body and b"a-chat-key" not in body and KEY.encode() not in body for body in bodies)
 
 

@@ -59,6 +59,6 @@ def test_nginx_accepts_its_file(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     command = [NGINX, "-t", "-c", str(FILES / "nginx.conf"), "-p", str(tmp_path)]
     places = f"pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
-    told = subprocess.run([*command, "-g", places], capture_output=True, text=True, timeout=20, check=False)
-    assert told.returncode == 0, told.stderr
-    assert "syntax is ok" in told.stderr
+    ran = subprocess.run([*command, "-g", places], capture_output=True, text=True, timeout=20, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "syntax is ok" in ran.stderr

@@ -124,9 +124,9 @@ async def test_after_the_first_piece(serve: Any, dialect: str, failure: str) -> 
     if failure.startswith("an error"):
         assert b"out of memory" in answer.body
     if dialect == "openai-chat":
-        (told,) = [one for one in answer.events if '"error"' in one]
-        assert answer.events[-1] == told
-        assert json.loads(told.removeprefix("data: "))
+        (event,) = [one for one in answer.events if '"error"' in one]
+        assert answer.events[-1] == event
+        assert json.loads(event.removeprefix("data: "))
     assert (record.verdict, record.provider, record.attempts) == (verdict, "house", 1)
     assert record.error
     assert second.seen == []
@@ -169,11 +169,11 @@ async def test_whole_answers_that_are_none(serve: Any) -> None:
         await say.whole({"error": {"message": "out of memory", "type": "server_error"}})
 
     async def empty(seen: Seen, say: Say) -> None:
-        said = completion("")
-        said["choices"][0]["finish_reason"] = None
-        await say.whole(said)
+        body = completion("")
+        body["choices"][0]["finish_reason"] = None
+        await say.whole(body)
 
-    for handler, told in ((error, "out of memory"), (empty, "an empty reply")):
+    for handler, message in ((error, "out of memory"), (empty, "an empty reply")):
         backend = await serve(handler)
         async with gateway(
             configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
@@ -181,14 +181,14 @@ async def test_whole_answers_that_are_none(serve: Any) -> None:
             for dialect in ("openai-chat", "anthropic"):
                 answer = await here.ask(*asking(dialect, "one"))
                 assert answer.status == 502
-                assert told in answer.json["error"]["message"]
+                assert message in answer.json["error"]["message"]
         assert {record.verdict for record in here.records} == {"failed"}
 
 
 def message_of(dialect: str, answer: Any) -> str:
     """The message where each dialect has it, in the shape that it has."""
-    said = answer.json
-    match dialect, said:
+    body = answer.json
+    match dialect, body:
         case (
             ("openai-chat" | "openai-completions" | "openai-responses"),
             {"error": {"message": str(words), "type": str(), "code": _, "param": _}},
@@ -201,7 +201,7 @@ def message_of(dialect: str, answer: Any) -> str:
             return words
         case "ollama", {"error": str(words)}:
             return words
-    raise AssertionError(f"not {dialect}'s error: {said}")
+    raise AssertionError(f"not {dialect}'s error: {body}")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -209,8 +209,8 @@ def message_of(dialect: str, answer: Any) -> str:
 async def test_each_dialects_errors(serve: Any, dialect: str, stream: bool) -> None:
     """Status, shape and when to come again, as the vendor's own clients expect them."""
     backend = await serve(fault(429, "rate_limit_error", "slower, please", retry_after="7"))
-    told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
-    async with gateway(told) as here:
+    config = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
+    async with gateway(config) as here:
         path, body = asking(dialect, "one", stream=stream)
         answer = await here.ask(path, body)
         (record,) = await here.app.recorded()

@@ -158,14 +158,19 @@ async def test_headers_of_the_client(serve: Any) -> None:
     """What means something to the backend goes along; keys, cookies and all else do not."""
     backend = ScriptedVendor("anthropic", SAID)
     served = await serve(backend)
-    told = {"anthropic-version": "2023-06-01", "anthropic-beta": "x-1", "traceparent": "00-1-1-01"}
-    kept = {"cookie": "a=b", "authorization": "Bearer of-the-client", "x-forwarded-for": "10.0.0.1", "accept-encoding": "zstd"}
+    sent_on = {"anthropic-version": "2023-06-01", "anthropic-beta": "x-1", "traceparent": "00-1-1-01"}
+    private = {
+        "cookie": "a=b",
+        "authorization": "Bearer of-the-client",
+        "x-forwarded-for": "10.0.0.1",
+        "accept-encoding": "zstd",
+    }
     async with gateway(configured({"house": row("anthropic", served.url)})) as here:
         path, body = asking("anthropic")
-        assert (await here.ask(path, body, headers={**told, **kept})).status == 200
+        assert (await here.ask(path, body, headers={**sent_on, **private})).status == 200
     headers = served.seen[0].headers
-    assert {name: headers.get(name) for name in told} == told
-    assert not any(value in headers.values() for value in kept.values())
+    assert {name: headers.get(name) for name in sent_on} == sent_on
+    assert not any(value in headers.values() for value in private.values())
 
 
 # OpenRouter's fields
@@ -267,7 +272,7 @@ ROUTE = {"one": Route(("a/small", "b/small", "c/small"), strategy="ordered")}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "target"),
+    ("preferences", "target"),
     [
         ({"order": ["c", "b"]}, "c/small"),
         ({"only": ["C"]}, "c/small"),
@@ -277,16 +282,16 @@ ROUTE = {"one": Route(("a/small", "b/small", "c/small"), strategy="ordered")}
         ({"sort": {"by": "price", "partition": "none"}, "max_price": {"completion": "2"}}, "c/small"),
     ],
 )
-async def test_preferences_among_a_routes_targets(serve: Any, wanted: dict[str, Any], target: str) -> None:
+async def test_preferences_among_a_routes_targets(serve: Any, preferences: dict[str, Any], target: str) -> None:
     """A provider is a backend's name, and prices are the configuration's; both dialects that read it do as it says."""
     prices = {"a/small": Price(3, 3), "b/small": Price(1, 3), "c/small": Price(4, 1)}
     for path in ("/v1/chat/completions", "/v1/completions"):
         three = Three()
         async with gateway(replace(await three.configured(serve, routes=ROUTE), prices=prices)) as here:
-            said = {"messages": [{"role": "user", "content": "hi"}]} if "chat" in path else {"prompt": "hi"}
-            answer = await here.ask(path, {"model": "one", **said, "provider": wanted})
+            body = {"messages": [{"role": "user", "content": "hi"}]} if "chat" in path else {"prompt": "hi"}
+            answer = await here.ask(path, {"model": "one", **body, "provider": preferences})
         assert (answer.status, three.asked) == (200, [target])
-        partition = wanted["sort"]["partition"] if isinstance(wanted.get("sort"), dict) else None
+        partition = preferences["sort"]["partition"] if isinstance(preferences.get("sort"), dict) else None
         assert answer.headers.get("x-polychat-losses") == ("provider.sort.partition" if partition == "none" else None)
 
 
@@ -294,13 +299,13 @@ async def test_the_fastest_writer_of_late(serve: Any) -> None:
     """Tokens per second are those of the answers so far; before any, it is reported that nothing is known."""
     three = Three()
     async with gateway(await three.configured(serve, routes=ROUTE)) as here:
-        wanted = {"sort": "throughput", "preferred_min_throughput": {"p50": 1}}
-        answer = await asked(here, "openai-chat", "one", provider=wanted)
+        preferences = {"sort": "throughput", "preferred_min_throughput": {"p50": 1}}
+        answer = await asked(here, "openai-chat", "one", provider=preferences)
         assert answer.headers["x-polychat-losses"] == "provider.preferred_min_throughput, provider.sort"
         for label in "abc":
             await asked(here, "openai-chat", f"{label}/small")
         speeds = {label: here.app.runtime.router.health.target(f"{label}/small").speed for label in "abc"}
-        assert "x-polychat-losses" not in (await asked(here, "openai-chat", "one", provider=wanted)).headers
+        assert "x-polychat-losses" not in (await asked(here, "openai-chat", "one", provider=preferences)).headers
     assert three.asked[4][0] == max(speeds, key=speeds.__getitem__)
 
 
@@ -332,10 +337,10 @@ async def test_preferences_for_openrouter_itself(serve: Any, monkeypatch: pytest
     served = await serve(good)
     rows = {"openrouter": {"base_url": served.url + "/v1"}}
     async with gateway(configured(rows, aliases={"theirs": "openrouter/vendor/model"})) as here:
-        said = {"models": ["x/y"], "provider": {"sort": "price", "zdr": True}}
-        answer = await asked(here, "openai-chat", name, **said)
+        preferences = {"models": ["x/y"], "provider": {"sort": "price", "zdr": True}}
+        answer = await asked(here, "openai-chat", name, **preferences)
         assert (answer.status, answer.headers.get("x-polychat-losses")) == (200, None)
-    assert {name: served.seen[0].json[name] for name in said} == said
+    assert {name: served.seen[0].json[name] for name in preferences} == preferences
     assert served.seen[0].json["model"] == "vendor/model"
 
 
@@ -346,8 +351,8 @@ async def test_preferences_for_openrouter_itself(serve: Any, monkeypatch: pytest
 async def test_the_sites(serve: Any, provider: type[Any]) -> None:
     """A route answers at the chat sites' own endpoints, requested by the very providers that ask those sites."""
     served = await serve(good)
-    told = configured({"house": row("openai-chat", served.url)}, routes={"fast": ("house/small",)}, sites="fast")
-    async with gateway(told) as here:
+    config = configured({"house": row("openai-chat", served.url)}, routes={"fast": ("house/small",)}, sites="fast")
+    async with gateway(config) as here:
         base = f"{here.url}/sites/{provider.__name__.lower()}"
         assert await provider.create_async(None, [{"role": "user", "content": "hi"}], base_url=base, cookies=COOKIES) == "Hello"
     assert "hi" in str(served.seen[0].json["messages"])

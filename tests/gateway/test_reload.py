@@ -81,8 +81,8 @@ async def test_what_cannot_be_served_changes_nothing(serve: Any, monkeypatch: py
     """Neither routes, nor addresses, nor keys, nor limits; the error says what is wrong."""
     monkeypatch.setenv("SHORT", "short")
     old, new = await serve(good), await serve(good)
-    told = configured({"house": row("openai-chat", old.url)}, routes={"fast": ("house/small",)}, cors=("https://a.example",))
-    async with gateway(told) as here:
+    config = configured({"house": row("openai-chat", old.url)}, routes={"fast": ("house/small",)}, cors=("https://a.example",))
+    async with gateway(config) as here:
         runtime, served = here.app.runtime, (await here.ask("/v1/models")).body
         with pytest.raises(PolychatError):
             here.app.reload(BROKEN[broken](new.url))

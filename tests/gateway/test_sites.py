@@ -121,12 +121,12 @@ async def test_a_backends_error_is_written_in_the_sites_own_way() -> None:
         yield [Text("so far ")]
         raise errors.Truncated("cut")
 
-    for answer, said in ((early, "!ReplyFailed: pull first"), (late, "so far !Truncated: cut")):
+    for answer, written in ((early, "!ReplyFailed: pull first"), (late, "so far !Truncated: cut")):
         async with running(plain(answer)) as url, StreamSession() as session:
             async with session.post(f"{url}/plain/whole", data="x") as response:
-                assert (response.status, await response.text()) == (500, said)
+                assert (response.status, await response.text()) == (500, written)
             async with session.post(f"{url}/plain/stream", data="x") as response:
-                assert (response.status, await response.text()) == (200, said + ".")
+                assert (response.status, await response.text()) == (200, written + ".")
 
 
 @pytest.mark.parametrize("path", ["/stream", "/whole"])

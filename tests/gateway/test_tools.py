@@ -51,8 +51,8 @@ class TestCurl:
         """``-d`` without a content type is JSON all the same; ``-i`` shows who answered."""
         async with house("anthropic", HELLO) as (here, _):
             path, body = asking("openai-chat")
-            code, said, _ = await ran("curl", "-sS", "-i", f"{here.url}{path}", "-d", json.dumps(body))
-        head, _, answer = said.partition("\r\n\r\n")
+            code, out, _ = await ran("curl", "-sS", "-i", f"{here.url}{path}", "-d", json.dumps(body))
+        head, _, answer = out.partition("\r\n\r\n")
         assert code == 0
         assert json.loads(answer)["choices"][0]["message"]["content"] == "Hello"
         assert "x-polychat-provider: house" in head
@@ -79,8 +79,8 @@ class TestCurl:
         """``--fail-with-body`` fails, and prints what is wrong in the dialect's terms."""
         async with house("openai-chat", HELLO) as (here, _):
             for path, field in (("/v1/chat/completions", "model"), ("/v1/messages", "model"), ("/v1/nothing", "/v1/nothing")):
-                code, said, _ = await ran("curl", "-sS", "--fail-with-body", f"{here.url}{path}", "-d", '{"messages": []}')
-                assert (code, field in json.loads(said)["error"]["message"]) == (22, True)
+                code, out, _ = await ran("curl", "-sS", "--fail-with-body", f"{here.url}{path}", "-d", '{"messages": []}')
+                assert (code, field in json.loads(out)["error"]["message"]) == (22, True)
 
     async def test_one_that_is_ended(self) -> None:
         """Ctrl-C in the middle of an answer ends the backend's too."""
@@ -121,17 +121,17 @@ class TestLLM:
             patch.setenv("KEY_ONE", KEY)
             async with house("anthropic", HELLO, **os_key) as (here, dialect):
                 for more in ([], ["--no-stream"]):
-                    code, said, err = await self.llm(here, "prompt", "-m", "mine", "--key", KEY, "-s", "Be brief.", *more, "hi")
-                    assert (code, said) == (0, "Hello\n"), err
+                    code, out, err = await self.llm(here, "prompt", "-m", "mine", "--key", KEY, "-s", "Be brief.", *more, "hi")
+                    assert (code, out) == (0, "Hello\n"), err
             assert [record.stream for record in here.records] == [True, False]
             assert [turn.role for turn in dialect.asks[0].messages] == ["system", "user"]
 
     async def test_a_schema(self) -> None:
         """``--schema`` reaches the backend, and the answer is JSON of it."""
         async with house("gemini", CITY) as (here, dialect):
-            code, said, err = await self.llm(here, "-m", "mine", "--key", KEY, "--schema", "name,people int", "hi")
+            code, out, err = await self.llm(here, "-m", "mine", "--key", KEY, "--schema", "name,people int", "hi")
         assert code == 0, err
-        assert json.loads(said) == {"name": "Oslo", "people": 7}
+        assert json.loads(out) == {"name": "Oslo", "people": 7}
         assert set(dialect.asks[0].format.schema["properties"]) == {"name", "people"}
 
     async def test_its_tools(self) -> None:
@@ -139,9 +139,9 @@ class TestLLM:
         answers = iter([CALLS[:3] + CALLS[-1:], HELLO])
         async with house("anthropic", lambda request: next(answers)) as (here, dialect):
             function = "def weather(city: str) -> str:\n    return f'{city}: rain'\n"
-            code, said, err = await self.llm(here, "-m", "mine", "--key", KEY, "--functions", function, "hi")
+            code, out, err = await self.llm(here, "-m", "mine", "--key", KEY, "--functions", function, "hi")
         assert code == 0, err
-        assert "Hello" in said
+        assert "Hello" in out
         results = [part for turn in dialect.asks[1].messages for part in turn.parts if type(part).__name__ == "ToolResult"]
         assert ["".join(getattr(one, "text", "") for one in result.parts) for result in results] == ["Oslo: rain"]
 
@@ -167,8 +167,8 @@ class TestLangChain:
         # It keeps its HTTP clients by address and timeout for good, closed ones too, and a later gateway may get the same port:
         # a timeout that cannot be a key gives it one of its own.
         timeout = openai.Timeout(30)
-        asked = {"model": "house/small", "api_key": KEY, "base_url": f"{here.url}/v1", "max_retries": 0, "timeout": timeout}
-        made = self.made.ChatOpenAI(**{**asked, **more})
+        options = {"model": "house/small", "api_key": KEY, "base_url": f"{here.url}/v1", "max_retries": 0, "timeout": timeout}
+        made = self.made.ChatOpenAI(**{**options, **more})
         yield made
         await made.root_async_client.close()
 
@@ -191,8 +191,8 @@ class TestLangChain:
     async def test_tools_there_and_back(self, wire: str) -> None:
         """Calls of a bound tool, streamed and whole; their results go back with the next ask."""
         schemas = [
-            {"type": "function", "function": {"name": name, "parameters": given}}
-            for name, given in (("weather", PARAMETERS), ("now", {"type": "object", "properties": {}}))
+            {"type": "function", "function": {"name": name, "parameters": parameters}}
+            for name, parameters in (("weather", PARAMETERS), ("now", {"type": "object", "properties": {}}))
         ]
         async with house(wire, CALLS) as (here, dialect), self.chat(here) as plain:
             chat = plain.bind_tools(schemas)
@@ -214,12 +214,12 @@ class TestLangChain:
         """Is raised: what came is no whole answer."""
         held = Held("anthropic", BROKEN)
         async with house("anthropic", held) as (here, _), self.chat(here) as chat:
-            said = ""
+            text = ""
             with pytest.raises(Exception, match="it broke"):
                 async for chunk in chat.astream("hi"):
-                    said += chunk.text
-                    held.go.set() if said else None
-        assert said == "so far"
+                    text += chunk.text
+                    held.go.set() if text else None
+        assert text == "so far"
 
     async def test_embeddings(self) -> None:
         """Texts as such, where its own cutting into tokens is switched off."""
@@ -247,9 +247,9 @@ class TestVercel:
             pytest.skip(f"no ai SDK: npm install --no-package-lock, in {os.path.relpath(NODE)}")
 
     async def node(self, here: Running, what: str, model: str = "house/small") -> Any:
-        code, said, err = await ran("node", "ask.mjs", f"{here.url}/v1", model, what, cwd=NODE, env={"KEY": KEY})
+        code, out, err = await ran("node", "ask.mjs", f"{here.url}/v1", model, what, cwd=NODE, env={"KEY": KEY})
         assert code == 0, err
-        return json.loads(said)
+        return json.loads(out)
 
     async def test_text(self) -> None:
         """Whole and streamed, with reason and usage, by a backend of another wire and by one of the same."""
@@ -265,9 +265,9 @@ class TestVercel:
         for wire in ("anthropic", "gemini"):
             first = [True]
             async with house(wire, lambda request, first=first: CALLS if first and first.pop() else HELLO) as (here, dialect):
-                said = await self.node(here, "tools")
-            assert said["calls"] == [["weather", {"city": "Oslo"}], ["now", {}]]
-            assert (said["results"], said["steps"], said["finishReason"]) == (["Oslo: rain", "7"], 2, "tool-calls")
+                out = await self.node(here, "tools")
+            assert out["calls"] == [["weather", {"city": "Oslo"}], ["now", {}]]
+            assert (out["results"], out["steps"], out["finishReason"]) == (["Oslo: rain", "7"], 2, "tool-calls")
             parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
             assert parts.count("ToolResult") == 2
 

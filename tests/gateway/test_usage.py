@@ -58,9 +58,9 @@ def kept(place: Path) -> list[sqlite3.Row]:
     connection = sqlite3.connect(place / "gateway.db")
     connection.row_factory = sqlite3.Row
     rows = connection.execute("SELECT * FROM usage JOIN usage_labels ON usage.labels = usage_labels.id ORDER BY at, usage.id")
-    found = rows.fetchall()
+    records = rows.fetchall()
     connection.close()
-    return found
+    return records
 
 
 async def test_every_way_to_end_is_one_record(place: Path) -> None:

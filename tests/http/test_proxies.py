@@ -47,12 +47,12 @@ async def site(seen: Seen, say: Say) -> None:
 
 def all_told(error: BaseException) -> str:
     """All that a log may show of an error, and what it holds."""
-    told = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error))
     link: BaseException | None = error
     while link is not None:
-        told += f"{link} {link!r} {link.args!r} {vars(link)!r}"
+        text += f"{link} {link!r} {link.args!r} {vars(link)!r}"
         link = link.__cause__ or link.__context__
-    return told
+    return text
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -97,7 +97,7 @@ async def test_who_looks_names_up(serve: Serve, kind: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "through"),
+    ("options", "through"),
     [
         ({"proxies": {"http": "A"}}, {"http": "A", "https": None}),
         ({"proxies": {"https": "A"}}, {"http": None, "https": "A"}),
@@ -107,7 +107,7 @@ async def test_who_looks_names_up(serve: Serve, kind: str, what: str) -> None:
         ({"proxies": {"https": None, "all": None}, "proxy": None}, {"http": None, "https": None}),
     ],
 )
-async def test_a_proxy_for_each_scheme(serve: Serve, given: dict[str, Any], through: dict[str, str | None]) -> None:
+async def test_a_proxy_for_each_scheme(serve: Serve, options: dict[str, Any], through: dict[str, str | None]) -> None:
     """A scheme's own goes before that for all, and that before ``proxy``; a redirect changes with the scheme."""
     secure = await serve(site, tls.server_context())
 
@@ -117,8 +117,8 @@ async def test_a_proxy_for_each_scheme(serve: Serve, given: dict[str, Any], thro
     plain = await serve(up)
     async with http_proxy() as one, socks_proxy() as other:
         urls = {"A": one.url, "B": other.url, None: None}
-        named = {name: urls[key] for name, key in given["proxies"].items()}
-        async with StreamSession(proxies=named, proxy=urls[given.get("proxy")]) as session:
+        named = {name: urls[key] for name, key in options["proxies"].items()}
+        async with StreamSession(proxies=named, proxy=urls[options.get("proxy")]) as session:
             assert (await session.get(plain.url)).ok
     made = {"A": one, "B": other}
     for scheme, server in (("http", plain), ("https", secure)):
@@ -150,10 +150,10 @@ async def test_a_proxy_that_does_not_take_the_login(serve: Serve, kind: str, sec
         async with StreamSession(proxy=url, provider="Some") as session:
             with pytest.raises(errors.ProxyFailed) as caught:
                 await session.get(server.url, params={"token": PASSWORD})
-    told = all_told(caught.value)
-    assert "SECRET" not in told
-    assert "us er" not in told
-    assert "dXMgZX" not in told  # nor as it goes out
+    shown = all_told(caught.value)
+    assert "SECRET" not in shown
+    assert "us er" not in shown
+    assert "dXMgZX" not in shown  # nor as it goes out
     assert f"{kind}://127.0.0.1:{proxy.port}" in str(caught.value)
     assert caught.value.provider == "Some"
     assert caught.value.status == (None if kind.startswith("socks") else 407)
@@ -248,12 +248,12 @@ async def test_the_proxys_own_certificate_is_verified() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_cancelled_caller_is_gone_behind_the_proxy_too(serve: Serve, kind: str) -> None:
     """The server sees the connection close, with any proxy in between."""
-    asked, left = asyncio.Event(), asyncio.Event()
+    arrived, left = asyncio.Event(), asyncio.Event()
 
     async def handler(seen: Seen, say: Say) -> None:
         await say.head()
         await say.chunk(b"x")
-        asked.set()
+        arrived.set()
         await say.gone()
         left.set()
 
@@ -265,7 +265,7 @@ async def test_a_cancelled_caller_is_gone_behind_the_proxy_too(serve: Serve, kin
                 await response.read()
 
         task = asyncio.create_task(read())
-        await asked.wait()
+        await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

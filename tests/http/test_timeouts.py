@@ -49,17 +49,17 @@ async def test_what_is_no_time_is_refused(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize(("clock", "backend"), [("first", silent), ("idle", pausing), ("total", silent)])
-@pytest.mark.parametrize("given", ["by the caller", "by the route", "over the route's"])
-async def test_each_limit_is_kept(serve: Any, clock: str, backend: Any, given: str) -> None:
+@pytest.mark.parametrize("limit", ["by the caller", "by the route", "over the route's"])
+async def test_each_limit_is_kept(serve: Any, clock: str, backend: Any, limit: str) -> None:
     """Whether the caller says it, the route, or the caller against the route."""
     server = await serve(backend)
     route = {"total": "timeout", "first": "first_timeout", "idle": "idle_timeout"}[clock]
-    rules = {"by the caller": {}, "by the route": {route: 0.05}, "over the route's": {route: 50.0}}[given]
+    rules = {"by the caller": {}, "by the route": {route: 0.05}, "over the route's": {route: 50.0}}[limit]
     config = Config(
         providers={"house": row("openai-chat", server.url)},
         routes={"fast": Route(targets=("house/small",), attempts=1, **rules)},
     )
-    options: dict[str, Any] = {} if given == "by the route" else {"timeout": Timeouts(**{clock: 0.05})}
+    options: dict[str, Any] = {} if limit == "by the route" else {"timeout": Timeouts(**{clock: 0.05})}
     async with asyncio.timeout(20):
         with pytest.raises((errors.TimedOut, errors.Truncated)) as caught:
             await polychat.Client("fast", config=config).ask("hi", **options)

@@ -88,8 +88,8 @@ async def test_the_seeds_own_address(serve: Any) -> None:
 
 def test_what_is_sent_by_default() -> None:
     """The seed's defaults: temperature 0.5, top_p 1."""
-    asked = question([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}])
-    assert asked == {
+    body = question([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}])
+    assert body == {
         "message": "System: Be kind.\nUser: hi\nAssistant:",
         "temperature": 0.5,
         "presence_penalty": 0,
@@ -276,17 +276,17 @@ async def test_a_reply_that_breaks(serve: Any) -> None:
 
 async def test_cancelling_closes_the_connection(serve: Any) -> None:
     """A cancelled caller's connection is closed on the server's side."""
-    asked, left = asyncio.Event(), asyncio.Event()
+    arrived, left = asyncio.Event(), asyncio.Event()
 
     async def waiting(seen: Seen, say: Say) -> None:
-        asked.set()
+        arrived.set()
         await say.gone()
         left.set()
 
     server: Server = await serve(waiting)
     task = asyncio.create_task(Aichat.create_async("", HELLO, base_url=server.url, cookies=COOKIES))
     async with asyncio.timeout(20):
-        await asked.wait()
+        await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -302,10 +302,10 @@ def hear(body: bytes, method: str = "POST", path: str = "/api/text", cookie: str
 
 def test_the_site_hears_what_is_asked() -> None:
     """Message and sampling parameters become the question."""
-    heard = hear(json.dumps(question(HELLO, 0.25, 0.75)).encode())
-    assert isinstance(heard, SiteRequest)
-    assert (heard.text, heard.messages) == (HELLO[0]["content"], HELLO)
-    assert heard.settings == {"temperature": 0.25, "top_p": 0.75, "presence_penalty": 0, "frequency_penalty": 0}
+    request = hear(json.dumps(question(HELLO, 0.25, 0.75)).encode())
+    assert isinstance(request, SiteRequest)
+    assert (request.text, request.messages) == (HELLO[0]["content"], HELLO)
+    assert request.settings == {"temperature": 0.25, "top_p": 0.75, "presence_penalty": 0, "frequency_penalty": 0}
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_the_site_hears_what_is_asked() -> None:
 )
 def test_the_site_refuses(body: bytes, method: str, path: str, cookie: str, status: int) -> None:
     """What is no ask has a status, and JSON in the service's own form that says why."""
-    heard = hear(body, method, path, cookie)
-    assert isinstance(heard, Response)
-    assert heard.status == status
-    assert json.loads(heard.body)["response"] is False
+    request = hear(body, method, path, cookie)
+    assert isinstance(request, Response)
+    assert request.status == status
+    assert json.loads(request.body)["response"] is False
 
 
 async def test_the_sites_page_gives_a_browser_its_cookie(serve: Any) -> None:
@@ -339,9 +339,9 @@ async def test_the_sites_page_gives_a_browser_its_cookie(serve: Any) -> None:
 
 def test_what_it_writes_is_read_back() -> None:
     """Text passes through writer and reader unchanged."""
-    heard = hear(b'{"message": "x"}')
-    assert isinstance(heard, SiteRequest)
-    body = b"".join(spoken(heard, lambda _: [[Text("one "), Text("\u2028 три")], [complete()]]))
+    request = hear(b'{"message": "x"}')
+    assert isinstance(request, SiteRequest)
+    body = b"".join(spoken(request, lambda _: [[Text("one "), Text("\u2028 три")], [complete()]]))
     assert read(body) == [Text("one \u2028 три"), Finish("complete")]
 
 
@@ -360,5 +360,5 @@ async def test_the_provider_speaks_with_its_half() -> None:
     """Over HTTP, mounted below a path, by the page's address and by the root's."""
     async with running(Sites(echo, {"aichat": AichatSite()})) as url:
         for base_url in (f"{url}/aichat", f"{url}/aichat/chat"):
-            said = await Aichat.create_async("", HELLO, base_url=base_url, cookies=COOKIES)
-            assert said == f"echo: {HELLO[0]['content']}"
+            text = await Aichat.create_async("", HELLO, base_url=base_url, cookies=COOKIES)
+            assert text == f"echo: {HELLO[0]['content']}"

@@ -167,17 +167,17 @@ async def test_the_seeds_own_signature(serve: Any) -> None:
 
 async def test_cancelling_closes_the_connection(serve: Any) -> None:
     """A cancelled caller's connection is closed on the server's side."""
-    asked, left = asyncio.Event(), asyncio.Event()
+    arrived, left = asyncio.Event(), asyncio.Event()
 
     async def waiting(seen: Seen, say: Say) -> None:
-        asked.set()
+        arrived.set()
         await say.gone()
         left.set()
 
     server: Server = await serve(waiting)
     task = asyncio.create_task(ChatgptDuo.create_async(None, HELLO, base_url=server.url))
     async with asyncio.timeout(20):
-        await asked.wait()
+        await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -348,10 +348,10 @@ def post(body: bytes, method: str = "POST", path: str = "/") -> Response | SiteR
 
 def test_the_site_hears_what_is_asked() -> None:
     """The form's prompt becomes the question."""
-    heard = post(form(prompt="a & б\n", search="a & б\n", purpose="ask"))
-    assert isinstance(heard, SiteRequest)
-    assert heard.text == "a & б\n"
-    assert heard.messages == [{"role": "user", "content": "a & б\n"}]
+    request = post(form(prompt="a & б\n", search="a & б\n", purpose="ask"))
+    assert isinstance(request, SiteRequest)
+    assert request.text == "a & б\n"
+    assert request.messages == [{"role": "user", "content": "a & б\n"}]
 
 
 @pytest.mark.parametrize(
@@ -370,10 +370,10 @@ def test_the_site_hears_what_is_asked() -> None:
 )
 def test_the_site_refuses(body: bytes, method: str, path: str, status: int) -> None:
     """What is no ask has a status and JSON that says why."""
-    heard = post(body, method, path)
-    assert isinstance(heard, Response)
-    assert heard.status == status
-    assert json.loads(heard.body)["error"]
+    request = post(body, method, path)
+    assert isinstance(request, Response)
+    assert request.status == status
+    assert json.loads(request.body)["error"]
 
 
 EVENTS: list[Event] = [Citation("T", "https://u/", "s"), Text("one "), Text("two \u2028 три"), complete()]
@@ -381,10 +381,10 @@ EVENTS: list[Event] = [Citation("T", "https://u/", "s"), Text("one "), Text("two
 
 def test_what_it_writes_is_read_back() -> None:
     """Text and sources pass through writer and reader unchanged."""
-    heard = post(form(prompt="x", purpose="ask"))
-    assert isinstance(heard, SiteRequest)
-    body = b"".join(spoken(heard, lambda _: [[event] for event in EVENTS]))
-    assert heard.writer.status == 200
+    request = post(form(prompt="x", purpose="ask"))
+    assert isinstance(request, SiteRequest)
+    body = b"".join(spoken(request, lambda _: [[event] for event in EVENTS]))
+    assert request.writer.status == 200
     assert read(body) == [EVENTS[0], Text("one two \u2028 три"), Finish("complete")]
 
 

@@ -62,14 +62,14 @@ async def test_one_method_gives_the_whole_contract() -> None:
         assert list(provider.create_completion("m", HELLO)) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("provider", "said"), [(Old, "m p {'k': 1}"), (Older, "m p {'k': 1}")])
-async def test_providers_written_elsewhere_work(provider: Any, said: str) -> None:
+@pytest.mark.parametrize(("provider", "text"), [(Old, "m p {'k': 1}"), (Older, "m p {'k': 1}")])
+async def test_providers_written_elsewhere_work(provider: Any, text: str) -> None:
     """A class with only the contract's method has the other ones too, and its keywords arrive as they were given."""
-    assert "".join([piece async for piece in provider.create_async_generator("m", HELLO, "p", k=1)]) == said
-    assert await provider.create_async("m", HELLO, proxy="p", k=1) == said
-    assert "".join(provider.create_completion("m", HELLO, "p", k=1)) == said
+    assert "".join([piece async for piece in provider.create_async_generator("m", HELLO, "p", k=1)]) == text
+    assert await provider.create_async("m", HELLO, proxy="p", k=1) == text
+    assert "".join(provider.create_completion("m", HELLO, "p", k=1)) == text
     events = [event async for batch in provider.events("m", HELLO, "p", k=1) for event in batch]
-    assert "".join(event.text for event in events[:-1]) == said
+    assert "".join(event.text for event in events[:-1]) == text
     assert events[-1] == Finish("complete")
 
 
@@ -220,8 +220,8 @@ def test_the_mixin_of_the_seed() -> None:
 )
 def test_a_target_is_cut_at_its_first_slash_or_colon(target: str, name: str, model: str | None) -> None:
     """``provider/model``, ``provider:model``, a provider alone; the provider in any case."""
-    provider, asked = resolve(target)
-    assert (provider.__name__, asked) == (name, model)
+    provider, model_name = resolve(target)
+    assert (provider.__name__, model_name) == (name, model)
 
 
 def test_an_unknown_provider_names_the_nearest() -> None:

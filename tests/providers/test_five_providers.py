@@ -192,17 +192,17 @@ async def test_two_threads_with_loops_of_their_own(provider: type[Any]) -> None:
 
         def ask(text: str) -> list[str]:
             async def several() -> list[str]:
-                said = [
+                replies = [
                     provider.create_async(None, [{"role": "user", "content": f"{text}{n}"}], base_url=base, cookies=COOKIES)
                     for n in range(7)
                 ]
-                return list(await asyncio.gather(*said))
+                return list(await asyncio.gather(*replies))
 
             return asyncio.run(several())
 
         def plain(text: str) -> list[str]:
-            said = [{"role": "user", "content": text}]
-            return ["".join(provider.create_completion(None, said, base_url=base, cookies=COOKIES))]
+            messages = [{"role": "user", "content": text}]
+            return ["".join(provider.create_completion(None, messages, base_url=base, cookies=COOKIES))]
 
         threads = set(threading.enumerate())
         answers = await asyncio.gather(*(asyncio.to_thread(ask, text) for text in "ab"), asyncio.to_thread(plain, "c"))

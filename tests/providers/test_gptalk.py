@@ -120,8 +120,8 @@ def test_timestamps_are_those_given() -> None:
     """The pure parts take the moment and the model; no model is the seed's default."""
     assert headers_for("https://gptalk.net", 1234)["x-auth-timestamp"] == "1234"
     for model in (None, ""):
-        said = question(HELLO, model, "agent", 1234)
-        assert (said["created_at"], said["user_agent"], said["model"]) == (1234, "agent", "gpt-3.5-turbo")
+        body = question(HELLO, model, "agent", 1234)
+        assert (body["created_at"], body["user_agent"], body["model"]) == (1234, "agent", "gpt-3.5-turbo")
 
 
 async def test_the_callers_user_agent_is_named_in_the_ask(serve: Any) -> None:
@@ -448,9 +448,9 @@ async def test_no_message_holds_a_token(step: str, failure: Handler, serve: Any)
     server: Server = await serve(scripted(**{**steps, step: failure}))
     with pytest.raises(errors.PolychatError) as caught:
         await asked(server)
-    told = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
     for secret in ("s3cr3t-login", "s3cr3t-stream", "s3cr3t1", "s3cr3t2"):
-        assert secret not in told
+        assert secret not in shown
 
 
 def sources_of(server: Server) -> dict[str, set[str]]:
@@ -477,8 +477,8 @@ async def test_accounts_do_not_meet(serve: Any) -> None:
 async def test_every_request_goes_through_the_proxy(serve: Any) -> None:
     """Login, ask and stream: the service's host is not even looked up here."""
     proxy: Server = await serve(scripted())
-    said = await GPTalk.create_async(None, HELLO, proxy.url.replace("://", "://me:pass@"), base_url="http://gptalk.invalid/x")
-    assert said == "Привет \u2028!"
+    text = await GPTalk.create_async(None, HELLO, proxy.url.replace("://", "://me:pass@"), base_url="http://gptalk.invalid/x")
+    assert text == "Привет \u2028!"
     assert [seen.target.partition("?")[0] for seen in proxy.seen] == [
         f"http://gptalk.invalid/x{path}" for path in (LOGIN, TEXT, STREAM)
     ]

@@ -53,8 +53,8 @@ class Now:
         return str(data["token"])
 
     def ask(self, login: str, prompt: str = "hi") -> Response:
-        said = question([{"role": "user", "content": prompt}], "gpt-4", "agent", int(self.time))
-        reply = self.read_pieces("POST", TEXT, said, authorization=f"Bearer {login}")
+        body = question([{"role": "user", "content": prompt}], "gpt-4", "agent", int(self.time))
+        reply = self.read_pieces("POST", TEXT, body, authorization=f"Bearer {login}")
         assert isinstance(reply, Response)
         return reply
 
@@ -104,7 +104,7 @@ def test_an_ask_ends_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "headers", "wanted"),
+    ("method", "path", "body", "headers", "expected"),
     [
         ("GET", LOGIN, None, {}, 404),
         ("POST", "/", None, {}, 404),
@@ -119,15 +119,15 @@ def test_an_ask_ends_too() -> None:
         ("GET", STREAM, None, {}, 401),
     ],
 )
-def test_the_site_refuses(method: str, path: str, body: Any, headers: dict[str, str], wanted: int) -> None:
+def test_the_site_refuses(method: str, path: str, body: Any, headers: dict[str, str], expected: int) -> None:
     """What is no step of the protocol has its status and JSON with ``code`` and ``message``; it uses no ask up."""
     now = Now()
     login = now.login()
     reply = now.read_pieces(method, path, body, **headers)
     assert isinstance(reply, Response)
-    said = json.loads(reply.body)
-    assert (reply.status, said["code"]) == (wanted, wanted)
-    assert said["message"]
+    reply_body = json.loads(reply.body)
+    assert (reply.status, reply_body["code"]) == (expected, expected)
+    assert reply_body["message"]
     assert [status(now.ask(login)) for _ in range(5)] == [200] * 5
 
 
@@ -160,14 +160,14 @@ def test_what_it_writes_is_read_back(batches: list[list[str]], verdict: int) -> 
     reply = read_pieces(Reader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
     text = "".join(text for batch in batches for text in batch)
     assert reply.text == text
-    wanted = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)
-    assert (type(reply.finish.error) if reply.finish.error else None) is wanted
+    expected = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)
+    assert (type(reply.finish.error) if reply.finish.error else None) is expected
 
 
 async def test_the_provider_speaks_with_its_half() -> None:
     """Over HTTP, mounted below a path, on a class and from plain code."""
     async with running(Sites(echo, {"gptalk": GPTalkSite()})) as url:
-        said = f"echo: {HELLO[0]['content']}"
-        assert await GPTalk.create_async(None, HELLO, base_url=f"{url}/gptalk") == said
+        text = f"echo: {HELLO[0]['content']}"
+        assert await GPTalk.create_async(None, HELLO, base_url=f"{url}/gptalk") == text
         plain = GPTalk.create_completion("gpt-4", HELLO, base_url=f"{url}/gptalk")
-        assert "".join(await asyncio.to_thread(list, plain)) == said
+        assert "".join(await asyncio.to_thread(list, plain)) == text

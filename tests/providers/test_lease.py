@@ -556,13 +556,13 @@ async def test_idle_accounts_are_dropped() -> None:
     accounts: Accounts[Token] = Accounts(USES, lambda: now)
     gone = weakref.ref((await accounts.take("gone", token)).value)
     now = 5.0
-    kept = await accounts.take("kept", token)
+    first_token = await accounts.take("kept", token)
     now = 12.0
-    kept.until = 20
+    first_token.until = 20
     await accounts.take("new", token)
     gc.collect()
     assert gone() is None
-    assert accounts.latest("kept") is kept
+    assert accounts.latest("kept") is first_token
 
 
 def test_loop_is_dropped() -> None:

@@ -54,7 +54,7 @@ SHORT: dict[str, Any] = {"max_tokens": 4, "temperature": 0.0, "timeout": 50}
 
 async def test_it_answers_on_each_wire(server: str) -> None:
     """Whole and streamed: words, a reason, its own count of tokens, a verdict; and the same words on every wire."""
-    said = set()
+    texts = set()
     for vendor, path in WIRES:
         options = {"model": f"{vendor}/any", "base_url": server + path, "api_key": "none", **SHORT}
         whole = await polychat.ask("Say hello to Bob.", **options)
@@ -67,10 +67,10 @@ async def test_it_answers_on_each_wire(server: str) -> None:
             assert not reply.usage.estimated
             assert reply.usage.prompt_tokens
             assert reply.usage.completion_tokens
-            said.add(reply.text)
+            texts.add(reply.text)
         assert whole.raw is not None
         assert json.loads(whole.raw)
-    assert len(said) == 1
+    assert len(texts) == 1
 
 
 async def test_it_follows_a_schema(server: str) -> None:

@@ -40,15 +40,15 @@ async def events(model: str | None = None, messages: Any = HELLO, **options: Any
 
 def test_the_question_is_a_chat_completion() -> None:
     """Messages, and the options that were given and no others; whole numbers also where they came as floats."""
-    asked = local.question(HELLO, {"temperature": 0, "max_tokens": 5.0, "seed": None})
-    assert asked["messages"] == HELLO
-    assert (asked["temperature"], asked["max_tokens"]) == (0.0, 5)
-    assert isinstance(asked["max_tokens"], int)
-    assert "seed" not in asked
+    body = local.question(HELLO, {"temperature": 0, "max_tokens": 5.0, "seed": None})
+    assert body["messages"] == HELLO
+    assert (body["temperature"], body["max_tokens"]) == (0.0, 5)
+    assert isinstance(body["max_tokens"], int)
+    assert "seed" not in body
 
 
 @pytest.mark.parametrize(
-    ("field", "bad", "wanted"),
+    ("field", "bad", "expected"),
     [
         ("temperature", -0.1, "a number from 0 to 5"),
         ("temperature", 5.1, "a number from 0 to 5"),
@@ -71,9 +71,9 @@ def test_the_question_is_a_chat_completion() -> None:
         ("stop", "\ud800", "surrogate"),
     ],
 )
-async def test_an_option_that_cannot_be_is_named(field: str, bad: object, wanted: str) -> None:
+async def test_an_option_that_cannot_be_is_named(field: str, bad: object, expected: str) -> None:
     """The error names the field and its range, before a model is looked for."""
-    with pytest.raises(errors.BadInput, match=wanted) as caught:
+    with pytest.raises(errors.BadInput, match=expected) as caught:
         await events("no-such-model", **{field: bad})
     assert caught.value.field == field
 
@@ -99,8 +99,8 @@ def test_an_answer_is_read_however_it_is_cut() -> None:
     """The same events for every cut of llama.cpp's chunks into two batches."""
     for cut in range(len(WHOLE) + 1):
         reader = local.Reader()
-        heard = reader.feed(WHOLE[:cut]) + reader.feed(WHOLE[cut:])
-        assert heard == [Text("Hel"), Text("lo"), Usage(3, 2, 5), Finish("complete", "stop")]
+        events = reader.feed(WHOLE[:cut]) + reader.feed(WHOLE[cut:])
+        assert events == [Text("Hel"), Text("lo"), Usage(3, 2, 5), Finish("complete", "stop")]
         assert reader.done
 
 
@@ -113,12 +113,12 @@ def test_what_follows_the_end_is_not_looked_at() -> None:
 
 def test_an_answer_without_a_reason_is_truncated() -> None:
     """llama.cpp came back before it gave a finish reason: never a complete answer."""
-    heard = local.Reader().feed([piece("Hel"), None])
-    assert (heard[0], heard[-1].verdict, type(heard[-1].error)) == (Text("Hel"), "truncated", errors.Truncated)  # type: ignore[union-attr]
+    events = local.Reader().feed([piece("Hel"), None])
+    assert (events[0], events[-1].verdict, type(events[-1].error)) == (Text("Hel"), "truncated", errors.Truncated)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             {"type": "exceed_context_size_error", "n_prompt_tokens": 6031, "n_ctx": 4096},
@@ -127,9 +127,9 @@ def test_an_answer_without_a_reason_is_truncated() -> None:
         ({"type": "invalid_request_error", "message": "roles must alternate"}, "roles must alternate"),
     ],
 )
-def test_what_llama_refuses_is_bad_input(error: dict[str, Any], said: str) -> None:
+def test_what_llama_refuses_is_bad_input(error: dict[str, Any], message: str) -> None:
     """A conversation that is too long, or not of the model's shape, is the asker's to change."""
-    with pytest.raises(errors.BadInput, match=said) as caught:
+    with pytest.raises(errors.BadInput, match=message) as caught:
         local.Reader().feed([{"error": error}, None])
     assert caught.value.field == "messages"
 
@@ -139,10 +139,10 @@ def test_what_llama_refuses_is_bad_input(error: dict[str, Any], said: str) -> No
 )
 def test_what_fails_in_llama_is_a_failed_reply(chunk: dict[str, Any]) -> None:
     """An error midway, and what is not understood, end the answer as failed, after what came."""
-    heard = local.Reader().feed([piece("Hel"), chunk, piece("lo"), None])
-    assert heard[0] == Text("Hel")
-    assert [type(event) for event in heard] == [Text, Finish]
-    assert (heard[-1].verdict, isinstance(heard[-1].error, errors.BackendError)) == ("failed", True)  # type: ignore[union-attr]
+    events = local.Reader().feed([piece("Hel"), chunk, piece("lo"), None])
+    assert events[0] == Text("Hel")
+    assert [type(event) for event in events] == [Text, Finish]
+    assert (events[-1].verdict, isinstance(events[-1].error, errors.BackendError)) == ("failed", True)  # type: ignore[union-attr]
 
 
 # Names
@@ -161,24 +161,26 @@ def test_the_names_of_models(elsewhere: Path, own_config: Any) -> None:
     assert caught.value.near == ("local/mine",)
 
 
-@pytest.mark.parametrize(("entry", "said"), [('smollm2 = "x.gguf"', "rename it"), ("other = {context = 5}", "give it a path")])
-async def test_an_entry_that_cannot_be_is_named(own_config: Any, entry: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("entry", "advice"), [('smollm2 = "x.gguf"', "rename it"), ("other = {context = 5}", "give it a path")]
+)
+async def test_an_entry_that_cannot_be_is_named(own_config: Any, entry: str, advice: str) -> None:
     """polychat.toml cannot put another file in the place of the checked weights, nor name a model without a file."""
     own_config(f"[local.models]\n{entry}\n")
-    with pytest.raises(errors.BadInput, match=said):
+    with pytest.raises(errors.BadInput, match=advice):
         await events(entry.partition(" ")[0])
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "No such file"), (b"", "not a GGUF"), (b"PK\3\4 a wheel", "not a GGUF"), (b"GGUF" + bytes(2000), "does not load")],
 )
-async def test_a_file_that_is_no_model_is_named(elsewhere: Path, content: bytes | None, said: str) -> None:
+async def test_a_file_that_is_no_model_is_named(elsewhere: Path, content: bytes | None, message: str) -> None:
     """Not there, something else, or damaged: an error with the file's name, and no crash."""
     needs_xllamacpp()
     if content is not None:
         (elsewhere / "x.gguf").write_bytes(content)
-    with pytest.raises(errors.BadInput, match=r"x\.gguf.*" + said) as caught:
+    with pytest.raises(errors.BadInput, match=r"x\.gguf.*" + message) as caught:
         await events("./x.gguf")
     assert caught.value.field == "model"
 
@@ -330,8 +332,8 @@ def test_settings_reach_llama() -> None:
     needs_xllamacpp()
     xllamacpp = _llama._imported()
     default = xllamacpp.CommonParams().cpuparams.n_threads
-    for threads, wanted in ((None, default), (3, 3)):
+    for threads, expected in ((None, default), (3, 3)):
         setting = _llama.Setting(Path("/x.gguf"), (0, 0), context=512, parallel=5, threads=threads)
         params = _llama._parameters(xllamacpp.CommonParams(), setting)
         assert (params.model.path, params.n_ctx, params.n_parallel) == ("/x.gguf", 5 * 512, 5)
-        assert params.cpuparams.n_threads == wanted
+        assert params.cpuparams.n_threads == expected

@@ -31,14 +31,14 @@ async def events(model: str | None = None, messages: Any = HELLO, **options: Any
     return [event async for batch in Local.events(model, messages, **options) for event in batch]
 
 
-def text_of(heard: list[Event]) -> str:
-    return "".join(event.text for event in heard if isinstance(event, Text))
+def text_of(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
 
 
 async def test_a_real_answer(smollm2: Path) -> None:
     """Pieces of text, tokens counted, and why it ended: here, for it had as many tokens as it may."""
-    heard = await events("smollm2", HELLO, max_tokens=8, temperature=0)
-    *pieces, usage, finish = heard
+    reply = await events("smollm2", HELLO, max_tokens=8, temperature=0)
+    *pieces, usage, finish = reply
     assert text_of(pieces)
     assert len(pieces) > 1
     assert isinstance(usage, Usage)
@@ -54,9 +54,9 @@ async def test_the_contract_on_the_real_model(smollm2: Path) -> None:
 
 async def test_stop_ends_the_answer_before_it(smollm2: Path) -> None:
     """The stop text is not in the answer, whose reason is stop."""
-    heard = await events("smollm2", STORY, stop=["e"], max_tokens=50, temperature=0)
-    assert "e" not in text_of(heard)
-    assert heard[-1] == Finish("complete", "stop")
+    reply = await events("smollm2", STORY, stop=["e"], max_tokens=50, temperature=0)
+    assert "e" not in text_of(reply)
+    assert reply[-1] == Finish("complete", "stop")
 
 
 async def test_a_seed_repeats_an_answer(smollm2: Path) -> None:
@@ -70,18 +70,18 @@ async def test_the_system_message_reaches_the_model(smollm2: Path) -> None:
     """It takes its place in the prompt."""
     sizes = []
     for text in ("Be short.", "Be short. " * 20):
-        heard = await events("smollm2", [{"role": "system", "content": text}, *HELLO], max_tokens=1)
-        sizes.append(next(event.prompt_tokens for event in heard if isinstance(event, Usage)))
+        reply = await events("smollm2", [{"role": "system", "content": text}, *HELLO], max_tokens=1)
+        sizes.append(next(event.prompt_tokens for event in reply if isinstance(event, Usage)))
     assert sizes[1] > sizes[0] + 40  # type: ignore[operator]
 
 
 async def test_letters_of_several_tokens_come_whole(smollm2: Path) -> None:
     """An emoji takes several tokens; no piece holds part of one."""
-    heard = await events(
+    reply = await events(
         "smollm2", [{"role": "user", "content": "Reply only with this emoji: 🦜"}], max_tokens=12, temperature=0
     )
-    assert "🦜" in text_of(heard)
-    assert "\N{REPLACEMENT CHARACTER}" not in text_of(heard)
+    assert "🦜" in text_of(reply)
+    assert "\N{REPLACEMENT CHARACTER}" not in text_of(reply)
 
 
 async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(smollm2: Path) -> None:
@@ -199,13 +199,13 @@ async def test_a_cancelled_ask_that_waits_is_not_begun(smollm2: Path, monkeypatc
 async def test_an_answer_out_of_time_is_truncated_with_its_text(smollm2: Path) -> None:
     """The clock runs out midway: what came stays, and the end says which clock it was."""
     call = call_of(Local, None, {"timeout": 60})
-    heard: list[Event] = []
+    events: list[Event] = []
     async for batch in Local.reply("smollm2", STORY, call, max_tokens=3000):
-        heard += batch
+        events += batch
         object.__setattr__(call, "deadline", 0.0)
-    assert text_of(heard)
-    assert isinstance(heard[-1], Finish)
-    assert (heard[-1].verdict, type(heard[-1].error)) == ("truncated", errors.TimedOut)
+    assert text_of(events)
+    assert isinstance(events[-1], Finish)
+    assert (events[-1].verdict, type(events[-1].error)) == ("truncated", errors.TimedOut)
     await all_quiet()
 
 
@@ -327,11 +327,11 @@ def pooled(smollm2: Path, own_config: Any) -> str:
 
 async def test_texts_become_vectors(pooled: str) -> None:
     """One each, of one length, near for what is alike and far for what is not; counted in tokens."""
-    given = await polychat.embed(["a red car", "a crimson automobile", "the sum of two primes is even"], model=pooled)
-    assert len({len(vector) for vector in given.vectors}) == 1
-    one, like, other = given.vectors
+    embeddings = await polychat.embed(["a red car", "a crimson automobile", "the sum of two primes is even"], model=pooled)
+    assert len({len(vector) for vector in embeddings.vectors}) == 1
+    one, like, other = embeddings.vectors
     assert sum(a * b for a, b in zip(one, like, strict=True)) > sum(a * b for a, b in zip(one, other, strict=True))
-    assert given.usage.prompt_tokens
+    assert embeddings.usage.prompt_tokens
     assert (await polychat.embed("a red car", model=pooled)).vectors[0] == pytest.approx(one, abs=1e-2)
 
 

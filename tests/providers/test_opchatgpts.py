@@ -303,10 +303,10 @@ async def test_a_site_without_pretty_permalinks(serve: Any) -> None:
     server: Server = await serve(site_with(**system))
     # the page alone tells where to go: the seed's own site is not asked
     assert await Opchatgpts.create_async(None, HELLO, page=f"{server.url}/a/chat?x=1#top") == "echo: hi there"
-    asked = server.seen[-1]
-    assert asked.target == "/?rest_route=/mwai-ui/v1/chats/submit"
+    request = server.seen[-1]
+    assert request.target == "/?rest_route=/mwai-ui/v1/chats/submit"
     named = ("botId", "customId", "contextId", "session", "stream")
-    assert [asked.json[name] for name in named] == [None, "c-1", 7, "s-1", False]
+    assert [request.json[name] for name in named] == [None, "c-1", 7, "s-1", False]
     expected = {
         "origin": server.url,
         "alt-used": urlsplit(server.url).netloc,

@@ -26,9 +26,9 @@ def test_the_shares_that_a_strategy_names_are_those_it_gives(name: str) -> None:
     """Operators compare the named shares with the actual ones: a difference then tells of failures, and of nothing else."""
     shares = strategy(name).shares(list(WEIGHTS.values()))
     if shares is not None:
-        asked = _asked(name)
-        given = {target: asked[target] / ASKED for target in WEIGHTS}
-        assert given == pytest.approx(dict(zip(WEIGHTS, [share / sum(shares) for share in shares], strict=True)), abs=0.05)
+        counts = _asked(name)
+        measured = {target: counts[target] / ASKED for target in WEIGHTS}
+        assert measured == pytest.approx(dict(zip(WEIGHTS, [share / sum(shares) for share in shares], strict=True)), abs=0.05)
 
 
 def test_some_strategies_name_their_shares() -> None:

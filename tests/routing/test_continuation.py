@@ -153,8 +153,8 @@ def test_what_is_asked() -> None:
     assert [turn.role for turn in begun.messages] == ["user", "assistant"]
     assert begun.messages[-1].parts == [TextPart("Once upon")]
     assert begun.max_tokens == 98
-    asked = continuation_of(REQUEST, "Once upon ", continues=False)
-    assert [turn.role for turn in asked.messages] == ["user", "assistant", "user"]
+    request = continuation_of(REQUEST, "Once upon ", continues=False)
+    assert [turn.role for turn in request.messages] == ["user", "assistant", "user"]
     assert len(REQUEST.messages) == 1
 
 
@@ -173,11 +173,11 @@ async def batches_of(*batches: list[Event] | PolychatError) -> AsyncGenerator[li
 
 async def went_on(*parts: list[list[Event] | PolychatError]) -> tuple[list[Event], list[str]]:
     """The events of a reply whose parts are these, and with which text each further part was asked for."""
-    asked: list[str] = []
+    requests: list[str] = []
     left = list(parts[1:])
 
     async def again(error: PolychatError, text: str) -> Part:
-        asked.append(text)
+        requests.append(text)
         if not left:
             raise BackendError("nobody is left")
         first, *rest = left.pop(0)
@@ -191,7 +191,7 @@ async def went_on(*parts: list[list[Event] | PolychatError]) -> tuple[list[Event
     async with aclosing(continued(first, batches_of(*rest), REQUEST, again)) as batches:
         async for batch in batches:
             events += batch
-    return [*shown, *events], asked
+    return [*shown, *events], requests
 
 
 def text_in(events: list[Event]) -> str:
@@ -207,9 +207,9 @@ async def test_two_parts(cut: list[Event] | PolychatError, at_once: bool) -> Non
     repeated = "two three" if len(first) > 1 else "two "
     end: list[Event] = [Usage(9, 9, 18), Finish("complete", "stop")]
     second: list[list[Event] | PolychatError] = [[Start("2", "b"), Text(repeated)], [Text(" four")], end]
-    events, asked = await went_on(first, second)
+    events, requests = await went_on(first, second)
     assert text_in(events).split() == (["one", "two", "three", "four"] if len(first) > 1 else ["one", "two", "four"])
-    assert asked == ["one two three " if len(first) > 1 else "one two "]
+    assert requests == ["one two three " if len(first) > 1 else "one two "]
     assert [type(event) for event in events].count(Start) == 1
     (usage,) = [event for event in events if isinstance(event, Usage)]
     assert usage.prompt_tokens is not None
@@ -220,20 +220,20 @@ async def test_two_parts(cut: list[Event] | PolychatError, at_once: bool) -> Non
 
 async def test_nobody_goes_on() -> None:
     """The reply is cut off as it was, with its own error."""
-    events, asked = await went_on([[Text("one ")], [CUT]])
+    events, requests = await went_on([[Text("one ")], [CUT]])
     assert events == [Text("one "), CUT]
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 async def test_three_parts() -> None:
     """A part that is cut off too goes on with a third; the usage is of all."""
-    events, asked = await went_on(
+    events, requests = await went_on(
         [[Text("one ")], [CUT]],
         [[Text("two ")], [Usage(5, 1, 6), CUT]],
         [[Text("three")], [Usage(7, 1, 8), Finish("complete")]],
     )
     assert text_in(events) == "one two three"
-    assert asked == ["one ", "one two "]
+    assert requests == ["one ", "one two "]
     assert events[-1] == Finish("complete")
 
 
@@ -242,8 +242,8 @@ async def test_what_is_no_plain_text() -> None:
     for piece, error in ((Reasoning("hm"), Truncated("it broke")), (Text("b"), StatusError("no", status=401))):
         cut = Finish("failed", error=error)
         for parts in ([[Text("a"), piece], [cut]], [[Text("a"), piece, cut]]):
-            events, asked = await went_on(parts)  # type: ignore[arg-type]
-            assert (events[-1].error, asked) == (error, [])  # type: ignore[union-attr]
+            events, requests = await went_on(parts)  # type: ignore[arg-type]
+            assert (events[-1].error, requests) == (error, [])  # type: ignore[union-attr]
 
 
 async def test_one_that_ends_well() -> None:
@@ -253,13 +253,13 @@ async def test_one_that_ends_well() -> None:
         [Text("b")],
         [Usage(1, 1), Finish("complete", "stop")],
     ]
-    events, asked = await went_on(batches)
+    events, requests = await went_on(batches)
     assert events == [Start("1"), Text("a"), Text("b"), Usage(1, 1), Finish("complete", "stop")]
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize(
-    ("spoken", "model", "takes"),
+    ("wire_name", "model", "takes"),
     [
         ("anthropic", "claude-sonnet-4-5", True),
         ("anthropic", "claude-opus-4-6", False),
@@ -268,6 +268,6 @@ async def test_one_that_ends_well() -> None:
         ("openai-chat", "gpt-4.1", False),
     ],
 )
-def test_who_takes_a_beginning(spoken: str, model: str, takes: bool) -> None:
+def test_who_takes_a_beginning(wire_name: str, model: str, takes: bool) -> None:
     """Claude up to its generation 4.5, and whatever Ollama serves; of others it is not known."""
-    assert continues(spoken, model) is takes
+    assert continues(wire_name, model) is takes

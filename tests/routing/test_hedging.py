@@ -148,10 +148,10 @@ async def test_whom_it_asks() -> None:
     router, plan = world.router, world.plan
     for _ in range(5):
         world.facts("b").failed(world.now, world.now, 15.0, router.rng)
-    found = plan_beside(router, plan, UNKNOWN, plan.targets[0])
-    assert found is not None
-    assert [target.label for target in found.targets] == ["c"]
-    assert found.rules.attempts == 1
+    beside = plan_beside(router, plan, UNKNOWN, plan.targets[0])
+    assert beside is not None
+    assert [target.label for target in beside.targets] == ["c"]
+    assert beside.rules.attempts == 1
     world.facts("c").note_retry_after(ConnectionFailed("later"), 10.0, world.now)
     assert plan_beside(router, plan, UNKNOWN, plan.targets[0]) is None
 
@@ -160,16 +160,16 @@ async def test_what_is_reported() -> None:
     """The attempts of both, and which of them was given up."""
     world = World({"a": [again], "b": [good]})
     await world.run()
-    asked = asyncio.Event()
+    second_asked = asyncio.Event()
 
     async def forever(_: object) -> Text:
-        asked.set()
+        second_asked.set()
         await asyncio.Event().wait()
         return Text("never")
 
     left = Attempts()
     task = asyncio.ensure_future(world.router.run(world.plan, forever, left, is_extra=True))
-    await asked.wait()
+    await second_asked.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     world.attempts.join(left)

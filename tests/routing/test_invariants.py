@@ -203,7 +203,7 @@ class Routing(RuleBasedStateMachine):
         for _ in range(400):
             attempts = Attempts()
             try:
-                answer = await self.router.run(alone, lambda asked: self._answer(asked.label), attempts)
+                answer = await self.router.run(alone, lambda chosen: self._answer(chosen.label), attempts)
                 assert answer == label
             except PolychatError:
                 await asyncio.sleep(1.0)

@@ -116,8 +116,8 @@ def test_a_route_in_a_route_is_able_while_any_of_it_is() -> None:
 def test_a_target_at_its_limit_is_left_alone(strategy: str, unit: bytes) -> None:
     """It is asked behind those that have something left, and before those that asked to be retried later."""
     health = Health()
-    said = [(b"x-ratelimit-remaining-" + unit, b"0"), (b"x-ratelimit-reset-" + unit, b"30s")]
-    health.facts("route", "a/1").note_limits(said, 1.0, 0.0)
+    headers = [(b"x-ratelimit-remaining-" + unit, b"0"), (b"x-ratelimit-reset-" + unit, b"30s")]
+    health.facts("route", "a/1").note_limits(headers, 1.0, 0.0)
     rest(health, "b")
     choice = chosen(plan(A, B, C, strategy=strategy), health)
     assert choice.targets == [C, A, B]
@@ -145,12 +145,12 @@ def test_who_is_unfit_for_the_request(strategy: str) -> None:
 def test_plans_without_end() -> None:
     """Chains that clients name do not fill the memory, and a route keeps its turn meanwhile."""
     chooser = Chooser(Health(), Random(1))
-    kept = plan(A, B, strategy="round-robin")
-    assert chooser.choose(kept, 0.0).targets == [A, B]
+    first = plan(A, B, strategy="round-robin")
+    assert chooser.choose(first, 0.0).targets == [A, B]
     plans = [plan(A, B, C) for _ in range(2000)]
     for each in plans:
         assert chooser.choose(each, 0.0).targets == [A, B, C]
-    assert chooser.choose(kept, 0.0).targets == [B, A]
+    assert chooser.choose(first, 0.0).targets == [B, A]
     assert len(chooser._groups) == 1024
     assert len(chooser._strategies) == 2
 
@@ -196,8 +196,8 @@ def test_what_speaks_against_a_target_is_known_to_the_next_choice(strategy: str,
                 facts.down(WAIT, now, 15.0, Random(1))
             case "short" | "plenty":
                 left = b"0" if what == "short" else b"9"
-                said = [(b"x-ratelimit-remaining-requests", left), (b"x-ratelimit-reset-requests", b"30s")]
-                facts.note_limits(said, now, 0.0)
+                headers = [(b"x-ratelimit-remaining-requests", left), (b"x-ratelimit-reset-requests", b"30s")]
+                facts.note_limits(headers, now, 0.0)
             case "asked":
                 facts.asked(now)
             case "answered" if facts.waiting.count:

@@ -30,8 +30,8 @@ class Known:
 
 def wanted(of: Plan, carries: str = "abcd", **members: Any) -> tuple[str, list[str]]:
     """The labels of the targets that are left, in order, and what is not known."""
-    found = preferred(of, ProviderPreferences(**members), Known(), 0.0, lambda target: target.label in carries)
-    return "".join(target.label for target in found.plan.targets), found.unknown
+    result = preferred(of, ProviderPreferences(**members), Known(), 0.0, lambda target: target.label in carries)
+    return "".join(target.label for target in result.plan.targets), result.unknown
 
 
 @pytest.mark.parametrize(
@@ -86,18 +86,28 @@ def test_nobody_is_asked_against_the_clients_word(members: dict[str, Any]) -> No
 
 def test_a_route_keeps_its_rules_where_no_order_is_wanted() -> None:
     """Its strategy, and each remaining target's weight, tier and conditions; an order goes before all but the conditions."""
-    rules: dict[str, Any] = {
+    declared: dict[str, Any] = {
         "strategy": "weighted",
         "weights": (1, 2, 3),
         "priorities": (0, 1, 1),
         "conditions": ("", "tools", ""),
     }
-    route = plan(A, B, C, **rules)
+    route = plan(A, B, C, **declared)
     narrowed = preferred(route, ProviderPreferences(ignore=("a",)), Known(), 0.0, lambda _: True).plan
-    kept = narrowed.rules
-    assert (kept.strategy, kept.weights, kept.priorities, kept.conditions) == ("weighted", (2, 3), (1, 1), ("tools", ""))
-    kept = preferred(route, ProviderPreferences(order=("c", "b")), Known(), 0.0, lambda _: True).plan.rules
-    assert (kept.strategy, kept.weights, kept.priorities, kept.conditions) == ("ordered", (), (), ("", "tools", ""))
+    rules = narrowed.rules
+    assert (rules.strategy, rules.weights, rules.priorities, rules.conditions) == (
+        "weighted",
+        (2, 3),
+        (1, 1),
+        ("tools", ""),
+    )
+    rules = preferred(route, ProviderPreferences(order=("c", "b")), Known(), 0.0, lambda _: True).plan.rules
+    assert (rules.strategy, rules.weights, rules.priorities, rules.conditions) == (
+        "ordered",
+        (),
+        (),
+        ("", "tools", ""),
+    )
     assert preferred(route, ProviderPreferences(allow_fallbacks=False), Known(), 0.0, lambda _: True).plan.rules.attempts == 1
     same = preferred(route, ProviderPreferences(only=("a", "b", "c")), Known(), 0.0, lambda _: True).plan
     assert same is route

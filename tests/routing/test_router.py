@@ -238,23 +238,23 @@ def test_who_waits_for_the_budget() -> None:
 
 async def test_no_attempt_follows_for_a_client_that_left() -> None:
     """A cancelled run ends at once, in an ask and in a pause."""
-    asked = asyncio.Event()
+    arrived = asyncio.Event()
 
     async def forever(_: Any) -> None:
-        asked.set()
+        arrived.set()
         await asyncio.Event().wait()
 
     world = World({"a": [again]})
     task = asyncio.create_task(world.router.run(world.plan, forever, world.attempts))
-    await asked.wait()
+    await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert world.attempts.count == 1
-    asked.clear()
+    arrived.clear()
     router = Router(Health(), sleep=forever)
     task = asyncio.create_task(router.run(world.plan, world._ask, Attempts()))  # type: ignore[arg-type]
-    await asked.wait()
+    await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -319,11 +319,11 @@ async def test_the_least_bad() -> None:
         await world.run()
     world.facts("a").down(Unauthorized("no"), world.now, 15.0, Random(1))
     assert await world.run() == "answer of b"
-    told = World({"a": [later(60)], "b": [later(30)]}, all_down="least-bad")
+    other_world = World({"a": [later(60)], "b": [later(30)]}, all_down="least-bad")
     for _ in range(2):
         with pytest.raises(PolychatError):
-            await told.run()
-    assert told.targets_asked == "ab"
+            await other_world.run()
+    assert other_world.targets_asked == "ab"
 
 
 async def test_another_route() -> None:
@@ -397,10 +397,10 @@ def test_all_sick() -> None:
         loop = asyncio.get_running_loop()
         world = World({name: [good] for name in "abcde"})
         world.router = Router(world.health, clock=loop.time, rng=Random(5))
-        begun, asked, answered = loop.time(), list[float](), list[float]()
+        begun, request_times, answered = loop.time(), list[float](), list[float]()
 
         async def ask(target: Target) -> str:
-            asked.append(loop.time())
+            request_times.append(loop.time())
             await asyncio.sleep(0.05)
             if loop.time() - begun < 30.0 or target.label != "d":
                 raise ConnectionFailed("no connection")
@@ -418,7 +418,7 @@ def test_all_sick() -> None:
             clients.append(asyncio.ensure_future(client()))
             await asyncio.sleep(0.02)
         await asyncio.gather(*clients)
-        assert len(asked) <= 1.1 * len(clients)
+        assert len(request_times) <= 1.1 * len(clients)
         assert 30.0 <= answered[0] <= 32.0
         assert all(facts.in_flight == 0 for facts in world.health.every())
 

@@ -138,11 +138,11 @@ def test_who_is_refused() -> None:
 
     async def run() -> None:
         load = Load(concurrency=1, queue=5)
-        asked = [asyncio.ensure_future(load.ask(str(number), 1.0, Request())) for number in range(6)]
-        asked += [asyncio.ensure_future(load.ask(f"h{number}", 1.0, Request(priority=HIGH))) for number in range(2)]
+        tasks = [asyncio.ensure_future(load.ask(str(number), 1.0, Request())) for number in range(6)]
+        tasks += [asyncio.ensure_future(load.ask(f"h{number}", 1.0, Request(priority=HIGH))) for number in range(2)]
         await asyncio.sleep(0.1)
-        assert [task.result() for task in asked if task.done()] == ["Resting", "Resting"]
-        assert await asyncio.gather(*asked) == ["0", "1", "2", "3", "4", "Resting", "h0", "Resting"]
+        assert [task.result() for task in tasks if task.done()] == ["Resting", "Resting"]
+        assert await asyncio.gather(*tasks) == ["0", "1", "2", "3", "4", "Resting", "h0", "Resting"]
 
     virtual_time.run(run())
 
@@ -153,8 +153,8 @@ def test_a_short_queue_is_for_all(places: int) -> None:
 
     async def run() -> None:
         load = Load(concurrency=1, queue=places)
-        asked = await asyncio.gather(*(load.ask(str(number), 1.0, Request()) for number in range(places + 2)))
-        assert asked == [*map(str, range(places + 1)), "Resting"]
+        tasks = await asyncio.gather(*(load.ask(str(number), 1.0, Request()) for number in range(places + 2)))
+        assert tasks == [*map(str, range(places + 1)), "Resting"]
 
     virtual_time.run(run())
 

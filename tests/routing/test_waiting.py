@@ -41,10 +41,10 @@ def test_one_that_hangs() -> None:
         loop = asyncio.get_running_loop()
         world = World({"a": [good], "b": [good]})
         world.router = Router(world.health, clock=loop.time, rng=Random(5))
-        asked = {"a": 0, "b": 0}
+        counts = {"a": 0, "b": 0}
 
         async def ask(target: Target) -> str:
-            asked[target.label] += 1
+            counts[target.label] += 1
             await asyncio.sleep(1e6 if target.label == "a" and loop.time() > 1010.0 else 0.1)
             return target.label
 
@@ -61,6 +61,6 @@ def test_one_that_hangs() -> None:
             await asyncio.sleep(0.05)
         answers = await asyncio.gather(*clients)
         assert answers.count("a") >= 198
-        assert asked["a"] - answers.count("a") <= 12 + 8, "those before it showed, and its probes"
+        assert counts["a"] - answers.count("a") <= 12 + 8, "those before it showed, and its probes"
 
     run_virtually(main())

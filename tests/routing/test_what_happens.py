@@ -91,8 +91,8 @@ async def says_when() -> None:
 
 async def none_remain() -> None:
     world = World({"a": [good], "b": [good], "c": [good]})
-    said = [(b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"20s")]
-    world.facts("a").note_limits(said, world.now, 0.0)
+    headers = [(b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"20s")]
+    world.facts("a").note_limits(headers, world.now, 0.0)
     assert await asked(world) == "b"
     world.now += 20.0
     assert await asked(world) == "a"

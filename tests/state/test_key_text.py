@@ -32,9 +32,9 @@ def test_one_wrong_character_is_detected(place: int, letter: str) -> None:
     if wrong == TEXT:
         return
     assert mistake_in(wrong)
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as caught:
         public_id_of(wrong)
-    assert KEY.text[20:50] not in str(told.value)
+    assert KEY.text[20:50] not in str(caught.value)
 
 
 @given(st.integers(4, LONGEST - 2))
@@ -51,5 +51,5 @@ def test_the_secret_is_not_shown() -> None:
     secret = KEY.text.split("-")[2]
     assert secret not in repr(KEY)
     for foreign in (f"wrong key {KEY.text}!", f"no such key: '{KEY.text}'", f"x={KEY.text[:-3]}", KEY.text[:40]):
-        told = redact(foreign)
-        assert (secret[:8] in told, KEY.public_id in told) == (False, True), told
+        shown = redact(foreign)
+        assert (secret[:8] in shown, KEY.public_id in shown) == (False, True), shown

@@ -68,20 +68,20 @@ class Spending(RuleBasedStateMachine):
     def reserve(self, amounts: tuple[int, int, int]) -> None:
         """All buckets or none; a refusal names the first that is too full, and is true."""
         self._expire()
-        wanted = [*amounts, 1]
+        amounts_wanted = [*amounts, 1]
         full = [
             index
-            for index, (bucket, amount) in enumerate(zip(self.buckets, wanted, strict=True))
+            for index, (bucket, amount) in enumerate(zip(self.buckets, amounts_wanted, strict=True))
             if amount and bucket.hard is not None and sum(self.held(index)) + amount > bucket.hard
         ]
-        result = self.ledger.reserve(list(zip(self.buckets, wanted, strict=True)), self.now)
+        result = self.ledger.reserve(list(zip(self.buckets, amounts_wanted, strict=True)), self.now)
         if isinstance(result, BucketFull):
             assert full
             assert result.bucket is self.buckets[full[0]], (full, result.bucket.name)
             assert not result.is_final, "each amount alone fits"
         else:
             assert not full
-            self.requests.append(Request(result, self.now, wanted))
+            self.requests.append(Request(result, self.now, amounts_wanted))
 
     @precondition(lambda self: self.requests)
     @rule(data=st.data(), used=st.tuples(SMALL, SMALL, SMALL))

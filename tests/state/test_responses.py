@@ -47,12 +47,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.entries: list[Entry] = []
         """The newest last."""
 
-    @rule(name=NAMES, key=KEYS, body=SIZES, asked=SIZES, lazy=st.booleans())
-    def put(self, name: str, key: str, body: int, asked: int, lazy: bool) -> None:
+    @rule(name=NAMES, key=KEYS, body=SIZES, request=SIZES, lazy=st.booleans())
+    def put(self, name: str, key: str, body: int, request: int, lazy: bool) -> None:
         """The newest is kept if it fits at all, and the oldest go until all fit."""
         turns = [ChatMessage("assistant", [])]
-        entry = Entry(name, key, b"x" * body, turns, body + asked, self.now + self.bounds.seconds)
-        self.store.put(name, key, entry.body, (lambda: turns) if lazy else turns, asked, self.bounds)
+        entry = Entry(name, key, b"x" * body, turns, body + request, self.now + self.bounds.seconds)
+        self.store.put(name, key, entry.body, (lambda: turns) if lazy else turns, request, self.bounds)
         if entry.size <= self.bounds.bytes and self.bounds.replies:
             self.entries = [*(other for other in self.entries if other.name != name), entry]
             while len(self.entries) > self.bounds.replies or sum(other.size for other in self.entries) > self.bounds.bytes:

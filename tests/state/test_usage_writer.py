@@ -131,14 +131,14 @@ def test_a_store_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
 
 def content(file: Path) -> list[UsageRecord]:
     """What a file of the spool holds; it is not delivered."""
-    found: list[UsageRecord] = []
+    records: list[UsageRecord] = []
     copy = file.with_suffix(".copy")
     try:
         copy.write_bytes(file.read_bytes())
     except FileNotFoundError:
         return []
-    deliver(copy, found.extend)
-    return found
+    deliver(copy, records.extend)
+    return records
 
 
 def test_a_full_disk_keeps_records_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,9 +195,9 @@ def test_a_spool_that_was_cut_short_gives_what_is_whole(tmp_path: Path, cut: int
     spool.close()
     (file,) = Spool(tmp_path).files()
     os.truncate(file, file.stat().st_size - cut)
-    found: list[UsageRecord] = []
-    deliver(file, found.extend)
-    assert [one.id for one in found] == [0, 1, 2][: 3 if cut == 0 else 2 if file_size(whole, cut) else 0]
+    records: list[UsageRecord] = []
+    deliver(file, records.extend)
+    assert [one.id for one in records] == [0, 1, 2][: 3 if cut == 0 else 2 if file_size(whole, cut) else 0]
     assert not file.exists()
 
 
@@ -282,8 +282,8 @@ for number in range(1, 1 << 40):
 def test_a_process_that_is_killed_loses_no_record_older_than_a_second(tmp_path: Path, is_away: bool) -> None:
     """Three write one database, there or locked, and are killed at random moments; all but a last second is there, once."""
     rng = random.Random(13)
-    kept = DatabaseStore(f"sqlite:///{tmp_path}/gateway.db")
-    assert kept.last_change() == 0
+    store = DatabaseStore(f"sqlite:///{tmp_path}/gateway.db")
+    assert store.last_change() == 0
     other = sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)
     if is_away:
         other.execute("BEGIN IMMEDIATE")
@@ -292,7 +292,7 @@ def test_a_process_that_is_killed_loses_no_record_older_than_a_second(tmp_path: 
         moments = dict(zip(ends, pool.map(lambda end: _killed(tmp_path, *end), ends.items()), strict=True))
     if is_away:
         other.execute("ROLLBACK")
-    delivered(kept, tmp_path / "spool")
+    delivered(store, tmp_path / "spool")
     for process, marks in moments.items():
         ids = [row[0] for row in other.execute("SELECT id FROM usage WHERE id >> 40 = ? ORDER BY id", (process,))]
         assert ids == list(range(process << 40 | 1, (process << 40) + len(ids) + 1)), "there is a gap"
@@ -301,7 +301,7 @@ def test_a_process_that_is_killed_loses_no_record_older_than_a_second(tmp_path: 
         older = max((number for number, moment in marks if moment < killed_at - 1.0 - 3 * late), default=0)
         assert len(ids) >= older
     other.close()
-    kept.close()
+    store.close()
 
 
 def _killed(folder: Path, process: int, seconds: float) -> list[tuple[int, float]]:

@@ -64,12 +64,12 @@ def _block(block: dict[str, Any]) -> Iterator[str]:
     if block["type"] == "text" and not block["text"].strip():
         yield "a blank text"
     if block["type"] in ("image", "document") and block["source"]["type"] == "base64":
-        told, data = block["source"]["media_type"], b64decode(block["source"]["data"])
+        media_type, data = block["source"]["media_type"], b64decode(block["source"]["data"])
         takes = ("image/jpeg", "image/png", "image/gif", "image/webp") if block["type"] == "image" else ("application/pdf",)
-        if told not in takes:
-            yield f"a {block['type']} of type {told}"
-        if any(data.startswith(begin) and told != true for begin, true in _TRUE):
-            yield f"no {told}"
+        if media_type not in takes:
+            yield f"a {block['type']} of type {media_type}"
+        if any(data.startswith(begin) and media_type != true for begin, true in _TRUE):
+            yield f"no {media_type}"
     if block["type"] == "tool_result":
         for inner in _blocks(block.get("content", [])):
             yield from _block(inner)

@@ -31,8 +31,8 @@ def links(error: BaseException) -> Iterator[BaseException]:
 
 def all_of(error: BaseException) -> str:
     """Everything that an error tells, and what its copies tell."""
-    said = []
+    texts = []
     for link in links(error):
         for one in (link, copy(link), pickle.loads(pickle.dumps(link))):
-            said += [str(one), repr(one), repr(one.args), repr(vars(one)), repr(getattr(one, "headers", ""))]
-    return "\n".join(said)
+            texts += [str(one), repr(one), repr(one.args), repr(vars(one)), repr(getattr(one, "headers", ""))]
+    return "\n".join(texts)

@@ -42,9 +42,9 @@ async def started(*arguments: str, **options: Any) -> AsyncGenerator[asyncio.sub
         await process.communicate()
 
 
-async def run(*arguments: str, given: bytes | None = None, **options: Any) -> Ran:
-    """The command, once it has ended; ``given`` is its standard input."""
-    nothing = {} if given is not None else {"stdin": asyncio.subprocess.DEVNULL}
+async def run(*arguments: str, piped: bytes | None = None, **options: Any) -> Ran:
+    """The command, once it has ended; ``piped`` is its standard input."""
+    nothing = {} if piped is not None else {"stdin": asyncio.subprocess.DEVNULL}
     async with asyncio.timeout(60), started(*arguments, **nothing, **options) as process:
-        out, err = await process.communicate(given)
+        out, err = await process.communicate(piped)
         return Ran(process.returncode, out, err)

@@ -201,11 +201,11 @@ def exported(value: str, *, path: str = "/") -> str:
 
 
 def entry(
-    url: str, started: str = "2026-09-20T18:20:01.110Z", *, sent: str = "", given: str = "", **parts: Any
+    url: str, started: str = "2026-09-20T18:20:01.110Z", *, sent: str = "", set_cookie: str = "", **parts: Any
 ) -> dict[str, Any]:
     """A HAR's entry with its cookies in the headers; ``parts`` go over ``request`` and ``response``."""
     request = {"url": url, "headers": [{"name": "Cookie", "value": sent}] if sent else [], **parts.get("request", {})}
-    response = {"headers": [{"name": "Set-Cookie", "value": given}] if given else [], **parts.get("response", {})}
+    response = {"headers": [{"name": "Set-Cookie", "value": set_cookie}] if set_cookie else [], **parts.get("response", {})}
     return {"startedDateTime": started, "request": request, "response": response}
 
 

@@ -52,8 +52,8 @@ class Held(ScriptedVendor):
 
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def _say(self, spoken: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
-        writer = spoken.writer(request, "one", 1_700_000_000)
+    async def _say(self, wire: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
+        writer = wire.writer(request, "one", 1_700_000_000)
         await say.head(writer.status, writer.headers, writer.content_type)
         await say.chunk(writer.write(list(batches[0])))
         await self.go.wait()

@@ -152,8 +152,8 @@ class Running:
     def listening(self) -> int:
         """The port."""
         line = self.hears("listening on ")
-        found = re.search(r":(\d+);", line)
-        return int(found[1]) if found else 0
+        match = re.search(r":(\d+);", line)
+        return int(match[1]) if match else 0
 
     def settled(self, workers: int) -> int:
         """The port, when all workers are ready too."""
@@ -164,7 +164,7 @@ class Running:
                 if what in line:
                     missing.remove(what)
                     break
-        return next(int(found[1]) for line in self.lines if (found := re.search(r"listening on .*:(\d+);", line)))
+        return next(int(match[1]) for line in self.lines if (match := re.search(r"listening on .*:(\d+);", line)))
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -187,11 +187,11 @@ class Running:
 
 @contextmanager
 def started(*command: str, env: dict[str, str] | None = None) -> Generator[Running]:
-    found = Running(*command, env=env)
+    process = Running(*command, env=env)
     try:
-        yield found
+        yield process
     finally:
-        found.end()
+        process.end()
 
 
 def one(file: Path) -> Any:

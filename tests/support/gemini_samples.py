@@ -61,8 +61,8 @@ def told(*values: Any) -> ReadReply:
 
 
 def candidate(*parts: Any, reason: str | None = "STOP", **fields: Any) -> dict[str, Any]:
-    said = {"content": {"parts": list(parts), "role": "model"}, "index": 0, **fields}
-    return {"candidates": [{**said, "finishReason": reason} if reason else said]}
+    value = {"content": {"parts": list(parts), "role": "model"}, "index": 0, **fields}
+    return {"candidates": [{**value, "finishReason": reason} if reason else value]}
 
 
 WORDS = st.sampled_from(

@@ -58,7 +58,7 @@ module = loaded(PLACES[order["release"], order["name"]])
 provider = getattr(module, order["name"])
 moved(module, provider, order["base"])
 try:
-    said = {"pieces": asyncio.run(pieces(provider))}
+    result = {"pieces": asyncio.run(pieces(provider))}
 except Exception as error:  # whatever it raises is what the test is told
-    said = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(said))
+    result = {"error": f"{type(error).__name__}: {error}"}
+print(json.dumps(result))

@@ -31,12 +31,12 @@ class NotFetched(Exception):
 def fetched(folder: Path) -> Path:
     """The folder, filled: ``shared`` and one folder a release. Raises ``NotFetched``."""
     marker = folder / "fetched.json"
-    wanted = [list(SHARED), list(RELEASES), sys.version]
+    key = [list(SHARED), list(RELEASES), sys.version]
     with FileLock(folder / "fetching.lock"):  # the tests run in several processes
-        if not marker.exists() or json.loads(marker.read_text()) != wanted:
+        if not marker.exists() or json.loads(marker.read_text()) != key:
             for name, packages in {"shared": SHARED, **{release: (f"g4f=={release}",) for release in RELEASES}}.items():
                 _install(folder / name, packages)
-            marker.write_text(json.dumps(wanted))
+            marker.write_text(json.dumps(key))
     return folder
 
 
@@ -61,5 +61,5 @@ def asked(folder: Path, release: str, name: str, base: str, message: str, **sett
         command, input=json.dumps(order), env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
-    found: Mapping[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return found
+    result: Mapping[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return result

@@ -22,7 +22,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import json_text
-from polychat.wire.contract import Wire, names, wire
+from polychat.wire.contract import Wire, names, wire_named
 
 from .corpus import FOLDER
 from .linear_time import Make, grown
@@ -38,13 +38,13 @@ SHOWN = (
 
 def bodies(name: str, kind: str) -> tuple[Iterator[tuple[str, Make]], Read]:
     """Those of a wire, each with the name of its place; and what reads them: a request is also written for every wire."""
-    spoken = wire(name)
+    wire = wire_named(name)
     if kind == "request":
-        value = json.loads(json_text.encoded(spoken.write_request(everything(spoken.VENDOR), vendor=spoken.VENDOR)))
-        return grown(value), lambda body: _translated(spoken, body)
+        value = json.loads(json_text.encoded(wire.write_request(everything(wire.VENDOR), vendor=wire.VENDOR)))
+        return grown(value), lambda body: _translated(wire, body)
     if kind == "whole reply":
-        return _replies(name, whole=True), spoken.read_reply
-    return _replies(name, whole=False), lambda body: fed(spoken.Reader(), body, 64 * 1024)
+        return _replies(name, whole=True), wire.read_reply
+    return _replies(name, whole=False), lambda body: fed(wire.Reader(), body, 64 * 1024)
 
 
 def has_items(where: str) -> bool:
@@ -85,13 +85,13 @@ def everything(vendor: str) -> ChatRequest:
     return ChatRequest("m", turns, [Tool("f", "d", schema)], max_tokens=9)
 
 
-def _translated(spoken: Wire, body: bytes) -> None:
+def _translated(wire: Wire, body: bytes) -> None:
     """Read by one wire and written by all."""
     with contextlib.suppress(BadInput):
-        request = spoken.read_request(body, model="m", stream=True)
+        request = wire.read_request(body, model="m", stream=True)
         for name in names():
             with contextlib.suppress(BadInput):
-                json_text.encoded(wire(name).write_request(request, vendor="nobody"))
+                json_text.encoded(wire_named(name).write_request(request, vendor="nobody"))
 
 
 def _replies(name: str, *, whole: bool) -> Iterator[tuple[str, Make]]:

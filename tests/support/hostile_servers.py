@@ -33,14 +33,14 @@ async def saying(*pieces: bytes, end: str = CLOSE, times: int = 1) -> AsyncGener
 
     What comes after the first piece waits until ``heard`` is set.
     """
-    heard = asyncio.Event()
+    arrived = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         first, *others = [*pieces, *([pieces[-1]] if times > 1 else [])]
         writer.write(first)
         for piece in others:
-            await heard.wait()
+            await arrived.wait()
             writer.write(piece)
             await writer.drain()
         for _ in range(times - 2):
@@ -52,7 +52,7 @@ async def saying(*pieces: bytes, end: str = CLOSE, times: int = 1) -> AsyncGener
             writer.transport.abort()
 
     async with listening(talk) as server:
-        yield Said(server.url, heard)
+        yield Said(server.url, arrived)
 
 
 class Whole:

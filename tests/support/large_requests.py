@@ -25,7 +25,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire import json_text
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from .gateway_for_clients import HELLO, house
 from .running_gateway import Answer, Running, asking, configured, gateway, row
@@ -51,16 +51,16 @@ def with_media(*media: Part) -> ChatRequest:
 def request(come: str, chat_request: ChatRequest, *, stream: bool = False) -> tuple[str, bytes]:
     """The ask as a client of this wire sends it to a gateway: path and body."""
     path, plain = asking(come, stream=stream)
-    said = wire(come).write_request(chat_request, vendor=wire(come).VENDOR)
-    return path, json_text.encoded({**said, **{name: plain[name] for name in ("model", "stream") if name in plain}})
+    fields = wire_named(come).write_request(chat_request, vendor=wire_named(come).VENDOR)
+    return path, json_text.encoded({**fields, **{name: plain[name] for name in ("model", "stream") if name in plain}})
 
 
 @asynccontextmanager
 async def forgetful(to: str, answer: bytes | None = None) -> AsyncGenerator[tuple[str, list[int]], None]:
     """A backend that keeps nothing of what it is sent but its size; its URL, and the sizes. ``answer``: else it is a reply."""
-    writer = wire(to).writer(ChatRequest("m", []), "one", 1)
+    writer = wire_named(to).writer(ChatRequest("m", []), "one", 1)
     reply: list[Event] = [Start("a", "m"), Text("x"), Finish("complete", "stop")]
-    said = answer or writer.write(reply) + writer.end()
+    answer_body = answer or writer.write(reply) + writer.end()
     sizes: list[int] = []
 
     async def talk(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
@@ -69,7 +69,10 @@ async def forgetful(to: str, answer: bytes | None = None) -> AsyncGenerator[tupl
         while left:
             left -= len(await reader.read(min(left, 65536)))
         sizes.append(size)
-        out.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+        out.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(answer_body), answer_body)
+        )
         await out.drain()
         out.close()
 

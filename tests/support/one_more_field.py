@@ -41,7 +41,7 @@ from polychat.calls.request import KEYWORDS, request_of  # noqa: E402
 from polychat.errors import BadInput  # noqa: E402
 from polychat.gateway.openapi import document  # noqa: E402
 from polychat.providers._reach import options_from  # noqa: E402
-from polychat.wire.contract import names, wire  # noqa: E402
+from polychat.wire.contract import names, wire_named  # noqa: E402
 from polychat.wire.json_text import encoded  # noqa: E402
 from polychat.wire.losses import losses  # noqa: E402
 
@@ -73,15 +73,15 @@ def check() -> None:
     chat_request, _ = request_of("hi", "m", {"top_a": 0.25})
     assert options_from(chat_request, ("top_a",)) == {"top_a": 0.25}
     for name in names():
-        spoken, at = wire(name), ROW.on(name)
-        body = spoken.write_request(chat_request)
-        again: Any = spoken.read_request(encoded(body), model="m")
-        told = [loss.field for loss in losses(chat_request, spoken.SUPPORT, name, spoken.VENDOR)]
+        wire, at = wire_named(name), ROW.on(name)
+        body = wire.write_request(chat_request)
+        again: Any = wire.read_request(encoded(body), model="m")
+        lost = [loss.field for loss in losses(chat_request, wire.SUPPORT, name, wire.VENDOR)]
         if not isinstance(at, At):
-            assert (again.top_a, told, "top_a" in str(body)) == (None, ["top_a"], False)
+            assert (again.top_a, lost, "top_a" in str(body)) == (None, ["top_a"], False)
             continue
         inside = body[at.within] if at.within else body
-        assert (inside[at.name], again.top_a, again.extra, told) == (0.25, 0.25, {}, [])
+        assert (inside[at.name], again.top_a, again.extra, lost) == (0.25, 0.25, {}, [])
         assert is_in(document()["components"]["schemas"][DESCRIBED[name]], at.path)
     pages = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "pages.py"))
     assert "    top_a: float | None\n" in pages["keywords"]()

@@ -117,7 +117,7 @@ async def http_proxy(
 
     ``hosts`` are names that only the proxy knows.
     """
-    wanted = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else None
+    login_header = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else None
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, lines = await _head(reader)
@@ -126,10 +126,10 @@ async def http_proxy(
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
         assert parts.hostname, f"not the form that a proxy is asked in: {first}"
         proxy.seen.append(Passed(f"{method} {target}", parts.hostname, parts.port or 80, headers))
-        if (given := headers.get("proxy-authorization")) is not None:
-            user, _, password = base64.b64decode(given.removeprefix("Basic ")).decode().partition(":")
+        if (authorization := headers.get("proxy-authorization")) is not None:
+            user, _, password = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
             proxy.logins.append((user, password))
-        status = 407 if wanted and given != wanted else refuse
+        status = 407 if login_header and authorization != login_header else refuse
         if status:
             writer.write(
                 b"HTTP/1.1 %d No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
@@ -150,8 +150,8 @@ async def http_proxy(
 
 async def _forward(first: str, lines: list[str], client: Pipe, upstream: Pipe) -> None:
     """One request and its answer, each head with ``connection: close``."""
-    kept = [line for line in lines if not line.lower().startswith(("proxy-", "connection:"))]
-    upstream[1].write("\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1"))
+    kept_lines = [line for line in lines if not line.lower().startswith(("proxy-", "connection:"))]
+    upstream[1].write("\r\n".join([first, *kept_lines, "Connection: close", "", ""]).encode("latin-1"))
 
     async def back() -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):

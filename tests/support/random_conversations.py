@@ -232,32 +232,32 @@ def replies(draw: st.DrawFn, vendor: str = "openai", thoughts: bool = True) -> l
         events += [ToolCallPiece(number, None, None, arguments[cut:])] if cut < len(arguments) else []
     if len(events) == 1:
         events.append(Text(draw(LETTERS)))
-    asked, answered = draw(st.integers(1, 999)), draw(st.integers(1, 999))
+    prompt_tokens, answered = draw(st.integers(1, 999)), draw(st.integers(1, 999))
     reason = "tool_calls" if calls else draw(st.sampled_from(["stop", "length"]))
-    return [*events, Usage(asked, answered, asked + answered), Finish("complete", reason)]
+    return [*events, Usage(prompt_tokens, answered, prompt_tokens + answered), Finish("complete", reason)]
 
 
 def heard(events: list[Event]) -> dict[str, Any]:
     """What a reply amounts to, however it was cut into pieces."""
     calls: dict[int, list[str]] = {}
-    found: dict[str, Any] = {"text": "", "reasoning": "", "usage": None, "finish": None}
+    summary: dict[str, Any] = {"text": "", "reasoning": "", "usage": None, "finish": None}
     for event in events:
         match event:
             case Text():
-                found["text"] += event.text
+                summary["text"] += event.text
             case Reasoning():
-                found["reasoning"] += event.text
+                summary["reasoning"] += event.text
             case ToolCallPiece():
                 call = calls.setdefault(event.index, ["", ""])
                 call[0] = event.name or call[0]
                 call[1] += event.arguments
             case Usage():
-                found["usage"] = (event.prompt_tokens, event.completion_tokens)
+                summary["usage"] = (event.prompt_tokens, event.completion_tokens)
             case Finish():
-                assert found["finish"] is None, "a reply ends once"
-                found["finish"] = (event.verdict, event.reason)
-    found["calls"] = [(name, json.loads(arguments or "{}")) for name, arguments in calls.values()]
-    return found
+                assert summary["finish"] is None, "a reply ends once"
+                summary["finish"] = (event.verdict, event.reason)
+    summary["calls"] = [(name, json.loads(arguments or "{}")) for name, arguments in calls.values()]
+    return summary
 
 
 def ask_for(stream: bool) -> ChatRequest:

@@ -40,7 +40,7 @@ from polychat.types import (
     ToolChoice,
     ToolResult,
 )
-from polychat.wire.contract import wire as wire_named
+from polychat.wire.contract import wire_named
 from polychat.wire.field import COUNT, FLAG, NUMBER, PAIRS, TEXT, TEXT_OR_TEXTS, WEIGHTS, WHOLE, Field, SupportTable
 from polychat.wire.fields import FIELDS, plain_fields
 
@@ -334,16 +334,16 @@ def _choice(ask: ChatRequest, gone: frozenset[str]) -> ToolChoice | None:
     return None if ask.tool_choice is None or f"tool_choice.{ask.tool_choice.mode}" in gone else ask.tool_choice
 
 
-def _format(wanted: Format | None, gone: frozenset[str]) -> Format | None:
-    if wanted is None or f"format.{wanted.kind}" in gone:
+def _format(form: Format | None, gone: frozenset[str]) -> Format | None:
+    if form is None or f"format.{form.kind}" in gone:
         return None
-    return replace(wanted, strict=None) if "format.strict" in gone else wanted
+    return replace(form, strict=None) if "format.strict" in gone else form
 
 
-def _thinking(wanted: Thinking | None, gone: frozenset[str]) -> Thinking | None:
-    if wanted is None:
+def _thinking(thinking: Thinking | None, gone: frozenset[str]) -> Thinking | None:
+    if thinking is None:
         return None
-    left = replace(wanted, **{name: None for name in ("effort", "budget", "summary") if f"reasoning.{name}" in gone})
+    left = replace(thinking, **{name: None for name in ("effort", "budget", "summary") if f"reasoning.{name}" in gone})
     return None if left == Thinking() else left
 
 

@@ -45,8 +45,8 @@ def configured(
     plans = {
         name: one if isinstance(one, Route) else Route(targets=one, strategy="ordered") for name, one in (routes or {}).items()
     }
-    told = Settings(**{"log": "off", "sites": "", "heartbeat": 0.0, **settings})
-    return Config(providers=providers, gateway=told, routes=plans, aliases=aliases or {})
+    options = Settings(**{"log": "off", "sites": "", "heartbeat": 0.0, **settings})
+    return Config(providers=providers, gateway=options, routes=plans, aliases=aliases or {})
 
 
 def with_guards(head: list[Guard], chat: list[Guard]) -> dict[str, Any]:
@@ -117,10 +117,14 @@ class Caller:
     def ask(self, path: str, body: Any = None, method: str = "", headers: Mapping[str, str] | None = None) -> None:
         """``body`` goes as JSON where it is not bytes."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        said = {"host": "127.0.0.1", **({"content-type": "application/json"} if body is not None else {}), **(headers or {})}
+        all_headers = {
+            "host": "127.0.0.1",
+            **({"content-type": "application/json"} if body is not None else {}),
+            **(headers or {}),
+        }
         if body is not None:
-            said["content-length"] = str(len(data))
-        lines = "".join(f"{name}: {value}\r\n" for name, value in said.items() if value is not None)
+            all_headers["content-length"] = str(len(data))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items() if value is not None)
         method = method or ("GET" if body is None else "POST")
         self.raw(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + data)
 
@@ -292,20 +296,20 @@ ASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def asking(dialect: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> tuple[str, dict[str, Any]]:
     """Path and body of the simplest request; the body is the caller's own to change."""
-    whole, streamed, said = ASKS[dialect]
-    said = deepcopy(said)
-    body = {**said, **more} if dialect == "gemini" else {"model": model, "stream": stream, **said, **more}
+    whole, streamed, request_body = ASKS[dialect]
+    request_body = deepcopy(request_body)
+    body = {**request_body, **more} if dialect == "gemini" else {"model": model, "stream": stream, **request_body, **more}
     return (streamed if stream else whole).format(model=model), body
 
 
 def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> bytes:
     """An event of OpenAI's."""
-    said = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "small-1"}
-    return event({**said, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], **more})
+    value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "small-1"}
+    return event({**value, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], **more})
 
 
-def event(said: Any) -> bytes:
-    return b"data: " + json.dumps(said, separators=(",", ":")).encode() + b"\n\n"
+def event(value: Any) -> bytes:
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
 FIRST = chunk({"role": "assistant", "content": ""})

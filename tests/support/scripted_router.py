@@ -71,10 +71,10 @@ class World:
         self.asked.append((target.label, self.now - 1000.0))
         self.now += self.takes
         script = self._scripts[target.label]
-        found = (script.pop(0) if len(script) > 1 else script[0])()  # the last one stays
-        if isinstance(found, PolychatError):
-            raise found
-        return f"{found} of {target.label}"
+        step = (script.pop(0) if len(script) > 1 else script[0])()  # the last one stays
+        if isinstance(step, PolychatError):
+            raise step
+        return f"{step} of {target.label}"
 
     async def run(self) -> str:
         self.attempts = Attempts()

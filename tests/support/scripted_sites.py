@@ -34,14 +34,14 @@ def answering(site: Site, answer: Answer = echo) -> Handler:
     """A handler for ``serve``."""
 
     async def handler(seen: Seen, say: Say) -> None:
-        heard = site.receive(request(seen))
-        if isinstance(heard, Response):
-            await say.whole(heard.body, heard.status, heard.content_type, heard.headers)
+        question = site.receive(request(seen))
+        if isinstance(question, Response):
+            await say.whole(question.body, question.status, question.content_type, question.headers)
             return
-        pieces = spoken(heard, answer)
-        if heard.writer.streams:
-            await say.stream(pieces, heard.writer.content_type)
+        pieces = spoken(question, answer)
+        if question.writer.streams:
+            await say.stream(pieces, question.writer.content_type)
         else:
-            await say.whole(b"".join(pieces), heard.writer.status, heard.writer.content_type)
+            await say.whole(b"".join(pieces), question.writer.status, question.writer.content_type)
 
     return handler

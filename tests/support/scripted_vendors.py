@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from polychat.errors import PolychatError
 from polychat.events import Event
 from polychat.types import ChatRequest
-from polychat.wire.contract import Wire, wire
+from polychat.wire.contract import Wire, wire_named
 from polychat.wire.faults import Fault, fault_of
 
 from .scripted_server import Say, Seen
@@ -30,22 +30,22 @@ class ScriptedVendor:
 
     async def __call__(self, seen: Seen, say: Say) -> None:
         self.seen.append(seen)
-        spoken = wire(self.name)
+        wire = wire_named(self.name)
         if self.fault is not None:
-            await say.whole(spoken.write_fault(self.fault), self.fault.status)
+            await say.whole(wire.write_fault(self.fault), self.fault.status)
             return
         try:
-            request = asked(spoken, seen)
+            request = asked(wire, seen)
         except PolychatError as error:
             fault = fault_of(error)
-            await say.whole(spoken.write_fault(fault), fault.status)
+            await say.whole(wire.write_fault(fault), fault.status)
             return
         self.asks.append(request)
         batches = self.answer(request) if callable(self.answer) else self.answer
-        await self._say(spoken, request, batches, say)
+        await self._say(wire, request, batches, say)
 
-    async def _say(self, spoken: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
-        writer = spoken.writer(request, "one", 1_700_000_000)
+    async def _say(self, wire: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
+        writer = wire.writer(request, "one", 1_700_000_000)
         if not writer.streams:
             for batch in batches:
                 writer.write(list(batch))
@@ -62,9 +62,9 @@ class ScriptedVendor:
         await say.last()
 
 
-def asked(spoken: Wire, seen: Seen) -> ChatRequest:
+def asked(wire: Wire, seen: Seen) -> ChatRequest:
     """The ask of a request, with what the wire says in the path."""
-    if spoken.NAME != "gemini":
-        return spoken.read_request(seen.body)
+    if wire.NAME != "gemini":
+        return wire.read_request(seen.body)
     model, _, action = seen.path.rpartition("/models/")[2].partition(":")
-    return spoken.read_request(seen.body, model=model, stream=action == "streamGenerateContent")
+    return wire.read_request(seen.body, model=model, stream=action == "streamGenerateContent")

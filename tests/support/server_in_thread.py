@@ -99,13 +99,13 @@ async def say(send: Any, body: bytes, status: int = 200, headers: Any = ()) -> N
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     body = await whole(receive)
     if body is not None:
-        told = {
+        seen = {
             "method": scope["method"],
             "path": scope["path"],
             "query": scope["query_string"].decode(),
             "body": body.decode(),
         }
-        await say(send, json.dumps(told).encode())
+        await say(send, json.dumps(seen).encode())
 
 
 @dataclass
@@ -163,12 +163,12 @@ class Client:
 
     def answers(self) -> list[Answer]:
         """Those that come until the server closes the connection."""
-        found = []
+        read_answers = []
         while True:
             try:
-                found.append(self.answer())
+                read_answers.append(self.answer())
             except EOFError:
-                return found
+                return read_answers
 
     def ended(self) -> bool:
         """Whether the server closes the connection without another byte."""
@@ -211,11 +211,11 @@ class Hosted:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
         return Client(tls.wrap_socket(connection, server_hostname="127.0.0.1") if tls else connection)
 
-    def call(self, function: Any, *given: Any) -> Any:
+    def call(self, function: Any, *options: Any) -> Any:
         """A function's value, in the server's loop."""
 
         async def called() -> Any:
-            return function(*given)
+            return function(*options)
 
         return asyncio.run_coroutine_threadsafe(called(), self.loop).result(PATIENCE)
 

@@ -34,14 +34,14 @@ def vectors(wire: str) -> Any:
     vector = [0.5, 1.0]
 
     async def handler(seen: Seen, say: Say) -> None:
-        asked = seen.json
+        body = seen.json
         if wire == "gemini":
-            many = [{"values": vector}] * len(asked["requests"]) if "requests" in asked else None
+            many = [{"values": vector}] * len(body["requests"]) if "requests" in body else None
             await say.whole({"embeddings": many} if many else {"embedding": {"values": vector}})
         elif wire == "ollama":
-            await say.whole({"model": "small", "embeddings": [vector] * len(asked["input"]), "prompt_eval_count": 2})
+            await say.whole({"model": "small", "embeddings": [vector] * len(body["input"]), "prompt_eval_count": 2})
         else:
-            many = [{"object": "embedding", "index": at, "embedding": vector} for at in range(len(asked["input"]))]
+            many = [{"object": "embedding", "index": at, "embedding": vector} for at in range(len(body["input"]))]
             usage = {"prompt_tokens": 2, "total_tokens": 2}
             await say.whole({"object": "list", "data": many, "model": "small", "usage": usage})
 

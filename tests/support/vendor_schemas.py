@@ -105,12 +105,12 @@ def wrong_event(vendor: str, name: str, value: Any, *, all_there: bool = True) -
 @cache
 def _by_type(vendor: str, name: str) -> dict[str, str]:
     schemas = _document(vendor)["components"]["schemas"]
-    found = {}
+    by_type = {}
     for one in schemas[name].get("anyOf", ()):
         inner = one["$ref"].rpartition("/")[2]
         kind = schemas[inner].get("properties", {}).get("type", {})
-        found.update(dict.fromkeys([kind["const"]] if "const" in kind else kind.get("enum", ()), inner))
-    return found
+        by_type.update(dict.fromkeys([kind["const"]] if "const" in kind else kind.get("enum", ()), inner))
+    return by_type
 
 
 def _told(error: Any) -> str:
@@ -129,28 +129,28 @@ def _document(vendor: str) -> Any:
     return _modern(yaml.load(_FILES[vendor].read_bytes(), Loader=loader))  # a safe loader, whichever it is
 
 
-def _modern(said: Any) -> Any:
+def _modern(schema: Any) -> Any:
     """OpenAPI's schemas as JSON Schema: ``oneOf`` as ``anyOf``, and ``null`` where a schema is ``nullable``.
 
     OpenAI's document says ``oneOf`` of alternatives which overlap: each of its messages is an easy message too, so that by the
     letter none would hold. Read as ``anyOf`` a value must still be one of them; only whether it is a second too is not asked.
     ``nullable`` is of OpenAPI 3.0, and OpenAI's document still says it under 3.1, where a validator does not know it.
     """
-    if isinstance(said, list):
-        return [_modern(one) for one in said]
-    if not isinstance(said, dict):
-        return said
-    made = {"anyOf" if name == "oneOf" else name: _modern(one) for name, one in said.items()}
+    if isinstance(schema, list):
+        return [_modern(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {"anyOf" if name == "oneOf" else name: _modern(one) for name, one in schema.items()}
     return {"anyOf": [made, {"type": "null"}]} if made.pop("nullable", None) is True else made
 
 
-def _loose(said: Any) -> Any:
+def _loose(schema: Any) -> Any:
     """A schema whose members may all be missing, but for ``type``, which tells alternatives apart."""
-    if isinstance(said, list):
-        return [_loose(one) for one in said]
-    if not isinstance(said, dict):
-        return said
-    made = {name: _loose(one) for name, one in said.items()}
+    if isinstance(schema, list):
+        return [_loose(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _loose(one) for name, one in schema.items()}
     if isinstance(made.get("required"), list):
         made["required"] = [name for name in made["required"] if name == "type"]
     return made
@@ -162,24 +162,24 @@ def _converted(discovery: Any) -> Any:
     return {"components": {"schemas": schemas}}
 
 
-def _schema(said: Any, *, closed: bool = False) -> Any:
-    if "$ref" in said:
-        return {"$ref": f"#/components/schemas/{said['$ref']}"}
-    kind = said.get("type")
+def _schema(schema: Any, *, closed: bool = False) -> Any:
+    if "$ref" in schema:
+        return {"$ref": f"#/components/schemas/{schema['$ref']}"}
+    kind = schema.get("type")
     made: dict[str, Any] = {} if kind in (None, "any") else {"type": kind}
-    if said.get("format") in ("int64", "uint64", "google-duration", "google-datetime") and kind == "string":
+    if schema.get("format") in ("int64", "uint64", "google-duration", "google-datetime") and kind == "string":
         made = {"type": ["string", "integer"]}  # proto3's JSON takes numbers too
-    if "enum" in said:
-        made["enum"] = said["enum"]
-    if "items" in said:
-        made["items"] = _schema(said["items"])
-    if "properties" in said:
-        named = {name: _schema(one) for name, one in said["properties"].items()}
+    if "enum" in schema:
+        made["enum"] = schema["enum"]
+    if "items" in schema:
+        made["items"] = _schema(schema["items"])
+    if "properties" in schema:
+        named = {name: _schema(one) for name, one in schema["properties"].items()}
         # proto3's JSON takes each name in camel case and as it stands in the proto file.
         made["properties"] = {**{_snake(name): one for name, one in named.items()}, **named}
         made["additionalProperties"] = False
-    elif "additionalProperties" in said:
-        made["additionalProperties"] = _schema(said["additionalProperties"])
+    elif "additionalProperties" in schema:
+        made["additionalProperties"] = _schema(schema["additionalProperties"])
     return made
 
 
@@ -198,11 +198,11 @@ def has_field(vendor: str, name: str, path: str) -> bool:
 
 def _all_of(document: Any, places: list[Any]) -> list[Any]:
     """These schemas, and those that they refer to or are put together from."""
-    found: list[Any] = []
+    values: list[Any] = []
     while places:
         place = places.pop()
-        found.append(place)
+        values.append(place)
         if "$ref" in place:
             places.append(document["components"]["schemas"][place["$ref"].rpartition("/")[2]])
         places += [inner for word in ("allOf", "anyOf", "oneOf") for inner in place.get(word, ())]
-    return found
+    return values

@@ -38,8 +38,8 @@ KNOWN = {
 
 
 def taken(text: str) -> tuple[Config, Imported]:
-    found = imported(text, FILE, KNOWN, ["local"])
-    return config.parsed(found.toml, Path("polychat.toml")), found
+    result = imported(text, FILE, KNOWN, ["local"])
+    return config.parsed(result.toml, Path("polychat.toml")), result
 
 
 def entry(name: str, **params: Any) -> dict[str, Any]:
@@ -50,19 +50,19 @@ def taken_of(*entries: dict[str, Any], **settings: Any) -> tuple[Config, Importe
     return taken(yaml.safe_dump({"model_list": list(entries), **settings}))
 
 
-def lost(found: Imported, *words: str) -> bool:
+def lost(report: Imported, *words: str) -> bool:
     """Whether one loss has all these words; each loss is a comment of the file as well."""
-    assert all(f"#   {loss}\n" in found.toml for loss in found.losses)
-    return any(all(word in loss for word in words) for loss in found.losses)
+    assert all(f"#   {loss}\n" in report.toml for loss in report.losses)
+    return any(all(word in loss for word in words) for loss in report.losses)
 
 
 def test_a_vendors_model_is_a_route_with_one_target() -> None:
     """The vendor's own key is no setting; LiteLLM's port is kept, so that clients find it where it was."""
-    read, found = taken_of(
+    read, report = taken_of(
         entry("gpt", model="openai/gpt-4o"), entry("claude", model="anthropic/c-4", api_key="os.environ/ANTHROPIC_API_KEY")
     )
     assert read.routes == {"gpt": Route(targets=("openai/gpt-4o",)), "claude": Route(targets=("anthropic/c-4",))}
-    assert (read.providers, read.gateway.port, found.losses) == ({}, 4000, ())
+    assert (read.providers, read.gateway.port, report.losses) == ({}, 4000, ())
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_litellms_names_of_vendors_are_ours(model: str, target: str) -> None:
 @pytest.mark.parametrize("model", ["bedrock/anthropic.claude", "vertex_ai/gemini-2", "nobody/m", "llama3"])
 def test_a_vendor_that_is_not_known_is_reported(model: str) -> None:
     """Its entry is left out; with an address it is taken for OpenAI's API, unless it is known to be none."""
-    read, found = taken_of(entry("m", model=model), entry("n", model="gpt-4o"))
+    read, report = taken_of(entry("m", model=model), entry("n", model="gpt-4o"))
     assert list(read.routes) == ["n"]
-    assert lost(found, "model_list[0].litellm_params.model", "left out")
-    read, found = taken_of(entry("m", model=model, api_base="http://h:1/v1"))
+    assert lost(report, "model_list[0].litellm_params.model", "left out")
+    read, report = taken_of(entry("m", model=model, api_base="http://h:1/v1"))
     if model == "nobody/m":
         assert read.routes["m"].targets == ("nobody/m",)
         assert (read.providers["nobody"]["wire"], read.providers["nobody"]["base_url"]) == ("openai-chat", "http://h:1/v1")
-        assert lost(found, "model_list[0].litellm_params.model", "OpenAI's API")
+        assert lost(report, "model_list[0].litellm_params.model", "OpenAI's API")
     else:
         assert read.routes == {}
 
@@ -143,7 +143,7 @@ def test_equal_providers_are_one() -> None:
 
 def test_a_key_in_the_file_is_not_copied() -> None:
     """A variable takes its place: the vendor's own where nothing else is in it, one for each key; the loss names it."""
-    read, found = taken_of(
+    read, report = taken_of(
         entry("a", model="openai/a", api_key="sk-one"),
         entry("b", model="openai/b", api_key="sk-two"),
         entry("c", model="openai/c", api_key="sk-one"),
@@ -153,38 +153,38 @@ def test_a_key_in_the_file_is_not_copied() -> None:
     assert [read.routes[name].targets[0] for name in "abc"] == ["openai/a", "openai-2/b", "openai/c"]
     assert read.providers["openai-2"]["api_key"] == "env:OPENAI_API_KEY_2"
     assert read.gateway.keys == {"master": "env:LITELLM_MASTER_KEY_2"}
-    assert lost(found, "model_list[0].litellm_params.api_key", "OPENAI_API_KEY")
-    assert lost(found, "model_list[1].litellm_params.api_key", "OPENAI_API_KEY_2")
-    assert lost(found, "general_settings.master_key", "LITELLM_MASTER_KEY_2")
-    assert lost(found, "environment_variables.LITELLM_MASTER_KEY")
-    assert "sk-" not in found.toml
+    assert lost(report, "model_list[0].litellm_params.api_key", "OPENAI_API_KEY")
+    assert lost(report, "model_list[1].litellm_params.api_key", "OPENAI_API_KEY_2")
+    assert lost(report, "general_settings.master_key", "LITELLM_MASTER_KEY_2")
+    assert lost(report, "environment_variables.LITELLM_MASTER_KEY")
+    assert "sk-" not in report.toml
 
 
 def test_credentials_in_an_address_are_not_copied() -> None:
     """Neither a name and password, nor what follows the path."""
-    read, found = taken_of(entry("a", model="openai/a", api_base="http://me:pass@h/v1?api-key=pass"))
+    read, report = taken_of(entry("a", model="openai/a", api_base="http://me:pass@h/v1?api-key=pass"))
     assert read.providers["openai-2"]["base_url"] == "http://h/v1"
-    assert lost(found, "model_list[0].litellm_params.api_base")
-    assert "pass" not in found.toml
+    assert lost(report, "model_list[0].litellm_params.api_base")
+    assert "pass" not in report.toml
 
 
 def test_several_entries_are_one_route() -> None:
     """Drawn by weight, else by requests or tokens a minute; in order where there is one; the quickest where that is asked."""
     two = [entry("m", model="openai/a", rpm=6, tpm=1), entry("m", model="anthropic/b", rpm=18)]
-    read, found = taken_of(*two)
+    read, report = taken_of(*two)
     assert read.routes["m"] == Route(targets=("openai/a", "anthropic/b"), strategy="random", weights=(6, 18))
-    assert lost(found, "model_list[0].litellm_params.rpm", "not used as a limit")
-    assert lost(found, "model_list[0].litellm_params.tpm", "not used as a limit")
+    assert lost(report, "model_list[0].litellm_params.rpm", "not used as a limit")
+    assert lost(report, "model_list[0].litellm_params.tpm", "not used as a limit")
     read, _ = taken_of(entry("m", model="openai/a", weight=1, rpm=100), entry("m", model="anthropic/b", weight=9))
     assert read.routes["m"].weights == (1, 9)
     read, _ = taken_of(entry("m", model="openai/a"), entry("m", model="anthropic/b"))
     assert (read.routes["m"].strategy, read.routes["m"].weights) == ("random", ())
     read, _ = taken_of(entry("m", model="openai/a", order=2), entry("m", model="anthropic/b", order=1))
     assert read.routes["m"] == Route(targets=("anthropic/b", "openai/a"), strategy="ordered")
-    read, found = taken_of(*two, router_settings={"routing_strategy": "latency-based-routing"})
-    assert (read.routes["m"].strategy, lost(found, "routing_strategy")) == ("fastest", False)
-    read, found = taken_of(*two, router_settings={"routing_strategy": "least-busy"})
-    assert (read.routes["m"].strategy, lost(found, "router_settings.routing_strategy", "least-busy")) == ("random", True)
+    read, report = taken_of(*two, router_settings={"routing_strategy": "latency-based-routing"})
+    assert (read.routes["m"].strategy, lost(report, "routing_strategy")) == ("fastest", False)
+    read, report = taken_of(*two, router_settings={"routing_strategy": "least-busy"})
+    assert (read.routes["m"].strategy, lost(report, "router_settings.routing_strategy", "least-busy")) == ("random", True)
 
 
 def test_fallbacks_come_after_a_routes_own_targets() -> None:
@@ -201,14 +201,14 @@ def test_fallbacks_come_after_a_routes_own_targets() -> None:
     )
     assert read.routes["n"].targets == ("openai/gpt-4o", "openai/o3")
     assert read.routes["o"].targets == ("openai/o3",)
-    read, found = taken_of(*entries, router_settings={"fallbacks": [{"m": ["gone"]}, {"lost": ["n"]}]})
-    assert lost(found, "fallbacks of m")
-    assert lost(found, "fallbacks of lost")
+    read, report = taken_of(*entries, router_settings={"fallbacks": [{"m": ["gone"]}, {"lost": ["n"]}]})
+    assert lost(report, "fallbacks of m")
+    assert lost(report, "fallbacks of lost")
 
 
 def test_the_routers_settings_go_over_the_modules() -> None:
     """Retries, timeouts, cooldowns for every route; an entry's own timeout goes over these."""
-    read, found = taken_of(
+    read, report = taken_of(
         entry("m", model="openai/a"),
         entry("n", model="openai/b", timeout=7),
         router_settings={"num_retries": 5, "timeout": 60, "cooldown_time": 9, "allowed_fails": 2},
@@ -217,14 +217,14 @@ def test_the_routers_settings_go_over_the_modules() -> None:
     assert read.routes["m"] == Route(targets=("openai/a",), attempts=6, timeout=60, cooldown=9)
     assert read.routes["n"].timeout == 7
     assert (read.gateway.on_loss, read.gateway.log) == ("allow", "json")
-    assert lost(found, "router_settings.allowed_fails")
+    assert lost(report, "router_settings.allowed_fails")
     read, _ = taken_of(entry("m", model="openai/a"), litellm_settings={"num_retries": 0, "request_timeout": 10})
     assert read.routes["m"] == Route(targets=("openai/a",), attempts=1, timeout=10)
 
 
 def test_aliases_and_names_that_are_targets() -> None:
     """An alias of a group is an alias. A name that is a target's own does not lead back to itself."""
-    read, found = taken_of(
+    read, report = taken_of(
         entry("openai/gpt-4o", model="openai/gpt-4o"),
         router_settings={
             "model_group_alias": {"four": "openai/gpt-4o", "hid": {"model": "openai/gpt-4o", "hidden": True}, "x": "y"}
@@ -233,15 +233,15 @@ def test_aliases_and_names_that_are_targets() -> None:
     assert read.aliases == {"four": "openai/gpt-4o", "hid": "openai/gpt-4o"}
     assert read.routes["openai/gpt-4o"].targets == ("openai-2/gpt-4o",)
     assert read.providers["openai-2"]["key"] == ["OPENAI_API_KEY"]
-    assert lost(found, "model_group_alias.x")
-    assert lost(found, "model_group_alias.hid.hidden")
+    assert lost(report, "model_group_alias.x")
+    assert lost(report, "model_group_alias.hid.hidden")
 
 
 def test_patterns_are_reported() -> None:
     """Any provider's models can be asked by name without one."""
-    read, found = taken_of(entry("*", model="*"), entry("openai/*", model="openai/*"))
-    assert (read.routes, len(found.losses)) == ({}, 2)
-    assert lost(found, "model_list[1].model_name", "pattern")
+    read, report = taken_of(entry("*", model="*"), entry("openai/*", model="openai/*"))
+    assert (read.routes, len(report.losses)) == ({}, 2)
+    assert lost(report, "model_list[1].model_name", "pattern")
 
 
 @pytest.mark.parametrize(
@@ -319,18 +319,22 @@ files = st.fixed_dictionaries(
 @given(files)
 def test_for_any_input_the_result_is_valid_and_has_no_secret(content: dict[str, Any]) -> None:
     """It is read without an error; each loss is one comment line; what has no counterpart is reported; no secret is in it."""
-    read, found = taken(yaml.safe_dump(content))
-    assert SECRET not in found.toml
-    assert len(set(found.toml.splitlines())) >= len(set(found.losses))
-    assert all(lost(found, loss) for loss in found.losses)
+    read, report = taken(yaml.safe_dump(content))
+    assert SECRET not in report.toml
+    assert len(set(report.toml.splitlines())) >= len(set(report.losses))
+    assert all(lost(report, loss) for loss in report.losses)
     for section, names in (
         ("router_settings", ["redis_host"]),
         ("litellm_settings", ["callbacks"]),
         ("general_settings", ["database_url"]),
     ):
-        said = content.get(section)
+        section_value = content.get(section)
         for name in names:
-            assert not isinstance(said, dict) or name not in said or lost(found, f"{section}.{name} has no counterpart")
-    assert "odd" not in content or lost(found, "odd has no counterpart")
-    told = [name for name in (one.get("model_name") for one in content["model_list"] if isinstance(one, dict)) if name]
-    assert set(read.routes) <= {str(name) for name in told}
+            assert (
+                not isinstance(section_value, dict)
+                or name not in section_value
+                or lost(report, f"{section}.{name} has no counterpart")
+            )
+    assert "odd" not in content or lost(report, "odd has no counterpart")
+    model_names = [name for name in (one.get("model_name") for one in content["model_list"] if isinstance(one, dict)) if name]
+    assert set(read.routes) <= {str(name) for name in model_names}

@@ -37,9 +37,9 @@ from ..support.cookie_files import tokyo as tokyo  # a fixture, used by its name
 
 def whole(text: str | bytes, host: str) -> list[Cookie]:
     """A file's cookies for a host, where nothing in it is damaged."""
-    found = read(text.encode() if isinstance(text, str) else text, host)
-    assert found.damaged == []
-    return found.cookies
+    cookies = read(text.encode() if isinstance(text, str) else text, host)
+    assert cookies.damaged == []
+    return cookies.cookies
 
 
 def values(text: str | bytes, host: str = HOST) -> dict[str, str]:
@@ -76,8 +76,8 @@ def test_an_editor_may_trim_the_tab_of_an_empty_value() -> None:
 @pytest.mark.parametrize("text", [NETSCAPE, EDIT_THIS_COOKIE, COOKIE_EDITOR, PLAYWRIGHT, BY_HOST])
 def test_host_only_cookies_stay_with_their_host(text: str) -> None:
     """The flag, or else the dot before the domain, decides whether a subdomain gets a cookie; an inner dot does not."""
-    told = live(text, f"www.{HOST}").keys() & EXPORTED.keys()
-    assert told == (set() if text == BY_HOST else {"_ga"})
+    names = live(text, f"www.{HOST}").keys() & EXPORTED.keys()
+    assert names == (set() if text == BY_HOST else {"_ga"})
 
 
 def test_the_narrower_reading_counts() -> None:
@@ -115,9 +115,9 @@ def test_what_the_standard_library_writes_we_read(jar: dict[str, tuple[str, bool
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "cookies.txt")
         written.save(str(file), ignore_discard=True, ignore_expires=True)
-        found = read(file.read_bytes(), HOST)
-    assert found.damaged == []
-    assert {c.name: (c.value, not c.host_only, c.secure, c.expires) for c in found.cookies} == {
+        cookies = read(file.read_bytes(), HOST)
+    assert cookies.damaged == []
+    assert {c.name: (c.value, not c.host_only, c.secure, c.expires) for c in cookies.cookies} == {
         name: (value, wide, secure, expires) for name, (value, wide, secure, _, expires) in jar.items()
     }
 
@@ -138,10 +138,10 @@ def test_the_latest_entry_has_the_last_word() -> None:
     """Entries count by when they began, not by their position; a name that was taken back is gone."""
     url = f"https://{HOST}/api"
     early = entry(url, "2026-09-20T18:20:01Z", sent="a=1; b=1; c=1")
-    late = entry(url, "2026-09-20T18:20:03Z", sent="a=3", given="c=; Max-Age=0")
+    late = entry(url, "2026-09-20T18:20:03Z", sent="a=3", set_cookie="c=; Max-Age=0")
     middle = entry(url, "2026-09-20T18:20:02Z", sent="a=2; b=2")
-    found = read(har(late, early, middle).encode(), HOST).cookies
-    assert {c.name: c.value for c in found if c.expires is None} == {"a": "3", "b": "2"}
+    cookies = read(har(late, early, middle).encode(), HOST).cookies
+    assert {c.name: c.value for c in cookies if c.expires is None} == {"a": "3", "b": "2"}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_latest_entry_has_the_last_word() -> None:
 )
 def test_a_recorded_deletion_deletes(how: str) -> None:
     """The ways a site takes a cookie back."""
-    logout = entry(f"https://{HOST}/logout", "2026-09-20T18:20:02Z", given=f"sid=deleted; {how}")
+    logout = entry(f"https://{HOST}/logout", "2026-09-20T18:20:02Z", set_cookie=f"sid=deleted; {how}")
     assert live(har(entry(f"https://{HOST}/", sent="sid=1; kept=1"), logout)) == {"kept": "1"}
 
 
@@ -168,7 +168,7 @@ def test_a_recorded_deletion_deletes(how: str) -> None:
 )
 def test_max_age_goes_before_expires(attributes: str, expires: float | None) -> None:
     """Max-Age counts from the entry and goes before Expires; what is no date leaves a session's cookie."""
-    recorded = har(entry(f"https://{HOST}/", given=f"n=v; {attributes}"))
+    recorded = har(entry(f"https://{HOST}/", set_cookie=f"n=v; {attributes}"))
     assert [cookie.expires for cookie in read(recorded.encode(), HOST).cookies] == [expires]
 
 
@@ -182,7 +182,9 @@ def test_headers_and_lists_say_the_same() -> None:
     assert values(
         har(
             entry(
-                f"https://{HOST}/", given="n=v", response={"cookies": [], "headers": [{"name": "set-cookie", "value": "n=v"}]}
+                f"https://{HOST}/",
+                set_cookie="n=v",
+                response={"cookies": [], "headers": [{"name": "set-cookie", "value": "n=v"}]},
             )
         )
     ) == {"n": "v"}
@@ -199,37 +201,37 @@ def test_a_recorded_cookie_without_a_domain_is_its_hosts_alone() -> None:
 def test_a_cookie_of_the_domain_reaches_its_other_hosts() -> None:
     """What www sets for the whole domain reaches the domain; of two with a name, the host's own entry has the last word."""
     www = f"https://www.{HOST}/"
-    assert values(har(entry(www, given=f"n=v; Domain={HOST}; Path=/"))) == {"n": "v"}
+    assert values(har(entry(www, set_cookie=f"n=v; Domain={HOST}; Path=/"))) == {"n": "v"}
     assert values(har(entry(www, response={"cookies": [{"name": "n", "value": "v", "domain": HOST}]}))) == {"n": "v"}
     own = entry(f"https://{HOST}/", "2026-09-20T18:00:00Z", sent="n=own")
-    assert values(har(own, entry(www, given=f"n=v; Domain={HOST}"))) == {"n": "own"}
+    assert values(har(own, entry(www, set_cookie=f"n=v; Domain={HOST}"))) == {"n": "own"}
 
 
 def test_a_host_only_cookie_of_another_host_does_not_stand_before_ours() -> None:
     """A later cookie of the same name that stays with www says nothing about the domain's."""
     www = f"https://www.{HOST}/"
     later = entry(www, "2026-09-20T18:30:00Z", sent="n=other")
-    assert values(har(entry(www, given=f"n=v; Domain={HOST}"), later)) == {"n": "v"}
+    assert values(har(entry(www, set_cookie=f"n=v; Domain={HOST}"), later)) == {"n": "v"}
 
 
 def test_a_recorded_domain_is_for_its_subdomains() -> None:
     """``Domain=`` makes a cookie one of the domain, with its dot and without."""
     for domain in (HOST, f".{HOST}"):
-        assert values(har(entry(f"https://{HOST}/", given=f"n=v; Domain={domain}")), f"www.{HOST}") == {"n": "v"}
+        assert values(har(entry(f"https://{HOST}/", set_cookie=f"n=v; Domain={domain}")), f"www.{HOST}") == {"n": "v"}
 
 
 def test_without_a_beginning_max_age_can_only_delete() -> None:
     """Where an entry does not say when it was, a lifetime is not known, and none is none."""
     recorded = har(
-        {**entry(f"https://{HOST}/", given="gone=v; Max-Age=0"), "startedDateTime": "today"},
-        {**entry(f"https://{HOST}/", given="kept=v; Max-Age=9"), "startedDateTime": None},
+        {**entry(f"https://{HOST}/", set_cookie="gone=v; Max-Age=0"), "startedDateTime": "today"},
+        {**entry(f"https://{HOST}/", set_cookie="kept=v; Max-Age=9"), "startedDateTime": None},
     )
     assert [(cookie.name, cookie.expires) for cookie in read(recorded.encode(), HOST).cookies] == [("gone", 1), ("kept", None)]
 
 
 def test_a_header_without_a_name_is_no_cookie() -> None:
     """What has no ``=`` is passed over, as RFC 6265 has it, and so is an empty part."""
-    assert values(har(entry(f"https://{HOST}/", sent="flag; n=v;", given="flag; Path=/"))) == {"n": "v"}
+    assert values(har(entry(f"https://{HOST}/", sent="flag; n=v;", set_cookie="flag; Path=/"))) == {"n": "v"}
 
 
 def test_a_recording_without_cookies_is_reported() -> None:
@@ -252,8 +254,8 @@ def test_damage_at_other_sites_is_not_reported() -> None:
 @pytest.mark.parametrize("domain", ["chat-gpt.org", "other.evil.org", "org"])
 def test_nobody_sets_a_cookie_for_a_host_that_is_not_theirs(domain: str) -> None:
     """A Domain that the entry's own host is not under is not believed."""
-    assert read(har(entry("https://www.evil.org/", given=f"n=v; Domain={domain}")).encode(), domain).cookies == []
-    shared = har(entry("https://evil.co.uk/", given="n=v; Domain=co.uk"))
+    assert read(har(entry("https://www.evil.org/", set_cookie=f"n=v; Domain={domain}")).encode(), domain).cookies == []
+    shared = har(entry("https://evil.co.uk/", set_cookie="n=v; Domain=co.uk"))
     assert read(shared.encode(), "bank.co.uk") == CookieFile([], ["entry 1: its host must not set cookies for its domain"])
 
 
@@ -276,19 +278,19 @@ DAMAGED = [
 @pytest.mark.parametrize(("text", "why"), DAMAGED)
 def test_a_damaged_line_is_reported_and_the_others_are_used(text: str, why: str) -> None:
     """The warning has the line and the reason, and never the value."""
-    found = read(f"# comment\n{line('good')}\n{text}\n{line('fine')}".encode(), HOST)
-    assert [cookie.name for cookie in found.cookies] == ["good", "fine"]
-    (told,) = found.damaged
-    assert told.startswith("line 4: ")
-    assert why in told
-    assert "S3CR3T" not in told
+    result = read(f"# comment\n{line('good')}\n{text}\n{line('fine')}".encode(), HOST)
+    assert [cookie.name for cookie in result.cookies] == ["good", "fine"]
+    (message,) = result.damaged
+    assert message.startswith("line 4: ")
+    assert why in message
+    assert "S3CR3T" not in message
 
 
 def test_bytes_that_are_no_text_spoil_their_own_line() -> None:
     """One line that is not UTF-8 is damaged; the file is not."""
-    found = read(line("good").encode() + line("bad").encode().replace(b"\tv", b"\t\xff\xfe"), HOST)
-    assert [cookie.name for cookie in found.cookies] == ["good"]
-    assert found.damaged == ["line 2: its value is not text that a header can carry"]
+    result = read(line("good").encode() + line("bad").encode().replace(b"\tv", b"\t\xff\xfe"), HOST)
+    assert [cookie.name for cookie in result.cookies] == ["good"]
+    assert result.damaged == ["line 2: its value is not text that a header can carry"]
 
 
 @pytest.mark.parametrize(
@@ -308,18 +310,18 @@ def test_bytes_that_are_no_text_spoil_their_own_line() -> None:
         ('[{"name": "n", "value": "S3CR3T", "domain": "chat-gpt.org", "expires": NaN}]', "cookie 1: its expiry"),
         ('[{"name": "n", "value": "S3CR3T", "domain": "https://chat-gpt.org/"}]', "cookie 1: its domain"),
         (har(entry("https://chat-gpt.org", response={"cookies": ["S3CR3T"]})), "entry 1: it has no name"),
-        (har(entry("https://chat-gpt.org", given="n=S3CR3T\x07")), "entry 1: its value"),
+        (har(entry("https://chat-gpt.org", set_cookie="n=S3CR3T\x07")), "entry 1: its value"),
         ("[" * 100_000, "this is not JSON that can be read"),
         ('[{"expires": 1' + "0" * 5000 + "}]", "this is not JSON that can be read"),
     ],
 )
 def test_damaged_json_is_reported(text: str, says: str) -> None:
     """The warning says what and where, and never the value."""
-    found = read(text.encode(), HOST)
-    assert found.cookies == []
-    (told,) = found.damaged
-    assert told.startswith(says)
-    assert "S3CR3T" not in told
+    result = read(text.encode(), HOST)
+    assert result.cookies == []
+    (message,) = result.damaged
+    assert message.startswith(says)
+    assert "S3CR3T" not in message
 
 
 def test_one_odd_cookie_of_a_list_spoils_no_other() -> None:
@@ -327,9 +329,9 @@ def test_one_odd_cookie_of_a_list_spoils_no_other() -> None:
     good = {"name": "good", "value": "v", "domain": HOST}
     odd = {"name": "odd", "value": None, "domain": HOST}
     for text in (json.dumps([odd, good]), har(entry(f"https://{HOST}/", request={"cookies": [odd, good]}))):
-        found = read(text.encode(), HOST)
-        assert [cookie.name for cookie in found.cookies] == ["good"]
-        assert [told.partition(": ")[2] for told in found.damaged] == ["its value is not text that a header can carry"]
+        result = read(text.encode(), HOST)
+        assert [cookie.name for cookie in result.cookies] == ["good"]
+        assert [message.partition(": ")[2] for message in result.damaged] == ["its value is not text that a header can carry"]
 
 
 JSONS = st.recursive(
@@ -389,10 +391,10 @@ def test_no_json_stops_the_reading(value: object, entries: list[object]) -> None
 )
 def test_what_is_read_can_be_sent(name: str, value: str) -> None:
     """No cookie of a file makes the session refuse the others: what it cannot send is damaged, and all else is taken."""
-    found = read(json.dumps([{"name": name, "value": value, "domain": HOST}]).encode(), HOST)
-    assert len(found.cookies) + len(found.damaged) == 1
-    assert sendable({cookie.name: cookie.value for cookie in found.cookies}) is not None
-    if found.damaged and "\ud800" not in name + value:
+    result = read(json.dumps([{"name": name, "value": value, "domain": HOST}]).encode(), HOST)
+    assert len(result.cookies) + len(result.damaged) == 1
+    assert sendable({cookie.name: cookie.value for cookie in result.cookies}) is not None
+    if result.damaged and "\ud800" not in name + value:
         with pytest.raises(BadInput):
             sendable({name: value})
 
@@ -412,8 +414,8 @@ def test_no_damage_shows_a_value(text: str, data: st.DataObject) -> None:
     text = text.replace("q5s9u2hv8k1rj0c4n7m3l6t2ea", SECRET)
     place, size = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 9))
     broken = text[:place] + data.draw(st.sampled_from(["", "\t", '"', "\n", "{", ";", "\x00", "é"])) + text[place + size :]
-    found = read(broken.encode(), HOST)
-    shown = " ".join(found.damaged) + " ".join(
-        repr(cookie) for cookie in found.cookies if SECRET not in cookie.name + cookie.path
+    result = read(broken.encode(), HOST)
+    shown = " ".join(result.damaged) + " ".join(
+        repr(cookie) for cookie in result.cookies if SECRET not in cookie.name + cookie.path
     )
     assert SECRET not in shown

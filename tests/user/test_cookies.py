@@ -98,18 +98,18 @@ def test_every_format_is_read(named: Any, text: str, holds: dict[str, str], call
 def test_damage_is_a_warning(named: Any) -> None:
     """It names the file and the line, never a value, and points at who asked; the rest is used."""
     file = named(f"{line('good')}chat-gpt.org FALSE / FALSE 0 n S3CR3T\n")
-    with pytest.warns(UnusedCookies, match=rf"^{re.escape(str(file))}: line 2: ") as told:
+    with pytest.warns(UnusedCookies, match=rf"^{re.escape(str(file))}: line 2: ") as warned:
         assert held() == {"good": "v"}
-    assert "S3CR3T" not in str(told[0].message)
-    assert told[0].filename == __file__
+    assert "S3CR3T" not in str(warned[0].message)
+    assert warned[0].filename == __file__
 
 
 def test_much_damage_is_one_warning(named: Any) -> None:
     """Of a file that is something else, three places are shown and the rest is counted."""
     named("nonsense\n" * 1000)
-    with pytest.warns(UnusedCookies, match=r"line 1: .*; line 2: .*; line 3: .*; and 997 more$") as told:
+    with pytest.warns(UnusedCookies, match=r"line 1: .*; line 2: .*; line 3: .*; and 997 more$") as warned:
         assert held() == {}
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 @pytest.mark.usefixtures("tokyo")
@@ -297,10 +297,10 @@ def test_expired_files_say_so(named: Any) -> None:
 def test_a_file_open_to_others_is_reported_once(named: Any, mode: int) -> None:
     """Its cookies are used; the warning holds the command that closes it, and comes once a process."""
     file = named(line(), "a jar's cookies.txt", mode)
-    with pytest.warns(ExposedCookies, match="run  chmod 600 ") as told:
+    with pytest.warns(ExposedCookies, match="run  chmod 600 ") as warned:
         assert held() == {"n": "v"}
     assert held() == {"n": "v"}
-    command = str(told[0].message).partition("run  ")[2]
+    command = str(warned[0].message).partition("run  ")[2]
     subprocess.run(shlex.split(command), check=True)
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -482,9 +482,9 @@ async def test_the_loop_goes_on_meanwhile(browsers: Any) -> None:
 async def test_a_coroutine_is_warned_itself(named: Any) -> None:
     """The warnings of ``cookies_for`` come from the coroutine's own thread and point at it; what is no host is refused."""
     named("nonsense\n" + line())
-    with pytest.warns(UnusedCookies, match="line 1") as told:
+    with pytest.warns(UnusedCookies, match="line 1") as warned:
         assert await cookies_for(HOST, secure=False, browsers=False) == {"n": "v"}
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__
     with pytest.raises(BadInput, match="not a host"):
         await cookies_for("https://chat-gpt.org")
 

@@ -17,9 +17,9 @@ def test_secrets_are_read_from_their_reference(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOUSE_KEY", "one")
     (tmp_path / "key").write_text("two\n")
     passwords = {("polychat", "house"): "three"}
-    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_password=lambda *asked: passwords.get(asked)))
-    found = [secret(reference, "api_key") for reference in ("env:HOUSE_KEY", f"file:{tmp_path / 'key'}", "keyring:house")]
-    assert found == ["one", "two", "three"]
+    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_password=lambda *entry: passwords.get(entry)))
+    secrets = [secret(reference, "api_key") for reference in ("env:HOUSE_KEY", f"file:{tmp_path / 'key'}", "keyring:house")]
+    assert secrets == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize("reference", ["env:POLYCHAT_NO_SUCH", "file:/no/such/file", "keyring:nobody"])

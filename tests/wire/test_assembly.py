@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polychat.events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from polychat.types import Opaque, ToolCall
 from polychat.wire.assembly import AssembledMessage, AssembledReply, ReasoningRun, TextRun
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 
 from ..support.random_conversations import ask_for
 
@@ -143,7 +143,7 @@ def test_a_whole_reply_is_the_same_in_any_batches(name: str, data: st.DataObject
     events = [*data.draw(st.lists(EVENTS, max_size=8)), Usage(1, 2, 3), Finish("complete", "length")]
     bodies = set()
     for together in (True, False):
-        writer = wire(name).writer(ask_for(False), "one", 0)
+        writer = wire_named(name).writer(ask_for(False), "one", 0)
         for batch in [events] if together else [[event] for event in events]:
             writer.write(batch)
         bodies.add(writer.end())

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from polychat.types import ChatMessage, ChatRequest, Effort, TextPart, Thinking
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.efforts import BUDGETS, ORDER, effort_named, effort_of
 
 MODELS = {
@@ -36,8 +36,8 @@ def test_a_budget_is_the_same_effort_on_every_wire(name: str, budget: int, effor
     if (model := MODELS[name]) is None:
         return
     request = ChatRequest(model, [ChatMessage("user", [TextPart("hi")])], reasoning=Thinking(budget=budget))
-    better, _ = wire(name).adjusted(request)
-    body = json.dumps(wire(name).write_request(better))
+    better, _ = wire_named(name).adjusted(request)
+    body = json.dumps(wire_named(name).write_request(better))
     assert [word for word in ORDER if f'"{word}"' in body] == [effort]
 
 

@@ -42,14 +42,14 @@ TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), 
 
 @st.composite
 def embeds(draw: Any, shape: Shape) -> Embed:
-    asked = Embed("model-1", draw(TEXTS), draw(st.none() | st.integers(1, 99)), shape=shape)
-    asked.extra = draw(st.dictionaries(st.sampled_from(["x_one", "x_two"]), st.integers() | st.text("ab"), max_size=2))
+    request = Embed("model-1", draw(TEXTS), draw(st.none() | st.integers(1, 99)), shape=shape)
+    request.extra = draw(st.dictionaries(st.sampled_from(["x_one", "x_two"]), st.integers() | st.text("ab"), max_size=2))
     if shape == "openai":
-        asked.user = draw(st.none() | st.just("u"))
-        asked.base64 = draw(st.booleans())
+        request.user = draw(st.none() | st.just("u"))
+        request.base64 = draw(st.booleans())
     if shape == "gemini":
-        asked.single = len(asked.inputs) == 1 and draw(st.booleans())
-    return asked
+        request.single = len(request.inputs) == 1 and draw(st.booleans())
+    return request
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -57,8 +57,8 @@ def embeds(draw: Any, shape: Shape) -> Embed:
 @given(data=st.data())
 def test_a_request_comes_back(shape: Shape, data: Any) -> None:
     """With what only its own shape says."""
-    asked = data.draw(embeds(shape))
-    assert read_request(shape, encoded(write_request(shape, asked))) == asked
+    request = data.draw(embeds(shape))
+    assert read_request(shape, encoded(write_request(shape, request))) == request
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -66,21 +66,21 @@ def test_a_request_comes_back(shape: Shape, data: Any) -> None:
 @given(data=st.data(), vectors=VECTORS)
 def test_an_answer_comes_back(shape: Shape, data: Any, vectors: list[list[float]]) -> None:
     """Its vectors to the last bit, as numbers and as base64; its model and its count where the shape tells them."""
-    asked = data.draw(embeds(shape))
-    asked.single = asked.single and len(vectors) == 1
-    given = read_reply(shape, write_reply(shape, Embeddings(vectors, "model-2", Usage(7)), asked), count=len(vectors))
-    assert given.vectors == vectors
-    assert given.usage.prompt_tokens == 7
-    assert given.model == (None if shape == "gemini" else "model-2")
+    request = data.draw(embeds(shape))
+    request.single = request.single and len(vectors) == 1
+    reply = read_reply(shape, write_reply(shape, Embeddings(vectors, "model-2", Usage(7)), request), count=len(vectors))
+    assert reply.vectors == vectors
+    assert reply.usage.prompt_tokens == 7
+    assert reply.model == (None if shape == "gemini" else "model-2")
 
 
 def test_extras_are_sent_in_no_other_format() -> None:
     """A task type is Gemini's; nobody else would know it."""
-    asked = read_request("gemini", b'{"content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_QUERY"}', model="m")
-    assert asked.extra == {"taskType": "RETRIEVAL_QUERY"}
-    assert write_request("gemini", asked)["taskType"] == "RETRIEVAL_QUERY"
-    assert write_request("openai", asked) == {"model": "m", "input": ["a"], "encoding_format": "float"}
-    assert write_request("ollama", asked) == {"model": "m", "input": ["a"]}
+    request = read_request("gemini", b'{"content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_QUERY"}', model="m")
+    assert request.extra == {"taskType": "RETRIEVAL_QUERY"}
+    assert write_request("gemini", request)["taskType"] == "RETRIEVAL_QUERY"
+    assert write_request("openai", request) == {"model": "m", "input": ["a"], "encoding_format": "float"}
+    assert write_request("ollama", request) == {"model": "m", "input": ["a"]}
 
 
 def test_where_they_are_asked() -> None:
@@ -242,10 +242,10 @@ def test_any_json_is_read_or_refused(shape: Shape, value: Any) -> None:
 def server(shape: Shape, seen: list[Embed]) -> httpx.MockTransport:
     def answer(request: httpx.Request) -> httpx.Response:
         model = request.url.path.rpartition("/models/")[2].partition(":")[0] if shape == "gemini" else None
-        asked = read_request(shape, request.content, model)
-        seen.append(asked)
-        vectors = [[float(len(one)), 0.5] for one in asked.inputs]
-        body = write_reply(shape, Embeddings(vectors, usage=Usage(3)), asked)
+        embed = read_request(shape, request.content, model)
+        seen.append(embed)
+        vectors = [[float(len(one)), 0.5] for one in embed.inputs]
+        body = write_reply(shape, Embeddings(vectors, usage=Usage(3)), embed)
         return httpx.Response(200, content=body, headers={"content-type": "application/json"})
 
     return httpx.MockTransport(answer)
@@ -257,22 +257,22 @@ def test_openais_client(form: Any) -> None:
     seen: list[Embed] = []
     options = {} if form is None else {"encoding_format": form}
     with httpx.Client(transport=server("openai", seen)) as http:
-        spoken = openai.OpenAI(api_key="k", base_url="http://a.test/v1", http_client=http)
-        given = spoken.embeddings.create(model="m", input=["a", "bcd"], dimensions=2, **options)
+        sdk = openai.OpenAI(api_key="k", base_url="http://a.test/v1", http_client=http)
+        embeddings = sdk.embeddings.create(model="m", input=["a", "bcd"], dimensions=2, **options)
     expected: Any = [[1.0, 0.5], [3.0, 0.5]]
     if form == "base64":
         expected = [b64encode(struct.pack("<2f", *vector)).decode() for vector in expected]
-    assert [one.embedding for one in given.data] == expected
-    assert (given.model, given.usage.prompt_tokens) == ("m", 3)
+    assert [one.embedding for one in embeddings.data] == expected
+    assert (embeddings.model, embeddings.usage.prompt_tokens) == ("m", 3)
     assert seen == [Embed("m", ["a", "bcd"], 2, base64=form != "float", shape="openai")]
 
 
 def test_ollamas_client() -> None:
     """Its options stay with the ask."""
     seen: list[Embed] = []
-    with ollama.Client(host="http://a.test", transport=server("ollama", seen), trust_env=False) as spoken:
-        given = spoken.embed("m", ["a", "bcd"], truncate=False, dimensions=2)
-    assert (given.embeddings, given.model, given.prompt_eval_count) == ([[1.0, 0.5], [3.0, 0.5]], "m", 3)
+    with ollama.Client(host="http://a.test", transport=server("ollama", seen), trust_env=False) as sdk:
+        embeddings = sdk.embed("m", ["a", "bcd"], truncate=False, dimensions=2)
+    assert (embeddings.embeddings, embeddings.model, embeddings.prompt_eval_count) == ([[1.0, 0.5], [3.0, 0.5]], "m", 3)
     assert seen == [Embed("m", ["a", "bcd"], 2, shape="ollama", extra={"truncate": False})]
 
 
@@ -280,8 +280,8 @@ def test_geminis_client() -> None:
     """It asks for all texts at once."""
     seen: list[Embed] = []
     with httpx.Client(transport=server("gemini", seen)) as http:
-        spoken = genai.Client(api_key="k", http_options=genai_types.HttpOptions(base_url="http://a.test", httpx_client=http))
+        sdk = genai.Client(api_key="k", http_options=genai_types.HttpOptions(base_url="http://a.test", httpx_client=http))
         config = genai_types.EmbedContentConfig(output_dimensionality=2, task_type="RETRIEVAL_QUERY")
-        given = spoken.models.embed_content(model="m", contents=["a", "bcd"], config=config)
-    assert [one.values for one in given.embeddings or []] == [[1.0, 0.5], [3.0, 0.5]]
+        embeddings = sdk.models.embed_content(model="m", contents=["a", "bcd"], config=config)
+    assert [one.values for one in embeddings.embeddings or []] == [[1.0, 0.5], [3.0, 0.5]]
     assert seen == [Embed("m", ["a", "bcd"], 2, shape="gemini", extra={"taskType": "RETRIEVAL_QUERY"})]

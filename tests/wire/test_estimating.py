@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polychat.types import ChatMessage, ChatRequest, FilePart, Format, ImagePart, TextPart, Tool, ToolResult
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.estimating import IMAGE, PAGE, estimated_prompt
 from polychat.wire.json_text import encoded
 
@@ -39,11 +39,11 @@ def with_an_image() -> ChatRequest:
 @pytest.mark.parametrize("name", names())
 def test_tools_schemas_and_images_count(name: str) -> None:
     """As each wire reads them: an agent's tools are most of its prompt, and a client that counts decides by it."""
-    spoken = wire(name)
+    wire = wire_named(name)
     few = estimated_prompt(plain())
     for make, more in ((with_a_tool, 300), (with_a_schema, 300), (with_an_image, IMAGE)):
-        body = encoded(spoken.write_request(make(), vendor=spoken.VENDOR))
-        count = estimated_prompt(spoken.read_request(body, model="m"))
+        body = encoded(wire.write_request(make(), vendor=wire.VENDOR))
+        count = estimated_prompt(wire.read_request(body, model="m"))
         assert few + more <= count <= few + more + 200, make.__name__
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from polychat.types import ChatMessage, ChatRequest, TextPart, Tool
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.extras import remaining, rest, with_extra
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -46,26 +46,26 @@ def test_what_remains_has_no_empty_fields() -> None:
 @pytest.mark.parametrize("name", names())
 def test_writing_leaves_the_request_as_it_is(name: str) -> None:
     """A request may be asked of several targets: what extra changes in the body, it changes in no value of the request."""
-    spoken = wire(name)
+    wire = wire_named(name)
     tool = Tool("t", "d", SCHEMA)
     blank = ChatRequest("m", [ChatMessage("user", [TextPart("x")])], tools=[tool], wire=name)
-    (path,) = _paths(spoken.write_request(blank), SCHEMA)  # where this wire has a tool's schema
+    (path,) = _paths(wire.write_request(blank), SCHEMA)  # where this wire has a tool's schema
     within = path[path.index(next(key for key in path if isinstance(key, int))) + 1 :]
     extra: Any = {"properties": {"b": {"type": "integer"}}}
     for key in reversed(within if name != "gemini" else within[-1:]):
         extra = {key: extra}
     request = replace(blank, tools=[Tool("t", "d", SCHEMA, extra=extra)])
     before = deepcopy(request)
-    first = spoken.write_request(request)
+    first = wire.write_request(request)
     assert json.dumps(first).count('"b"') == 1
-    assert spoken.write_request(request) == first
+    assert wire.write_request(request) == first
     assert request == before
     assert "b" not in SCHEMA["properties"]
 
 
-def _paths(value: Any, wanted: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where in ``value`` there is ``wanted``."""
-    if value == wanted:
+def _paths(value: Any, wanted_value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where in ``value`` there is ``wanted_value``."""
+    if value == wanted_value:
         return [path]
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [found for key, entry in entries for found in _paths(entry, wanted, (*path, key))]
+    return [path_inside for key, entry in entries for path_inside in _paths(entry, wanted_value, (*path, key))]

@@ -38,7 +38,7 @@ from polychat.types import (
     ToolResult,
 )
 from polychat.wire.adapting import without_foreign_files
-from polychat.wire.contract import Wire, names, wire
+from polychat.wire.contract import Wire, names, wire_named
 from polychat.wire.field import FLAG, NUMBER, PAIRS, TEXT, TEXT_OR_TEXTS, WEIGHTS, At, Field
 from polychat.wire.fields import FIELDS, plain_fields
 from polychat.wire.json_text import decoded, encoded
@@ -74,15 +74,13 @@ def plain_ask(**fields: Any) -> ChatRequest:
     return ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], [TOOL], stream=True, **fields)
 
 
-def sent(spoken: Wire, chat_request: ChatRequest) -> tuple[str, Any]:
+def sent(wire: Wire, chat_request: ChatRequest) -> tuple[str, Any]:
     """What goes out: the path, and the body as it is read from its bytes."""
-    return spoken.path(chat_request), decoded(encoded(spoken.write_request(chat_request)))
+    return wire.path(chat_request), decoded(encoded(wire.write_request(chat_request)))
 
 
-def reread(spoken: Wire, chat_request: ChatRequest) -> ChatRequest:
-    return spoken.read_request(
-        encoded(spoken.write_request(chat_request)), model=chat_request.model, stream=chat_request.stream
-    )
+def reread(wire: Wire, chat_request: ChatRequest) -> ChatRequest:
+    return wire.read_request(encoded(wire.write_request(chat_request)), model=chat_request.model, stream=chat_request.stream)
 
 
 def at_path(body: Any, path: str) -> Any:
@@ -97,17 +95,17 @@ def at_path(body: Any, path: str) -> Any:
 @pytest.mark.parametrize("field", PLAIN)
 def test_a_plain_field_is_written_and_read_at_the_tables_place(field: str, name: str) -> None:
     """It is in the bytes under the table's name, and the other half reads it; else nothing of it is written."""
-    spoken, row = wire(name), PLAIN[field]
+    wire, row = wire_named(name), PLAIN[field]
     at = row.on(name)
     for value in samples(row):
         chat_request = plain_ask(**{field: value})
         if not isinstance(at, At):
             assert at.implied or at.kind in ("dropped", "emulated"), "what is kept stands somewhere"
-            assert sent(spoken, chat_request) == sent(spoken, plain_ask())
+            assert sent(wire, chat_request) == sent(wire, plain_ask())
             continue
-        written, back = at_path(sent(spoken, chat_request)[1], at.path), getattr(reread(spoken, chat_request), field)
+        written, back = at_path(sent(wire, chat_request)[1], at.path), getattr(reread(wire, chat_request), field)
         assert written is not NOT_SAID
-        assert at_path(sent(spoken, plain_ask())[1], at.path) is NOT_SAID or (name, field) == ("anthropic", "max_tokens")
+        assert at_path(sent(wire, plain_ask())[1], at.path) is NOT_SAID or (name, field) == ("anthropic", "max_tokens")
         theirs = value if at.write is None else at.write(value)
         assert written == theirs or at.by_code
         assert back == (theirs if at.read is None else at.read(theirs))
@@ -117,24 +115,24 @@ def test_a_plain_field_is_written_and_read_at_the_tables_place(field: str, name:
 @pytest.mark.parametrize("field", PLAIN)
 def test_what_has_no_place_is_reported_as_a_loss(field: str, name: str) -> None:
     """A plain field is lost exactly where the table drops it, unless it says only what is so without it."""
-    spoken, row = wire(name), PLAIN[field]
+    wire, row = wire_named(name), PLAIN[field]
     for value in samples(row):
-        told = {loss.field for loss in losses(plain_ask(**{field: value}), spoken.SUPPORT, name, spoken.VENDOR)}
+        lost = {loss.field for loss in losses(plain_ask(**{field: value}), wire.SUPPORT, name, wire.VENDOR)}
         is_lost = row.support(name).kind in ("dropped", "emulated") and not is_default(field, value)
-        assert told == ({field} if is_lost else set())
+        assert lost == ({field} if is_lost else set())
     for value in row.default:
-        assert losses(plain_ask(**{field: value}), spoken.SUPPORT, name, spoken.VENDOR) == []
+        assert losses(plain_ask(**{field: value}), wire.SUPPORT, name, wire.VENDOR) == []
 
 
 @each_wire
 @pytest.mark.parametrize("field", [row.name for row in PLAIN.values() if any(at.older for at in row.places())])
 def test_an_older_name_is_read_and_gives_way(field: str, name: str) -> None:
     """By the older name alone it is read; beside the newer, in either order, the newer counts."""
-    spoken, at = wire(name), PLAIN[field].on(name)
-    body = spoken.write_request(plain_ask())
+    wire, at = wire_named(name), PLAIN[field].on(name)
+    body = wire.write_request(plain_ask())
     for older in at.older if isinstance(at, At) else ():
-        for said in ({older: 3}, {at.name: 3, older: 4}, {older: 4, at.name: 3}):  # type: ignore[union-attr]
-            chat_request = spoken.read_request(encoded({**said, **body}), model="m")
+        for given_fields in ({older: 3}, {at.name: 3, older: 4}, {older: 4, at.name: 3}):  # type: ignore[union-attr]
+            chat_request = wire.read_request(encoded({**given_fields, **body}), model="m")
             assert (getattr(chat_request, field), chat_request.extra) == (3, {})
 
 
@@ -206,7 +204,7 @@ def resulted(*parts: Any, arguments: str = '{"a":1}', **more: Any) -> ChatReques
 
 
 def one(with_it: ChatRequest, without: ChatRequest) -> Sample:
-    return lambda spoken: (with_it, without)
+    return lambda wire: (with_it, without)
 
 
 def of(*parts: Part) -> Sample:
@@ -218,21 +216,19 @@ def chosen(mode: Any) -> Sample:
     return one(asked(user(), tools=[TOOL], tool_choice=choice), asked(user(), tools=[TOOL]))
 
 
-def other(spoken: Wire) -> str:
+def other(wire: Wire) -> str:
     """Another wire, and not one of the same vendor."""
-    return next(name for name in names() if wire(name).VENDOR != spoken.VENDOR)
+    return next(name for name in names() if wire_named(name).VENDOR != wire.VENDOR)
 
 
-def hosted(spoken: Wire) -> HostedTool:
-    return HostedTool("googleSearch", {"googleSearch": {}}) if spoken.NAME == "gemini" else HostedTool("s", {"type": "s"})
+def hosted(wire: Wire) -> HostedTool:
+    return HostedTool("googleSearch", {"googleSearch": {}}) if wire.NAME == "gemini" else HostedTool("s", {"type": "s"})
 
 
-def foreign_file(spoken: Wire) -> tuple[ChatRequest, ChatRequest]:
-    chat_request = asked(user(FilePart(id="file-1")), wire=other(spoken))
-    assert [loss.field for loss in losses(chat_request, spoken.SUPPORT, spoken.NAME, spoken.VENDOR)] == [
-        "parts.file.id.foreign"
-    ]
-    return chat_request, asked(user(), wire=other(spoken))
+def foreign_file(wire: Wire) -> tuple[ChatRequest, ChatRequest]:
+    chat_request = asked(user(FilePart(id="file-1")), wire=other(wire))
+    assert [loss.field for loss in losses(chat_request, wire.SUPPORT, wire.NAME, wire.VENDOR)] == ["parts.file.id.foreign"]
+    return chat_request, asked(user(), wire=other(wire))
 
 
 SAMPLES: dict[str, Sample] = {
@@ -259,7 +255,7 @@ SAMPLES: dict[str, Sample] = {
     "parts.file.id.foreign": foreign_file,
     "parts.file.name": one(asked(user(replace(PDF, name="zz.pdf"))), asked(user(PDF))),
     "parts.reasoning": one(said(ReasoningPart("hm")), said()),
-    "parts.opaque": lambda spoken: (said(ReasoningPart("hm", Opaque(spoken.VENDOR, "sig"))), said(ReasoningPart("hm"))),
+    "parts.opaque": lambda wire: (said(ReasoningPart("hm", Opaque(wire.VENDOR, "sig"))), said(ReasoningPart("hm"))),
     "parts.opaque.foreign": one(said(ReasoningPart("hm", Opaque("somebody", "sig"))), said(ReasoningPart("hm"))),
     "parts.item.foreign": one(
         said(ReasoningPart("hm", Opaque("somebody", '{"type":"compaction","x":1}'))), said(ReasoningPart("hm"))
@@ -274,13 +270,13 @@ SAMPLES: dict[str, Sample] = {
     "tools": one(asked(user(), tools=[TOOL]), asked(user())),
     "tools.custom": one(asked(user(), tools=[Tool("f", kind="custom")]), asked(user(), tools=[Tool("f")])),
     "tools.strict": one(asked(user(), tools=[replace(TOOL, strict=True)]), asked(user(), tools=[TOOL])),
-    "tools.hosted": lambda spoken: (
-        asked(user(), tools=[hosted(spoken)], wire=spoken.NAME),
-        asked(user(), wire=spoken.NAME),
+    "tools.hosted": lambda wire: (
+        asked(user(), tools=[hosted(wire)], wire=wire.NAME),
+        asked(user(), wire=wire.NAME),
     ),
-    "tools.hosted.foreign": lambda spoken: (
-        asked(user(), tools=[hosted(spoken)], wire=other(spoken)),
-        asked(user(), wire=other(spoken)),
+    "tools.hosted.foreign": lambda wire: (
+        asked(user(), tools=[hosted(wire)], wire=other(wire)),
+        asked(user(), wire=other(wire)),
     ),
     **{f"tool_choice.{mode}": chosen(mode) for mode in ("auto", "none", "required", "named")},
     "format.json": one(asked(user(), format=Format("json")), asked(user())),
@@ -292,8 +288,8 @@ SAMPLES: dict[str, Sample] = {
         asked(user(), reasoning=Thinking("high", summary="auto")), asked(user(), reasoning=Thinking("high"))
     ),
     "stream": one(asked(user(), stream=True), asked(user())),
-    "extra": lambda spoken: (asked(user(), wire=spoken.NAME, extra={"zz": 1}), asked(user(), wire=spoken.NAME)),
-    "extra.foreign": lambda spoken: (asked(user(), wire=other(spoken), extra={"zz": 1}), asked(user(), wire=other(spoken))),
+    "extra": lambda wire: (asked(user(), wire=wire.NAME, extra={"zz": 1}), asked(user(), wire=wire.NAME)),
+    "extra.foreign": lambda wire: (asked(user(), wire=other(wire), extra={"zz": 1}), asked(user(), wire=other(wire))),
 }
 
 
@@ -307,19 +303,19 @@ def test_every_field_that_is_more_than_one_value_has_a_sample() -> None:
 def test_a_field_is_treated_as_in_the_table(field: str, name: str) -> None:
     """What is kept or mapped makes the request another one, which the other half reads as another; of what is dropped nothing
     goes out; what is dropped or emulated is reported as a loss, and nothing else is."""
-    spoken = wire(name)
+    wire = wire_named(name)
     support = FIELDS[field].support(name)
-    chat_request, without = SAMPLES[field](spoken)
-    told = {loss.field: loss.kind for loss in losses(chat_request, spoken.SUPPORT, name, spoken.VENDOR)}
-    assert told.get(field) == (support.kind if support.kind in ("dropped", "emulated") else None)
+    chat_request, without = SAMPLES[field](wire)
+    lost = {loss.field: loss.kind for loss in losses(chat_request, wire.SUPPORT, name, wire.VENDOR)}
+    assert lost.get(field) == (support.kind if support.kind in ("dropped", "emulated") else None)
     if field == "parts.file.id.foreign":
         chat_request = without_foreign_files(chat_request)  # whether it is another vendor's, the backend knows and not the wire
     if support.kind == "dropped" or support.implied:
-        assert sent(spoken, chat_request) == sent(spoken, without)
+        assert sent(wire, chat_request) == sent(wire, without)
     elif support.kind != "emulated":
-        assert sent(spoken, chat_request) != sent(spoken, without)
+        assert sent(wire, chat_request) != sent(wire, without)
         if field != "tool_choice.auto":  # on some wires it must be said, and means what is so anyway
-            assert reread(spoken, chat_request) != reread(spoken, without)
+            assert reread(wire, chat_request) != reread(wire, without)
 
 
 def test_the_docstring_of_stream_names_every_keyword() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polychat import errors
 from polychat.errors import FaultKind
 from polychat.wire import json_text
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.faults import STATUS, Fault, error_of, fault_of, kind_of
 from polychat.wire.framing import Events, JSONLines, LineTooLong, event
 from polychat.wire.json_text import decoded
@@ -116,11 +116,11 @@ def test_a_long_stream_of_short_events_passes() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ping", "message_start"]), VALUES)))
-def test_what_event_writes_events_reads(said: list[tuple[str, Any]]) -> None:
+def test_what_event_writes_events_reads(fields: list[tuple[str, Any]]) -> None:
     """Name and payload survive, whatever the value: JSON has no line end in it."""
     reader = Events()
-    written = b"".join(event(name, json_text.encoded(value)) for name, value in said)
-    assert [(name, json_text.decoded(data)) for name, data in reader.feed(written)] == said
+    written = b"".join(event(name, json_text.encoded(value)) for name, value in fields)
+    assert [(name, json_text.decoded(data)) for name, data in reader.feed(written)] == fields
 
 
 def test_json_lines_do_not_depend_on_the_cuts() -> None:
@@ -205,7 +205,7 @@ def test_json_has_no_nan() -> None:
 @pytest.mark.parametrize("kind", sorted(STATUS))
 def test_a_fault_without_a_message_gets_one(name: str, kind: FaultKind) -> None:
     """Clients show the message, whatever a backend left out, and read what kind of failure it is."""
-    written = wire(name).write_fault(Fault("", kind, STATUS[kind]))
+    written = wire_named(name).write_fault(Fault("", kind, STATUS[kind]))
     error = decoded(written)["error"]
     message = error if isinstance(error, str) else error["message"]
     assert message.strip()

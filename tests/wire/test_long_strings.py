@@ -56,5 +56,5 @@ def test_the_search_takes_linear_time(make: Any) -> None:
         aside = with_placeholders(body, lambda: "0123456789ab" * 2)
         assert aside is None or (len(sent := aside.sent(aside.short)) == len(body) and as_sent(sent) == body)
 
-    linear, said = is_linear(make, work, 4_000_000)
-    assert linear, said
+    linear, measured = is_linear(make, work, 4_000_000)
+    assert linear, measured

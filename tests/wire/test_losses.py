@@ -25,7 +25,7 @@ from polychat.types import (
     Tool,
     ToolChoice,
 )
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.field import KEPT, Support, dropped, emulated
 from polychat.wire.fields import FIELDS
 from polychat.wire.losses import FORM, Loss, apply_loss_policy, losses, used
@@ -37,7 +37,7 @@ from ..support.random_conversations import asks
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_wire_declares_its_support_of_every_field(field: str, name: str) -> None:
     """Each field has a fate, and one that is emulated or dropped says why."""
-    support = wire(name).SUPPORT[field]
+    support = wire_named(name).SUPPORT[field]
     assert support.kind in ("kept", "mapped", "emulated", "dropped")
     assert support.note or support.kind in ("kept", "mapped")
 
@@ -45,7 +45,7 @@ def test_every_wire_declares_its_support_of_every_field(field: str, name: str) -
 @pytest.mark.parametrize("name", names())
 def test_no_wire_speaks_of_a_field_that_is_none(name: str) -> None:
     """A fate under a name that is misspelt, or gone, is found."""
-    assert set(wire(name).SUPPORT) == set(FIELDS)
+    assert set(wire_named(name).SUPPORT) == set(FIELDS)
 
 
 def values() -> list[type]:
@@ -57,8 +57,8 @@ def values() -> list[type]:
 @pytest.mark.parametrize("value", values(), ids=lambda value: value.__name__)
 def test_every_field_of_the_values_is_accounted_for(value: type) -> None:
     """A field added to a value without a row in the table is found here, and a row that speaks of none."""
-    told = {name for row in FIELDS.values() for name in (row.of.split() if row.type is None else [f"ChatRequest.{row.name}"])}
-    here = {name for name in told if name.startswith(f"{value.__name__}.")}
+    listed = {name for row in FIELDS.values() for name in (row.of.split() if row.type is None else [f"ChatRequest.{row.name}"])}
+    here = {name for name in listed if name.startswith(f"{value.__name__}.")}
     assert {f"{value.__name__}.{field.name}" for field in dataclasses.fields(value)} == here
 
 
@@ -85,15 +85,15 @@ def test_only_what_is_used_is_lost() -> None:
 def test_a_zero_is_sent_too() -> None:
     """A temperature of 0 and a flag that is false are fields that are used."""
     table = support_table(temperature=dropped("x"), parallel_tool_calls=dropped("y"))
-    found = losses(ask(temperature=0.0, parallel_tool_calls=False), table, "w", "v")
-    assert {loss.field for loss in found} == {"temperature", "parallel_tool_calls"}
+    lost = losses(ask(temperature=0.0, parallel_tool_calls=False), table, "w", "v")
+    assert {loss.field for loss in lost} == {"temperature", "parallel_tool_calls"}
 
 
 def test_a_field_is_lost_once_with_its_detail() -> None:
     """Of two images the first is named; the ledger counts fields and not their uses."""
     turns = [ChatMessage("user", [ImagePart(url="http://a"), ImagePart(url="http://b", detail="low")])]
-    found = losses(ChatRequest("m", turns), support_table(parts_image_url=dropped("blind")), "w", "v")
-    assert [str(loss) for loss in found] == ["parts.image.url is dropped: blind"]
+    lost = losses(ChatRequest("m", turns), support_table(parts_image_url=dropped("blind")), "w", "v")
+    assert [str(loss) for loss in lost] == ["parts.image.url is dropped: blind"]
 
 
 def test_signatures_are_their_vendors() -> None:
@@ -132,7 +132,7 @@ def test_what_its_field_does_not_name_is_named_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "reported"),
     [
         ("thinking", {"type": "enabled", "budget_tokens": 2000, "display": "omitted"}, False),
         ("thinking", None, False),
@@ -143,22 +143,22 @@ def test_what_its_field_does_not_name_is_named_itself() -> None:
         ("reasoning", "low", True),
     ],
 )
-def test_thinking_without_a_common_name_is_reported(name: str, value: Any, told: bool) -> None:
+def test_thinking_without_a_common_name_is_reported(name: str, value: Any, reported: bool) -> None:
     """What is read as common words is no loss where its own object stays behind; a kind or a member that is not read is one."""
     request = ChatRequest("m", [], wire="w", extra={name: value})
-    assert (("extra.foreign", name) in set(used(request, "other", "v"))) is told
+    assert (("extra.foreign", name) in set(used(request, "other", "v"))) is reported
 
 
 def test_a_system_turn_among_the_others_is_late() -> None:
     """Before the first other turn it is a system turn; after it the ledger has another word."""
     turns = [ChatMessage("system", []), ChatMessage("user", []), ChatMessage("system", []), ChatMessage("assistant", [])]
-    found = [name for name, _ in used(ChatRequest("m", turns), "w", "v")]
-    assert {"messages.system", "messages.system.late", "messages.assistant.last"} <= set(found)
+    fields = [name for name, _ in used(ChatRequest("m", turns), "w", "v")]
+    assert {"messages.system", "messages.system.late", "messages.assistant.last"} <= set(fields)
     assert "messages.system.late" not in {name for name, _ in used(ChatRequest("m", turns[:2]), "w", "v")}
 
 
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("body", "field"),
     [
         ({"tools": [Tool("f", strict=True)]}, "tools.strict"),
         ({"tools": [HostedTool("search", {})], "wire": "w"}, "tools.hosted"),
@@ -169,9 +169,9 @@ def test_a_system_turn_among_the_others_is_late() -> None:
         ({"stream": True}, "stream"),
     ],
 )
-def test_fields_inside_others_are_seen(said: dict[str, Any], field: str) -> None:
+def test_fields_inside_others_are_seen(body: dict[str, Any], field: str) -> None:
     """Each has a line of its own in the ledger."""
-    assert field in {name for name, _ in used(ask(**said), "w", "v")}
+    assert field in {name for name, _ in used(ask(**body), "w", "v")}
 
 
 GONE = Loss("tools", "dropped", "no tools here")
@@ -180,7 +180,7 @@ CLOSE = Loss("format.json", "emulated", "by asking for it")
 
 
 @pytest.mark.parametrize(
-    ("found", "on_loss", "refused"),
+    ("lost", "on_loss", "refused"),
     [
         ([GONE], None, "tools"),
         ([SMALL, GONE], None, "tools"),
@@ -188,15 +188,15 @@ CLOSE = Loss("format.json", "emulated", "by asking for it")
         ([CLOSE, SMALL], "refuse", "seed"),
     ],
 )
-def test_refusing_names_the_field_and_the_way_out(found: list[Loss], on_loss: Any, refused: str) -> None:
+def test_refusing_names_the_field_and_the_way_out(lost: list[Loss], on_loss: Any, refused: str) -> None:
     """Without a choice what changes the form is refused; with ``refuse`` all that is dropped; what is emulated never."""
     with pytest.raises(BadInput, match="on_loss") as caught:
-        apply_loss_policy(found, on_loss)
+        apply_loss_policy(lost, on_loss)
     assert caught.value.field == refused
 
 
 @pytest.mark.parametrize(
-    ("found", "on_loss", "warned"),
+    ("lost", "on_loss", "warned"),
     [
         ([SMALL, CLOSE], None, ["seed"]),
         ([GONE, SMALL, CLOSE], "warn", ["tools", "seed", "format.json"]),
@@ -204,11 +204,11 @@ def test_refusing_names_the_field_and_the_way_out(found: list[Loss], on_loss: An
         ([CLOSE], "refuse", []),
     ],
 )
-def test_warning_is_by_choice(found: list[Loss], on_loss: Any, warned: list[str]) -> None:
+def test_warning_is_by_choice(lost: list[Loss], on_loss: Any, warned: list[str]) -> None:
     """What is dropped is warned of; what is emulated only for those who want to hear everything; ``allow`` is silent."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        apply_loss_policy(found, on_loss)
+        apply_loss_policy(lost, on_loss)
     assert [str(one.message).partition(" ")[0] for one in caught] == warned
     assert all(one.category is LossWarning for one in caught)
 
@@ -223,7 +223,7 @@ def test_emulated_fates_need_a_reason() -> None:
 @given(st.data())
 def test_a_plain_ask_is_looked_through_as_any_other(name: str, data: st.DataObject) -> None:
     """The short way for asks of words alone finds what the long way finds."""
-    support_table = wire(name).SUPPORT
+    support_table = wire_named(name).SUPPORT
     ask = data.draw(asks() | asks().map(words_alone))
     slow = {field for field, _ in used(ask, name, "openai") if support_table[field].kind in ("dropped", "emulated")}
     assert {loss.field for loss in losses(ask, support_table, name, "openai")} == slow

@@ -52,10 +52,10 @@ def test_a_list_comes_back(wire: str, listed: list[ModelInfo]) -> None:
     """With what its shape has a place for, in its order."""
     back = read_models(wire, write_models(wire, listed))
     assert len(back) == len(listed)
-    for found, one in zip(back, listed, strict=True):
+    for read_back, one in zip(back, listed, strict=True):
         for name in TOLD[wire] - {"owner"}:
-            assert getattr(found, name) == getattr(one, name)
-        assert found.owner == one.owner or "owner" not in TOLD[wire] or one.owner is None
+            assert getattr(read_back, name) == getattr(one, name)
+        assert read_back.owner == one.owner or "owner" not in TOLD[wire] or one.owner is None
 
 
 def test_published_list_of_ollama() -> None:
@@ -176,7 +176,7 @@ def test_the_official_clients_read_our_lists() -> None:
         ]
     with httpx.Client(transport=server("gemini")) as http:
         options = genai_types.HttpOptions(base_url="http://a.test", httpx_client=http)
-        found = list(genai.Client(api_key="k", http_options=options).models.list())
-        assert [(one.name, one.input_token_limit) for one in found] == [("models/small:1b", 8192), ("models/org/big", None)]
-    with ollama.Client(host="http://a.test", transport=server("ollama"), trust_env=False) as spoken:
-        assert [one.model for one in spoken.list().models] == ["small:1b", "org/big"]
+        models = list(genai.Client(api_key="k", http_options=options).models.list())
+        assert [(one.name, one.input_token_limit) for one in models] == [("models/small:1b", 8192), ("models/org/big", None)]
+    with ollama.Client(host="http://a.test", transport=server("ollama"), trust_env=False) as sdk:
+        assert [one.model for one in sdk.list().models] == ["small:1b", "org/big"]

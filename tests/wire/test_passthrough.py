@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polychat.events import Event, Finish, Start, Usage
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.openai_chat import Reader
 from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.passthrough import Reading, StreamMonitor
@@ -56,8 +56,8 @@ def recorded(case: str) -> list[bytes]:
 
 def chunk(delta: Any = None, reason: str | None = None, index: int = 0, **more: Any) -> bytes:
     choices = [] if delta is None else [{"index": index, "delta": delta, "finish_reason": reason}]
-    said = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": choices, **more}
-    return json.dumps(said, separators=(",", ":")).encode()
+    value = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": choices, **more}
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def watched(monitor: StreamMonitor, pieces: Iterable[bytes]) -> bytes:
@@ -114,8 +114,8 @@ def test_recorded_streams_without_a_mark_at_the_end(case: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_usage_that_was_not_asked_for(form: str) -> None:
     """Is counted and not passed; all else passes, wherever the network cuts."""
-    said = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hallo"}), chunk({}, "stop")]
-    body, expected = framed([*said, USAGE], form), framed(said, form)
+    chunks = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hallo"}), chunk({}, "stop")]
+    body, expected = framed([*chunks, USAGE], form), framed(chunks, form)
     for pieces in splits(body):
         monitor = agree(body, pieces, passed=expected, usage=False)
         assert monitor.usage == Usage(3, 2, 5)
@@ -233,7 +233,7 @@ def test_comments_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reason",
     [
         {"content": "Hallo"},
         {"reasoning_content": "Hm"},
@@ -243,9 +243,9 @@ def test_comments_alone() -> None:
         {"content": [{"type": "text", "text": "of Mistral"}]},
     ],
 )
-def test_no_reason_but_an_end(said: Any) -> None:
+def test_no_reason_but_an_end(reason: Any) -> None:
     """Whatever was said counts, where ``[DONE]`` came and no reason did."""
-    body = framed([chunk({"role": "assistant", "content": None}), chunk(said)])
+    body = framed([chunk({"role": "assistant", "content": None}), chunk(reason)])
     for pieces in splits(body):
         assert agree(body, pieces).finish == Finish("complete")
 
@@ -330,15 +330,15 @@ def streams(draw: st.DrawFn) -> tuple[list[bytes], bool]:
             call |= {"index": number, "id": f"call_{number}"}
     separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
     ascii_only = draw(st.booleans())
-    said: list[dict[str, Any]] = [
+    sent_chunks: list[dict[str, Any]] = [
         {"id": "c", "model": "m", "choices": [{"index": index, "delta": delta, "finish_reason": reason}], **more}
         for delta, reason, index, more in chunks
     ]
     if draw(st.booleans()):
-        said.append({"id": "c", "choices": [], "usage": draw(TOKENS)})
+        sent_chunks.append({"id": "c", "choices": [], "usage": draw(TOKENS)})
     if draw(st.integers(0, 9)) == 0:
-        said.append({"error": {"message": draw(WORDS), "type": "server_error"}})
-    return [json.dumps(one, separators=separators, ensure_ascii=ascii_only).encode() for one in said], done
+        sent_chunks.append({"error": {"message": draw(WORDS), "type": "server_error"}})
+    return [json.dumps(one, separators=separators, ensure_ascii=ascii_only).encode() for one in sent_chunks], done
 
 
 @settings(max_examples=100)
@@ -369,7 +369,7 @@ def test_streams_of_any_making(made: tuple[list[bytes], bool], form: str, usage:
 
 
 def reader_of(path: Path) -> Any:
-    return wire(path.parent.name).Reader()
+    return wire_named(path.parent.name).Reader()
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -400,11 +400,11 @@ def test_any_wire_broken_off(path: Path) -> None:
 
 def test_what_the_bytes_show() -> None:
     """An error event tells the client; nonsense does not, though it ends the reply as well."""
-    error_forwarded = Reading(wire("anthropic").Reader())
+    error_forwarded = Reading(wire_named("anthropic").Reader())
     error_forwarded.feed((FOLDER / "anthropic" / "overloaded.sse").read_bytes())
     assert known(error_forwarded).verdict == "failed"
     assert error_forwarded.error_forwarded
-    nonsense = Reading(wire("anthropic").Reader())
+    nonsense = Reading(wire_named("anthropic").Reader())
     nonsense.feed(b"event: message_start\ndata: {nonsense}\n\n")
     assert known(nonsense).verdict == "failed"
     assert not nonsense.error_forwarded

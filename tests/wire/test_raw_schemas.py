@@ -12,7 +12,7 @@ import pytest
 from polychat.errors import BadInput
 from polychat.types import ChatMessage, ChatRequest, Format, HostedTool, TextPart, Tool
 from polychat.wire import raw_schemas
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.estimating import estimated_prompt
 from polychat.wire.gemini.schema import MOST_ITEMS
 from polychat.wire.json_text import encoded, is_raw, sendable
@@ -64,12 +64,12 @@ def request(come: str, schema: dict[str, Any], strict: bool | None) -> dict[str,
     tools: list[Tool | HostedTool] = [Tool("f", "d", schema, strict), Tool("g")]
     turns = [ChatMessage("user", [TextPart("hi")])]
     chat_request = ChatRequest("m", turns, tools, format=Format("schema", schema, "answer", strict=strict), max_tokens=99)
-    return wire(come).write_request(chat_request, vendor=wire(come).VENDOR)
+    return wire_named(come).write_request(chat_request, vendor=wire_named(come).VENDOR)
 
 
 def came(come: str, body: bytes) -> tuple[ChatRequest, ChatRequest]:
     """The request with its schemas as values of Python, and as JSON."""
-    return tuple(wire(come).read_request(body, model="m", limits=limits) for limits in (LIMITS, RAW))  # type: ignore[return-value]
+    return tuple(wire_named(come).read_request(body, model="m", limits=limits) for limits in (LIMITS, RAW))  # type: ignore[return-value]
 
 
 def has_raw(schema: dict[str, Any] | None) -> bool:
@@ -77,8 +77,8 @@ def has_raw(schema: dict[str, Any] | None) -> bool:
 
 
 def sent(to: str, chat_request: ChatRequest) -> tuple[bytes, list[Any]]:
-    better, losses = wire(to).adjusted(chat_request, wire(to).VENDOR)
-    return sendable(wire(to).write_request(better, vendor=wire(to).VENDOR)), losses
+    better, losses = wire_named(to).adjusted(chat_request, wire_named(to).VENDOR)
+    return sendable(wire_named(to).write_request(better, vendor=wire_named(to).VENDOR)), losses
 
 
 SPELLINGS: dict[str, Callable[[Any], bytes]] = {
@@ -129,12 +129,12 @@ def test_a_schema_in_the_words_of_gemini(to: str, kind: str) -> None:
     tool, config = {"name": "f", "parameters": schema}, {"responseSchema": schema, "responseMimeType": "application/json"}
     snake = {"response_schema": schema, "response_mime_type": "application/json"}
     contents = [{"role": "user", "parts": [{"text": "hi"}]}]
-    for said in (
+    for body in (
         {"contents": contents, "tools": [{"functionDeclarations": [tool, tool]}], "generationConfig": config},
         {"contents": contents, "tools": {"function_declarations": tool}, "generation_config": snake},
     ):
         for spelled in SPELLINGS.values():
-            plain, raw = came("gemini", spelled(said))
+            plain, raw = came("gemini", spelled(body))
             assert sent(to, raw) == sent(to, plain)
             assert kind == "a value" or has_raw(raw.tools[0].parameters)  # type: ignore[union-attr]  # a function
 
@@ -173,7 +173,7 @@ def test_bad_json_in_a_schema(come: str, bad: bytes) -> None:
     refused = []
     for limits in (LIMITS, RAW):
         with pytest.raises(BadInput) as error:
-            wire(come).read_request(body, model="m", limits=limits)
+            wire_named(come).read_request(body, model="m", limits=limits)
         refused.append((error.value.field, str(error.value)[:20]))
     assert refused[0] == refused[1]
 
@@ -187,7 +187,7 @@ def test_what_is_no_schema(come: str) -> None:
         refused = []
         for limits in (LIMITS, RAW):
             with pytest.raises(BadInput) as error:
-                wire(come).read_request(body.replace(encoded(schema), other), model="m", limits=limits)
+                wire_named(come).read_request(body.replace(encoded(schema), other), model="m", limits=limits)
             refused.append((error.value.field, str(error.value)))
         assert refused[0] == refused[1]
 
@@ -200,7 +200,7 @@ def test_depth_is_looked_at(come: str) -> None:
         deep = {"type": "object", "properties": {"a": deep}}
     for limits in (LIMITS, RAW):
         with pytest.raises(BadInput, match="64 deep"):
-            wire(come).read_request(json.dumps(request(come, deep, None)).encode(), model="m", limits=limits)
+            wire_named(come).read_request(json.dumps(request(come, deep, None)).encode(), model="m", limits=limits)
 
 
 def test_a_deep_schema_takes_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,10 +214,10 @@ def test_a_deep_schema_takes_linear_time(monkeypatch: pytest.MonkeyPatch) -> Non
         return encoded(request("anthropic", deep, None))
 
     def work(data: bytes) -> None:
-        sent("gemini", wire("anthropic").read_request(data, model="m", limits=RAW))
+        sent("gemini", wire_named("anthropic").read_request(data, model="m", limits=RAW))
 
-    linear, said = is_linear(body, work, 2_000_000)
-    assert linear, said
+    linear, measured = is_linear(body, work, 2_000_000)
+    assert linear, measured
 
 
 def test_a_small_request_is_read_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ def chunk(content: str, **more: Any) -> bytes:
 
 
 def delta(text: str, index: int = 0) -> bytes:
-    said = {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
-    return b"event: content_block_delta\ndata: " + json.dumps(said, ensure_ascii=False).encode() + b"\n\n"
+    value = {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+    return b"event: content_block_delta\ndata: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
 OPENED = {
@@ -162,12 +162,12 @@ def test_what_passes_is_watched_as_if_nothing_was_known_of_it(begin: list[bytes]
 @settings(max_examples=300, deadline=None)
 def test_whatever_comes_is_read_as_usual(wire: str, reads: list[bytes], cuts: list[int]) -> None:
     """Other fields, ends, errors, invalid text, other wires' events, and cuts anywhere: the same events in the same batches."""
-    said = [OPENED[wire], PIECE[wire]("Hello"), PIECE[wire](" you"), *reads]
+    pieces = [OPENED[wire], PIECE[wire]("Hello"), PIECE[wire](" you"), *reads]
     for cut in cuts:
-        number = cut % len(said)
-        place = cut % (len(said[number]) + 1)
-        said[number : number + 1] = [said[number][:place], said[number][place:]]
-    straight, usual, _ = both(wire, said)
+        number = cut % len(pieces)
+        place = cut % (len(pieces[number]) + 1)
+        pieces[number : number + 1] = [pieces[number][:place], pieces[number][place:]]
+    straight, usual, _ = both(wire, pieces)
     assert repr(straight) == repr(usual)
 
 

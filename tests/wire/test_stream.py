@@ -9,7 +9,7 @@ import pytest
 from polychat import errors
 from polychat.events import Event, Finish, Text, Usage
 from polychat.providers import _gptalk_stream
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.framing import DataLines, WholeBody
 from polychat.wire.limits import ReaderLimits
 from polychat.wire.reading import complete, truncated
@@ -88,9 +88,9 @@ def test_the_shell_gives_the_same_at_every_cut(body: bytes, texts: str, verdict:
     """Text up to the one end, the usage whatever the end is, and an error that names what is wrong, however bytes come."""
     for pieces in corpus.splits(body):
         events = read(pieces)
-        *said, usage, finish = events
+        *content, usage, finish = events
         assert [type(event) for event in events].count(Finish) == 1
-        assert ("".join(event.text for event in said if isinstance(event, Text)), usage) == (texts, Usage(1, 2, 3))
+        assert ("".join(event.text for event in content if isinstance(event, Text)), usage) == (texts, Usage(1, 2, 3))
         assert isinstance(finish, Finish)
         assert finish.verdict == verdict
         assert (finish.error is None) == (why is None)
@@ -133,7 +133,7 @@ def test_a_mistake_of_ours_is_no_reply() -> None:
 
 def test_every_reader_of_bytes_is_one() -> None:
     """The wires' and the sites' readers leave to the shell what they share."""
-    readers = [*(wire(name).Reader() for name in names()), ai_engine.Reader(), ai_power.Reader(), _gptalk_stream.Reader()]
+    readers = [*(wire_named(name).Reader() for name in names()), ai_engine.Reader(), ai_power.Reader(), _gptalk_stream.Reader()]
     for reader in readers:
         assert isinstance(reader, StreamReader)
         assert type(reader).feed is StreamReader.feed

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polychat.errors import BadReply
 from polychat.events import Event, Finish, Start, ToolCallPiece
 from polychat.types import ChatMessage, ChatRequest, Opaque, TextPart, ToolCall, ToolResult
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.json_text import sendable
 from polychat.wire.limits import ReaderLimits
 from polychat.wire.sites.deltas import ToolCalls, TooMany
@@ -156,15 +156,15 @@ def test_a_hostile_server_cannot_fill_the_memory_with_calls() -> None:
 )
 def test_any_interleaving_gives_the_same_calls(values: list[dict[str, int]], random: Any, by: str) -> None:
     """However the pieces of several calls are cut and mixed, each call's arguments are what was written."""
-    wanted = [json.dumps(value) for value in values]
-    left = [[text[i : i + 3] for i in range(0, len(text), 3)] for text in wanted]
+    expected = [json.dumps(value) for value in values]
+    left = [[text[i : i + 3] for i in range(0, len(text), 3)] for text in expected]
     calls, pieces = ToolCalls(), []
     for place in range(len(values)):
         pieces.append(calls.take(**key(by, place), name=f"tool{place}"))
     while any(left):
         place = random.choice([place for place, parts in enumerate(left) if parts])
         pieces.append(calls.take(**key(by, place), arguments=left[place].pop(0)))
-    assert [arguments for _, _, arguments in joined(pieces)] == wanted
+    assert [arguments for _, _, arguments in joined(pieces)] == expected
     assert calls.end() is None
 
 
@@ -183,16 +183,16 @@ HALF = re.compile(r"ud83d(?!\\ude00)|(?<!ud83d\\)ude00")
 
 def said_in(body: bytes) -> set[str]:
     """Every call's arguments in a body or a stream, as Python reads their JSON: objects, and texts that are objects."""
-    values, found = [json.loads(line) for line in body.replace(b"data: ", b"").split(b"\n") if line[:1] == b"{"], set()
+    values, model_names = [json.loads(line) for line in body.replace(b"data: ", b"").split(b"\n") if line[:1] == b"{"], set()
     while values:
         value = values.pop()
         if isinstance(value, dict) and "t" in value:
-            found.add(json.dumps(value))
+            model_names.add(json.dumps(value))
         elif isinstance(value, str) and value[:1] == "{":
             values.append(json.loads(value))
         elif isinstance(value, (dict, list)):
             values += value.values() if isinstance(value, dict) else value
-    return found
+    return model_names
 
 
 @pytest.mark.parametrize("arguments", HALVES.values(), ids=HALVES)
@@ -204,17 +204,17 @@ def test_half_an_emoji_in_arguments_goes_out_on_every_wire(name: str, arguments:
     whole = {HALF.sub("ufffd", json.dumps(json.loads(arguments)))} if not name.startswith("openai") else meant
     turns = [ChatMessage("user", [TextPart("q")]), ChatMessage("assistant", [ToolCall("c1", "f", arguments)])]
     turns.append(ChatMessage("tool", [ToolResult("c1", [TextPart("r")], name="f")]))
-    assert said_in(sendable(wire(name).write_request(ChatRequest("m", turns)))) == whole
+    assert said_in(sendable(wire_named(name).write_request(ChatRequest("m", turns)))) == whole
     events: list[Event] = [Start("one", "m"), ToolCallPiece(0, "c1", "f", arguments), Finish("complete", "tool_calls")]
-    assert said_in(written(wire(name), events, stream=False)) == meant
-    assert said_in(written(wire(name), events, stream=True)) == meant
+    assert said_in(written(wire_named(name), events, stream=False)) == meant
+    assert said_in(written(wire_named(name), events, stream=True)) == meant
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_reply_with_half_an_emoji_in_its_arguments_is_whole(name: str) -> None:
     """It is an object, and no failure, on the wires that write it as a text too."""
     events: list[Event] = [ToolCallPiece(0, "c1", "f", HALVES["escaped"]), Finish("complete", "tool_calls")]
-    last = read(wire(name), [written(wire(name), events, stream=True)])[-1]
+    last = read(wire_named(name), [written(wire_named(name), events, stream=True)])[-1]
     assert isinstance(last, Finish)
     assert last.verdict == "complete"
 
@@ -243,16 +243,17 @@ def test_half_an_emoji_in_a_replys_arguments_reaches_every_dialect(backend: str,
     for arguments in HALVES.values():
         meant = {json.dumps(json.loads(arguments))}
         for at in range(len(arguments)) if stream else (0,):
-            body = written(wire(backend), in_pieces(arguments, at), stream=stream)
+            body = written(wire_named(backend), in_pieces(arguments, at), stream=stream)
             once = body.replace(rb"\\ud83d", rb"\ud83d").replace(rb"\\ude00", rb"\ude00")
-            for said in sorted({body, once}):
-                events = read(wire(backend), [said]) if stream else wire(backend).read_reply(said)
-                assert arguments_in(events) == meant, said
-                answer = written(wire(dialect), events, stream=stream)
-                assert arguments_in(read(wire(dialect), [answer]) if stream else wire(dialect).read_reply(answer)) == meant, (
-                    said
-                )
-                assert at or said_in(answer) == meant, said
+            for reply_body in sorted({body, once}):
+                events = read(wire_named(backend), [reply_body]) if stream else wire_named(backend).read_reply(reply_body)
+                assert arguments_in(events) == meant, reply_body
+                answer = written(wire_named(dialect), events, stream=stream)
+                assert (
+                    arguments_in(read(wire_named(dialect), [answer]) if stream else wire_named(dialect).read_reply(answer))
+                    == meant
+                ), reply_body
+                assert at or said_in(answer) == meant, reply_body
 
 
 @pytest.mark.parametrize("text", ["x\\ud83d y", "\\ud83d\\ude00", "\\ude00"])
@@ -263,5 +264,5 @@ def test_half_an_emoji_in_arguments_that_come_in_parts(text: str) -> None:
     calls = [f'{{"name":"f","partialArgs":[{part}],"willContinue":true}}' for part in parts]
     lines = [f'{{"candidates":[{{"content":{{"parts":[{{"functionCall":{call}}}]}}}}]}}' for call in [*calls, '{"name":"f"}']]
     lines.append('{"candidates":[{"finishReason":"STOP"}]}')
-    events = read(wire("gemini"), [f"data: {line}\n\n".encode() for line in lines])
+    events = read(wire_named("gemini"), [f"data: {line}\n\n".encode() for line in lines])
     assert arguments_in(events) == {f'{{"t": "{text}"}}'}

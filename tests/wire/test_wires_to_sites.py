@@ -11,7 +11,7 @@ from polychat.errors import BadInput, LossWarning
 from polychat.gateway.sites import Sites, echo
 from polychat.providers import CallInfo, find
 from polychat.types import ChatMessage, ChatRequest, ImagePart, TextPart, Tool
-from polychat.wire.contract import Wire, names, wire
+from polychat.wire.contract import Wire, names, wire_named
 from polychat.wire.json_text import encoded
 
 from ..support.random_conversations import heard, read
@@ -28,9 +28,9 @@ async def sites() -> AsyncGenerator[str, None]:
         yield url
 
 
-def over(spoken: Wire, request: ChatRequest) -> ChatRequest:
+def over(wire: Wire, request: ChatRequest) -> ChatRequest:
     """The request as the dialect of that wire reads it."""
-    return spoken.read_request(encoded(spoken.write_request(request)), model=request.model, stream=request.stream)
+    return wire.read_request(encoded(wire.write_request(request)), model=request.model, stream=request.stream)
 
 
 def said(*turns: ChatMessage, **fields: Any) -> ChatRequest:
@@ -45,14 +45,14 @@ HELLO = ChatMessage("user", [TextPart("Why is the sky blue? — небо")])
 @pytest.mark.filterwarnings("ignore::polychat.errors.LossWarning")
 async def test_an_ask_of_any_wire_is_answered_by_any_site(sites: str, name: str, site: str) -> None:
     """The words arrive, and what the site answers is read from that wire again, whole, with its verdict."""
-    spoken = wire(name)
-    request = over(spoken, said(HELLO))
-    writer = spoken.writer(request, "one", 1_700_000_000)
+    wire = wire_named(name)
+    request = over(wire, said(HELLO))
+    writer = wire.writer(request, "one", 1_700_000_000)
     written = []
     provider = find(site)
     async for batch in provider.answers(request, CallInfo(), base_url=f"{sites}/{site}", **OPTIONS.get(site, {})):
         written.append(writer.write(batch))
-    answer = heard(read(spoken, [*written, writer.end()]))
+    answer = heard(read(wire, [*written, writer.end()]))
     assert answer["text"].startswith("echo: ")
     assert "Why is the sky blue? — небо" in answer["text"]
     assert answer["finish"][0] == "complete"

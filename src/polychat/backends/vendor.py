@@ -19,7 +19,7 @@ from ..events import Event
 from ..types import ChatRequest, Messages, TextPart
 from ..wire import embeddings, models
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, without_unreadable
-from ..wire.contract import continues, counting, wire
+from ..wire.contract import continues, counting, wire_named
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import retry_after_of
@@ -84,11 +84,11 @@ class VendorBackend(Backend):
             return None
         if calls is not None or call_info.losses:
             return None
-        spoken, tag = wire(self.row.wire), self.tag()
-        compiled = compiled_request(body, spoken.path(written), streamed=bool(written.stream))
+        wire, tag = wire_named(self.row.wire), self.tag()
+        compiled = compiled_request(body, wire.path(written), streamed=bool(written.stream))
         if compiled is not None:
-            compiled.new_reader = partial(spoken.Reader, vendor=tag, limits=LIMITS)
-            compiled.whole = partial(spoken.read_reply, vendor=tag)
+            compiled.new_reader = partial(wire.Reader, vendor=tag, limits=LIMITS)
+            compiled.whole = partial(wire.read_reply, vendor=tag)
         return compiled
 
     def answers_compiled(
@@ -129,13 +129,13 @@ class VendorBackend(Backend):
         """The events of one reply under ``call``, or under the call made from ``options``, which may contain ``api_key``."""
 
         async def send() -> Sent:
-            spoken, tag = wire(self.row.wire), self.tag()
+            wire, tag = wire_named(self.row.wire), self.tag()
             self._check(request)
             if call_info.is_large:
                 written, calls, body = await in_thread(self._written, request, call_info, tag)
             else:
                 written, calls, body = self._written(request, call_info, tag)
-            path = spoken.path(written)
+            path = wire.path(written)
             if self._endpoint.command is not None:
                 sending = self._sent_renewed(call, path, api_key, body, call_info, options or {})
             elif call is None:
@@ -149,8 +149,8 @@ class VendorBackend(Backend):
             return Sent(
                 sending,
                 self.refusal,
-                reader=spoken.Reader(vendor=tag, limits=limits) if written.stream else None,
-                whole=partial(spoken.read_reply, vendor=tag, limits=limits),
+                reader=wire.Reader(vendor=tag, limits=limits) if written.stream else None,
+                whole=partial(wire.read_reply, vendor=tag, limits=limits),
                 change=None if calls is None else calls.take,
             )
 
@@ -181,12 +181,12 @@ class VendorBackend(Backend):
 
     def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:
         self._endpoint.check_renewed()
-        spoken, tag = wire(self.row.wire), self.tag()
+        wire, tag = wire_named(self.row.wire), self.tag()
         self._check(request)
         written, calls, body = self._short(request, call_info, tag)
-        ready = self._ready.of(spoken.path(written), {"timeout": timeouts})
+        ready = self._ready.of(wire.path(written), {"timeout": timeouts})
         call_info.url = ready.base_url
-        whole = partial(spoken.read_reply, vendor=tag, limits=_limits(written))
+        whole = partial(wire.read_reply, vendor=tag, limits=_limits(written))
         return DirectRequest(ready, body, whole, None if calls is None else calls.take)
 
     def _check(self, request: ChatRequest) -> None:
@@ -213,13 +213,13 @@ class VendorBackend(Backend):
         self, request: ChatRequest, call_info: CallInfo, tag: str
     ) -> tuple[ChatRequest, Calls | AsFunctions | None, bytes]:
         """As ``_written``, with the request's placeholders in the body."""
-        row, spoken = self.row, wire(self.row.wire)
+        row, wire = self.row, wire_named(self.row.wire)
         request, along = shared_extra(request, row)
-        request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), spoken.NAME, tag))
-        request, changed = spoken.adjusted(request, tag)
+        request, calls = self._adapted(call_info.apply_loss_policy(request, self._support_table(), wire.NAME, tag))
+        request, changed = wire.adjusted(request, tag)
         if changed:
             call_info.add(changed)
-        fields = spoken.write_request(request, vendor=tag)
+        fields = wire.write_request(request, vendor=tag)
         if along:
             fields = {**fields, **along}
         if row.prefill:
@@ -229,18 +229,18 @@ class VendorBackend(Backend):
 
     def _support_table(self) -> SupportTable:
         """What happens to a request's fields on the vendor's wire, as this vendor implements it."""
-        return wire(self.row.wire).SUPPORT if self.row.custom_tools else _without_custom(self.row.wire)
+        return wire_named(self.row.wire).SUPPORT if self.row.custom_tools else _without_custom(self.row.wire)
 
     def _adapted(self, request: ChatRequest) -> tuple[ChatRequest, Calls | AsFunctions | None]:
         """The request with tools that this vendor supports, and the changes that restore the calls of its reply."""
-        spoken = self.row.wire
-        if request.wire == spoken:
+        wire = self.row.wire
+        if request.wire == wire:
             return request, None  # from the same wire: the vendor itself reports what it does not support
         calls: Calls | AsFunctions | None = None
         if request.tools or _answered_by_more_than_text(request):  # otherwise it has no tools, calls or reasoning
             custom = self._support_table()["tools.custom"].kind == "kept"
             request, calls = adapted(without_unreadable(request, self.tag()), custom=custom)
-        if calls is None and spoken == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
+        if calls is None and wire == "openai-responses" and request.wire is not None and not _knows_custom(request.wire):
             return request, AsFunctions()  # its backend may call tools that the request does not name
         return request, calls
 
@@ -306,7 +306,7 @@ class VendorBackend(Backend):
         call, tag = self._call(proxy, options), self.tag()
 
         def short(read: ChatRequest) -> bytes:
-            better, _ = wire(self.row.wire).adjusted(read, tag)
+            better, _ = wire_named(self.row.wire).adjusted(read, tag)
             return sendable(counts.write_count_request(better, vendor=tag))
 
         def written() -> bytes:
@@ -373,7 +373,7 @@ class VendorBackend(Backend):
             body = await response.read()
         except BackendError:  # the status is known all the same
             body = b""
-        fault = wire(self.row.wire).read_fault(response.status, body)
+        fault = wire_named(self.row.wire).read_fault(response.status, body)
         error = response.error(redact(fault.message))
         error.kind, error.word, error.param = fault.kind, fault.code, fault.param
         headers = {**fault.headers, **response.headers} if fault.headers else response.headers
@@ -396,19 +396,19 @@ def _answered_by_more_than_text(request: ChatRequest) -> bool:
 @lru_cache(maxsize=64)
 def _knows_custom(name: str) -> bool:
     """Whether vendors on this wire support free-text tools."""
-    return wire(name).SUPPORT["tools.custom"].kind == "kept"
+    return wire_named(name).SUPPORT["tools.custom"].kind == "kept"
 
 
 @lru_cache(maxsize=1024)
-def _tag(name: str, spoken: str) -> str:
-    native = wire(spoken).VENDOR
+def _tag(name: str, wire: str) -> str:
+    native = wire_named(wire).VENDOR
     return native if name == native or name.startswith(f"{native}-") else name
 
 
 @lru_cache(maxsize=64)
 def _without_custom(name: str) -> SupportTable:
     """The support table of a wire for a vendor without custom tools."""
-    support_table = wire(name).SUPPORT
+    support_table = wire_named(name).SUPPORT
     return {**support_table, "tools.custom": emulated(AS_FUNCTION)} if _knows_custom(name) else support_table
 
 

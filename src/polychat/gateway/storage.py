@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,17 +22,14 @@ def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
         from ..state.database.store import DatabaseStore
     except ImportError:
         raise MissingPackage("sqlalchemy", extra="state", purpose="[gateway.state]") from None
-    renewed = partial(url_of, settings) if settings.url.startswith("exec:") else None
-    return DatabaseStore(url_of(settings), patience=patience, renewed=renewed)
+    return DatabaseStore(url_of(settings), patience=patience)
 
 
 def url_of(settings: State) -> str:
     """The database's URL, with the password where it has one."""
     if not settings.url:
         return f"sqlite:///{folder() / 'gateway.db'}"
-    kind = settings.url.partition(":")[0]
-    is_reference = kind in ("env", "file", "keyring", "exec")
-    return secret(settings.url, "gateway.state.url") if is_reference else settings.url
+    return settings.url if "://" in settings.url else secret(settings.url, "gateway.state.url")
 
 
 def spool_of(settings: State) -> Path:

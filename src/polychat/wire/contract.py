@@ -165,7 +165,7 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def wire(name: str) -> Wire:
+def wire_named(name: str) -> Wire:
     """The wire of this name. Raises ``BadInput``, which lists the names."""
     if name not in names():
         raise BadInput(f"no wire {name!r}; there are {', '.join(names())}", field="wire")
@@ -175,12 +175,12 @@ def wire(name: str) -> Wire:
 @lru_cache(maxsize=256)
 def continues(name: str, model: str) -> bool:
     """Whether a model on this wire continues a last assistant message. Raises as ``wire`` does."""
-    module: object = wire(name)
+    module: object = wire_named(name)
     return isinstance(module, Continues) and module.continues(model)
 
 
 @cache
 def counting(name: str) -> Counts | None:
     """The wire of this name if its API counts tokens, otherwise ``None``. Raises as ``wire`` does."""
-    module: object = wire(name)
+    module: object = wire_named(name)
     return module if isinstance(module, Counts) else None

@@ -440,10 +440,10 @@ async def test_request_ids_that_are_kept(serve: Any, name: str) -> None:
 async def test_request_ids_that_are_not(name: str) -> None:
     """What could break a line or a log gets another name, unlike any other's."""
     async with gateway(configured({"house": row("openai-chat", "http://127.0.0.1:9")})) as here:
-        given = {(await here.ask("/v1/models", headers={"x-request-id": name})).headers["x-request-id"] for _ in range(3)}
-    assert len(given) == 3
-    assert name not in given
-    assert all(one.isascii() and one.replace("_", "").isalnum() for one in given)
+        ids = {(await here.ask("/v1/models", headers={"x-request-id": name})).headers["x-request-id"] for _ in range(3)}
+    assert len(ids) == 3
+    assert name not in ids
+    assert all(one.isascii() and one.replace("_", "").isalnum() for one in ids)
 
 
 async def test_headers_cannot_be_injected(serve: Any) -> None:
@@ -480,9 +480,9 @@ async def test_headers_cannot_be_injected(serve: Any) -> None:
 async def test_limits_of_a_backend_that_refuses(serve: Any) -> None:
     """Are reported as well: that is when a client wants to know them."""
     backend = await serve(fault(429, "rate_limit_error", x_ratelimit_remaining_requests="0", retry_after="3"))
-    told = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
+    config = configured({"house": row("openai-chat", backend.url)}, routes={"one": Route(("house/small",), attempts=1)})
     for dialect in ("openai-chat", "anthropic"):
-        async with gateway(told) as here:
+        async with gateway(config) as here:
             answer = await here.ask(*asking(dialect, "one"))
             assert answer.headers["retry-after"] == "3"
             assert answer.headers.get("x-ratelimit-remaining-requests") == "0"

@@ -148,9 +148,9 @@ async def test_every_limit_holds_in_every_dialect(serve: Any, monkeypatch: pytes
                 assert first.status == 200, (kind, path, first.body)
                 assert f'"key-{kind.replace("dollars", "microdollars")}"' in first.headers["ratelimit-policy"]
                 assert used.used == {"requests": 1, "tokens": 6000, "dollars": 6_000_000_000}[kind.split("-")[0]], path
-                asked = len(upstream.seen)
+                before = len(upstream.seen)
                 check_refusal(await here.ask(path, body, headers=carrying(kind)), kind, dialect)
-                assert (len(upstream.seen), used.reserved) == (asked, 0)
+                assert (len(upstream.seen), used.reserved) == (before, 0)
                 here.app.records.pop()
             if dialect in COUNTS:
                 path, body = COUNTS[dialect]

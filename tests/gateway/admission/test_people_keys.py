@@ -302,6 +302,6 @@ async def test_the_thread_asks_for_changes(backend: Any, monkeypatch: pytest.Mon
         assert (await made.ask(key.text)).status == 401
         made.people.close()
         assert not thread.is_alive()
-        kept = made.store.key_by_id(stored.id)
-        assert kept is not None
-        assert kept.last_used_at == NOON
+        row = made.store.key_by_id(stored.id)
+        assert row is not None
+        assert row.last_used_at == NOON

@@ -36,10 +36,10 @@ from ...support.scripted_vendors import ScriptedVendor
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 
 
-def going_on(*urls: str, spoken: str = "openai-chat", **more: Any) -> Any:
-    """A route of backends that go on where others were cut off; the last speaks ``spoken``."""
+def going_on(*urls: str, upstream: str = "openai-chat", **more: Any) -> Any:
+    """A route of backends that go on where others were cut off; the last speaks ``upstream``."""
     labels = [f"b{number}" for number in range(len(urls))]
-    wires = dict.fromkeys(labels, "openai-chat") | {labels[-1]: spoken}
+    wires = dict.fromkeys(labels, "openai-chat") | {labels[-1]: upstream}
     providers = {label: row(wires[label], url) for label, url in zip(labels, urls, strict=True)}
     route = Route(tuple(f"{label}/small" for label in labels), **{"strategy": "ordered", "continuation": True, **more})
     return configured(providers, routes={"fast": route})
@@ -94,22 +94,22 @@ async def test_every_dialect(serve: Any, dialect: str, cut: str) -> None:
     assert record.prompt_tokens > 9
     assert record.completion_tokens is not None
     assert record.completion_tokens > 2
-    *_, partial, asked = vendor.asks[0].messages
+    *_, partial, last = vendor.asks[0].messages
     assert (partial.role, partial.parts) == ("assistant", [TextPart("Once upon")])
-    assert asked.role == "user"
+    assert last.role == "user"
 
 
-@pytest.mark.parametrize("spoken", names())
-async def test_every_wire(serve: Any, spoken: str) -> None:
+@pytest.mark.parametrize("upstream", names())
+async def test_every_wire(serve: Any, upstream: str) -> None:
     """A target on any wire goes on; one that takes the beginning of its answer is not asked by words."""
     first = await serve(stage := Stage(FIRST, text("Once upon"), rest=[None]))
-    second = await serve(vendor := ScriptedVendor(spoken, rest([" a", " time"])))
-    assert spoken in BASES
-    async with gateway(going_on(first.url, second.url, spoken=spoken)) as here:
+    second = await serve(vendor := ScriptedVendor(upstream, rest([" a", " time"])))
+    assert upstream in BASES
+    async with gateway(going_on(first.url, second.url, upstream=upstream)) as here:
         answer = await told(here, "openai-chat", stage)
     assert words_of("openai-chat", answer.body) == "Once upon a time"
     roles = [turn.role for turn in vendor.asks[0].messages]
-    assert roles == (["user", "assistant"] if spoken == "ollama" else ["user", "assistant", "user"])
+    assert roles == (["user", "assistant"] if upstream == "ollama" else ["user", "assistant", "user"])
 
 
 @pytest.mark.parametrize(

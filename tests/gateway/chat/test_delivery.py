@@ -17,7 +17,7 @@ from polychat.gateway.context import Guard, RequestContext
 from polychat.gateway.observe.record import Record
 from polychat.gateway.paths import DIALECTS
 from polychat.routing.holding import MOST
-from polychat.wire.contract import wire
+from polychat.wire.contract import wire_named
 from polychat.wire.losses import EACH, Loss
 from polychat.wire.passthrough import Reading
 
@@ -107,9 +107,9 @@ def whole_of(*answers: str) -> Any:
 @pytest.mark.parametrize("dialect", [name for name, dialect in DIALECTS.items() if dialect.compares])
 async def test_the_failure_behind_a_cut_stream_has_the_name_that_was_asked_for(dialect: str) -> None:
     """What continues the backend's own reply tells the model that the client knows, like all before it."""
-    spoken = DIALECTS[dialect].wire.NAME
-    backend = Held(spoken, BROKEN, cut_after=1)
-    async with before({"house": (spoken, backend)}, aliases={"ours": "house/small"}) as here:
+    wire_name = DIALECTS[dialect].wire.NAME
+    backend = Held(wire_name, BROKEN, cut_after=1)
+    async with before({"house": (wire_name, backend)}, aliases={"ours": "house/small"}) as here:
         caller = await here.caller()
         caller.ask(*asking(dialect, "ours", stream=True))
         await caller.head()
@@ -137,7 +137,7 @@ async def test_a_stream_without_words_is_passed_on_when_it_is_long() -> None:
     """Comments without end are not gathered: the client gets what came, once that is as much as may be held."""
     comment = b": " + b"x" * (MOST // 4 - 4) + b"\n\n"
     response = Pieces(*[comment] * 9)
-    reply = await open_stream(cast(Any, response), Reading(wire("openai-chat").Reader()))
+    reply = await open_stream(cast(Any, response), Reading(wire_named("openai-chat").Reader()))
     assert (len(reply.first), len(response.pieces)) == (MOST, 5)
 
 
@@ -147,9 +147,9 @@ def test_what_a_request_lost_is_reported_in_a_header_of_bounded_length() -> None
     lost = [Loss(field, "dropped", "it is not known there", f"{field}_{number // 2}") for number in range(HEADER)]
     record = Record("one", "openai-chat", "POST", "/", 0.0)
     line = losses_line(record, lost, ["sort"])
-    name, _, told = line.partition(b": ")
-    assert (name, len(told), record.fields_dropped) == (b"x-polychat-losses", HEADER + 2, HEADER + 1)
-    assert told.startswith(f"sort, {field} ({field}_0), {field} ({field}_1), {field} ({field}_2)".encode())
+    name, _, value = line.partition(b": ")
+    assert (name, len(value), record.fields_dropped) == (b"x-polychat-losses", HEADER + 2, HEADER + 1)
+    assert value.startswith(f"sort, {field} ({field}_0), {field} ({field}_1), {field} ({field}_2)".encode())
 
 
 @pytest.mark.parametrize(("api_url", "is_priced"), [("", True), ("https://api.openai.com/v1", True), ("https://else", False)])

@@ -390,16 +390,16 @@ async def test_what_is_known_as_unusual_is_not_tried_again(
 
 async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
     """While the backend thinks there is no task for the request, and it counts as under way."""
-    asked, go = asyncio.Event(), asyncio.Event()
+    arrived, go = asyncio.Event(), asyncio.Event()
 
     async def waits(seen: Seen, say: Say) -> None:
-        asked.set()
+        arrived.set()
         await go.wait()
         await say.whole(completion("Hello"))
 
     async with kept(serve, waits) as (here, caller, _):
         caller.ask(PATH, HELLO)
-        await asked.wait()
+        await arrived.wait()
         assert (len(begun), len(here.state.tasks), here.app.running) == (1, 0, 1)
         go.set()
         assert (await caller.whole()).json["choices"][0]["message"]["content"] == "Hello"
@@ -413,17 +413,17 @@ async def test_an_abandoned_request_is_recorded_as_usual(serve: Any, begun: list
     """The backend's connection is closed, and the record says what became of the request, as where a task waits."""
 
     async def given_up() -> Any:
-        asked, gone = asyncio.Event(), asyncio.Event()
+        arrived, gone = asyncio.Event(), asyncio.Event()
 
         async def waits(seen: Seen, say: Say) -> None:
-            asked.set()
+            arrived.set()
             await say.gone()
             gone.set()
             say.closing = True
 
         async with kept(serve, waits) as (here, caller, _):
             caller.ask(PATH, HELLO)
-            await asked.wait()
+            await arrived.wait()
             if how == "leaves":
                 caller.leave()
             else:

@@ -208,8 +208,8 @@ async def test_another_target_after_the_first_sign(serve: Any, dialect: str) -> 
     stage = Stage(None, then=fault(500))
     first, second = await serve(stage), await serve(good)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
-    told = configured(providers, routes={"fast": ("house/small", "other/small")}, heartbeat=SECONDS)
-    async with gateway(told) as here:
+    config = configured(providers, routes={"fast": ("house/small", "other/small")}, heartbeat=SECONDS)
+    async with gateway(config) as here:
         path, body = asking(dialect, "fast", stream=True)
         caller = await here.caller()
         caller.ask(path, body)

@@ -52,10 +52,10 @@ async def test_the_first_begins_first(serve: Any) -> None:
     first, second = await serve(stage), await serve(other)
     async with gateway(hedged(first, second)) as here:
         known(here)
-        asked = asyncio.ensure_future(here.ask(*asking("openai-chat", "fast", stream=True)))
+        pending = asyncio.ensure_future(here.ask(*asking("openai-chat", "fast", stream=True)))
         await until(other.asked)
         stage.go.set()
-        answer = await asked
+        answer = await pending
         (record,) = await here.app.recorded()
         await until(other.left)
     assert b"Hel" in answer.body
@@ -73,12 +73,12 @@ async def test_who_is_asked_once(serve: Any, hedge: bool, more: dict[str, Any]) 
     first, second = await serve(stage), await serve(good)
     async with gateway(hedged(first, second, hedge=hedge)) as here:
         known(here)
-        asked = asyncio.ensure_future(here.ask(*asking("anthropic", "fast", stream=True, **more)))
+        pending = asyncio.ensure_future(here.ask(*asking("anthropic", "fast", stream=True, **more)))
         await until(stage.asked)
         for _ in range(100):
             await asyncio.sleep(0)
         stage.go.set()
-        answer = await asked
+        answer = await pending
     assert b"Hel" in answer.body
     assert second.seen == []
 

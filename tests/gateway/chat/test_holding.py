@@ -39,8 +39,8 @@ def failing(failure: str) -> Any:
 class SlowVendor(ScriptedVendor):
     """Each batch is read before it says the next."""
 
-    async def _say(self, spoken: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
-        writer = spoken.writer(request, "one", 1_700_000_000)
+    async def _say(self, wire: Wire, request: ChatRequest, batches: Batches, say: Say) -> None:
+        writer = wire.writer(request, "one", 1_700_000_000)
         await say.head(writer.status, writer.headers, writer.content_type)
         for batch in batches:
             await say.chunk(writer.write(list(batch)))
@@ -133,17 +133,17 @@ def _words_of(dialect: str, answer: Answer) -> str:
     return "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
 
 
-@pytest.mark.parametrize("spoken", ["openai-chat", "anthropic"])
+@pytest.mark.parametrize("wire_name", ["openai-chat", "anthropic"])
 @pytest.mark.parametrize("hold", [4, 6, 12])
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, dialect: str, hold: int, spoken: str) -> None:
+async def test_a_reply_goes_on_behind_what_was_kept(serve: Any, dialect: str, hold: int, wire_name: str) -> None:
     """Whichever piece is enough: nothing is lost or repeated, nobody else is asked, and the end is the backend's."""
     words = ["Hel", "lo ", "you ", "two"]
     events: list[Event] = [Start("1", "small"), *map(Text, words), Finish("complete", "stop")]
-    backend = await serve(SlowVendor(spoken, [[event] for event in events]))
+    backend = await serve(SlowVendor(wire_name, [[event] for event in events]))
     other = await serve(good)
     route = Route(("house/small", "other/small"), strategy="ordered", hold=hold, hold_seconds=60.0)
-    providers = {"house": row(spoken, backend.url), "other": row("openai-chat", other.url)}
+    providers = {"house": row(wire_name, backend.url), "other": row("openai-chat", other.url)}
     async with gateway(configured(providers, routes={"fast": route})) as here:
         answer = await here.ask(*asking(dialect, "fast", stream=True))
         (record,) = await here.app.recorded()

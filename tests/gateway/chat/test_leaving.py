@@ -164,8 +164,8 @@ async def test_drained(serve: Any, dialect: str) -> None:
     """``drain:SECONDS``: what was asked is read to its end, for the record, though nobody hears it."""
     stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
     backend = await serve(stage)
-    told = configured({"house": row("openai-chat", backend.url)}, on_disconnect="drain:60")
-    async with gateway(told) as here:
+    config = configured({"house": row("openai-chat", backend.url)}, on_disconnect="drain:60")
+    async with gateway(config) as here:
         caller = await asked(here, dialect, stream=True)
         await caller.head()
         await caller.until(b"Hel")
@@ -230,8 +230,8 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
             await stage(seen, say)
 
     house = await serve(backend)
-    told = configured({"house": row("openai-chat", house.url)}, heartbeat=0.005)
-    async with gateway(told, under=under) as here:
+    config = configured({"house": row("openai-chat", house.url)}, heartbeat=0.005)
+    async with gateway(config, under=under) as here:
         before = asyncio.all_tasks()
         count = 0
         for dialect in names():
@@ -259,8 +259,10 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
             while here.state.tasks or here.state.connections or len(asyncio.all_tasks() - before) > house.open:
                 await asyncio.sleep(0)
         assert here.app.running == 0
-        kept = pool()
-        assert all(connection in kept._origins[way].idle for connection, way in kept._origin_of.items()), "in use by nobody"
+        http_pool = pool()
+        assert all(connection in http_pool._origins[way].idle for connection, way in http_pool._origin_of.items()), (
+            "in use by nobody"
+        )
         assert _timers_of_tasks() == []
         assert not any("Heartbeat" in timer or "_ring" in timer for timer in map(repr, asyncio.get_running_loop()._scheduled))  # type: ignore[attr-defined]
     verdicts = [record.verdict for record in here.records]

@@ -204,9 +204,9 @@ class TestEnds:
             rest = await caller.rest()
             (record,) = await here.app.recorded()
         assert record.passthrough
-        said = [json.loads(one) for one in rest.split(b"\n")[:-1]]
-        assert (said[0], list(said[1])) == (json.loads(line), ["error"])
-        assert len(said) == 2
+        values = [json.loads(one) for one in rest.split(b"\n")[:-1]]
+        assert (values[0], list(values[1])) == (json.loads(line), ["error"])
+        assert len(values) == 2
 
     async def test_an_error_inside_a_200_before_anything_else(self) -> None:
         """Is no answer: the next target is asked, and where there is none the client gets a status that says so."""
@@ -236,8 +236,8 @@ class TestEnds:
         async with before({"house": ("openai-chat", handler)}) as here:
             answer = await asked(await here.caller(), "openai-chat", stream=True)
         assert answer.headers["content-type"] == "text/event-stream"
-        said = [json.loads(one[6:]) for one in answer.events[:-1]]
-        assert "".join(one["choices"][0]["delta"].get("content", "") for one in said) == "Hello"
+        chunks = [json.loads(one[6:]) for one in answer.events[:-1]]
+        assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks) == "Hello"
         assert answer.events[-1] == "data: [DONE]"
 
 
@@ -270,12 +270,12 @@ def named(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_values_of_another_kind(serve: Any, dialect: str, stream: bool) -> None:
     """No value of a field breaks anything: it passes, or the client gets an error."""
-    spoken = DIALECTS[dialect].wire.NAME
-    backend = await serve(ScriptedVendor(spoken, [[Text("Hel")], [Finish("complete", "stop")]]))
-    rows = {"house": row(spoken, backend.url)}
-    if spoken == "openai-chat":
+    wire_name = DIALECTS[dialect].wire.NAME
+    backend = await serve(ScriptedVendor(wire_name, [[Text("Hel")], [Finish("complete", "stop")]]))
+    rows = {"house": row(wire_name, backend.url)}
+    if wire_name == "openai-chat":
         wants = {"message_drop": ["name"], "call_id": 9, "developer": False, "one_system": True, "assistant_after_tool": True}
-        rows["fitted"] = row(spoken, backend.url, drop={"seed": "no"}, stops=2, reasoning="reasoning_content", **wants)
+        rows["fitted"] = row(wire_name, backend.url, drop={"seed": "no"}, stops=2, reasoning="reasoning_content", **wants)
     described_by = document()
     path, body = asking(dialect, stream=stream)
     described = {path.replace("house/small", "{model}"), *(path.replace("house/small", "{model}").split("?")[:1])}
@@ -286,7 +286,7 @@ async def test_values_of_another_kind(serve: Any, dialect: str, stream: bool) ->
         for name in fields.keys() - {"model", "stream"}:
             for odd in (*ODD, *(ODD_MESSAGES if name == "messages" else ())):
                 for model in rows:
-                    asked = {**body, name: odd} if dialect == "gemini" else {**body, "model": f"{model}/small", name: odd}
-                    answer = await here.ask(path, asked)
+                    sent_body = {**body, name: odd} if dialect == "gemini" else {**body, "model": f"{model}/small", name: odd}
+                    answer = await here.ask(path, sent_body)
                     assert answer.status in (200, 400, 404, 413, 422), (name, odd, answer.body)
         assert here.app.bugs == []

@@ -27,10 +27,10 @@ async def test_the_priority_of_a_request(
     """Its key's, which its header can only lower; another word is refused, naming the header."""
     monkeypatch.setenv("ONE_KEY", "sk-the-one-of-a-test")
     monkeypatch.setenv("TWO_KEY", "sk-the-two-of-a-test")
-    entered, go, asked = asyncio.Event(), asyncio.Event(), list[str]()
+    entered, go, models_asked = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def backend(seen: Any, say: Any) -> None:
-        asked.append(seen.json["messages"][-1]["content"])
+        models_asked.append(seen.json["messages"][-1]["content"])
         entered.set()
         await go.wait()
         await good(seen, say)
@@ -55,4 +55,4 @@ async def test_the_priority_of_a_request(
         assert (refused.status, refused.json["error"]["param"]) == (400, "x-polychat-priority")
         go.set()
         assert [answer.status for answer in await asyncio.gather(*asks)] == [200] * 3
-    assert asked == ["zeroth", *order.split()]
+    assert models_asked == ["zeroth", *order.split()]

@@ -17,7 +17,7 @@ from polychat.gateway.context import Guard, RequestContext
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.pool import pool
 from polychat.http.server.cycle import RequestCycle
-from polychat.wire.contract import wire as wire_of
+from polychat.wire.contract import wire_named
 
 from ...support.running_gateway import (
     DONE,
@@ -162,15 +162,15 @@ async def test_a_backend_that_dies_amid_a_piece(serve: Any, dialect: str, cut: b
         await say.head(content_type="text/event-stream")
         await say.chunk(FIRST)
         await say.chunk(text("Hel"))
-        await heard.wait()
+        await received.wait()
         await say.raw(b"%x\r\n%b\r\n" % (len(text("lo")), text("lo")) + cut)
         await say.cut()
 
-    heard = asyncio.Event()
+    received = asyncio.Event()
     backend = await serve(handler)
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         caller = await begun(here, dialect)
-        heard.set()
+        received.set()
         body = await caller.rest()
         (record,) = await here.app.recorded()
     assert b"lo" in body
@@ -333,8 +333,8 @@ async def test_the_last_blank_line_comes_late(serve: Any, line_end: bytes) -> No
     """Anthropic's end is known by its last line: a client gets the event closed, without which it would not take it."""
     wire = "anthropic"
     reply = [[Start("one", "small")], [Text("Hel")], [Finish("complete", "stop")]]
-    request = wire_of(wire).read_request(json.dumps(asking(wire, "small", stream=True)[1]).encode(), "small", True)
-    writer = wire_of(wire).writer(request, "one", 1)
+    request = wire_named(wire).read_request(json.dumps(asking(wire, "small", stream=True)[1]).encode(), "small", True)
+    writer = wire_named(wire).writer(request, "one", 1)
     whole = b"".join(writer.write(list[Event](batch)) for batch in reply) + writer.end()
     whole = whole.replace(b"\r\n", b"\n").replace(b"\n", line_end)
     assert whole.endswith(line_end * 2)

@@ -12,7 +12,7 @@ from polychat.errors import Truncated
 from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.gateway.chat.replies import PassthroughStream, open_events
 from polychat.types import ChatMessage, ChatRequest, TextPart
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.passthrough import Reading
 
 from ...support.running_gateway import DONE, END, FIRST, asking, configured, gateway, row, streaming, text
@@ -40,13 +40,13 @@ async def test_a_whole_reply_without_an_end_is_cut_off() -> None:
 @pytest.mark.parametrize("name", names())
 def test_a_stream_whose_end_had_come_is_complete_though_its_connection_is_lost(name: str) -> None:
     """The last line may come without its line break; a stream that lost its connection before is truncated."""
-    spoken = wire(name)
-    writer = spoken.writer(ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], stream=True), "one", 1_700_000_000)
+    wire = wire_named(name)
+    writer = wire.writer(ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], stream=True), "one", 1_700_000_000)
     pieces = [writer.write(batch) for batch in REPLY]
     body = b"".join([*pieces, writer.end()]).rstrip(b"\n")
     for data, verdict in ((body, "complete"), (pieces[0], "truncated")):
         response: Any = None  # nothing is read of it
-        reply = PassthroughStream(response, Reading(spoken.Reader()), b"")
+        reply = PassthroughStream(response, Reading(wire.Reader()), b"")
         reply.monitor.feed(data)
         reply.connection_lost(loss := Truncated("the connection was lost"))
         reply.monitor.end()
@@ -78,9 +78,9 @@ async def test_a_reply_that_is_left_lets_go_of_its_backend(name: str) -> None:
         def close(self) -> None:
             closed.append("closed")
 
-    spoken, response = wire(name), cast(Any, Response())
-    writer = spoken.writer(ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], stream=True), "one", 1_700_000_000)
-    reply = PassthroughStream(response, Reading(spoken.Reader()), b"")
+    wire, response = wire_named(name), cast(Any, Response())
+    writer = wire.writer(ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], stream=True), "one", 1_700_000_000)
+    reply = PassthroughStream(response, Reading(wire.Reader()), b"")
     reply.monitor.feed(writer.write(REPLY[0]))
     await reply.close()
     reply.monitor.feed(writer.write(REPLY[1]) + writer.end())

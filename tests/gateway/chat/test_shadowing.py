@@ -90,8 +90,8 @@ async def test_who_is_not_mirrored(serve: Any, percent: float, dialect: str, mor
 async def test_metrics(serve: Any) -> None:
     """Each side by target, role and verdict; nothing of it where nothing is mirrored."""
     house, shade = await serve(good), await serve(good)
-    told = replace(mirrored(house, shade), prices={"shade/small": Price(prompt=10.0, completion=10.0)})
-    async with gateway(told) as here:
+    config = replace(mirrored(house, shade), prices={"shade/small": Price(prompt=10.0, completion=10.0)})
+    async with gateway(config) as here:
         before = (await here.ask("/metrics")).body.decode()
         await here.ask(*asking("openai-chat", "fast"))
         await over(here, 1)

@@ -15,7 +15,7 @@ from polychat.gateway.dialects.dialect import Dialect, InboundChat, open_body
 from polychat.routing import Plan
 from polychat.routing.traits import RequestTraits
 from polychat.types import ChatMessage, ChatRequest, Format, ImagePart, TextPart, Tool
-from polychat.wire.contract import names, wire
+from polychat.wire.contract import names, wire_named
 from polychat.wire.json_text import encoded
 
 from ...support.running_gateway import asking, configured, gateway, good, row
@@ -33,8 +33,8 @@ def conversation(*texts: str, picture: ImagePart | None = None) -> list[ChatMess
 
 
 def traits(name: str, request: ChatRequest, headers: dict[bytes, bytes] | None = None, **fields: Any) -> ChatTraits:
-    dialect = type("Spoken", (Dialect,), {"name": name, "wire": wire(name)})()
-    body = encoded({**wire(name).write_request(request, vendor=""), "model": "m", **fields})
+    dialect = type("Spoken", (Dialect,), {"name": name, "wire": wire_named(name)})()
+    body = encoded({**wire_named(name).write_request(request, vendor=""), "model": "m", **fields})
     inbound = InboundChat(dialect, open_body(body, Limits()), request.model, stream=False, limits=Limits())
     runtime = SimpleNamespace(catalog=SimpleNamespace(is_known=False), gateway=Settings())
     service, record = SimpleNamespace(people=None), SimpleNamespace(key=None)
@@ -139,13 +139,13 @@ async def test_a_context_that_is_known_to_be_too_small(serve: Any) -> None:
     routes = {"fast": Route(("house/small", "other/small"), strategy="ordered")}
     async with gateway(configured(rows, routes=routes)) as here:
         await here.ask("/v1/models", None)
-        asked = len(first.seen)
+        before = len(first.seen)
         path, body = asking("openai-chat", "fast")
         assert (await here.ask(path, body)).headers["x-polychat-provider"] == "house"
         body["messages"] = [{"role": "user", "content": "word " * 2000}]
         assert (await here.ask(path, body)).headers["x-polychat-provider"] == "other"
         *_, record = here.app.records
-    assert len(first.seen) == asked + 1
+    assert len(first.seen) == before + 1
     ((_, reason),) = record.passed
     assert reason.startswith("its context is 1,000 tokens, and the prompt has about 2,5")
 

@@ -102,13 +102,13 @@ class TestMessages:
         """Said by the backend or a connection that breaks: what came before was read."""
         held = Held(wire, BROKEN, cut_after=1 if end == "cut" else None)
         async with house(wire, held) as (here, _), client(here) as request:
-            said = ""
+            text = ""
             with pytest.raises(anthropic.APIStatusError, match="it broke" if end == "error" else None):
                 async with request.messages.stream(**ASK) as stream:
                     async for piece in stream.text_stream:
-                        said += piece
+                        text += piece
                         held.go.set()
-        assert said == "so far"
+        assert text == "so far"
 
     @pytest.mark.parametrize(
         ("kind", "error", "name"),
@@ -224,5 +224,5 @@ class TestWhoComes:
         async with site(monkeypatch) as here, client(here) as request:
             reply = await request.messages.create(**{**ASK, "model": "chatgptduo"})
             async with request.messages.stream(**{**ASK, "model": "chatgptduo"}) as stream:
-                said = await stream.get_final_text()
-        assert reply.content[0].text == said == "echo: hi"
+                text = await stream.get_final_text()
+        assert reply.content[0].text == text == "echo: hi"

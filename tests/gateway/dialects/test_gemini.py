@@ -115,22 +115,22 @@ class TestContent:
                 pass
             await chat.send_message("three")
         messages = dialect.asks[-1].messages
-        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in messages]
-        assert [role for role, _ in said if role != "assistant"] == ["user"] * 3
-        assert [text for role, text in said if role == "user"] == ["one", "two", "three"]
-        assert "".join(text for role, text in said if role == "assistant") == "HelloHello"
+        history = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in messages]
+        assert [role for role, _ in history if role != "assistant"] == ["user"] * 3
+        assert [text for role, text in history if role == "user"] == ["one", "two", "three"]
+        assert "".join(text for role, text in history if role == "assistant") == "HelloHello"
 
     @pytest.mark.parametrize("end", ["error", "cut"])
     async def test_a_stream_that_fails_midway_is_raised(self, wire: str, end: str) -> None:
         """Said by the backend or a connection that breaks: what came before was read."""
         held = Held(wire, BROKEN, cut_after=1 if end == "cut" else None)
         async with house(wire, held) as (here, _), client(here) as request:
-            said = ""
+            text = ""
             with pytest.raises(errors.APIError, match="it broke" if end == "error" else None):
                 async for chunk in await request.models.generate_content_stream(model="house/small", contents="hi"):
-                    said += chunk.text or ""
+                    text += chunk.text or ""
                     held.go.set()
-        assert said == "so far"
+        assert text == "so far"
 
     @pytest.mark.parametrize(
         ("kind", "error", "status"),
@@ -224,5 +224,5 @@ class TestBesideContent:
         async with site(monkeypatch) as here, client(here) as request:
             reply = await request.models.generate_content(model="chatgptduo", contents="hi")
             stream = await request.models.generate_content_stream(model="chatgptduo", contents="hi")
-            said = "".join([chunk.text or "" async for chunk in stream])
-        assert reply.text == said == "echo: hi"
+            text = "".join([chunk.text or "" async for chunk in stream])
+        assert reply.text == text == "echo: hi"

@@ -84,8 +84,8 @@ class TestChat:
             calls = [call.function for call in reply.message.tool_calls]
             results = [{"role": "tool", "tool_name": call.name, "content": "7"} for call in calls]
             await request.chat(model="house/small", messages=[*ASKED, reply.message, *results], tools=TOOLS)
-        for found in (streamed, calls):
-            assert [(call.name, call.arguments) for call in found] == [("weather", {"city": "Oslo"}), ("now", {})]
+        for tool_calls in (streamed, calls):
+            assert [(call.name, call.arguments) for call in tool_calls] == [("weather", {"city": "Oslo"}), ("now", {})]
         parts = [type(part).__name__ for turn in dialect.asks[-1].messages for part in turn.parts]
         assert (parts.count("ToolCall"), parts.count("ToolResult")) == (2, 2)
 
@@ -101,13 +101,13 @@ class TestChat:
         """Said by the backend or a connection that breaks: what came before was read."""
         held = Held(wire, BROKEN, cut_after=1 if end == "cut" else None)
         async with house(wire, held) as (here, _), client(here) as request:
-            said = ""
+            text = ""
             with pytest.raises(ollama.ResponseError, match="it broke" if end == "error" else None):
                 async for chunk in await request.chat(model="house/small", messages=ASKED, stream=True):
-                    said += chunk.message.content or ""
+                    text += chunk.message.content or ""
                     assert not chunk.done
-                    held.go.set() if said else None
-        assert said == "so far"
+                    held.go.set() if text else None
+        assert text == "so far"
 
     @pytest.mark.parametrize(("kind", "status"), [("invalid_request", 400), ("rate_limit", 429), ("server", 502)])
     async def test_a_backends_refusal(self, wire: str, kind: Any, status: int) -> None:
@@ -183,7 +183,7 @@ class TestBesideChat:
         """Answers its client as any vendor does, whole and streamed."""
         async with site(monkeypatch) as here, client(here) as request:
             reply = await request.chat(model="chatgptduo", messages=ASKED)
-            said = "".join(
+            text = "".join(
                 [one.message.content async for one in await request.chat(model="chatgptduo", messages=ASKED, stream=True)]
             )
-        assert reply.message.content == said == "echo: hi"
+        assert reply.message.content == text == "echo: hi"

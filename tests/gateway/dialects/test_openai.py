@@ -50,7 +50,7 @@ def called(calls: Any, wire: str) -> list[Any]:
 
 
 def expected(wire: str) -> list[Any]:
-    return [(call if wire not in ("gemini", "ollama") else "", name, said) for call, name, said in CALLED]
+    return [(call if wire not in ("gemini", "ollama") else "", name, arguments) for call, name, arguments in CALLED]
 
 
 @asynccontextmanager
@@ -83,8 +83,8 @@ class TestChat:
                 model="house/small", messages=ASKED, stream=True, stream_options=options
             )
             chunks = [chunk async for chunk in stream]
-        said = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
-        assert said == ["Hel", "lo"]
+        texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
+        assert texts == ["Hel", "lo"]
         assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason] == [
             "stop"
         ]
@@ -142,14 +142,14 @@ class TestChat:
         held = Held(wire, BROKEN, cut_after=1 if end == "cut" else None)
         async with house(wire, held) as (here, _), client(here) as request:
             stream = await request.chat.completions.create(model="house/small", messages=ASKED, stream=True)
-            said, reasons = "", []
+            text, reasons = "", []
             with pytest.raises(openai.APIError, match="it broke" if end == "error" else None):
                 async for chunk in stream:
-                    said += chunk.choices[0].delta.content or ""
+                    text += chunk.choices[0].delta.content or ""
                     reasons.append(chunk.choices[0].finish_reason)
-                    held.go.set() if said else None
+                    held.go.set() if text else None
             (record,) = await here.app.recorded()
-        assert (said, set(reasons)) == ("so far", {None})
+        assert (text, set(reasons)) == ("so far", {None})
         assert record.verdict == ("failed" if end == "error" else "truncated")
 
     @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ class TestKeptResponses:
             )
             last = [event async for event in third][-1].response
             await request.responses.create(model="house/small", input="four", previous_response_id=last.id)
-        said = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in dialect.asks[-1].messages]
-        assert said == [
+        history = [(turn.role, "".join(getattr(part, "text", "") for part in turn.parts)) for turn in dialect.asks[-1].messages]
+        assert history == [
             *[("user", "one"), ("assistant", "Hello"), ("user", "two"), ("assistant", "Hello")],
             *[("user", "three"), ("assistant", "Hello"), ("user", "four")],
         ]
@@ -367,11 +367,11 @@ class TestWhoComes:
 
     async def test_its_retries_where_nobody_tried_again(self) -> None:
         """A 429 that came from the first ask is tried again by the client, which waits as long as ``retry-after-ms`` says."""
-        asked = []
+        requests = []
 
         async def handler(seen: Seen, say: Say) -> None:
-            asked.append(seen)
-            if len(asked) == 1:
+            requests.append(seen)
+            if len(requests) == 1:
                 await fault(429, "rate_limit_error", "slow down", retry_after_ms="1")(seen, say)
             else:
                 await say.whole(completion("Hello"))
@@ -419,9 +419,9 @@ class TestWhoComes:
         async with site(monkeypatch) as here, client(here) as request:
             reply = await request.chat.completions.create(model="chatgptduo", messages=ASKED)
             stream = await request.chat.completions.create(model="chatgptduo", messages=ASKED, stream=True)
-            said = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+            text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
             response = await request.responses.create(model="chatgptduo", input="hi")
-        assert reply.choices[0].message.content == said == response.output_text == "echo: hi"
+        assert reply.choices[0].message.content == text == response.output_text == "echo: hi"
 
 
 class TestEmbeddings:

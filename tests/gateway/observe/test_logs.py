@@ -130,9 +130,9 @@ def test_people_read_the_same() -> None:
 
 def test_the_text_is_in_the_line_only_if_it_was_kept() -> None:
     """The record holds the text where the configuration wants it logged."""
-    said = record(text=("Why?\nI ask.", "Because."))
-    assert {"request_text": "Why? I ask.", "response_text": "Because."}.items() <= json.loads(told([said])[0]).items()
-    assert told([said], "human")[1:] == ["    | request: Why? I ask.", "    | response: Because."]
+    entry = record(text=("Why?\nI ask.", "Because."))
+    assert {"request_text": "Why? I ask.", "response_text": "Because."}.items() <= json.loads(told([entry])[0]).items()
+    assert told([entry], "human")[1:] == ["    | request: Why? I ask.", "    | response: Because."]
 
 
 def test_the_time_moves_on() -> None:

@@ -176,7 +176,7 @@ def test_names_end_somewhere() -> None:
 def test_any_name_can_be_a_label(name: str, accept: str) -> None:
     """Quotes, line breaks and half letters in a backend's name for its model leave the scrape readable."""
     metrics = counting(record(**{**ANSWERED, "served": name, "provider": name}))
-    assert sum(number for (told, _), number in scraped(metrics, accept).items() if told == "polychat_requests_total") == 1
+    assert sum(number for (sample, _), number in scraped(metrics, accept).items() if sample == "polychat_requests_total") == 1
 
 
 # Several workers
@@ -222,8 +222,8 @@ async def test_what_changed_is_there_within_a_second(tmp_path: Path, monkeypatch
     ticks.pop()()
     assert written == [(0, 2), (5, 2)]
     assert len(ticks) == 1
-    [found], broken = snapshots(tmp_path)
-    assert (found.running, broken) == (2, 0)
+    [process], broken = snapshots(tmp_path)
+    assert (process.running, broken) == (2, 0)
     metrics.close()
 
 
@@ -303,8 +303,8 @@ def test_folding_loses_nothing_and_counts_nothing_twice_while_it_goes_on(tmp_pat
     def read() -> None:
         while not done.is_set():
             before = least
-            found, broken = snapshots(tmp_path)
-            seen = sum(numbers.requests for numbers in total(found).values())
+            processes, broken = snapshots(tmp_path)
+            seen = sum(numbers.requests for numbers in total(processes).values())
             if not before <= seen <= least + 1 or broken:
                 wrong.append((seen, broken))
 
@@ -336,8 +336,8 @@ def test_two_folds_while_one_reads_count_nothing_twice(tmp_path: Path, monkeypat
         return data
 
     monkeypatch.setattr(module, "_bytes", read)
-    found, _ = snapshots(tmp_path)
-    assert sum(numbers.requests for numbers in total(found).values()) == 7
+    processes, _ = snapshots(tmp_path)
+    assert sum(numbers.requests for numbers in total(processes).values()) == 7
 
 
 def test_a_fold_that_was_cut_off_counts_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

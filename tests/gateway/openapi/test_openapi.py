@@ -148,9 +148,9 @@ def test_every_reference_leads_somewhere_and_every_component_is_wanted() -> None
     text = description().decode()
     there = {f"#/components/{kind}/{name}" for kind, known in DOCUMENT["components"].items() for name in known}
     there -= {one for one in there if "/securitySchemes/" in one}
-    wanted = {part.partition('"')[0] for part in text.split('"$ref":"')[1:]}
-    assert wanted - there == set()
-    unwanted = {one.rpartition("/")[2] for one in there - wanted}
+    referenced = {part.partition('"')[0] for part in text.split('"$ref":"')[1:]}
+    assert referenced - there == set()
+    unwanted = {one.rpartition("/")[2] for one in there - referenced}
     assert all(f"`{name}`" in text or f"`{name}`s" in text for name in unwanted), unwanted
 
 
@@ -161,15 +161,15 @@ def test_every_header_of_ours_is_described() -> None:
     """
     code = [path.read_text() for path in Path(gateway_package.__file__).parent.rglob("*.py") if "openapi" not in str(path)]
     named = {name for text in code for name in re.findall(r"x-polychat-[a-z-]*[a-z]", text)}
-    asked, answered = (DOCUMENT["components"][kind] for kind in ("parameters", "headers"))
-    assert named | {"idempotency-key"} == asked.keys() | {name for name in answered if name.startswith("x-polychat-")}
+    parameters, answered = (DOCUMENT["components"][kind] for kind in ("parameters", "headers"))
+    assert named == parameters.keys() | {name for name in answered if name.startswith("x-polychat-")}
     for name, header in preferences.HEADERS.items():
-        assert asked[header.decode()]["schema"]["enum"] == list(choices_of(keys_of(Settings)[name].type))
+        assert parameters[header.decode()]["schema"]["enum"] == list(choices_of(keys_of(Settings)[name].type))
     chats = [one for one in OPERATIONS if "x-polychat-losses" in one.headers]
     assert {one.dialect.tag for one in chats} == {one.dialect.tag for one in OPERATIONS} - {"Models"}
     for one in chats:
-        told = {said.get("$ref", "").rpartition("/")[2] for said in one.described()["parameters"]}
-        assert asked.keys() <= told
+        described = {parameter.get("$ref", "").rpartition("/")[2] for parameter in one.described()["parameters"]}
+        assert parameters.keys() <= described
 
 
 def test_the_document_is_made_once() -> None:

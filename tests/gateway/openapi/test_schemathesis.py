@@ -58,9 +58,9 @@ class Backend:
         self._chat = ScriptedVendor(wire, answer)
 
     async def __call__(self, seen: Seen, say: Say) -> None:
-        said = json.loads(seen.body or b"{}")
-        given = said.get("requests") or said.get("input") or []
-        many = given if isinstance(given, list) else [given]
+        request_body = json.loads(seen.body or b"{}")
+        inputs = request_body.get("requests") or request_body.get("input") or []
+        many = inputs if isinstance(inputs, list) else [inputs]
         vector = [0.5, -0.5]
         known: dict[str, Any] = {
             "/embeddings": {"data": [{"index": at, "embedding": vector} for at in range(len(many))], "model": "small"},
@@ -97,16 +97,16 @@ async def _serve(made: Any) -> None:
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Config, str]]:
     """A gateway before backends of all wires, in a thread of its own."""
-    began, found = threading.Event(), []
+    began, url = threading.Event(), []
 
     def made(facts: Any) -> None:
-        found.extend(facts)
+        url.extend(facts)
         began.set()
 
     thread = threading.Thread(target=lambda: asyncio.run(_serve(made)))
     thread.start()
     assert began.wait(20)
-    configured, server, loop, base = found
+    configured, server, loop, base = url
     yield configured, base
     loop.call_soon_threadsafe(server.stop)
     thread.join(20)
@@ -120,9 +120,9 @@ def gateway(served: tuple[Config, str]) -> str:
 
 def with_models(models: list[str]) -> dict[str, Any]:
     """The document with names that mean something: one by chance would only ever be refused."""
-    said = deepcopy(document())
-    del said["paths"]["/sites/"]  # their protocols are not described
-    values: list[Any] = [said]
+    api = deepcopy(document())
+    del api["paths"]["/sites/"]  # their protocols are not described
+    values: list[Any] = [api]
     while values:
         value = values.pop()
         if isinstance(value, dict):
@@ -131,7 +131,7 @@ def with_models(models: list[str]) -> dict[str, Any]:
             if value.get("in") == "path" and value.get("name") == "model":
                 value["schema"] = {"type": "string", "enum": models}
         values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return said
+    return api
 
 
 BOUNDS = settings(derandomize=True, max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -163,9 +163,9 @@ def test_each_operation(case: Any, gateway: str) -> None:
 
 def kept() -> Any:
     """Replies that are kept here: those of backends that speak this wire themselves are not."""
-    said = with_models([f"{wire}-house/small" for wire in names() if wire != "openai-responses"])
-    said["components"]["schemas"]["ResponsesRequest"]["properties"]["store"] = {"const": True}
-    return schemathesis.openapi.from_dict(said).include(path_regex="^/v1/responses")
+    api = with_models([f"{wire}-house/small" for wire in names() if wire != "openai-responses"])
+    api["components"]["schemas"]["ResponsesRequest"]["properties"]["store"] = {"const": True}
+    return schemathesis.openapi.from_dict(api).include(path_regex="^/v1/responses")
 
 
 def test_replies_that_are_kept(gateway: str) -> None:

@@ -48,11 +48,11 @@ async def piped(response: PooledResponse) -> bytes:
 @pytest.mark.parametrize("coding", ["", "gzip"])
 async def test_all_of_a_body_is_given(serve: Serve, coding: str) -> None:
     """In order and once, decompressed or as it came, and the connection is kept."""
-    said = bytes(range(256)) * 2
-    server = await serve(bit_by_bit(gzip.compress(said), ("Content-Encoding", coding)) if coding else bit_by_bit(said))
+    body = bytes(range(256)) * 2
+    server = await serve(bit_by_bit(gzip.compress(body), ("Content-Encoding", coding)) if coding else bit_by_bit(body))
     for _ in range(2):
         async with await ask(server.url) as response:
-            assert await piped(response) == said
+            assert await piped(response) == body
     assert server.connections == 1
 
 
@@ -144,17 +144,17 @@ async def test_nothing_is_given_to_a_sink_that_is_paused(serve: Serve, coding: s
         while not pieces:
             await asyncio.sleep(0)
         go.set()
-        given = len(pieces)
+        count = len(pieces)
         for _ in range(3):
             for _ in range(20):
                 await asyncio.sleep(0)
-            assert len(pieces) == given
+            assert len(pieces) == count
             assert response._connection.timer._due == inf, "the clock runs"
             assert response._connection._body_size <= 1024 * 1024
             response.resume()
-            while len(pieces) == given:
+            while len(pieces) == count:
                 await asyncio.sleep(0)
-            given = len(pieces)
+            count = len(pieces)
         while not piping.done():
             response.resume()
             await asyncio.sleep(0)

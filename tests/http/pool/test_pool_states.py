@@ -389,8 +389,8 @@ class Kept:
 async def steps_to_give_back(servers: int) -> int:
     """Instructions of the pool when one of so many connections, all in use, is free for a request to another server."""
     pool = Pool(total=servers, per_origin=1)
-    kept = [cast(PoolConnection, Kept()) for _ in range(servers)]
-    for number, connection in enumerate(kept):
+    connections = [cast(PoolConnection, Kept()) for _ in range(servers)]
+    for number, connection in enumerate(connections):
         origin = Origin("http", f"host-{number}", 80, None, None)
         assert await pool._wait_turn(origin) is None
         pool._origin_of[connection] = origin
@@ -411,7 +411,7 @@ async def steps_to_give_back(servers: int) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        pool.give_back(kept[servers // 2])
+        pool.give_back(connections[servers // 2])
     finally:
         sys.settrace(before)
     for task in waiting:

@@ -158,17 +158,17 @@ def test_a_proxy_without_a_port() -> None:
 )
 async def test_what_is_no_proxy(says: bytes) -> None:
     """It says something else, or too much, or nothing: the tunnel fails, and nothing of the request was shown to it."""
-    heard = bytearray()
+    received = bytearray()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.extend(await reader.readuntil(b"\r\n\r\n"))
+        received.extend(await reader.readuntil(b"\r\n\r\n"))
         writer.write(says)
 
     async with listening(talk) as proxy, asyncio.timeout(10):
         with pytest.raises(errors.ConnectionFailed):
             await said("https://127.0.0.1:9/secret", proxy.url, timeouts=Timeouts(connect=5))
-    assert heard.startswith(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n")
-    assert b"secret" not in heard
+    assert received.startswith(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n")
+    assert b"secret" not in received
     assert pool()._count == 0
 
 

@@ -171,7 +171,7 @@ class Play:
                 size = chance.choice([1, 20, 60, 200, len(self.coming)])
                 data, self.coming = bytes(self.coming[:size]), self.coming[size:]
                 connection.data_received(data)
-            case "answer" if waiting := [told for told in self.waiting if not told.done()]:
+            case "answer" if waiting := [waiter for waiter in self.waiting if not waiter.done()]:
                 waiting[0].set_result(chance.choice(["answer", "answer", "read", "stream", "close", "fail"]))
             case "time":
                 self.now += chance.choice([3.0, 200.0])

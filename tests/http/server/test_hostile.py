@@ -119,12 +119,12 @@ CHUNKS = {
 def test_a_body_in_broken_chunks_ends_the_request_and_the_connection(here: Hosted, app: App, chunks: bytes) -> None:
     """The application, which reads, is notified that the client is gone; it is not given half a body as a whole one."""
     ends: list[bytes | None] = []
-    told = threading.Event()
+    disconnected = threading.Event()
 
     @app.on("/first")
     async def reading(scope: Any, receive: Any, send: Any) -> None:
         ends.append(await whole(receive))
-        told.set()
+        disconnected.set()
 
     with here.client() as client:
         client.send(POST + b"transfer-encoding: chunked\r\n\r\n")
@@ -132,7 +132,7 @@ def test_a_body_in_broken_chunks_ends_the_request_and_the_connection(here: Hoste
             client.send(chunks + SMUGGLED)
         (answer,) = client.answers()
     assert answer.status == 400
-    assert told.wait(PATIENCE)
+    assert disconnected.wait(PATIENCE)
     assert ends == [None]
     assert app.paths == ["/first"]
 
@@ -186,16 +186,16 @@ def test_what_follows_the_last_request_is_not_read(here: Hosted, app: App) -> No
 
 def test_a_bad_request_behind_good_ones_is_refused_in_its_turn(here: Hosted) -> None:
     with here.client() as client:
-        found = client.send(request("/1") + request("/2") + b"GET /3 HTTP/1.1\r\n\r\n" + SMUGGLED).answers()
-    assert [answer.status for answer in found] == [200, 200, 400]
+        answers = client.send(request("/1") + request("/2") + b"GET /3 HTTP/1.1\r\n\r\n" + SMUGGLED).answers()
+    assert [answer.status for answer in answers] == [200, 200, 400]
 
 
 def test_a_queued_request_whose_body_breaks_is_refused_in_its_turn(here: Hosted, app: App) -> None:
     """It is not answered as well, and the application never has it."""
     broken = b"POST /broken HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n"
     with here.client() as client:
-        found = client.send(request("/1") + broken).answers()
-    assert [answer.status for answer in found] == [200, 400]
+        answers = client.send(request("/1") + broken).answers()
+    assert [answer.status for answer in answers] == [200, 400]
     assert app.paths == ["/1"]
 
 
@@ -259,10 +259,10 @@ def test_a_flood_of_pipelined_requests_is_bounded(here: Hosted, app: App) -> Non
         client.send(request("/slow") + request("/next") * 2000)
         other.ask("/warm")
         here.call(go.set)
-        found = client.answers()
-    assert [answer.status for answer in found[:2]] == [200, 200]
-    assert found[-1].status == 400
-    assert len(found) == 1 + 64 + 1, "the first, those that may wait for it, and the refusal"
+        answers = client.answers()
+    assert [answer.status for answer in answers[:2]] == [200, 200]
+    assert answers[-1].status == 400
+    assert len(answers) == 1 + 64 + 1, "the first, those that may wait for it, and the refusal"
 
 
 def test_a_pipelining_client_is_not_read_until_its_turn(here: Hosted, app: App) -> None:
@@ -332,10 +332,10 @@ def test_too_many_headers_are_431(here: Hosted, app: App) -> None:
         assert client.ask("/", b"", *(b"x-%d: y" % number for number in range(127))).status == 200
 
 
-@pytest.mark.parametrize("said", [b"", b"G", request()[:-2], b"\r\n"], ids=["nothing", "a letter", "all but the end", "a line"])
-def test_a_head_that_takes_too_long_is_408(app: App, loop: str, said: bytes) -> None:
+@pytest.mark.parametrize("head", [b"", b"G", request()[:-2], b"\r\n"], ids=["nothing", "a letter", "all but the end", "a line"])
+def test_a_head_that_takes_too_long_is_408(app: App, loop: str, head: bytes) -> None:
     with hosted(app, Limits(head_seconds=0.3), loop=loop) as here, here.client() as client:
-        (answer,) = client.send(said).answers()
+        (answer,) = client.send(head).answers()
         assert answer.status == 408
         assert answer.headers["connection"] == "close"
         assert "0.3 seconds" in answer.json["error"]["message"]
@@ -345,9 +345,9 @@ def test_a_head_that_takes_too_long_is_408(app: App, loop: str, said: bytes) -> 
 def test_a_trickle_is_no_excuse(app: App, loop: str) -> None:
     """A byte now and then does not extend the time for a head, on a fresh connection nor on a kept one."""
     with hosted(app, Limits(head_seconds=0.5), loop=loop) as here:
-        for kept in (False, True):
+        for keep_alive in (False, True):
             with here.client() as client:
-                if kept:
+                if keep_alive:
                     assert client.ask("/").status == 200
                 stop = threading.Event()
 

@@ -20,8 +20,8 @@ from ...support.server_in_thread import PATIENCE, App, Client, Hosted, echo, req
 
 def test_a_request_is_delivered_as_asgi_defines_it(here: Hosted, app: App) -> None:
     with here.client() as client:
-        told = client.ask("/a%20b/%D1%8F?x=1&y=%2F", b"hello", b"X-Case: Kept").json
-        assert told == {"method": "POST", "path": "/a b/я", "query": "x=1&y=%2F", "body": "hello"}
+        echoed = client.ask("/a%20b/%D1%8F?x=1&y=%2F", b"hello", b"X-Case: Kept").json
+        assert echoed == {"method": "POST", "path": "/a b/я", "query": "x=1&y=%2F", "body": "hello"}
         (scope,) = app.seen
         assert scope["raw_path"] == b"/a%20b/%D1%8F"
         assert scope["headers"] == [(b"host", b"here"), (b"content-length", b"5"), (b"x-case", b"Kept")]
@@ -159,7 +159,7 @@ def test_answers_that_have_no_body(here: Hosted, app: App, method: bytes, status
 
 def test_several_tasks_may_wait_for_the_client(here: Hosted, app: App) -> None:
     """One of them being cancelled leaves the others waiting; all hear of the end."""
-    heard: list[str] = []
+    types: list[str] = []
     waiting, done = threading.Event(), threading.Event()
 
     @app.on("/wait")
@@ -170,14 +170,14 @@ def test_several_tasks_may_wait_for_the_client(here: Hosted, app: App) -> None:
         tasks[0].cancel()
         await asyncio.sleep(0)
         waiting.set()
-        heard.extend(message["type"] for message in await asyncio.gather(*tasks[1:]))
+        types.extend(message["type"] for message in await asyncio.gather(*tasks[1:]))
         done.set()
 
     with here.client() as client:
         client.send(request("/wait"))
         assert waiting.wait(PATIENCE)
     assert done.wait(PATIENCE)
-    assert heard == ["http.disconnect"] * 2
+    assert types == ["http.disconnect"] * 2
 
 
 def _reset(client: Client) -> None:
@@ -189,7 +189,7 @@ def _reset(client: Client) -> None:
 @pytest.mark.parametrize("when", ["before the answer", "in a stream", "in the body", "behind another request"])
 def test_a_client_that_leaves_is_noticed_at_once(here: Hosted, app: App, leave: Any, when: str) -> None:
     """In a few milliseconds, whatever it was doing; sending to it is no error and does nothing."""
-    told: list[float] = []
+    times: list[float] = []
     begun, done = threading.Event(), threading.Event()
 
     @app.on("/wait")
@@ -202,7 +202,7 @@ def test_a_client_that_leaves_is_noticed_at_once(here: Hosted, app: App, leave: 
         begun.set()
         while (await receive())["type"] != "http.disconnect":
             pass
-        told.append(time.monotonic())
+        times.append(time.monotonic())
         await send({"type": "http.response.start", "status": 200, "headers": []})
         done.set()
 
@@ -213,7 +213,7 @@ def test_a_client_that_leaves_is_noticed_at_once(here: Hosted, app: App, leave: 
     left = time.monotonic()
     leave(client)
     assert done.wait(PATIENCE)
-    assert told[0] - left < 0.05  # a busy machine's threads; alone it is under a millisecond
+    assert times[0] - left < 0.05  # a busy machine's threads; alone it is under a millisecond
     client.close()
     assert "/next" not in app.paths
 
@@ -292,10 +292,10 @@ def test_an_application_that_fails_is_a_500_of_its_own_request(here: Hosted, app
     """Nothing of a half-made answer goes out, the reason stays inside, and others are served on."""
     app.on("/broken")(answer)
     with here.client() as client:
-        (said,) = client.send(request("/broken") + request("/next")).answers()
-    assert said.status == 500
-    assert said.headers["connection"] == "close"
-    assert said.json == {"error": {"message": "internal error", "type": "server_error"}}
+        (only_answer,) = client.send(request("/broken") + request("/next")).answers()
+    assert only_answer.status == 500
+    assert only_answer.headers["connection"] == "close"
+    assert only_answer.json == {"error": {"message": "internal error", "type": "server_error"}}
     with here.client() as client:
         assert client.ask("/").status == 200
 

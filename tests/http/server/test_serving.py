@@ -88,8 +88,8 @@ def test_a_port_that_is_taken_is_reported(tmp_path: Path) -> None:
 
 
 def test_both_addresses_of_a_name_share_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [(family, socket.SOCK_STREAM, 6, "", (host, 0)) for family, host in [(2, "127.0.0.1"), (2, "127.0.0.2")]]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    addresses = [(family, socket.SOCK_STREAM, 6, "", (host, 0)) for family, host in [(2, "127.0.0.1"), (2, "127.0.0.2")]]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
     listeners = listen(GatewaySettings(host="here", port=0))
     assert len({listener.getsockname()[1] for listener in listeners}) == 1
     assert [listener.getsockname()[0] for listener in listeners] == ["127.0.0.1", "127.0.0.2"]
@@ -119,16 +119,16 @@ def test_a_stream_ends_in_peace(file: Path, number: int) -> None:
     """New work is refused with 503 on connections that are still taken; what runs ends whole; then the exit code is 0."""
     with one(file) as gateway:
         port = gateway.listening()
-        with connected(port) as stream, connected(port) as kept:
-            kept.ask("/pid")
+        with connected(port) as stream, connected(port) as idle:
+            idle.ask("/pid")
             stream.send(request("/stream"))
             while b"begun" not in stream.file.readline():
                 pass
             gateway.signal(number)
-            while (answer := kept.ask("/pid")).status == 200:  # until the signal has come
+            while (answer := idle.ask("/pid")).status == 200:  # until the signal has come
                 pass
             assert (answer.status, answer.headers["connection"]) == (503, "close")
-            assert kept.ended()
+            assert idle.ended()
             with connected(port) as late:
                 assert late.ask("/pid").status == 503
             assert asked(port, "/go") == b""
@@ -165,12 +165,12 @@ def test_a_second_signal_ends_it_at_once(file: Path) -> None:
     file.write_text("[gateway]\ngrace = 1000\n")
     with one(file) as gateway:
         port = gateway.listening()
-        with connected(port) as stream, connected(port) as kept:
+        with connected(port) as stream, connected(port) as idle:
             stream.send(request("/stream"))
             while b"begun" not in stream.file.readline():
                 pass
             gateway.signal(signal.SIGINT)
-            while kept.ask("/pid").status == 200:
+            while idle.ask("/pid").status == 200:
                 pass
             gateway.signal(signal.SIGINT)
             assert gateway.wait() == 0

@@ -200,14 +200,14 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 @pytest.mark.parametrize("path", ["/head", "/body"])
 async def test_a_cancelled_callers_connection_is_closed(serve: Serve, path: str) -> None:
     """The server sees it, whether it has answered or not; the session goes on."""
-    asked, left = asyncio.Event(), asyncio.Event()
+    arrived, left = asyncio.Event(), asyncio.Event()
 
     async def handler(seen: Seen, say: Say) -> None:
         if seen.path == "/body":
             await say.head()
             await say.chunk(b"x")
         if seen.path != "/":
-            asked.set()
+            arrived.set()
             await say.gone()
             left.set()
         else:
@@ -220,7 +220,7 @@ async def test_a_cancelled_callers_connection_is_closed(serve: Serve, path: str)
     server = await serve(handler)
     async with StreamSession() as session, asyncio.timeout(10):
         task = asyncio.create_task(read())
-        await asked.wait()
+        await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -305,22 +305,22 @@ async def test_a_response_that_was_read_is_not_kept(serve: Serve) -> None:
 
     async def handler(seen: Seen, say: Say) -> None:
         await say.head()
-        await heard.wait()
-        heard.clear()
+        await received.wait()
+        received.clear()
         await say.last()
 
-    heard = asyncio.Event()
+    received = asyncio.Event()
     server = await serve(handler)
     async with StreamSession() as session:
-        kept = []
+        references = []
         for _ in range(3):
             response = await session.get(server.url)
-            heard.set()
+            received.set()
             await response.read()
-            kept.append(weakref.ref(response))
+            references.append(weakref.ref(response))
         del response
         gc.collect()
-        assert [reference() for reference in kept] == [None] * 3
+        assert [reference() for reference in references] == [None] * 3
     assert server.connections == 1
 
 

@@ -22,10 +22,10 @@ def test_shares_are_exact(weights: list[int], rounds: int) -> None:
 def test_shares_are_smooth() -> None:
     """70 and 30 of any 100 in a row, give or take one at the edges, and the lesser one never twice in a row."""
     route = SimulatedRoute(plan(*map(target, "ab"), strategy="weighted", weights=(70.0, 30.0)))
-    asked = "".join(route.ask() for _ in range(1000))
-    assert all(69 <= asked[place : place + 100].count("a") <= 71 for place in range(900))
-    assert "bb" not in asked
-    assert asked.count("a") == 700
+    order = "".join(route.ask() for _ in range(1000))
+    assert all(69 <= order[place : place + 100].count("a") <= 71 for place in range(900))
+    assert "bb" not in order
+    assert order.count("a") == 700
 
 
 def test_without_weights() -> None:

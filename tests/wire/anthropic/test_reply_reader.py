@@ -251,8 +251,8 @@ def test_citations_stream_with_their_place() -> None:
 def test_an_unknown_block_goes_back_whole_or_not_at_all() -> None:
     """What is not known is kept as it came; where a part of it was not understood it is not kept by halves."""
     body = stream(begin(0, "novelty", a=1), stop(0), ended("end_turn"), LAST)
-    (kept,) = only(read([body]), Reasoning)
-    assert json.loads(kept.opaque.data) == {"type": "novelty", "a": 1}
+    (reasoning,) = only(read([body]), Reasoning)
+    assert json.loads(reasoning.opaque.data) == {"type": "novelty", "a": 1}
     body = stream(begin(0, "novelty", a=1), delta(0, "novel", more=2), stop(0), ended("end_turn"), LAST)
     assert only(read([body]), Reasoning) == []
     assert finish_of(read([body])).verdict == "complete"

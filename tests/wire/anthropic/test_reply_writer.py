@@ -99,9 +99,9 @@ REPLIES = replies(without=["logprobs"], reasons=REASONS)
 def test_a_stream_that_is_written_is_read(events: list[Event]) -> None:
     """Text, thoughts, signatures, calls, sources, usage and verdict come back, at every piece."""
     body = streamed(events)
-    wanted = comparable(expected(events))
-    assert comparable(read([body])) == wanted
-    assert comparable(read([body[i : i + 7] for i in range(0, len(body), 7)])) == wanted
+    expected_events = comparable(expected(events))
+    assert comparable(read([body])) == expected_events
+    assert comparable(read([body[i : i + 7] for i in range(0, len(body), 7)])) == expected_events
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,10 +132,10 @@ RICH: list[Event] = [
 def test_every_split_of_what_we_write_reads_the_same() -> None:
     """Wherever the network cuts our stream."""
     body = streamed(RICH)
-    wanted = repr(read([body]))
-    assert "server_tool_use" in wanted
+    expected = repr(read([body]))
+    assert "server_tool_use" in expected
     for pieces in splits(body):
-        assert repr(read(pieces)) == wanted
+        assert repr(read(pieces)) == expected
 
 
 def test_no_cut_of_what_we_write_is_complete() -> None:
@@ -196,7 +196,7 @@ def test_calls_one_after_another_end_one_after_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("finish", "said", "reason"),
+    ("finish", "event", "reason"),
     [
         (Finish("complete"), Text("a"), "end_turn"),
         (Finish("complete", "stop"), ToolCallPiece(0, "a", "f", "{}"), "tool_use"),
@@ -209,10 +209,10 @@ def test_calls_one_after_another_end_one_after_another() -> None:
         (Finish("complete", "model_context_window_exceeded"), Text("a"), "model_context_window_exceeded"),
     ],
 )
-def test_reasons_are_reported(finish: Finish, said: Event, reason: str) -> None:
+def test_reasons_are_reported(finish: Finish, event: Event, reason: str) -> None:
     """In the wire's words; where a tool was called the client gets it to run; a word of the wire's own stays."""
-    assert json.loads(whole([said, finish]))["stop_reason"] == reason
-    assert f'"stop_reason":"{reason}"'.encode() in streamed([said, finish])
+    assert json.loads(whole([event, finish]))["stop_reason"] == reason
+    assert f'"stop_reason":"{reason}"'.encode() in streamed([event, finish])
 
 
 def test_other_choices_have_no_place() -> None:
@@ -238,10 +238,10 @@ def test_an_end_that_is_not_complete_is_an_error(end: Finish, status: int, kind:
     body = json.loads(answer.end())
     assert (answer.status, body["type"], body["error"]["type"]) == (status, "error", kind)
     assert dict(answer.headers).get("retry-after") == ("3" if status == 429 else None)
-    told = streamed([Text("so far"), end])
-    assert b"message_stop" not in told
-    assert b'stop_reason":"' not in told
-    (finish,) = [event for event in read([told]) if isinstance(event, Finish)]
+    events = streamed([Text("so far"), end])
+    assert b"message_stop" not in events
+    assert b'stop_reason":"' not in events
+    (finish,) = [event for event in read([events]) if isinstance(event, Finish)]
     assert finish.verdict == "failed"
 
 
@@ -340,8 +340,8 @@ def test_the_official_client_reads_any_answer(events: list[Event]) -> None:
         final: Any = got.get_final_message()
     with client(whole(events), "application/json") as sdk:
         message: Any = sdk.messages.create(**question)
-    for found in (final, message):
-        blocks = list(checked(found))
+    for received in (final, message):
+        blocks = list(checked(received))
         assert "".join(block.text for block in blocks if block.type == "text") == "".join(
             event.text for event in events if isinstance(event, Text)
         )

@@ -53,8 +53,8 @@ def read(body: Any, **options: Any) -> ChatRequest:
 
 def messages(*contents: Any, **fields: Any) -> dict[str, Any]:
     """A body whose messages are user's and assistant's in turn."""
-    said = [{"role": "assistant" if at % 2 else "user", "content": content} for at, content in enumerate(contents)]
-    return {"model": "m", "max_tokens": 9, "messages": said, **fields}
+    messages = [{"role": "assistant" if at % 2 else "user", "content": content} for at, content in enumerate(contents)]
+    return {"model": "m", "max_tokens": 9, "messages": messages, **fields}
 
 
 def parts_of(request: ChatRequest) -> list[Any]:
@@ -154,12 +154,12 @@ def test_all_of_the_wire_in_common_words() -> None:
     )
     assert request.messages[0] == ChatMessage("system", [TextPart("Be brief.", "1h")])
     assert [turn.role for turn in request.messages] == ["system", "user", "assistant", "tool", "user", "system"]
-    image, linked, held, pdf, words, chunk, kept = request.messages[1].parts[1:8]
+    image, linked, held, pdf, words, chunk, stored = request.messages[1].parts[1:8]
     assert image == ImagePart(data=b"\0\0\0", media_type="image/png")
     assert linked == ImagePart(url="https://a.example/x.png")
     assert isinstance(held, FilePart)
-    assert isinstance(kept, FilePart)
-    assert (held.id, kept.id) == ("file_1", "file_2")
+    assert isinstance(stored, FilePart)
+    assert (held.id, stored.id) == ("file_1", "file_2")
     assert pdf == FilePart(url="https://a.example/x.pdf", name="X", extra={"context": "c"})
     assert words == FilePart(data=b"words", media_type="text/plain", extra={"citations": {"enabled": True}})
     assert isinstance(chunk, FilePart)
@@ -180,7 +180,7 @@ def test_all_of_the_wire_in_common_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "original",
     [
         {"thinking": {"type": "adaptive"}},
         {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "max"}},
@@ -195,9 +195,9 @@ def test_all_of_the_wire_in_common_words() -> None:
         {"tools": [{"name": "f", "input_schema": {"a": 1}, "cache_control": {"type": "ephemeral", "scope": "global"}}]},
     ],
 )  # fmt: skip
-def test_a_body_is_the_same_again(said: dict[str, Any]) -> None:
+def test_a_body_is_the_same_again(original: dict[str, Any]) -> None:
     """What has no common word stays through a read and a write."""
-    body = messages("hi", **said)
+    body = messages("hi", **original)
     assert written(read(body)) == body
 
 

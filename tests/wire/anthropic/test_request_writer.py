@@ -53,8 +53,8 @@ def read(body: Any, **options: Any) -> ChatRequest:
 
 def messages(*contents: Any, **fields: Any) -> dict[str, Any]:
     """A body whose messages are user's and assistant's in turn."""
-    said = [{"role": "assistant" if at % 2 else "user", "content": content} for at, content in enumerate(contents)]
-    return {"model": "m", "max_tokens": 9, "messages": said, **fields}
+    messages = [{"role": "assistant" if at % 2 else "user", "content": content} for at, content in enumerate(contents)]
+    return {"model": "m", "max_tokens": 9, "messages": messages, **fields}
 
 
 def parts_of(chat_request: ChatRequest) -> list[Any]:
@@ -81,17 +81,17 @@ def expected(chat_request: ChatRequest) -> ChatRequest:
     return back
 
 
-def limit(wanted: Thinking) -> int:
-    return 8_192 + (wanted.budget or 0) if (wanted.budget or 0) >= 0 and wanted.effort is None else 32_000
+def limit(thinking: Thinking) -> int:
+    return 8_192 + (thinking.budget or 0) if (thinking.budget or 0) >= 0 and thinking.effort is None else 32_000
 
 
-def thinking(wanted: Thinking) -> Thinking:
-    if wanted.effort == "none" or wanted.budget == 0:
+def thinking(asked_thinking: Thinking) -> Thinking:
+    if asked_thinking.effort == "none" or asked_thinking.budget == 0:
         return Thinking(budget=0)
-    summary = None if wanted.summary is None else "none" if wanted.summary == "none" else "auto"
-    if wanted.effort is not None:
-        return Thinking("low" if wanted.effort == "minimal" else wanted.effort, None, summary)
-    return Thinking(None, -1 if wanted.budget is None else wanted.budget, summary)
+    summary = None if asked_thinking.summary is None else "none" if asked_thinking.summary == "none" else "auto"
+    if asked_thinking.effort is not None:
+        return Thinking("low" if asked_thinking.effort == "minimal" else asked_thinking.effort, None, summary)
+    return Thinking(None, -1 if asked_thinking.budget is None else asked_thinking.budget, summary)
 
 
 def mapped(turn: ChatMessage) -> ChatMessage:
@@ -211,7 +211,7 @@ def test_thoughts_go_back_to_whom_they_belong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "wanted", "body"),
+    ("model", "thinking", "body"),
     [
         ("claude-opus-5", Thinking("high"), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}),
         ("claude-haiku-4-5", Thinking("low"), {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
@@ -222,14 +222,14 @@ def test_thoughts_go_back_to_whom_they_belong() -> None:
         ("m", Thinking(summary="detailed"), {"thinking": {"type": "adaptive", "display": "summarized"}}),
     ],
 )
-def test_how_much_to_think(model: str, wanted: Thinking, body: dict[str, Any]) -> None:
+def test_how_much_to_think(model: str, thinking: Thinking, body: dict[str, Any]) -> None:
     """An effort is adaptive thinking, or a budget for models that know no other; a budget is at least the API's least."""
-    found = written(ChatRequest(model, HI, reasoning=wanted))
-    assert {name: found[name] for name in ("thinking", "output_config") if name in found} == body
+    body_written = written(ChatRequest(model, HI, reasoning=thinking))
+    assert {name: body_written[name] for name in ("thinking", "output_config") if name in body_written} == body
 
 
 @pytest.mark.parametrize(
-    ("wanted", "tokens"),
+    ("expected", "tokens"),
     [
         ({}, 8_192),
         ({"max_tokens": 5}, 5),
@@ -237,9 +237,9 @@ def test_how_much_to_think(model: str, wanted: Thinking, body: dict[str, Any]) -
         ({"reasoning": Thinking(budget=2_000)}, 10_192),
     ],
 )
-def test_a_limit_is_always_sent(wanted: dict[str, Any], tokens: int) -> None:
+def test_a_limit_is_always_sent(expected: dict[str, Any], tokens: int) -> None:
     """The API demands max_tokens; the thoughts' budget fits under it."""
-    assert written(ChatRequest("m", HI, **wanted))["max_tokens"] == tokens
+    assert written(ChatRequest("m", HI, **expected))["max_tokens"] == tokens
 
 
 def test_a_choice_of_tools_needs_tools() -> None:

@@ -275,7 +275,7 @@ def test_signatures_carry_the_vendor_that_was_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "usage"),
+    ("counts", "usage"),
     [
         ({"promptTokenCount": 5, "totalTokenCount": 5}, Usage(5, 0, 5)),
         ({"promptTokenCount": 5, "thoughtsTokenCount": 2, "totalTokenCount": 7}, Usage(5, 2, 7, reasoning_tokens=2)),
@@ -291,9 +291,9 @@ def test_signatures_carry_the_vendor_that_was_asked() -> None:
         ),
     ],
 )
-def test_usage_is_counted_as_everywhere(said: dict[str, Any], usage: Usage) -> None:
+def test_usage_is_counted_as_everywhere(counts: dict[str, Any], usage: Usage) -> None:
     """Cached tokens inside the prompt, thoughts inside the completion."""
-    assert told({**candidate({"text": "x"}), "usageMetadata": said}).events[-2] == usage
+    assert told({**candidate({"text": "x"}), "usageMetadata": counts}).events[-2] == usage
 
 
 @pytest.mark.parametrize("name", SAID)

@@ -53,33 +53,35 @@ def back(events: list[Event], *, whole: bool = False) -> list[Event]:
 
     In a whole answer probabilities come behind all parts.
     """
-    said = [replace(event) for event in merged([Text(event.text) if isinstance(event, Refusal) else event for event in events])]
+    copies = [
+        replace(event) for event in merged([Text(event.text) if isinstance(event, Refusal) else event for event in events])
+    ]
     order = {ToolCallPiece: 1, Logprobs: 2 if whole else 0, Citation: 3, Usage: 4, Finish: 5}
-    for event in said:
+    for event in copies:
         if isinstance(event, ToolCallPiece):
             event.arguments = encoded(json.loads(event.arguments)).decode()
         if isinstance(event, Usage):
             event.cache_write_tokens = None
         if isinstance(event, (Reasoning, ToolCallPiece)) and event.opaque is not None and event.opaque.vendor == "gemini":
             event.opaque = Opaque("gemini", event.opaque.data)
-    left = [event for event in said if not isinstance(event, Start)]
+    left = [event for event in copies if not isinstance(event, Start)]
     return [Start("one", "gemini-3-pro"), *numbered(merged(sorted(left, key=lambda event: order.get(type(event), 0))))]
 
 
 def numbered(events: list[Event]) -> list[Event]:
     """Blocks of thoughts by what parts them on this wire: a signature, or something else between them."""
     block, last = 0, None
-    told: list[Event] = []
+    result: list[Event] = []
     for event in events:
         if isinstance(event, Reasoning):
-            if last is not None and last.opaque is None and told[-1] is last and event.text:
+            if last is not None and last.opaque is None and result[-1] is last and event.text:
                 last.text, last.opaque = last.text + event.text, event.opaque
                 continue
             block += last is not None
             last = event
             event.block = block
-        told.append(event)
-    return told
+        result.append(event)
+    return result
 
 
 @pytest.mark.parametrize("framing", ["events", "array"])
@@ -251,9 +253,9 @@ def dialect(events: list[Event], reply: list[ChatRequest]) -> Callable[[httpx.Re
         if method == "countTokens":
             reply.append(gemini.read_count_request(request.content, model=name))
             return httpx.Response(200, content=gemini.write_count(31))
-        said = gemini.read_request(request.content, model=name, stream=method == "streamGenerateContent")
-        reply.append(said)
-        writer = gemini.writer(said, "one", 0)
+        request_read = gemini.read_request(request.content, model=name, stream=method == "streamGenerateContent")
+        reply.append(request_read)
+        writer = gemini.writer(request_read, "one", 0)
         body = b"".join([writer.write([event]) for event in events]) + writer.end()
         return httpx.Response(writer.status, content=body, headers={"content-type": writer.content_type})
 
@@ -306,16 +308,16 @@ async def test_the_official_client_reads_a_stream_and_sends_it_back() -> None:
     assert reply[1].stream
 
 
-def check_history(said: ChatRequest) -> None:
-    assert [turn.role for turn in said.messages] == ["user", "assistant", "tool"]
-    thought, text, image, call = said.messages[1].parts
+def check_history(request: ChatRequest) -> None:
+    assert [turn.role for turn in request.messages] == ["user", "assistant", "tool"]
+    thought, text, image, call = request.messages[1].parts
     assert thought.opaque == Opaque("anthropic", "sig+/=")
     assert (thought.text, text.text, image.data) == ("hm", "Hello é", b"\x89PNG")
     assert isinstance(call, ToolCall)
     assert (call.id, call.arguments) == ("c1", '{"x":1}')
     assert call.opaque is not None
     assert base64.urlsafe_b64decode(call.opaque.data) == b"native"
-    assert said.messages[2].parts == [ToolResult("c1", [TextPart('{"r":1}')], "f")]
+    assert request.messages[2].parts == [ToolResult("c1", [TextPart('{"r":1}')], "f")]
 
 
 async def test_what_the_official_client_asks_is_understood() -> None:
@@ -335,17 +337,17 @@ async def test_what_the_official_client_asks_is_understood() -> None:
     asking = client(dialect([Text("{}"), Finish("complete", "stop")], reply))
     image = sdk.Part.from_bytes(data=b"\xff\xfe", mime_type="image/png")
     await asking.aio.models.generate_content(model="gemini-3-pro", contents=["look", image], config=config)
-    (said,) = reply
-    assert said.messages[0] == ChatMessage("system", [TextPart("Be brief.")])
-    assert said.messages[1].parts[1].data == b"\xff\xfe"
-    assert (said.temperature, said.top_k, said.max_tokens) == (0.5, 4, 5)
-    assert said.format is not None
-    assert said.format.schema is not None
-    assert said.format.schema["properties"] == {"a": {"type": "string"}}
-    assert said.reasoning is not None
-    assert (said.reasoning.effort, said.reasoning.summary) == ("low", "auto")
-    assert [tool.kind for tool in said.tools] == ["googleSearch"]
-    assert list(said.extra) == ["safetySettings"]
+    (request,) = reply
+    assert request.messages[0] == ChatMessage("system", [TextPart("Be brief.")])
+    assert request.messages[1].parts[1].data == b"\xff\xfe"
+    assert (request.temperature, request.top_k, request.max_tokens) == (0.5, 4, 5)
+    assert request.format is not None
+    assert request.format.schema is not None
+    assert request.format.schema["properties"] == {"a": {"type": "string"}}
+    assert request.reasoning is not None
+    assert (request.reasoning.effort, request.reasoning.summary) == ("low", "auto")
+    assert [tool.kind for tool in request.tools] == ["googleSearch"]
+    assert list(request.extra) == ["safetySettings"]
     counted = await asking.aio.models.count_tokens(model="gemini-3-pro", contents="how many")
     assert counted.total_tokens == 31
     assert reply[-1].messages == [ChatMessage("user", [TextPart("how many")])]

@@ -125,8 +125,8 @@ def test_calls_that_share_an_index_are_calls_of_their_own() -> None:
     """Some versions number all calls 0; the ids they have are kept."""
     call: dict[str, Any] = {"function": {"index": 0, "name": "f", "arguments": {}}}
     reply = read(chat({"tool_calls": [call, {**call, "id": "call_x"}]}), chat({"tool_calls": [call]}), DONE)
-    found = [event for event in reply.events if isinstance(event, ToolCallPiece)]
-    assert [(piece.index, piece.id) for piece in found] == [(0, "call_0"), (1, "call_x"), (2, "call_2")]
+    pieces = [event for event in reply.events if isinstance(event, ToolCallPiece)]
+    assert [(piece.index, piece.id) for piece in pieces] == [(0, "call_0"), (1, "call_x"), (2, "call_2")]
     assert reply.finish.reason == "tool_calls"
 
 
@@ -150,10 +150,10 @@ def test_signatures_belong_to_the_named_vendor() -> None:
     assert reply.events[3] == ToolCallPiece(0, "call_0", "f", "{}", Opaque("gemini", "x"))
 
 
-@pytest.mark.parametrize(("said", "reason"), [("length", "length"), ("stop", "stop"), ("unload", "unload"), ("", None)])
-def test_reasons(said: str, reason: str | None) -> None:
+@pytest.mark.parametrize(("word", "reason"), [("length", "length"), ("stop", "stop"), ("unload", "unload"), ("", None)])
+def test_reasons(word: str, reason: str | None) -> None:
     """Common words where there are some, else the server's own."""
-    assert read(chat({"content": "x"}), chat({}, done=True, done_reason=said)).finish == Finish("complete", reason)
+    assert read(chat({"content": "x"}), chat({}, done=True, done_reason=word)).finish == Finish("complete", reason)
 
 
 def test_nothing_without_a_reason_is_empty() -> None:

@@ -62,23 +62,23 @@ def written(events: list[Event], *, stream: bool, make: Make = writer, batch: in
 
 def thoughts(events: list[Event]) -> list[tuple[str, Opaque | None]]:
     """Texts and what signs them: thoughts without a signature go on in the next."""
-    found: list[tuple[str, Opaque | None]] = []
+    blocks: list[tuple[str, Opaque | None]] = []
     text = ""
     for event in events:
         if isinstance(event, Reasoning):
             text += event.text
             if event.opaque is not None:
-                found.append((text, event.opaque))
+                blocks.append((text, event.opaque))
                 text = ""
-    return [*found, (text, None)] if text else found
+    return [*blocks, (text, None)] if text else blocks
 
 
 def as_one(events: list[Event]) -> list[tuple[str, Opaque | None]]:
     """As a whole answer has them: one thought, signed if there was but one block."""
-    told = [event for event in events if isinstance(event, Reasoning)]
-    opaque = next((event.opaque for event in told if event.opaque is not None), None)
-    single = len({event.block for event in told}) == 1
-    text = "".join(event.text for event in told)
+    reasoning = [event for event in events if isinstance(event, Reasoning)]
+    opaque = next((event.opaque for event in reasoning if event.opaque is not None), None)
+    single = len({event.block for event in reasoning}) == 1
+    text = "".join(event.text for event in reasoning)
     return [(text, opaque if single else None)] if text or (opaque and single) else []
 
 
@@ -191,9 +191,9 @@ def test_a_failure_is_never_an_end(finish: Finish, status: int, words: str, make
     assert words in str(reply.error)
     out = make(asked(stream=False), "one", MOMENT)
     out.write([Text("a"), finish])
-    told = out.end()
+    last = out.end()
     assert out.status == status
-    assert words in read_fault(out.status, told).message
+    assert words in read_fault(out.status, last).message
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -299,11 +299,11 @@ MESSAGES: list[dict[str, Any]] = [
 
 
 def test_the_official_client_is_understood_and_understands() -> None:
-    """Its request is read as what it says, and a whole answer as what was answered."""
+    """Its request is read as what it says, and a whole reply as what was answered."""
     asks: list[ChatRequest] = []
     options = {"num_predict": 9, "temperature": 0.5, "num_ctx": 99}
-    with client(ANSWER, asks) as spoken:
-        said = spoken.chat(
+    with client(ANSWER, asks) as sdk:
+        reply = sdk.chat(
             "m",
             MESSAGES,
             tools=[TOOL],
@@ -314,12 +314,17 @@ def test_the_official_client_is_understood_and_understands() -> None:
             logprobs=True,
             top_logprobs=2,
         )
-    assert (said.message.content, said.message.thinking, said.done, said.done_reason) == ("It is warm.", "Hm.", True, "stop")
-    calls = said.message.tool_calls or []
+    assert (reply.message.content, reply.message.thinking, reply.done, reply.done_reason) == (
+        "It is warm.",
+        "Hm.",
+        True,
+        "stop",
+    )
+    calls = reply.message.tool_calls or []
     assert [(call.function.name, call.function.arguments) for call in calls] == [("weather", {"city": "Rome"}), ("time", {})]
-    assert (said.prompt_eval_count, said.eval_count, said.model) == (7, 5, "m")
-    assert said.logprobs is not None
-    assert said.logprobs[0].token == "warm"
+    assert (reply.prompt_eval_count, reply.eval_count, reply.model) == (7, 5, "m")
+    assert reply.logprobs is not None
+    assert reply.logprobs[0].token == "warm"
     (chat_request,) = asks
     assert chat_request.messages[1].parts == [
         ImagePart(data=b"\x89PNG\r\n\x1a\n", media_type="image/png"),
@@ -335,8 +340,8 @@ def test_the_official_client_is_understood_and_understands() -> None:
 
 def test_the_official_client_follows_a_stream() -> None:
     """Piece by piece, the calls and the end included."""
-    with client(ANSWER, []) as spoken:
-        chunks = list(spoken.chat("m", MESSAGES[:2], stream=True))
+    with client(ANSWER, []) as sdk:
+        chunks = list(sdk.chat("m", MESSAGES[:2], stream=True))
     assert [chunk.message.content for chunk in chunks if chunk.message.content] == ["It is ", "warm."]
     assert "".join(chunk.message.thinking or "" for chunk in chunks) == "Hm."
     assert [len(chunk.message.tool_calls) for chunk in chunks if chunk.message.tool_calls] == [2]
@@ -349,9 +354,9 @@ def test_the_official_client_gets_an_answer_to_a_prompt(stream: bool) -> None:
     """With what only a prompt takes."""
     asks: list[ChatRequest] = []
     events: list[Event] = [Reasoning("Hm."), Text("a"), Text("b"), Usage(1, 2, 3), Finish("complete", "length")]
-    with client(events, asks) as spoken:
-        said: Any = spoken.generate("m", "def f(", suffix="return", system="s", raw=True, stream=stream)
-        chunks = list(said) if stream else [said]
+    with client(events, asks) as sdk:
+        answer: Any = sdk.generate("m", "def f(", suffix="return", system="s", raw=True, stream=stream)
+        chunks = list(answer) if stream else [answer]
     assert "".join(chunk.response for chunk in chunks) == "ab"
     assert "".join(chunk.thinking or "" for chunk in chunks) == "Hm."
     assert (chunks[-1].done, chunks[-1].done_reason) == (True, "length")
@@ -361,11 +366,11 @@ def test_the_official_client_gets_an_answer_to_a_prompt(stream: bool) -> None:
 
 def test_the_official_client_raises_what_went_wrong() -> None:
     """A refusal with its status, and an error amid a stream after the text before it."""
-    with client([], []) as spoken, pytest.raises(ollama.ResponseError, match=r"messages\[0\]\.role") as refused:
-        spoken.chat("m", [{"role": "king", "content": "x"}])
+    with client([], []) as sdk, pytest.raises(ollama.ResponseError, match=r"messages\[0\]\.role") as refused:
+        sdk.chat("m", [{"role": "king", "content": "x"}])
     assert refused.value.status_code == 400
-    with client([Text("a"), Finish("failed", error=ReplyFailed("it broke"))], []) as spoken:
-        stream = spoken.chat("m", MESSAGES[:2], stream=True)
+    with client([Text("a"), Finish("failed", error=ReplyFailed("it broke"))], []) as sdk:
+        stream = sdk.chat("m", MESSAGES[:2], stream=True)
         assert next(stream).message.content == "a"
         with pytest.raises(ollama.ResponseError, match="it broke"):
             next(stream)

@@ -70,9 +70,9 @@ def as_it_comes_back(chat_request: ChatRequest) -> ChatRequest:
 
 def _kept(chat_request: ChatRequest, left: ChatRequest) -> list[ChatMessage]:
     """The turns that are left, with empty ones in place of those that are gone."""
-    kept = iter(left.messages)
+    rest = iter(left.messages)
     whole = [plain(replace(chat_request, messages=[turn]), SUPPORT, NAME).messages for turn in chat_request.messages]
-    return [next(kept) if one else ChatMessage("user", []) for one in whole]
+    return [next(rest) if one else ChatMessage("user", []) for one in whole]
 
 
 def _turn(turn: ChatMessage, single: bool) -> ChatMessage:
@@ -100,14 +100,14 @@ def _bare(opaque: Opaque | None) -> Opaque | None:
     return None if opaque is None else Opaque(opaque.vendor, opaque.data)
 
 
-def _thinking(wanted: Thinking | None, *, own: bool) -> Thinking | None:
-    if wanted is None:
+def _thinking(thinking: Thinking | None, *, own: bool) -> Thinking | None:
+    if thinking is None:
         return None
-    if wanted.effort is None:
+    if thinking.effort is None:
         by_budget: dict[Any, Thinking] = {0: Thinking("none"), -1: Thinking(budget=-1), 1024: Thinking("low")}
-        return by_budget.get(wanted.budget, Thinking("medium"))
+        return by_budget.get(thinking.budget, Thinking("medium"))
     nearest: Any = {"minimal": "low", "xhigh": "high"}
-    return Thinking(wanted.effort if own else nearest.get(wanted.effort, wanted.effort))
+    return Thinking(thinking.effort if own else nearest.get(thinking.effort, thinking.effort))
 
 
 @settings(max_examples=100, deadline=None)

@@ -40,21 +40,21 @@ def chunks(case: str) -> list[bytes]:
 
 
 def stream(*payloads: bytes | dict[str, Any], done: bool = True) -> bytes:
-    said = [payload if isinstance(payload, bytes) else json.dumps(payload).encode() for payload in payloads]
-    return b"".join(b"data: " + payload + b"\n\n" for payload in [*said, *([b"[DONE]"] if done else [])])
+    encoded = [payload if isinstance(payload, bytes) else json.dumps(payload).encode() for payload in payloads]
+    return b"".join(b"data: " + payload + b"\n\n" for payload in [*encoded, *([b"[DONE]"] if done else [])])
 
 
-def delta(reason: str | None = None, **said: Any) -> dict[str, Any]:
-    return {"id": "i", "model": "m", "choices": [{"index": 0, "delta": said, "finish_reason": reason}]}
+def delta(reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"id": "i", "model": "m", "choices": [{"index": 0, "delta": fields, "finish_reason": reason}]}
 
 
-def reply_of(body: bytes, **given: Any) -> list[Event]:
-    return merged(read_pieces(wire.Reader(**given), [body]).events)
+def reply_of(body: bytes, **options: Any) -> list[Event]:
+    return merged(read_pieces(wire.Reader(**options), [body]).events)
 
 
-def pieces(*said: dict[str, Any], **given: Any) -> list[Event]:
+def pieces(*deltas: dict[str, Any], **options: Any) -> list[Event]:
     """What a stream of these deltas says between its start and its end."""
-    events = reply_of(stream(*(delta(**one) for one in said), delta("stop")), **given)
+    events = reply_of(stream(*(delta(**one) for one in deltas), delta("stop")), **options)
     assert events[0] == Start("i", "m")
     called = any(isinstance(event, ToolCallPiece) for event in events)
     assert events[-1] == Finish("complete", "tool_calls" if called else "stop")
@@ -177,9 +177,9 @@ def test_a_whole_reply_counts_thoughts_as_ours() -> None:
 def test_json_where_a_stream_was_asked_for_is_understood() -> None:
     """Some answer with one object all the same; cut, it is truncated."""
     body = (FOLDER / "xai-tool-call.json").read_bytes()
-    wanted = merged(wire.read_reply(body))
+    expected = merged(wire.read_reply(body))
     for split in ([body], [body[i : i + 1] for i in range(len(body))], [b"\n", body]):
-        assert merged(read_pieces(wire.Reader(), split).events) == wanted
+        assert merged(read_pieces(wire.Reader(), split).events) == expected
     assert read_pieces(wire.Reader(), [body[:-30]]).finish.verdict == "truncated"
 
 
@@ -294,10 +294,10 @@ SAID: list[tuple[list[dict[str, Any]], list[Event]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("said", "wanted"), SAID, ids=range(len(SAID)))
-def test_what_dialects_say_beside_text(said: list[dict[str, Any]], wanted: list[Event]) -> None:
+@pytest.mark.parametrize(("deltas", "expected"), SAID, ids=range(len(SAID)))
+def test_what_dialects_say_beside_text(deltas: list[dict[str, Any]], expected: list[Event]) -> None:
     """Each shape of a delta becomes the event it means."""
-    assert pieces(*said) == wanted
+    assert pieces(*deltas) == expected
 
 
 def test_audio_that_was_cut_is_not_emitted() -> None:
@@ -340,15 +340,15 @@ def test_several_answers_keep_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("word", "reason"),
     [
         *[("stop", "stop"), ("length", "length"), ("function_call", "tool_calls"), ("model_length", "length")],
         *[("content_filter", "content_filter"), ("sensitive", "content_filter"), ("recitation", "recitation")],
     ],
 )
-def test_reasons_in_common_words(said: str, reason: str) -> None:
+def test_reasons_in_common_words(word: str, reason: str) -> None:
     """A word there is a common one for becomes that; others stay as they are. All are complete."""
-    finish = read_pieces(wire.Reader(), [stream(delta(said, content="x"))]).finish
+    finish = read_pieces(wire.Reader(), [stream(delta(word, content="x"))]).finish
     assert (finish.verdict, finish.reason) == ("complete", reason)
 
 
@@ -387,11 +387,11 @@ FAILURES: list[tuple[bytes, type[Exception], str | None, str]] = [
 def test_failures_inside_a_stream(body: bytes, kind: type[Exception], fault: str | None, words: str) -> None:
     """An error under status 200, what cannot be read and what is empty are failed, and the error says why."""
     for pieces in splits(body):
-        said = read_pieces(wire.Reader(), pieces)
-        assert said.finish.verdict == "failed"
-        assert type(said.error) is kind
-        assert words in str(said.error)
-        assert getattr(said.error, "kind", None) == fault
+        reply = read_pieces(wire.Reader(), pieces)
+        assert reply.finish.verdict == "failed"
+        assert type(reply.error) is kind
+        assert words in str(reply.error)
+        assert getattr(reply.error, "kind", None) == fault
 
 
 def test_what_came_before_a_failure_remains() -> None:
@@ -419,7 +419,7 @@ def test_usage_is_the_last_that_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "usage"),
+    ("counts", "usage"),
     [
         ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}, Usage(9, cached_tokens=4)),
         ({"prompt_tokens": 9, "cached_tokens": 4}, Usage(9, cached_tokens=4)),
@@ -431,9 +431,9 @@ def test_usage_is_the_last_that_came() -> None:
         ({"completion_tokens": 9, "completion_tokens_details": {"audio_tokens": 3}}, Usage(None, 9, audio_completion_tokens=3)),
     ],
 )  # fmt: skip
-def test_counts_of_every_dialect(said: dict[str, Any], usage: Usage) -> None:
+def test_counts_of_every_dialect(counts: dict[str, Any], usage: Usage) -> None:
     """What is cached has three names; what is no count is none."""
-    assert reply_of(stream({**delta("stop", content="x"), "usage": said}))[-2] == usage
+    assert reply_of(stream({**delta("stop", content="x"), "usage": counts}))[-2] == usage
 
 
 ENDLESS: list[tuple[bytes, ReaderLimits]] = [

@@ -93,9 +93,9 @@ def _joined(events: list[Event]) -> list[Any]:
 def test_a_written_stream_is_read_at_every_split(events: list[Event]) -> None:
     """Wherever the network cuts what we wrote, the events are the same."""
     body = written(events, stream=True)
-    wanted = merged(read_pieces(wire.Reader(), [body]).events)
+    expected_events = merged(read_pieces(wire.Reader(), [body]).events)
     for pieces in list(splits(body))[::7]:
-        assert merged(read_pieces(wire.Reader(), pieces).events) == wanted
+        assert merged(read_pieces(wire.Reader(), pieces).events) == expected_events
 
 
 def test_chunks_as_openai_writes_them() -> None:
@@ -138,11 +138,11 @@ def test_a_signed_block_goes_out_whole() -> None:
     deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
     details = [detail for delta in deltas for detail in delta.get("reasoning_details", [])]
     message = json.loads(written(events, stream=False))["choices"][0]["message"]
-    wanted = [
+    expected = [
         {"type": "reasoning.text", "text": "ab", "signature": "pc1.anthropic.s", "index": 0},
         {"type": "reasoning.text", "text": "c", "index": 1},
     ]
-    assert details == message["reasoning_details"] == wanted
+    assert details == message["reasoning_details"] == expected
     assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "abc"
     assert message["reasoning_content"] == "ab\n\nc"
 
@@ -165,18 +165,18 @@ def test_a_clients_next_ask_brings_the_signatures_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "calls", "said"),
+    ("reason", "calls", "word"),
     [
         *[(None, False, "stop"), (None, True, "tool_calls"), ("stop", False, "stop"), ("length", True, "length")],
         *[("refusal", False, "content_filter"), ("pause", False, "length"), ("recitation", False, "content_filter")],
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_the_end_in_openais_words(reason: str | None, calls: bool, said: str, stream: bool) -> None:
+def test_the_end_in_openais_words(reason: str | None, calls: bool, word: str, stream: bool) -> None:
     """Without a reason it is a plain one; of the common words OpenAI lacks each becomes the nearest."""
     call: list[Event] = [ToolCallPiece(0, "c", "f", "{}")] if calls else [Text("x")]
     body = written([*call, Finish("complete", reason)], stream=stream)
-    assert f'"finish_reason":"{said}"'.encode() in body
+    assert f'"finish_reason":"{word}"'.encode() in body
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -209,9 +209,9 @@ def test_a_stream_that_fails_has_no_end() -> None:
         body = written([Text("a"), finish], stream=True)
         assert b"[DONE]" not in body
         assert b'"finish_reason":"' not in body
-        said = read_pieces(wire.Reader(), [body])
-        assert said.text == "a"
-        assert said.finish.verdict == "failed"
+        reply = read_pieces(wire.Reader(), [body])
+        assert reply.text == "a"
+        assert reply.finish.verdict == "failed"
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_a_whole_answer_that_fails_chooses_its_status(error: Any, status: int) -
     """Nothing of the answer goes out: an error of its kind does."""
     out = writer(stream=False)
     out.write([Text("a"), Finish("failed", error=error)])
-    said = json.loads(out.end())
+    body = json.loads(out.end())
     assert out.status == status
-    assert said["error"]["message"] == str(error)
+    assert body["error"]["message"] == str(error)
 
 
 def test_the_retry_time_is_in_the_headers() -> None:
@@ -289,9 +289,9 @@ def test_a_plain_end_behind_calls(word: str | None, stream: bool) -> None:
     ``stop``.
     """
     call = ToolCallPiece(0, "c", "f", "{}")
-    for said, end in ((call, "tool_calls"), (Text("a"), "stop")):
+    for event, end in ((call, "tool_calls"), (Text("a"), "stop")):
         out = writer(stream=stream)
-        body = out.write([said, Finish("complete", word)]) + out.end()
+        body = out.write([event, Finish("complete", word)]) + out.end()
         assert f'"finish_reason":"{end}"'.encode() in body
 
 

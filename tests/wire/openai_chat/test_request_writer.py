@@ -40,8 +40,8 @@ from ...support.random_requests import asks, plain
 HELLO = [{"role": "user", "content": "hi"}]
 
 
-def read(body: Any, **given: Any) -> ChatRequest:
-    return wire.read_request(json.dumps(body).encode(), **given)
+def read(body: Any, **options: Any) -> ChatRequest:
+    return wire.read_request(json.dumps(body).encode(), **options)
 
 
 def back(chat_request: ChatRequest, vendor: str = "openai") -> ChatRequest:
@@ -229,14 +229,14 @@ DIALECTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "wanted"), DIALECTS, ids=lambda value: ",".join(value))
-def test_the_fields_of_every_dialect_are_read(said: dict[str, Any], wanted: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("fields", "expected"), DIALECTS, ids=lambda value: ",".join(value))
+def test_the_fields_of_every_dialect_are_read(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     """Older names, other vendors' words and what only this wire knows are all understood, and go on as they came."""
-    chat_request = read({"model": "m", "messages": HELLO, **said})
-    assert {name: getattr(chat_request, name) for name in wanted} == wanted
+    chat_request = read({"model": "m", "messages": HELLO, **fields})
+    assert {name: getattr(chat_request, name) for name in expected} == expected
     written = wire.write_request(chat_request)
     for name in chat_request.extra:
-        assert written[name] == said[name]
+        assert written[name] == fields[name]
 
 
 MESSAGES: list[tuple[dict[str, Any], ChatMessage]] = [

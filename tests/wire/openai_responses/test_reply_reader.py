@@ -122,8 +122,8 @@ def test_every_split(name: str, line: bytes) -> None:
     """However the network cuts a stream, and whichever line ends it has, the events are the same."""
     data = stream(name).replace(b"\n", line)
     for pieces in splits(data):
-        told = [repr(event) for event in heard(pieces)]
-        assert told == [repr(event) for event in heard([stream(name)])]
+        shown = [repr(event) for event in heard(pieces)]
+        assert shown == [repr(event) for event in heard([stream(name)])]
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -179,11 +179,11 @@ def test_what_clients_send() -> None:
 
 def test_phases() -> None:
     """Messages of one phase are one turn, those of another are another; each goes back with its phase."""
-    said = [
+    items = [
         {"type": "message", "role": "assistant", "content": text, "phase": phase}
         for text, phase in (("a", "commentary"), ("b", "commentary"), ("c", "final_answer"))
     ]
-    chat_request = read({"model": "m", "input": said})
+    chat_request = read({"model": "m", "input": items})
     assert [turn.extra for turn in chat_request.messages] == [{"phase": "commentary"}, {"phase": "final_answer"}]
     assert [item["phase"] for item in write_request(chat_request)["input"]] == ["commentary", "final_answer"]
 

@@ -137,10 +137,10 @@ def test_what_is_no_reply_is_an_error(body: bytes, error: type[Exception]) -> No
 
 def test_a_broken_line_is_named_without_its_secrets() -> None:
     """The message shows the line, shortened, and no token in it."""
-    said = str(read_pieces(Reader(), [b'data: {"restNonce": "abcdef0123", "x": "' + b"y" * 900 + b'"}\n\n']).error)
-    assert "restNonce" in said
-    assert "abcdef0123" not in said
-    assert len(said) < 300
+    message = str(read_pieces(Reader(), [b'data: {"restNonce": "abcdef0123", "x": "' + b"y" * 900 + b'"}\n\n']).error)
+    assert "restNonce" in message
+    assert "abcdef0123" not in message
+    assert len(message) < 300
 
 
 def test_kinds_of_events_that_later_versions_add_are_passed_over() -> None:
@@ -197,9 +197,9 @@ def test_phps_notices_before_a_stream_are_passed_over() -> None:
 def test_a_page_in_the_place_of_a_reply_is_shown() -> None:
     """HTML under 200 is no answer and no cut one: the error shows how it begins, the same at every cut."""
     page = b"<!DOCTYPE html>\n<title>Maintenance</title>\n" + b"<p>we are back soon</p>\n" * 200
-    said = {str(read_pieces(Reader(), pieces).error) for pieces in corpus.splits(page)}
-    assert len(said) == 1
-    assert "Maintenance" in said.pop()
+    messages = {str(read_pieces(Reader(), pieces).error) for pieces in corpus.splits(page)}
+    assert len(messages) == 1
+    assert "Maintenance" in messages.pop()
 
 
 # The question
@@ -222,9 +222,9 @@ def test_the_question_of_the_seed() -> None:
 
 def test_overrides_and_the_systems_text_go_where_old_servers_take_them() -> None:
     """A system message is dropped from the list by the server, so its text goes as ``context`` too."""
-    said = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "c"}]
-    asked = question(said, AIEngineBot("http://h/wp-json"), "x", Overrides(temperature=0, max_tokens=5))
-    assert (asked["context"], asked["temperature"], asked["maxTokens"], asked["messages"]) == ("Be kind.", 0, 5, said)
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "c"}]
+    body = question(messages, AIEngineBot("http://h/wp-json"), "x", Overrides(temperature=0, max_tokens=5))
+    assert (body["context"], body["temperature"], body["maxTokens"], body["messages"]) == ("Be kind.", 0, 5, messages)
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,12 @@ ECHO = text_events("ech", "o: ", "hi ", "the", "re")
 )
 def test_our_server_answers_byte_for_byte_as_the_recorded_one(case: str, events: list[Event]) -> None:
     """The recorded request, the model's same pieces: the same status, content type and bytes."""
-    asked = recorded_request(case, old())
-    assert isinstance(asked, SiteRequest)
-    body = asked.writer.write(events) + asked.writer.end()
+    request = recorded_request(case, old())
+    assert isinstance(request, SiteRequest)
+    body = request.writer.write(events) + request.writer.end()
     assert body == corpus.body(case)
     meta = corpus.meta(case)
-    assert (asked.writer.status, asked.writer.content_type) == (meta["status"], meta["content_type"])
+    assert (request.writer.status, request.writer.content_type) == (meta["status"], meta["content_type"])
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_our_server_answers_byte_for_byte_as_the_recorded_one(case: str, events:
 )
 def test_our_server_refuses_byte_for_byte_as_the_recorded_one(case: str) -> None:
     """Status, content type and body of each recorded refusal."""
-    said = recorded_request(case, AIEngineSite(era="2.0" if "2.0.8" in case else "1.9"))
-    assert isinstance(said, Response)
+    reply = recorded_request(case, AIEngineSite(era="2.0" if "2.0.8" in case else "1.9"))
+    assert isinstance(reply, Response)
     meta = corpus.meta(case)
-    assert (said.status, said.content_type, said.body) == (meta["status"], meta["content_type"], corpus.body(case))
+    assert (reply.status, reply.content_type, reply.body) == (meta["status"], meta["content_type"], corpus.body(case))
 
 
 class Always(random.Random):
@@ -119,10 +119,10 @@ def test_our_pages_are_the_recorded_ones(version: str, era: Any, nonce: str, por
     """Byte for byte, for a guest, in every era."""
     site = AIEngineSite(era=era, rng=Always(nonce), context_id=4, streams=era != "2.4")
     case = f"ai-engine-{version}/00-page"
-    said = recorded_request(case, site, f"http://127.0.0.1:{port}")
-    assert isinstance(said, Response)
+    reply = recorded_request(case, site, f"http://127.0.0.1:{port}")
+    assert isinstance(reply, Response)
     meta = corpus.meta(case)
-    assert (said.status, said.content_type, said.body) == (meta["status"], meta["content_type"], corpus.body(case))
+    assert (reply.status, reply.content_type, reply.body) == (meta["status"], meta["content_type"], corpus.body(case))
 
 
 @pytest.mark.parametrize(
@@ -136,17 +136,17 @@ def test_our_server_answers_a_nonce_as_the_recorded_one(case: str, era: Any, non
     """The recorded request with its nonce is let in, and answered with the same bytes and the nonce of today."""
     site = AIEngineSite(era=era, rng=Always(nonce))
     site.nonces.current()
-    asked = recorded_request(case, site)
-    assert isinstance(asked, SiteRequest)
-    body = asked.writer.write([*ECHO, usage, complete()]) + asked.writer.end()
-    assert (body, dict(asked.writer.headers)) == (corpus.body(case), {"X-WP-Nonce": nonce})
+    request = recorded_request(case, site)
+    assert isinstance(request, SiteRequest)
+    body = request.writer.write([*ECHO, usage, complete()]) + request.writer.end()
+    assert (body, dict(request.writer.headers)) == (corpus.body(case), {"X-WP-Nonce": nonce})
 
 
 def test_our_session_starts_as_the_recorded_one() -> None:
     """``start_session`` without a body, byte for byte."""
-    said = recorded_request("ai-engine-2.5.2/26-start-session", AIEngineSite(rng=Always("d329f178a8")))
-    assert isinstance(said, Response)
-    assert said.body == corpus.body("ai-engine-2.5.2/26-start-session")
+    reply = recorded_request("ai-engine-2.5.2/26-start-session", AIEngineSite(rng=Always("d329f178a8")))
+    assert isinstance(reply, Response)
+    assert reply.body == corpus.body("ai-engine-2.5.2/26-start-session")
 
 
 def test_a_bot_with_overrides_is_known_by_its_custom_id() -> None:
@@ -156,9 +156,9 @@ def test_a_bot_with_overrides_is_known_by_its_custom_id() -> None:
     assert isinstance(page, Response)
     bot = bot_of(page.body.decode(), "http://h/x/")
     assert (bot.bot_id, bot.custom_id) == (None, "c-1")
-    asked = question([{"role": "user", "content": "hi"}], bot, "x")
-    assert isinstance(submit(site, asked), SiteRequest)
-    unknown = submit(site, {**asked, "customId": "c-2", "stream": False})
+    body = question([{"role": "user", "content": "hi"}], bot, "x")
+    assert isinstance(submit(site, body), SiteRequest)
+    unknown = submit(site, {**body, "customId": "c-2", "stream": False})
     assert isinstance(unknown, Response)
     assert unknown.status == 403
 
@@ -166,10 +166,10 @@ def test_a_bot_with_overrides_is_known_by_its_custom_id() -> None:
 def test_what_a_request_overrides_reaches_the_model() -> None:
     """``context`` as the system's text, ``model``, ``temperature`` and ``maxTokens`` by the names we use."""
     fields = {"botId": "default", "newMessage": "hi", "context": "Be kind.", "model": "m", "temperature": 0.5, "maxTokens": 9}
-    asked = submit(old(), fields)
-    assert isinstance(asked, SiteRequest)
-    assert asked.messages == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
-    assert (asked.model, asked.settings) == ("m", {"temperature": 0.5, "max_tokens": 9})
+    request = submit(old(), fields)
+    assert isinstance(request, SiteRequest)
+    assert request.messages == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
+    assert (request.model, request.settings) == ("m", {"temperature": 0.5, "max_tokens": 9})
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_what_a_request_overrides_reaches_the_model() -> None:
 )
 def test_what_php_takes_for_true_streams(stream: Any, streams: bool) -> None:
     """The text "false" streams; "0" does not."""
-    asked = submit(old(), {"botId": "default", "newMessage": "hi", "stream": stream})
-    assert isinstance(asked, SiteRequest)
-    assert asked.writer.streams is streams
+    request = submit(old(), {"botId": "default", "newMessage": "hi", "stream": stream})
+    assert isinstance(request, SiteRequest)
+    assert request.writer.streams is streams
 
 
 def test_the_page_holds_any_address() -> None:
@@ -192,18 +192,18 @@ def test_the_page_holds_any_address() -> None:
 
 def test_our_server_keeps_history_as_the_recorded_one() -> None:
     """The system message is dropped, the last user message replaced by ``newMessage``."""
-    asked = recorded_request("ai-engine-1.9.99/60-history", old())
-    assert isinstance(asked, SiteRequest)
+    request = recorded_request("ai-engine-1.9.99/60-history", old())
+    assert isinstance(request, SiteRequest)
     recorded = json.loads(json.loads(corpus.body("ai-engine-1.9.99/60-history"))["reply"])
-    assert asked.messages == recorded[1:]  # the first is the bot's own context
+    assert request.messages == recorded[1:]  # the first is the bot's own context
 
 
 def test_history_is_the_last_fifteen() -> None:
     """Of a long conversation the server remembers 15 messages, the new one among them."""
-    said = [{"role": "user" if n % 2 == 0 else "assistant", "content": str(n)} for n in range(31)]
-    asked = submit(old(), {"botId": "default", "newMessage": "new", "messages": said})
-    assert isinstance(asked, SiteRequest)
-    assert [m["content"] for m in asked.messages] == [*map(str, range(16, 30)), "new"]
+    messages = [{"role": "user" if n % 2 == 0 else "assistant", "content": str(n)} for n in range(31)]
+    request = submit(old(), {"botId": "default", "newMessage": "new", "messages": messages})
+    assert isinstance(request, SiteRequest)
+    assert [m["content"] for m in request.messages] == [*map(str, range(16, 30)), "new"]
 
 
 def test_the_eras_of_the_nonce() -> None:
@@ -220,9 +220,9 @@ def test_the_eras_of_the_nonce() -> None:
         assert (in_page is None, by_session is None) == (era != "2.0", era != "2.4")
         assert isinstance(submit(site, fields), SiteRequest) is (era == "1.9")
         for wrong in ("", "0123456789"):
-            said = submit(site, fields, wrong)
-            assert isinstance(said, Response)
-            assert (said.status, ai_engine.is_nonce_failure(403, said.body)) == (403, True)
+            reply = submit(site, fields, wrong)
+            assert isinstance(reply, Response)
+            assert (reply.status, ai_engine.is_nonce_failure(403, reply.body)) == (403, True)
         good = submit(site, fields, site.nonces.current())
         assert isinstance(good, SiteRequest)
         assert dict(good.writer.headers) == {"X-WP-Nonce": site.nonces.current()}
@@ -271,24 +271,24 @@ def test_the_route_may_come_as_a_query() -> None:
 )
 def test_nonsense_is_refused_and_not_a_crash(fields: Any) -> None:
     """Whatever comes in, the server answers with a refusal."""
-    said = submit(old(), fields)
-    assert isinstance(said, Response)
-    assert said.status in (400, 403)
+    reply = submit(old(), fields)
+    assert isinstance(reply, Response)
+    assert reply.status in (400, 403)
 
 
 @pytest.mark.parametrize("history", [7, "text", {"a": 1}, [7, None, {"role": "user"}, {"role": 1, "content": "a"}]])
 def test_a_history_that_is_none_is_passed_over(history: Any) -> None:
     """The message is asked all the same."""
-    asked = submit(old(), {"botId": "default", "newMessage": "hi", "messages": history})
-    assert isinstance(asked, SiteRequest)
-    assert asked.messages == [{"role": "user", "content": "hi"}]
+    request = submit(old(), {"botId": "default", "newMessage": "hi", "messages": history})
+    assert isinstance(request, SiteRequest)
+    assert request.messages == [{"role": "user", "content": "hi"}]
 
 
 def test_only_json_is_read() -> None:
     """The same bytes under another content type are no fields: refused as an ask without a bot."""
-    said = submit(old(), {"botId": "default", "newMessage": "hi"}, headers={"content-type": "text/plain"})
-    assert isinstance(said, Response)
-    assert (said.status, json.loads(said.body)["success"]) == (403, False)
+    reply = submit(old(), {"botId": "default", "newMessage": "hi"}, headers={"content-type": "text/plain"})
+    assert isinstance(reply, Response)
+    assert (reply.status, json.loads(reply.body)["success"]) == (403, False)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)), st.booleans(), st.integers(1, 60))

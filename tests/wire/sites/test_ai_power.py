@@ -80,8 +80,8 @@ def test_recorded_failures_under_200(case: str, error: type[Exception], text: st
 
 def test_an_error_with_quotes_and_newlines_is_read_once_and_whole() -> None:
     """The plugin breaks its own JSON and says everything twice: the message has the words, once."""
-    said = str(reply_of("57-upstream-quote-error-stream").error)
-    assert said == 'the service reports: Bad "quoted" value in C:\\temp: second line <b>é</b>'
+    message = str(reply_of("57-upstream-quote-error-stream").error)
+    assert message == 'the service reports: Bad "quoted" value in C:\\temp: second line <b>é</b>'
 
 
 NORMAL = corpus.body("ai-power-1.8.99/01-success-default-stream")

@@ -101,14 +101,14 @@ def test_our_server_refuses_as_the_recorded_one() -> None:
     """A wrong nonce is the recorded 403, byte for byte; without one the same, without a page to go back to no link."""
     site = AIPowerSite()
     recorded = "ai-power-1.8.99/21-wrong-nonce"
-    said = recorded_request("21-wrong-nonce", site)
-    assert isinstance(said, Response)
-    assert (said.status, said.content_type, said.body) == (403, corpus.meta(recorded)["content_type"], corpus.body(recorded))
+    reply = recorded_request("21-wrong-nonce", site)
+    assert isinstance(reply, Response)
+    assert (reply.status, reply.content_type, reply.body) == (403, corpus.meta(recorded)["content_type"], corpus.body(recorded))
     for referer in ("", "http://elsewhere/", "http://127.0.0.1:80901/", "http://127.0.0.1:8090@elsewhere/"):
         for body in (form(site, _wpnonce=""), form(site).replace(b"_wpnonce=", b"x=")):
-            said = asked(site, body, referer=referer)
-            assert isinstance(said, Response)
-            assert (said.status, said.body) == (403, b"The link you followed has expired.")
+            reply = asked(site, body, referer=referer)
+            assert isinstance(reply, Response)
+            assert (reply.status, reply.body) == (403, b"The link you followed has expired.")
 
 
 def test_what_is_no_ask_is_refused() -> None:
@@ -168,11 +168,11 @@ def test_the_limit_is_a_guests() -> None:
     for streams in (True, False):
         site = AIPowerSite(streams=streams, asks=1)
         assert isinstance(asked(site, form(site)), SiteRequest)
-        said = asked(site, form(site))
-        assert isinstance(said, Response)
-        assert type(read_pieces(Reader(), [said.body]).error) is errors.LimitReached
+        reply = asked(site, form(site))
+        assert isinstance(reply, Response)
+        assert type(read_pieces(Reader(), [reply.body]).error) is errors.LimitReached
         if streams:
-            assert said.body == corpus.body("ai-power-1.8.99/64-limit-reached-stream")
+            assert reply.body == corpus.body("ai-power-1.8.99/64-limit-reached-stream")
         assert isinstance(asked(site, form(site, wpaicg_chat_client_id="other")), SiteRequest)
 
 
@@ -235,21 +235,21 @@ def test_multipart_as_clients_write_it() -> None:
 def test_no_body_brings_the_site_down(parts: list[bytes]) -> None:
     """Any bytes, as any kind of form, are a refusal and not a crash."""
     for content_type in ("multipart/form-data; boundary=b0", "multipart/form-data", "application/x-www-form-urlencoded", "=?;"):
-        said = asked(AIPowerSite(), b"".join(parts), content_type)
-        assert isinstance(said, Response)
-        assert said.status == 400
+        reply = asked(AIPowerSite(), b"".join(parts), content_type)
+        assert isinstance(reply, Response)
+        assert reply.status == 400
 
 
 @pytest.mark.parametrize("body", [b"--b0", b"", b"\xff" * 50, b"--b0\r\n\r\n\r\n--b0--"])
 def test_a_broken_multipart_is_refused(body: bytes) -> None:
     """Nonsense is an unknown action and not a crash."""
-    said = asked(AIPowerSite(), body, "multipart/form-data; boundary=b0")
-    assert isinstance(said, Response)
-    assert said.status == 400
+    reply = asked(AIPowerSite(), body, "multipart/form-data; boundary=b0")
+    assert isinstance(reply, Response)
+    assert reply.status == 400
 
 
 @pytest.mark.parametrize(
-    ("history", "kept"),
+    ("history", "expected"),
     [
         ([], []),
         ([{"id": 1, "text": "Human: one"}, {"id": 2, "text": "AI: two"}], [("user", "one"), ("assistant", "two")]),
@@ -262,12 +262,12 @@ def test_a_broken_multipart_is_refused(body: bytes) -> None:
         ({"text": "Human: one"}, []),
     ],
 )
-def test_history_is_mangled_as_the_real_one_mangles_it(history: Any, kept: list[tuple[str, str]]) -> None:
+def test_history_is_mangled_as_the_real_one_mangles_it(history: Any, expected: list[tuple[str, str]]) -> None:
     """Quotes lose all of it, newlines become n, escapes lose their backslash, tags vanish: why our client does not use it."""
     site = AIPowerSite()
     reply = asked(site, form(site, wpaicg_chat_history=json.dumps(history)))
     assert isinstance(reply, SiteRequest)
-    assert [(m["role"], m["content"]) for m in reply.messages] == [*kept, ("user", "hi")]
+    assert [(m["role"], m["content"]) for m in reply.messages] == [*expected, ("user", "hi")]
 
 
 def test_the_recorded_history_is_lost_here_too() -> None:

@@ -12,7 +12,7 @@ from polychat.wire.sites.pages import elements
 
 
 @pytest.mark.parametrize(
-    ("html", "found"),
+    ("html", "expected"),
     [
         ("<div class='a' x='1'>", {"x": "1"}),
         ('<p CLASS="b a\tc" X = "1">', {"x": "1"}),
@@ -30,10 +30,10 @@ from polychat.wire.sites.pages import elements
         ("<!--><i class=a>", {}),
     ],
 )
-def test_an_element_in_every_hand(html: str, found: dict[str, str]) -> None:
+def test_an_element_in_every_hand(html: str, expected: dict[str, str]) -> None:
     """Quotes, spaces, capitals, entities and the text before: the same attributes."""
     (attributes,) = elements(html, "a")
-    assert {name: value for name, value in attributes.items() if name != "class"} == found
+    assert {name: value for name, value in attributes.items() if name != "class"} == expected
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_any_value_arrives_as_it_was(value: str, before: str) -> None:
     """Escaped into either quotes, behind any text."""
     for quote in "'\"":
         html = f"<p>{escape(before)}</p><i class=a x={quote}{escape(value)}{quote}>"
-        (found,) = elements(html, "a")
-        assert found["x"] == value
+        (element,) = elements(html, "a")
+        assert element["x"] == value
 
 
 @given(st.text(st.sampled_from("<>!-/='\"& \nacx?[]sript"), max_size=60))

@@ -107,12 +107,12 @@ async def test_only_the_latest_response_is_remembered_unless_stored() -> None:
     """An older response is gone with ``store: false``; a stored one is found where replies are stored."""
     async with house(TRANSLATED, HELLO) as (here, backend), connected(here) as socket:
         older = await socket.ask("one", store=False)
-        kept = await socket.ask("two")
+        second = await socket.ask("two")
         latest = await socket.ask("three", store=False)
         assert (await socket.ask("x", previous_response_id=older["id"]))["error"]["code"] == "previous_response_not_found"
-        await socket.ask("x", previous_response_id=kept["id"])
+        await socket.ask("x", previous_response_id=second["id"])
         assert texts(backend.asks[-1]) == ["two", "Hello", "x"]
-        assert latest["id"] not in (older["id"], kept["id"])
+        assert latest["id"] not in (older["id"], second["id"])
 
 
 @pytest.mark.parametrize("wrong", [7, {"role": "user", "content": "two"}, True])
@@ -159,8 +159,8 @@ async def test_a_failed_fork_forgets_nothing_of_its_own() -> None:
         own = (await socket.events())[-1]["response"]
         await socket.create("two", stream_id="fork", store=False, previous_response_id=main["id"], temperature="hot")
         assert (await socket.events())[-1]["status"] == 400
-        for kept in (main, own):
-            assert text_of(await socket.ask("x", stream_id="more", store=False, previous_response_id=kept["id"])) == "Hello"
+        for stored in (main, own):
+            assert text_of(await socket.ask("x", stream_id="more", store=False, previous_response_id=stored["id"])) == "Hello"
 
 
 async def test_a_request_that_was_cut_makes_its_lane_forget() -> None:

@@ -233,8 +233,8 @@ async def test_two_gateways_in_one_process() -> None:
 
     def saying(word: str, wire: str) -> ScriptedVendor:
         def answer(request: ChatRequest) -> list[list[Event]]:
-            said = f"{word}:{texts(request)[-1]}"
-            return [[Start("one", "m"), Text(said)], [Usage(1, 2, 3), Finish("complete", "stop")]]
+            text = f"{word}:{texts(request)[-1]}"
+            return [[Start("one", "m"), Text(text)], [Usage(1, 2, 3), Finish("complete", "stop")]]
 
         return ScriptedVendor(wire, answer)
 
@@ -242,15 +242,15 @@ async def test_two_gateways_in_one_process() -> None:
         async with connected(here) as socket:
             latest: dict[str, Any] = {}
             for turn in range(3):
-                asked = f"{number}.{turn}"
+                text = f"{number}.{turn}"
                 more = {"previous_response_id": latest["id"]} if latest else {}
-                latest = await socket.ask(asked, store=False, **more)
-                assert text_of(latest) == f"{word}:{asked}"
+                latest = await socket.ask(text, store=False, **more)
+                assert text_of(latest) == f"{word}:{text}"
 
     async def post(here: Running, other: Running, word: str, number: int) -> None:
-        kept = (await here.ask("/v1/responses", {"model": "house/small", "input": f"p{number}"})).json
-        assert text_of(kept) == f"{word}:p{number}"
-        assert (await other.ask(f"/v1/responses/{kept['id']}")).status == 404
+        stored = (await here.ask("/v1/responses", {"model": "house/small", "input": f"p{number}"})).json
+        assert text_of(stored) == f"{word}:p{number}"
+        assert (await other.ask(f"/v1/responses/{stored['id']}")).status == 404
 
     async with (
         house(TRANSLATED, saying("A", TRANSLATED)) as (one, first),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ....types import ChatRequest
 from ....wire import anthropic
-from ....wire.contract import Writer, wire
+from ....wire.contract import Writer, wire_named
 from ....wire.estimating import measures_media
 from ....wire.faults import Fault
 from ....wire.passthrough import Reading, StreamMonitor
@@ -17,7 +17,7 @@ class Anthropic(Dialect):
     """``/v1/messages``."""
 
     name = "anthropic"
-    wire = wire("anthropic")
+    wire = wire_named("anthropic")
     heartbeat = b'event: ping\ndata: {"type": "ping"}\n\n'
     id_header = b"request-id"
     compares = True  # Claude Code discards reasoning of a model other than the one that it requested

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from ....types import ChatRequest
 from ....wire import gemini
-from ....wire.contract import Writer, wire
+from ....wire.contract import Writer, wire_named
 from ....wire.faults import Fault
 from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest, Object, open_body, with_model
 
@@ -22,7 +22,7 @@ class Gemini(Dialect):
     """``/v1beta/models/{model}:…``, and the same under ``/v1``. A model's name may contain slashes."""
 
     name = "gemini"
-    wire = wire("gemini")
+    wire = wire_named("gemini")
     models_path = "/v1beta/models"
     model_member = "modelVersion"
     heartbeat = b""

@@ -7,7 +7,7 @@ from time import monotonic_ns
 from ....errors import UnknownTarget
 from ....types import ChatRequest
 from ....wire import ollama
-from ....wire.contract import Writer, wire
+from ....wire.contract import Writer, wire_named
 from ....wire.passthrough import StreamMonitor, WholeLines
 from ..dialect import Dialect, InboundChat, InboundRequest
 
@@ -16,7 +16,7 @@ class Ollama(Dialect):
     """``/api/chat``, streamed by default. Its JSON lines have no heartbeat."""
 
     name = "ollama"
-    wire = wire("ollama")
+    wire = wire_named("ollama")
     heartbeat = b""
     stream_type = "application/x-ndjson"
     piece_end = b"\n"

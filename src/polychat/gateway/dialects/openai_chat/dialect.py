@@ -6,7 +6,7 @@ from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import openai_chat
 from ....wire.checks import record
-from ....wire.contract import Writer, wire
+from ....wire.contract import Writer, wire_named
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.passthrough import StreamMonitor
 from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
@@ -19,7 +19,7 @@ class OpenAIChat(Dialect):
     """
 
     name = "openai-chat"
-    wire = wire("openai-chat")
+    wire = wire_named("openai-chat")
     forwards = ("openai-beta",)
 
     def inbound(self, request: InboundRequest) -> InboundChat:

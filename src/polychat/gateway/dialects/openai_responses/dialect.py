@@ -12,7 +12,7 @@ from ....state.responses import Messages, StoredResponse
 from ....types import ChatMessage, ChatRequest
 from ....wire import openai_responses
 from ....wire.assembly import AssembledReply
-from ....wire.contract import Writer, wire
+from ....wire.contract import Writer, wire_named
 from ....wire.faults import Fault
 from ....wire.openai_responses.passthrough import EventMonitor
 from ....wire.passthrough import StreamMonitor
@@ -38,7 +38,7 @@ class OpenAIResponses(Dialect):
     """
 
     name = "openai-responses"
-    wire = wire("openai-responses")
+    wire = wire_named("openai-responses")
     compares = True  # a client sends reasoning items back to the model that they name
     forwards = ("openai-beta",)
 
