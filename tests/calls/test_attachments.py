@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ def test_a_file_is_what_its_content_is(tmp_path: Path) -> None:
         ("notes.md", "\ufeffpü".encode(), TextPart("notes.md:\n\npü")),
         ("data.json", b"{}", TextPart("data.json:\n\n{}")),
         ("Makefile", b"all:", TextPart("Makefile:\n\nall:")),
+        ("a.ts", b"let a", TextPart("a.ts:\n\nlet a")),
+        ("a.sh", b"ls", TextPart("a.sh:\n\nls")),
+        ("a.docx", b"PK\0", FilePart(data=b"PK\0", media_type=mimetypes.guess_type("a.docx")[0], name="a.docx")),
     ):
         (tmp_path / name).write_bytes(content)
         assert attachments.file(tmp_path / name, "files[0]") == part
@@ -76,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Larger than the limit is refused before it is read."""
+    """Larger than the limit is refused; no more than the limit is read, of a pipe either."""
     monkeypatch.setattr(attachments, "MAX_FILE", 4)
     (tmp_path / "big").write_bytes(b"12345")
     with pytest.raises(BadInput, match="larger than 4 bytes"):

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from polychat.cli.attaching import MOST_FILES, MOST_TEXT
 from polychat.cli.code_blocks import first_block
 from polychat.client.targets import as_target
 from polychat.config.editing import with_setting
 from polychat.events import Finish, Text
+from polychat.types import ImagePart, TextPart
 
 from ..support.command import run
+from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 
 
@@ -113,3 +116,54 @@ def test_a_path_of_weights_is_a_model(tmp_path: Path, monkeypatch: pytest.Monkey
     assert as_target("~/b.GGUF") == "local//h/b.GGUF"
     for name in ("openai/x.gguf", "./a.txt", "a.gguf", "/a, /b.gguf"):
         assert as_target(name) == name
+
+
+async def test_files_folders_and_pages_are_attached_once_each(openai: ScriptedVendor, serve: Any, tmp_path: Path) -> None:
+    """``-f`` sends texts under their names before the prompt, equal contents once; of a folder, what is hidden, linked or no
+    text is left out."""
+
+    async def page(seen: Seen, say: Say) -> None:
+        await say.whole(b"page", content_type="text/plain")
+
+    url = (await serve(page)).url
+    (tmp_path / "a.ts").write_text("a\n")
+    for name, data in {"src/b.py": b"b", "src/again.py": b"a\n", "src/.env": b"KEY=1", "src/x.bin": b"\0\1"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "src/link.py").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "i.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    arguments = ["-f", "a.ts", "-f", "src", "-f", f"{url.replace('//', '//me:pw@')}/p?k=1", "-a", "i.png", "-f", "i.png"]
+    ran = await run(*arguments, "Explain", cwd=tmp_path)
+    assert (ran.out, ran.err) == ("Hello\n", "polychat: note: src: left out what is not text: 1 file\n")
+    parts = openai.asks[0].messages[0].parts
+    assert isinstance(parts[0], ImagePart)
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    assert texts == ["a.ts:\n\na\n\n", "src/b.py:\n\nb\n\n", f"{url}/p:\n\npage\n\n", "Explain"]
+    assert len(parts) == 5
+
+
+async def test_what_cannot_be_attached_is_refused_before_anything_is_sent(
+    openai: ScriptedVendor, serve: Any, tmp_path: Path
+) -> None:
+    """More files or text than anyone means, bytes of no known kind, a page that is not there: the message names it."""
+
+    async def gone(seen: Seen, say: Say) -> None:
+        await say.whole(b"no", status=404, content_type="text/plain")
+
+    url = (await serve(gone)).url
+    (tmp_path / "many").mkdir()
+    for number in range(MOST_FILES + 1):
+        (tmp_path / f"many/{number}").touch()
+    (tmp_path / "large").write_bytes(b"a" * (MOST_TEXT + 1))
+    (tmp_path / "x").write_bytes(b"\0\xff")
+    for source, code, says in [
+        ("many", 2, "-f: many has more than 10,000 files"),
+        ("large", 2, "more than 10,000,000 bytes (at large)"),
+        ("x", 2, "-f: x is neither UTF-8 text nor a document"),
+        ("/no/such", 2, "-f: /no/such cannot be read: No such file"),
+        (f"{url}/p", 1, f"-f {url}/p cannot be fetched"),
+    ]:
+        ran = await run("-f", source, "Explain", cwd=tmp_path)
+        assert (ran.code, ran.out) == (code, "")
+        assert says in ran.err
+    assert openai.seen == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ import pytest
 from polychat import Client
 from polychat.config.settings import Direct
 from polychat.gateway.paths import DIALECTS
+from polychat.user.command_secret import command_secret
 
 from ..support.gateway_for_clients import HELLO
 from ..support.running_gateway import asking, configured, gateway, row
+from ..support.running_gateway import good as says_hello
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 
@@ -29,6 +33,13 @@ class Strict(ScriptedVendor):
         self.tokens = [*getattr(self, "tokens", []), token.removeprefix("Bearer ")]
         if self.tokens[-1] != self.good:
             await say.whole({"error": {"message": f"invalid token {token}", "type": "authentication_error"}}, 401)
+        elif seen.path.endswith("/embeddings"):
+            vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
+            await say.whole(
+                {"object": "list", "data": [vector], "model": "small", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+            )
+        elif seen.path.endswith("/count_tokens"):
+            await say.whole({"input_tokens": 7})
         elif seen.path.endswith("/models"):
             await say.whole({"object": "list", "data": [{"id": "small", "object": "model"}]})
         else:
@@ -98,3 +109,54 @@ async def test_the_librarys_calls_have_it_too(serve: Any, command: str) -> None:
     backend.good = "mine-0123456789"
     assert (await client.ask("hi", model="house/small", api_key=backend.good)).text == "Hello"
     assert backend.tokens == [*["token-number-1"] * 3, "token-number-2", "mine-0123456789"]
+
+
+async def test_what_is_no_chat_has_it_too(serve: Any, command: str) -> None:
+    """Embeddings, counts of tokens and lists of models: a token that is rejected is fetched anew, once."""
+    backend = Strict("openai-chat", HELLO)
+    server = await serve(backend)
+    rows = {
+        "house": row("openai-chat", server.url, api_key=command),
+        "count": row("anthropic", server.url, api_key=command),
+        "list": row("openai-chat", server.url, api_key=command, serves=[]),
+    }
+    asked = [
+        ("/v1/embeddings", {"model": "house/small", "input": "hi"}),
+        ("/v1/messages/count_tokens", {"model": "count/small", "messages": [{"role": "user", "content": "hi"}]}),
+        ("/v1/chat/completions", {"model": "small", "messages": [{"role": "user", "content": "hi"}]}),  # which only a list has
+    ]
+    for number, (path, body) in enumerate(asked, 1):
+        backend.good = f"token-number-{number}"
+        providers = rows if number < 3 else {"list": rows["list"]}
+        async with gateway(configured(providers, direct=Direct(attempts=1))) as here:
+            answer = await here.ask(path, body)
+        assert answer.status == 200, answer.body
+    assert [int(token.removeprefix("token-number-")) for token in backend.tokens] == [1, 1, 2, 2, 3, 3]
+
+
+async def test_a_clients_key_that_a_command_prints_is_renewed(serve: Any, command: str) -> None:
+    """The next one is accepted when it has been printed, and the one before until it expires; with a task and without one."""
+    server = await serve(says_hello)
+    now = time()
+    secret = command_secret(command.removeprefix("exec:"))
+    secret._clock = lambda: now
+    async with gateway(configured({"house": row("openai-chat", server.url)}, keys={"ada": command})) as here:
+        here.app.runtime.keys._clock = lambda: now
+
+        async def statuses() -> list[int]:
+            caller = await here.caller()  # one connection: the fast path knows its head
+            found = []
+            for number in (1, 2, 2):
+                caller.ask(*asking("openai-chat"), headers={"authorization": f"Bearer token-number-{number}"})
+                found.append((await caller.whole()).status)
+            return found
+
+        assert await statuses() == [200, 401, 401]
+        now += 3500  # the next one is due; the old one lasts for another 100 seconds
+        await statuses()
+        while secret._run is not None:
+            await asyncio.sleep(0)
+        assert await statuses() == [200, 200, 200]
+        now += 95
+        assert await statuses() == [401, 200, 200]
+        assert {record.key for record in here.records if record.status == 200} == {"ada"}

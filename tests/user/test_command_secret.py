@@ -66,6 +66,7 @@ async def test_tokens_and_their_expiry(command: Command, printed: object, early:
         ("print()", "alone on one line"),
         ("print('{SECRET')", "is none"),
         ("print('{\"SECRET\": 1}')", "without a token"),
+        ('print(\'{"Version": 1, "AccessKeyId": "SECRET", "SecretAccessKey": "SECRET"}\')', "print a token, such as"),
         ('print(\'{"token": "SECRET", "expiration": "2030-01-01T00:00:00"}\')', "time zone"),
         ('print(\'{"token": "SECRET", "expires_in": true}\')', "number of seconds"),
         ('print(\'{"token": "SECRET", "expires_in": -1}\')', "has expired"),

@@ -64,7 +64,7 @@ def test_writing_leaves_the_request_as_it_is(name: str) -> None:
 
 
 def _paths(value: Any, wanted_value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where in ``value`` there is ``wanted_value``."""
+    """Where in ``value`` there is ``wanted``."""
     if value == wanted_value:
         return [path]
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -29,34 +29,56 @@ def image(source: object, field: str) -> ImagePart:
     return ImagePart(data=data, media_type=media_type)
 
 
-def file(source: object, field: str) -> Part:
+def file(source: object, field: str, *, plain: bool = False) -> Part:
     """The part of a message that a document becomes; ``source`` is a URL, a path, or bytes. Raises ``BadInput``.
 
-    A text becomes a ``TextPart`` under its file name; audio and images become parts of their own kind.
+    A text becomes a ``TextPart`` under its file name, or with ``plain`` without it; audio and images become parts of their
+    own kind.
     """
     if _is_remote(source):
         return FilePart(url=source)
     data, media_type, name = _content(source, field)
-    kind = media_type or "application/octet-stream"
+    part = content_part(data, media_type, name, field)
+    return TextPart(f"{name or 'file'}:\n\n{part.text}") if isinstance(part, TextPart) and not plain else part
+
+
+def content_part(data: bytes, media_type: str | None, name: str | None, field: str) -> Part:
+    """The part for a document's bytes: an image, audio, a text as it is, or a file. Raises ``BadInput`` for unknown bytes.
+
+    A text is known by its bytes: the types of names call TypeScript a video, and shell scripts applications.
+    """
+    kind = _sniffed(data) or media_type or _UNKNOWN
     if kind.startswith("image/"):
         return ImagePart(data=data, media_type=kind)
     if kind.startswith("audio/"):
         return AudioPart(data, kind)
-    if kind.startswith("text/") or kind in ("application/json", "application/octet-stream", "application/xml"):
-        return TextPart(f"{name or 'file'}:\n\n{_text(data, field)}")
+    is_text = kind.startswith("text/") or kind in (_UNKNOWN, "application/json", "application/xml")
+    if is_text or (kind != "application/pdf" and b"\0" not in data and _is_text(data)):
+        return TextPart(_text(data, name, field))
     return FilePart(data=data, media_type=kind, name=name)
+
+
+_UNKNOWN = "application/octet-stream"
 
 
 def _is_remote(source: object) -> TypeGuard[str]:
     return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
 
 
-def _text(data: bytes, field: str) -> str:
+def _is_text(data: bytes) -> bool:
+    try:
+        return bool(decoded_text(data))
+    except UnicodeDecodeError:
+        return False
+
+
+def _text(data: bytes, name: str | None, field: str) -> str:
     try:
         return decoded_text(data)
     except UnicodeDecodeError:
+        source = f"{field}: {name}" if name else field
         raise BadInput(
-            f"{field} is neither UTF-8 text nor a document of a known type: name it with its extension, such as .pdf",
+            f"{source} is neither UTF-8 text nor a document of a known type: name it with its extension, such as .pdf",
             field=field,
         ) from None
 
@@ -71,15 +93,15 @@ def _content(source: object, field: str) -> tuple[bytes, str | None, str | None]
         raise BadInput(f"{field} is {type(source).__name__}; it must be a URL, a path or bytes", field=field)
     path = _path(source)
     try:
-        if path.stat().st_size > MAX_FILE:
-            limit = f"is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL"
-            raise BadInput(f"{field}: {_shown(path)} {limit}", field=field)
-        data = path.read_bytes()
+        with open(path, "rb") as opened:
+            data = opened.read(MAX_FILE + 1)  # a pipe has no size of its own
     except (OSError, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{field}: {_shown(path)} cannot be read: {reason}", field=field) from None
+    if len(data) > MAX_FILE:
+        raise BadInput(
+            f"{field}: {_shown(path)} is larger than {MAX_FILE:,} bytes: send a smaller one, or its URL", field=field
+        )
     return data, _sniffed(data) or mimetypes.guess_type(path.name)[0], path.name
 
 

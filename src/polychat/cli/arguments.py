@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..errors import BadInput, redact
 from ..version import __version__
 from .ask_arguments import add_ask
+from .connection import add_connection
 
 _OF_ALL = ("-h", "--help", "-V", "--version")
 """Options that stand in place of a command."""
@@ -84,6 +85,44 @@ def _models(models: argparse.ArgumentParser) -> None:
     )
 
 
+def _embed(embed: argparse.ArgumentParser) -> None:
+    embed.add_argument(
+        "texts", nargs="*", metavar="TEXT", help="a text to embed; - reads standard input, as does no text at all"
+    )
+    embed.add_argument("-m", "--model", metavar="MODEL", required=True, help="such as openai/text-embedding-3-small")
+    embed.add_argument("-f", "--file", metavar="FILE", action="append", default=[], help="a file to embed; repeatable")
+    embed.add_argument("--lines", action="store_true", help="embed each line on its own")
+    embed.add_argument("--dimensions", type=int, metavar="N", help="the length of a vector, for models that support this")
+    embed.add_argument(
+        "--json", action="store_true", help="print one JSON object: model, usage, and data with texts and vectors"
+    )
+    add_connection(embed)
+
+
+def _bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("target", metavar="TARGET", help="provider/model, a route, an alias or a model name")
+    bench.add_argument("-n", "--requests", type=int, metavar="N", default=10, help="how many to send (default: %(default)s)")
+    bench.add_argument(
+        "-c", "--concurrency", type=int, metavar="N", default=1, help="how many at a time (default: %(default)s)"
+    )
+    bench.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        default="Write a short story about a lighthouse.",
+        help="the prompt, which gets a number before it so that no two are the same (default: %(default)s)",
+    )
+    bench.add_argument(
+        "--max-tokens", type=int, metavar="N", default=128, help="the limit of each reply (default: %(default)s)"
+    )
+    bench.add_argument("--json", action="store_true", help="print one JSON array with the times of each request")
+    add_connection(bench)
+
+
+def _completion(completion: argparse.ArgumentParser) -> None:
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that the script is for")
+    completion.add_argument("--complete", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+
 def _sites(sites: argparse.ArgumentParser) -> None:
     sites.add_argument("--host", default="127.0.0.1", help="the loopback address to listen on (default: %(default)s)")
     sites.add_argument("--port", type=int, default=8899, help="the port; 0 picks a free one (default: %(default)s)")
@@ -155,7 +194,7 @@ def _serve(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument("--port", type=int, metavar="N", help="the port to listen on (default: 8000); 0 picks a free one")
     serve.add_argument("--workers", type=int, metavar="N", help="number of worker processes (default: 1)")
-    serve.add_argument("--uds", metavar="PATH", help="the Unix socket to listen on instead of an address and port")
+    serve.add_argument("--uds", metavar="FILE", help="the Unix socket to listen on instead of an address and port")
     serve.add_argument("--tls-cert", metavar="FILE", help="the TLS certificate and its chain (PEM)")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's private key (PEM)")
 
@@ -240,6 +279,19 @@ _COMMANDS = (
         "Without arguments, list the local models. With a vendor's name, list that vendor's models.",
     ),
     _Command(
+        "embed",
+        _embed,
+        "print the embedding vectors of texts",
+        "Print the vector of each text as one line of JSON. Without TEXT and -f, standard input is embedded.",
+    ),
+    _Command(
+        "bench",
+        _bench,
+        "measure how fast a target answers",
+        "Send requests to a target, and print the time to the first token, the time of the whole reply, tokens per second, and "
+        "errors. The requests cost what any others do.",
+    ),
+    _Command(
         "sites",
         _sites,
         "emulate the chat sites' protocols on loopback",
@@ -287,5 +339,11 @@ _COMMANDS = (
         "check, print or import the configuration",
         "Check, print or import the configuration that `polychat serve` uses here: ./polychat.toml if it exists, otherwise "
         "your own.",
+    ),
+    _Command(
+        "completion",
+        _completion,
+        "print a script that completes command lines in bash, zsh or fish",
+        "Print a script for a shell, which then completes commands, options, models and files of polychat.",
     ),
 )

@@ -19,8 +19,11 @@ from ..client.targets import Targets, targets_of, user_targets
 from ..config.file_errors import near
 from ..errors import BadInput, BadReply, PolychatError, redact
 from ..prompt import decoded_text
+from ..types import ChatMessage, Conversation, TextPart
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
+from .attaching import attached
 from .code_blocks import first_block
+from .connection import connection_options
 from .prompting import prompt_from
 
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
@@ -30,17 +33,18 @@ _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print. What is wrong with the arguments raises ``BadInput`` before anything is sent."""
     targets = user_targets() if arguments.config is None else targets_of(arguments.config)
-    prompt = prompt_from(arguments.prompt)
+    prompt = _with_attachments(prompt_from(arguments.prompt), arguments)
     reply = stream_of(targets, prompt, arguments.model, arguments.system, _options(arguments, targets))
     return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, arguments))
 
 
+def _with_attachments(prompt: str, arguments: argparse.Namespace) -> str | Conversation:
+    parts = attached(arguments.file, arguments.image, arguments.timeout) if arguments.file or arguments.image else []
+    return [ChatMessage("user", [*parts, TextPart(prompt)])] if parts and prompt.strip() else prompt
+
+
 def _options(arguments: argparse.Namespace, targets: Targets) -> dict[str, Any]:
-    common = {"base_url": arguments.base_url, "proxy": arguments.proxy, "timeout": arguments.timeout}
-    options = {name: value for name, value in common.items() if value is not None}
-    options |= _answer_keywords(arguments)
-    if arguments.cookie:
-        options["cookies"] = dict(_cookie(pair) for pair in arguments.cookie)
+    options = connection_options(arguments) | _answer_keywords(arguments)
     backends = targets.backends_of(targets.default_model() if arguments.model is None else arguments.model)
     names = list(dict.fromkeys(name for backend in backends for name in backend.options))
     for pair in arguments.option:
@@ -60,13 +64,11 @@ def _unknown_option(name: str, names: Sequence[str], backend: str) -> BadInput:
 
 def _answer_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     keywords = {
-        "images": arguments.image,
-        "files": arguments.file,
         "schema": _schema(arguments.schema),
         "reasoning": _reasoning(arguments.reasoning),
         "on_loss": arguments.on_loss,
     }
-    return {name: value for name, value in keywords.items() if value not in (None, [])}
+    return {name: value for name, value in keywords.items() if value is not None}
 
 
 def _schema(file: str | None) -> Any:
@@ -85,13 +87,6 @@ def _schema(file: str | None) -> Any:
 
 def _reasoning(level: str | None) -> str | int | None:
     return int(level) if level is not None and level.lstrip("-").isdecimal() else level
-
-
-def _cookie(pair: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    if not equals or not name:
-        raise BadInput("--cookie is not NAME=VALUE", field="cookie")  # what was given may be the value: it is not shown
-    return name, value
 
 
 def _value(text: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from .connection import add_connection
+
 
 def add_ask(ask: argparse.ArgumentParser) -> None:
     ask.add_argument(
@@ -15,20 +17,26 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
     ask.add_argument(
         "-m",
         "--model",
-        metavar="NAME",
+        metavar="MODEL",
         help="provider/model, a route, an alias, a model name, a file such as ./model.gguf, or several separated by commas as "
         "fallbacks in that order (default: see polychat default)",
     )
-    ask.add_argument("--config", metavar="FILE", help="the polychat.toml to use instead of your own")
     _request(ask.add_argument_group("the request"))
     _output(ask.add_argument_group("the output"))
-    _connection(ask.add_argument_group("the connection"))
+    add_connection(ask)
 
 
 def _request(ask: argparse._ArgumentGroup) -> None:
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
-    ask.add_argument("--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
-    ask.add_argument("--file", metavar="FILE|URL", action="append", default=[], help="a document to attach; repeatable")
+    ask.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE|URL|DIR",
+        action="append",
+        default=[],
+        help="a document to attach, or the text files below a folder; repeatable",
+    )
+    ask.add_argument("-a", "--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
     ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
     ask.add_argument(
         "--reasoning",
@@ -61,16 +69,3 @@ def _output(ask: argparse._ArgumentGroup) -> None:
     form.add_argument(
         "--json", action="store_true", help="print the whole reply as one JSON object: text, verdict, usage, cost"
     )
-
-
-def _connection(ask: argparse._ArgumentGroup) -> None:
-    ask.add_argument("--base-url", metavar="URL", help="the address of another instance of the same service")
-    ask.add_argument("--proxy", metavar="URL", help="an http, https, socks5 or socks5h proxy, with user:password@ if required")
-    ask.add_argument(
-        "--cookie",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a cookie for the service, instead of those found on this machine; repeatable",
-    )
-    ask.add_argument("--timeout", metavar="SECONDS", type=float, help="timeout for the whole request")

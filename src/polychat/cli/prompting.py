@@ -24,22 +24,22 @@ def prompt_from(words: Sequence[str]) -> str:
     Raises ``BadInput`` where there is neither.
     """
     if list(words) == ["-"]:
-        return _from_stdin()
-    piped = _piped().rstrip("\r\n")
+        return from_stdin()
+    before = piped().rstrip("\r\n")
     prompt = " ".join(words)
     if words:
-        return f"{piped}\n\n{prompt}" if piped.strip() and prompt.strip() else prompt
-    if not piped.strip():
+        return f"{before}\n\n{prompt}" if before.strip() and prompt.strip() else prompt
+    if not before.strip():
         raise BadInput("no prompt: pass PROMPT, or pipe text into the command", field="prompt")
-    return piped
+    return before
 
 
-def _piped() -> str:
+def piped() -> str:
     if not _is_piped():
         return ""
     if os.name == "posix" and not select.select([sys.stdin], [], [], _PATIENCE)[0]:
         complain("reading standard input too; if it has no input, add  </dev/null", "note")
-    return _from_stdin()
+    return from_stdin()
 
 
 def _is_piped() -> bool:
@@ -52,7 +52,8 @@ def _is_piped() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
-def _from_stdin() -> str:
+def from_stdin() -> str:
+    """All of standard input. Raises ``BadInput`` for what is too large or no text."""
     if sys.stdin is None:
         raise BadInput("there is no standard input to read the prompt from: pass it as an argument", field="prompt")
     data = sys.stdin.buffer.read(STDIN_LIMIT + 1)

@@ -129,6 +129,18 @@ class Store(Table, frozen=True):
     seconds: Annotated[float, Meta(ge=1), about("Seconds for which a reply is stored.")] = 3600.0
 
 
+class Idempotency(Table, frozen=True):
+    """Replies that are kept for requests with the header `Idempotency-Key`, in memory, each worker its own."""
+
+    replies: Annotated[Count, about("Maximum number of these replies; the oldest is removed first. 0 ignores the header.")] = (
+        1000
+    )
+    bytes: Annotated[
+        Count, about("Maximum total size of these replies in bytes; one of more than a quarter of it is not kept.")
+    ] = 64 * 1024 * 1024
+    seconds: Annotated[float, Meta(ge=1), about("Seconds for which a reply is kept.")] = 86_400.0
+
+
 Priority: TypeAlias = Literal["high", "normal", "low"]
 
 
@@ -344,7 +356,7 @@ class State(Table, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^((env|file|keyring):.|sqlite:///.|postgresql://[^:/@]*(@|/))",
+                pattern=r"^((env|file|keyring|exec):.|sqlite:///.|postgresql://[^:/@]*(@|/))",
                 extra={
                     "form": "sqlite:///PATH, postgresql://HOST/NAME, or a reference to a URL with a password",
                     "hidden": True,
@@ -353,8 +365,9 @@ class State(Table, frozen=True):
         ],
         about(
             "The database: `sqlite:///PATH` (three slashes, then the path), or PostgreSQL with the extra `postgres`: a "
-            "reference (`env:NAME`, `file:PATH`, `keyring:NAME`) to a URL `postgresql://USER:PASSWORD@HOST/NAME`, or one "
-            "without a password. By default a SQLite file, `gateway.db`, in polychat's folder under `$XDG_STATE_HOME`."
+            "reference (`env:NAME`, `file:PATH`, `keyring:NAME`, `exec:COMMAND`) to a URL "
+            "`postgresql://USER:PASSWORD@HOST/NAME`, or one without a password. A command is run again before what it printed "
+            "expires. By default a SQLite file, `gateway.db`, in polychat's folder under `$XDG_STATE_HOME`."
         ),
     ] = ""
     spool: Annotated[
@@ -440,6 +453,9 @@ class GatewaySettings(Table, frozen=True):
     limits: Annotated[Limits, about("Limits on what clients may send.")] = Limits()
     websocket: Annotated[WebSocket, about("Responses over WebSocket at `/v1/responses`.")] = WebSocket()
     store: Annotated[Store, about("How many replies of `/v1/responses` are stored, and for how long.")] = Store()
+    idempotency: Annotated[
+        Idempotency, about("How many replies to requests with an `Idempotency-Key` are kept, and for how long.")
+    ] = Idempotency()
     direct: Annotated[
         Direct,
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),

@@ -20,6 +20,7 @@ from ..state.responses import ResponseStore
 from .admission.accounting import Accounting, accounting
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
+from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
 from .admission.people_keys import PeopleKeys
 from .chat.fast_path import PreparedHead
 from .chat.run import Chats
@@ -62,6 +63,7 @@ class Gateway:
         self.health = Health()
         self.runtime = Runtime(configured, self.health)
         self.responses = ResponseStore()
+        self._repeated = RepeatedRequests()
         self.bodies = Bodies()
         self.shadows = BackgroundTasks()
         self.running = 0
@@ -116,7 +118,7 @@ class Gateway:
         """The fast path for requests with this head (see ``FastPath``)."""
         path: str = scope["path"]
         endpoint = ENDPOINTS.get(path) or endpoint_at(path, scope)
-        if endpoint is None or not isinstance(endpoint.answer, Chats):
+        if endpoint is None or not isinstance(endpoint.answer, Chats) or IDEMPOTENCY_KEY in scope["polychat.fields"]:
             return None
         headers = tuple(header for header in scope["headers"] if header[0] != b"content-length")
         head = scope["method"], path, scope["query_string"], headers
@@ -244,6 +246,8 @@ class Gateway:
     def _built(self) -> Any:
         self._rest = None
         self._guards: Guards = self._guards_of(self.runtime, self)
+        if self.runtime.gateway.idempotency.replies:
+            self._guards = self._guards._replace(repeated=self._repeated)
         if self.accounting is not None:
             self._guards = self._guards._replace(model=(self.accounting.guard(self.runtime),))
         cors = list(self.runtime.gateway.cors)

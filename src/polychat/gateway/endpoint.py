@@ -15,6 +15,7 @@ from ..routing.policy import failure_of
 from ..wire.faults import Fault, fault_of, is_misconfiguration
 from .admission.bodies import BodyMemoryFull, Share
 from .admission.guards import Guards
+from .admission.idempotency import IDEMPOTENCY_KEY
 from .context import RequestContext, reason_of
 from .responder import ClientDialect, Refused
 
@@ -52,7 +53,10 @@ async def answer(
                 if share is not None and not _took_body(context, receive, share):
                     await _read(context, receive, share)
             responder.listen(receive, context.runtime.drain_seconds)
-            await reply(context)
+            if is_new and guards.repeated is not None and IDEMPOTENCY_KEY in context.headers and context.method == "POST":
+                await guards.repeated.answer(context, reply)
+            else:
+                await reply(context)
         except Exception as error:  # noqa: BLE001  # each becomes the dialect's error
             await _refuse(context, error)
     except asyncio.CancelledError:

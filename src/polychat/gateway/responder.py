@@ -13,6 +13,7 @@ from ..http.server.asgi import Headers, Receive, Send, headers_in, on_leaving, r
 from ..http.server.cycle import RequestCycle, Source, header_lines
 from ..wire.faults import Fault, helps_to_retry, kind_of
 from .observe.record import Record
+from .reply_copy import ReplyCopy
 
 _STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Proxies must not buffer a stream."""
@@ -64,6 +65,8 @@ class Responder:
     latest = b""
     """The piece that was sent last."""
     _taps: tuple[Callable[[bytes], bytes], ...] = ()
+    _copy: ReplyCopy[Any] | None = None
+    _copied: Callable[[], None] | None = None
     _drain_seconds = 0.0
     _draining: asyncio.TimerHandle | None = None
     _task: asyncio.Task[None] | None = None
@@ -82,7 +85,19 @@ class Responder:
 
     def tap(self, change: Callable[[bytes], bytes]) -> None:
         """Pass each piece of the response from here on, and a whole one, through ``change``; not heartbeats."""
-        self._taps = (*self._taps, change)
+        own = 0 if self._copy is None else 1  # a copy has what is sent
+        self._taps = (*self._taps[: len(self._taps) - own], change, *self._taps[len(self._taps) - own :])
+
+    def copy_to(self, copy: ReplyCopy[Any], over: Callable[[], None]) -> None:
+        """Let ``copy`` have all of the response; ``over`` is called when the request is over."""
+        self._copy, self._copied = copy, over
+        self._taps = (*self._taps, copy.piece)
+
+    @property
+    def id_headers(self) -> Headers:
+        """The headers with the request's id."""
+        name = self._record.request_id.encode()
+        return [(header, name) for header in (b"x-request-id", self._dialect.id_header) if header]
 
     def _tapped(self, data: bytes) -> bytes:
         for change in self._taps:
@@ -103,6 +118,8 @@ class Responder:
         """The head of a response in pieces; ``lines`` are its ``header_lines``."""
         self.started = True
         self._record.status = status
+        if self._copy is not None:
+            self._copy.start(status, lines, stream=True)
         if self._cycle is not None:
             self._cycle.start(status, lines)
         else:
@@ -141,6 +158,8 @@ class Responder:
 
     def heartbeat(self, data: bytes) -> Awaitable[None]:
         """Send a heartbeat, which is not a piece, to be awaited at once."""
+        if self._copy is not None:
+            self._copy.beat(data)
         return self._sent(data, more=True)
 
     def last(self, data: bytes = b"") -> Awaitable[None]:
@@ -148,6 +167,8 @@ class Responder:
         self.stop_listening()
         if self._taps and data:
             data = self._tapped(data)
+        if self._copy is not None:
+            self._copy.end()
         return self._sent(data, more=False)
 
     def whole(self, status: int, headers: Headers | bytes, body: bytes) -> Awaitable[None]:
@@ -156,8 +177,12 @@ class Responder:
         self._record.status = status
         if self._stop_listening is not None:
             self.stop_listening()
+        if self._copy is not None:
+            self._copy.start(status, headers if isinstance(headers, bytes) else header_lines(headers), stream=False)
         if self._taps:
             body = self._tapped(body)
+        if self._copy is not None:
+            self._copy.end()
         return respond(self._send, status, headers, body)
 
     @property
@@ -178,7 +203,7 @@ class Responder:
         """Send the failure in the request's dialect; does nothing if a response has begun, which has its own end."""
         record = self._record
         record.error = record.error or redact(fault.message, 400)
-        if self.started or self.left:
+        if self.started or (self.left and not self._is_read):
             return
         status, body = self._dialect.refusal(fault, record.request_id, self._headers)
         answer_headers = [*self.whole_headers("application/json"), *(headers or [])]
@@ -217,6 +242,8 @@ class Responder:
             self.stop_listening()
         if self._draining is not None:
             self._draining.cancel()
+        if self._copied is not None:
+            self._copied()
 
     def absorbs_cancellation(self) -> bool:
         """Whether the running task was cancelled because the client left; if so, the cancellation is undone."""
@@ -229,12 +256,25 @@ class Responder:
         if self.left or self._stop_listening is None:
             return  # a server may report it twice, and late
         self.left = True
-        assert self._task is not None
+        if self._copy is None or not self._copy.goes_on(self._give_up):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Nobody gets the response any more."""
         if self._drain_seconds:
             # The request continues without a receiver: for backends that bill it anyway, and for replies that are stored.
-            self._draining = asyncio.get_running_loop().call_later(self._drain_seconds, self._task.cancel)
+            self._draining = asyncio.get_running_loop().call_later(self._drain_seconds, self._cancel)
         else:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        assert self._task is not None
+        if self._copy is None or not self._copy.goes_on(self._cancel):  # others may have joined meanwhile
             self._task.cancel()
+
+    @property
+    def _is_read(self) -> bool:
+        return self._copy is not None and self._copy.has_readers
 
 
 def retry_after(seconds: float) -> Headers:

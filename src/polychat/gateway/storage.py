@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,14 +23,17 @@ def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
         from ..state.database.store import DatabaseStore
     except ImportError:
         raise MissingPackage("sqlalchemy", extra="state", purpose="[gateway.state]") from None
-    return DatabaseStore(url_of(settings), patience=patience)
+    renewed = partial(url_of, settings) if settings.url.startswith("exec:") else None
+    return DatabaseStore(url_of(settings), patience=patience, renewed=renewed)
 
 
 def url_of(settings: State) -> str:
     """The database's URL, with the password where it has one."""
     if not settings.url:
         return f"sqlite:///{folder() / 'gateway.db'}"
-    return settings.url if "://" in settings.url else secret(settings.url, "gateway.state.url")
+    kind = settings.url.partition(":")[0]
+    is_reference = kind in ("env", "file", "keyring", "exec")
+    return secret(settings.url, "gateway.state.url") if is_reference else settings.url
 
 
 def spool_of(settings: State) -> Path:

@@ -210,6 +210,11 @@ def _token(output: bytes, now: float) -> Token:
 def _in_json(fields: Mapping[str, Any], now: float) -> Token:
     inner = next((fields[name] for name in _PLACES if isinstance(fields.get(name), dict)), fields)
     value = next((inner[name] for name in _TOKENS if inner.get(name)), None)
+    if value is None and "SecretAccessKey" in inner:  # AWS's credential_process
+        raise NotReady(
+            "which printed AWS's access keys: they sign requests, and no backend here is signed for; "
+            "print a token, such as an API key of Amazon Bedrock"
+        )
     if not isinstance(value, str) or len(value.split()) != 1:
         raise NotReady(f"which printed JSON without a token: it must have {', '.join(_TOKENS[:-1])} or {_TOKENS[-1]}")
     end = _expiry(inner, now)

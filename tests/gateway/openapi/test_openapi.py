@@ -162,7 +162,7 @@ def test_every_header_of_ours_is_described() -> None:
     code = [path.read_text() for path in Path(gateway_package.__file__).parent.rglob("*.py") if "openapi" not in str(path)]
     named = {name for text in code for name in re.findall(r"x-polychat-[a-z-]*[a-z]", text)}
     parameters, answered = (DOCUMENT["components"][kind] for kind in ("parameters", "headers"))
-    assert named == parameters.keys() | {name for name in answered if name.startswith("x-polychat-")}
+    assert named | {"idempotency-key"} == parameters.keys() | {name for name in answered if name.startswith("x-polychat-")}
     for name, header in preferences.HEADERS.items():
         assert parameters[header.decode()]["schema"]["enum"] == list(choices_of(keys_of(Settings)[name].type))
     chats = [one for one in OPERATIONS if "x-polychat-losses" in one.headers]

@@ -7,7 +7,7 @@ chat was read and no backend has been called; the chat is in ``context.chat``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...wire.faults import Fault
@@ -15,6 +15,7 @@ from ..context import Guard, ModelGuard, RequestContext
 from ..responder import Refused
 from ..runtime import Runtime
 from ..service import Service
+from .idempotency import RepeatedRequests
 from .keys import Keys
 from .origins import OriginPolicy
 
@@ -27,6 +28,8 @@ class Guards(NamedTuple):
     over: tuple[Guard, ...] = ()
     """The guards of both lists that define ``after``."""
     model: tuple[ModelGuard, ...] = ()
+    repeated: RepeatedRequests | None = None
+    """What answers requests that a client sends again, when their bodies are read."""
 
 
 def in_order(head: Sequence[Guard], chat: Sequence[Guard] = ()) -> Guards:
@@ -56,10 +59,18 @@ class KeyGuard(Guard):
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        if keys.renews:
+            self.by_head = False  # type: ignore[misc]  # of this guard
+
+    def admission(self, context: RequestContext) -> Callable[[], bool]:
+        return lambda: self._passes(context)
+
+    def _passes(self, context: RequestContext) -> bool:
+        context.record.key = self._keys.name_of(context.headers, context.query_string)
+        return bool(context.record.key)
 
     def before(self, context: RequestContext) -> None:
-        context.record.key = self._keys.name_of(context.headers, context.query_string)
-        if not context.record.key:
+        if not self._passes(context):
             message = "missing or unknown API key: send a valid one as Authorization: Bearer …"
             raise Refused(Fault(message, "authentication", 401), [(b"www-authenticate", b"Bearer")])
 

@@ -24,6 +24,7 @@ FAILURES = {
     408: "The request body did not arrive in time (`gateway.limits.body_seconds`).",
     413: "The request body is too large (`gateway.limits.body`), here or for the backend.",
     415: "The content type is not `application/json`.",
+    422: "The `Idempotency-Key` was used with another request.",
     426: "The WebSocket upgrade is incomplete, or WebSockets are not supported here: see `upgrade`, or use `POST`.",
     429: (
         "The rate limit of the backend or the gateway's own limit (`gateway.limits.concurrent`) is reached. See `retry-after`."
@@ -103,7 +104,7 @@ class Operation:
 
 def failures(dialect: DialectInfo, *, body: bool) -> Schema:
     """The error responses, by status."""
-    without_body = {408, 413, 415}
+    without_body = {408, 413, 415, 422}
     statuses = [
         status for status in FAILURES if (body or status not in without_body) and status in (dialect.overloaded, *_ALWAYS)
     ]
@@ -160,6 +161,7 @@ HEADERS: Schema = {
     "x-polychat-limit-warning": _may(text("The limits and budgets of the key that are nearly used up, and how much is used.")),
     "ratelimit-policy": _may(text("The limits of the key, as the IETF's draft on RateLimit header fields has them.")),
     "ratelimit": _may(text("What is left of each of these limits, and the seconds until it resets.")),
+    "x-polychat-replayed": _may(word("true", about="The response to an earlier request with this `Idempotency-Key`.")),
     "x-polychat-estimated": _may(word("true", about="The count is an estimate: the backend does not count tokens.")),
     "retry-after": _may(count("Whole seconds.")),
     "retry-after-ms": _may(count("The same in milliseconds.")),
@@ -191,6 +193,10 @@ PARAMETERS: Schema = {
         "schema": text(
             "Tags that the conditions of a route's targets check, such as `region=eu, team=search`.", maxLength=1024
         ),
+    },
+    "idempotency-key": {
+        **{"name": "Idempotency-Key", "in": "header", "required": False},
+        "schema": text("A new UUID for each new request: one that is sent again gets the same response.", maxLength=255),
     },
     _PRIORITY: {
         **{"name": _PRIORITY, "in": "header", "required": False},

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.url import URL
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
-from ...errors import BadInput, MissingPackage, redact
+from ...errors import BadInput, MissingPackage, PolychatError, redact
 from ..store import StoreUnavailable
 
 _BEGIN = "polychat_begin"
@@ -32,14 +33,19 @@ _STATEMENT_MILLISECONDS = 10_000
 class Database:
     """An engine whose schema is brought up to date when it is first used. Nothing is opened before."""
 
-    def __init__(self, url: str, *, patience: float = 0.5) -> None:
-        """Raises ``BadInput`` for a URL that is neither SQLite's nor PostgreSQL's, ``MissingPackage`` without its driver."""
+    def __init__(self, url: str, *, patience: float = 0.5, renewed: Callable[[], str] | None = None) -> None:
+        """``renewed``: see ``DatabaseStore``.
+
+        Raises ``BadInput`` for a URL that is neither SQLite's nor PostgreSQL's, ``MissingPackage`` without its driver.
+        """
         self._url = _readable(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.file = Path(self._url.database) if self.is_sqlite and self._url.database else None
         """SQLite's file."""
         self._engine = _sqlite(self._url, patience) if self.is_sqlite else _postgresql(self._url, patience)
         event.listen(self._engine, "begin", _begin)
+        if renewed is not None and not self.is_sqlite:
+            event.listen(self._engine, "do_connect", partial(_use_renewed, renewed))
         self._is_current = False
         self._lock = Lock()
 
@@ -130,6 +136,17 @@ def _postgresql(url: URL, patience: float) -> Engine:
         )
     except ImportError:
         raise MissingPackage("psycopg", extra="postgres", purpose="gateway.state.url with postgresql://") from None
+
+
+def _use_renewed(
+    renewed: Callable[[], str], dialect: object, record: object, arguments: list[Any], named: dict[str, Any]
+) -> None:
+    """A new connection logs in as the URL of now says. Raises ``StoreUnavailable`` where there is none."""
+    try:
+        url = _readable(renewed())
+    except PolychatError as error:
+        raise StoreUnavailable(str(error)) from error
+    named.update(user=url.username, password=url.password)
 
 
 def _private(file: Path) -> None:

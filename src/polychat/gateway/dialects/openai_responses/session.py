@@ -51,7 +51,10 @@ _MOST_WAITING = 64
 _LONGEST_EVENT = 64 * 1024 * 1024
 """Bytes: the last event repeats the whole reply."""
 _STREAM_ID = re.compile("[A-Za-z0-9_.-]{1,256}", re.ASCII)
-_HANDSHAKE = (b"connection", b"upgrade", b"origin", b"content-", b"transfer-", b"expect", b"x-request-id", b"sec-")
+_HANDSHAKE = (
+    *(b"connection", b"upgrade", b"origin", b"content-", b"transfer-", b"expect", b"x-request-id", b"sec-"),
+    b"idempotency-",
+)
 """Prefixes of headers that belong to the upgrade and not to a message."""
 _BETA, _OURS = b"openai-beta", b"responses_websockets="
 _HTTP_ONLY = (b"content-", b"cache-control", b"connection", b"x-accel")

@@ -1,0 +1,57 @@
+"""Connections to a database whose URL a command prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from polychat.config.settings import State
+from polychat.errors import BadInput, NotReady
+from polychat.gateway.storage import store_of
+from polychat.state.database.engine import Database
+from polychat.state.store import StoreUnavailable
+
+from ...support.database_servers import PostgreSQL
+
+
+def test_a_new_connection_logs_in_with_what_the_url_says_now(postgresql_server: PostgreSQL) -> None:
+    """A password that expires is fetched for each connection; where it cannot be, the database counts as away."""
+    url, users = postgresql_server.url, ["polychat"]
+
+    def renewed() -> str:
+        if not users:
+            raise NotReady("gateway.state.url runs vault, which ended with status 1")
+        return url.replace("polychat@", f"{users[0]}:word@")
+
+    database = Database(url, renewed=renewed)
+    with database.reading() as connection:
+        connection.execute(text("CREATE ROLE second LOGIN SUPERUSER"))
+    for user in ("polychat", "second"):
+        users[:] = [user]
+        database._engine.dispose()
+        with database.reading() as connection:
+            assert connection.execute(text("SELECT current_user")).scalar() == user
+    users.clear()
+    database._engine.dispose()
+    with pytest.raises(StoreUnavailable, match="runs vault"), database.reading():
+        pass
+    users.append("polychat")
+    with database.reading() as connection:
+        connection.execute(text("DROP ROLE second"))
+    database.close()
+
+
+def test_the_url_may_be_what_a_command_prints(tmp_path: Path) -> None:
+    """In the configuration as ``exec:COMMAND``; what it prints is checked as any other URL."""
+    for printed, kind in (("sqlite:///there.db", ""), ("mysql://h/d", "begins with mysql")):
+        file = tmp_path / f"{len(kind)}.py"
+        file.write_text(f"print({printed!r})")
+        state = State(url=f"exec:{sys.executable} -S -E '{file}'")
+        if kind:
+            with pytest.raises(BadInput, match=kind):
+                store_of(state)
+        else:
+            store_of(state).close()
