@@ -10,8 +10,10 @@ import pytest
 
 from polychat.cli.attaching import MOST_FILES, MOST_TEXT
 from polychat.cli.code_blocks import first_block
+from polychat.cli.schema_argument import schema_from
 from polychat.client.targets import as_target
 from polychat.config.editing import with_setting
+from polychat.errors import BadInput
 from polychat.events import Finish, Text
 from polychat.types import ImagePart, TextPart
 
@@ -167,3 +169,46 @@ async def test_what_cannot_be_attached_is_refused_before_anything_is_sent(
         assert (ran.code, ran.out) == (code, "")
         assert says in ran.err
     assert openai.seen == []
+
+
+async def test_an_answer_is_checked_against_the_fields_of_its_schema(openai: ScriptedVendor) -> None:
+    """``--schema`` takes fields; an answer that does not meet them is printed, and the exit code is 1."""
+    openai.answer = [[Text('{"name": "Ada", "tags": ["a", 3]}')], [Finish("complete", "stop")]]
+    ran = await run("--schema", "name, tags: list[str]", "Who?")
+    assert (ran.code, ran.out) == (1, '{"name": "Ada", "tags": ["a", 3]}\n')
+    assert "tags[1] is 3, which is not of type string" in ran.err
+    sent = openai.asks[0].format
+    assert sent is not None
+    assert (sent.strict, list((sent.schema or {})["properties"])) == (True, ["name", "tags"])
+    openai.answer = [[Text('{"name": "Ada", "tags": []}')], [Finish("complete", "stop")]]
+    assert (await run("--schema", "name, tags: list[str]", "Who?")).code == 0
+
+
+def test_fields_are_a_schema(tmp_path: Path) -> None:
+    """Types after a blank or a colon, lists of lists; a schema in JSON, and in a file of any name."""
+    schema = schema_from("name, age int\nok: bool, grid: list[list[float]]")["schema"]
+    string, number = {"type": "string"}, {"type": "number"}
+    grid = {"type": "array", "items": {"type": "array", "items": number}}
+    assert schema["properties"] == {"name": string, "age": {"type": "integer"}, "ok": {"type": "boolean"}, "grid": grid}
+    assert schema_from(' {"type": "object"}') == {"type": "object"}
+    (tmp_path / "s").write_text('{"type": "array"}')
+    assert schema_from(str(tmp_path / "s")) == {"type": "array"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("", "--schema is empty"),
+        ("age itn", "the field age has no type 'itn'; did you mean int?"),
+        ("x: list[" * 9 + "int" + "]" * 9, "has no type"),
+        ("a b c", "has no type 'b c'"),
+        ("first-name", "'first-name' is not a field"),
+        ("{", "--schema cannot be read as JSON"),
+        ("s.json", "--schema s.json cannot be read: No such file"),
+    ],
+)
+def test_what_is_no_schema_is_refused(argument: str, says: str) -> None:
+    """The message names the field and the types that there are."""
+    with pytest.raises(BadInput) as raised:
+        schema_from(argument)
+    assert says in str(raised.value)

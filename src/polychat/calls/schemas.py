@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from ..errors import BadInput, BadReply, redact
 from ..types import Format
 from ..wire.json_text import decoded, encoded
+from .schema_check import schema_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,14 @@ def _of_mapping(schema: dict[str, Any]) -> Shape:
     else:
         title = schema.get("title")
         response_format = Format("schema", schema, _name(title if isinstance(title, str) else "answer"))
-    return Shape(response_format, lambda text: decoded(text.encode()))
+    return Shape(response_format, lambda text: _checked(decoded(text.encode()), response_format.schema or {}))
+
+
+def _checked(value: Any, schema: dict[str, Any]) -> Any:
+    """The value. Raises ``ValueError`` if it does not meet the schema."""
+    if (fault := schema_fault(value, schema)) is not None:
+        raise ValueError(fault)
+    return value
 
 
 def _of_msgspec(kind: Any, name: str) -> tuple[dict[str, Any], Callable[[Any], Any]]:

@@ -10,7 +10,6 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, TextIO
 
 from ..client import Reply, Stream
@@ -18,13 +17,13 @@ from ..client.calls import stream_of
 from ..client.targets import Targets, targets_of, user_targets
 from ..config.file_errors import near
 from ..errors import BadInput, BadReply, PolychatError, redact
-from ..prompt import decoded_text
 from ..types import ChatMessage, Conversation, TextPart
 from . import ANSWERED, FAILED, MISUSED, complain, print_json
 from .attaching import attached
 from .code_blocks import first_block
 from .connection import connection_options
 from .prompting import prompt_from
+from .schema_argument import schema_from
 
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
 """Options whose value is text in any case; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
@@ -64,25 +63,11 @@ def _unknown_option(name: str, names: Sequence[str], backend: str) -> BadInput:
 
 def _answer_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     keywords = {
-        "schema": _schema(arguments.schema),
+        "schema": None if arguments.schema is None else schema_from(arguments.schema),
         "reasoning": _reasoning(arguments.reasoning),
         "on_loss": arguments.on_loss,
     }
     return {name: value for name, value in keywords.items() if value is not None}
-
-
-def _schema(file: str | None) -> Any:
-    if file is None:
-        return None
-    try:
-        schema = json.loads(decoded_text(Path(file).read_bytes()))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(
-            f"--schema {file} cannot be read as JSON: {getattr(error, 'strerror', None) or error}", field="schema"
-        ) from None
-    if not isinstance(schema, dict):
-        raise BadInput(f"--schema {file} is not a JSON schema: it must be an object", field="schema")
-    return schema
 
 
 def _reasoning(level: str | None) -> str | int | None:

@@ -37,7 +37,12 @@ def _request(ask: argparse._ArgumentGroup) -> None:
         help="a document to attach, or the text files below a folder; repeatable",
     )
     ask.add_argument("-a", "--image", metavar="FILE|URL", action="append", default=[], help="an image to attach; repeatable")
-    ask.add_argument("--schema", metavar="FILE", help="a JSON schema that the reply must follow")
+    ask.add_argument(
+        "--schema",
+        metavar="FILE|FIELDS",
+        help="the JSON schema that the reply must meet, or its fields: 'name, age int, tags: list[str]'; the exit code is 1 if "
+        "the reply does not meet it",
+    )
     ask.add_argument(
         "--reasoning",
         metavar="EFFORT|TOKENS",
