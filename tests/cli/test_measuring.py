@@ -86,7 +86,7 @@ async def test_texts_are_embedded(serve: Any, monkeypatch: pytest.MonkeyPatch, t
     ask = ["embed", "-m", "openai/m"]
     assert (await run(*ask, "ab", "abc", "--dimensions", "2")).out == "[2.0, 2.0]\n[3.0, 2.0]\n"
     assert (await run(*ask, "-f", str(tmp_path / "a.txt"), "--lines")).out == "[4.0, 0.0]\n[5.0, 0.0]\n"
-    assert (await run(*ask, given=b"piped")).out == (await run(*ask, "-", given=b"piped")).out == "[5.0, 0.0]\n"
+    assert (await run(*ask, piped=b"piped")).out == (await run(*ask, "-", piped=b"piped")).out == "[5.0, 0.0]\n"
     whole = json.loads((await run(*ask, "ab", "--json")).out)
     assert (whole["model"], whole["usage"]["prompt_tokens"]) == ("m-1", 3)
     assert whole["data"] == [{"text": "ab", "vector": [2.0, 0.0]}]
