@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from polychat.errors import BadInput
 from polychat.state.database.store import DatabaseStore
@@ -22,6 +23,7 @@ from polychat.state.store import (
     StateStore,
     StoredBucket,
     StoredKey,
+    Superseded,
     UsageFilter,
     UsageLabels,
     UsageLimit,
@@ -99,19 +101,27 @@ RECORDS = made(
 )
 
 
+def put(call: Callable[..., Any], value: Any, before: Any, entry: AuditEntry, is_current: bool) -> Any:
+    """What it gives; ``is_current``: the value was made from the one that is kept."""
+    try:
+        return call(structs.replace(value, change=before.change if before is not None and is_current else 0), entry)
+    except Superseded:
+        return "superseded"
+
+
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
     """A call with its arguments."""
     kind = draw(st.sampled_from(["owner", "key", "used", "renew", "settle", "forget", "usage", "forget usage"]))
-    now = draw(MOMENTS)
+    now, is_current = draw(MOMENTS), draw(st.booleans())
     entry = AuditEntry(id=f"{now}", at=now, actor="test", action="put", subject="x", facts={"models": ["a"]})
     match kind:
         case "owner":
             owner = draw(OWNERS)
-            return lambda store: store.put_owner(owner, entry)
+            return lambda store: put(store.put_owner, owner, store.owner(owner.kind, owner.name), entry, is_current)
         case "key":
             key = draw(KEYS)
-            return lambda store: store.put_key(key, entry)
+            return lambda store: put(store.put_key, key, store.key_by_id(key.id), entry, is_current)
         case "used":
             moments = draw(st.dictionaries(st.sampled_from("abcd"), MOMENTS))
             return lambda store: store.keys_used(moments)

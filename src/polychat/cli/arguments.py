@@ -234,11 +234,23 @@ def _usage(usage: argparse.ArgumentParser) -> None:
     )
 
 
+def _audit(audit: argparse.ArgumentParser) -> None:
+    audit.add_argument("--since", metavar="WHEN", help="changes from then on: 2026-11-01, or an age such as 24h or 30d")
+    audit.add_argument("--limit", metavar="N", type=int, default=100, help="how many, the latest first (default: %(default)s)")
+    audit.add_argument("--json", action="store_true", help="print one JSON array")
+    audit.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration file whose [gateway.state] names the database (default: the one that polychat serve uses)",
+    )
+
+
 def _gateway(gateway: argparse.ArgumentParser) -> None:
     from .key_arguments import KINDS, add_keys, add_owners
 
     actions = gateway.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _usage(actions.add_parser("usage", help="sum up the usage and cost of the gateway's requests"))
+    _audit(actions.add_parser("audit", help="list who changed which key or owner, and when"))
     add_keys(actions.add_parser("keys", help="the keys of the gateway's clients: create, list, show, rotate, revoke"))
     for name, kind in KINDS.items():
         add_owners(actions.add_parser(name, help=f"whose keys they are, and what each {kind} may use"), kind)

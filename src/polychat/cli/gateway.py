@@ -7,6 +7,6 @@ from importlib import import_module
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action: usage, or keys and whose they are."""
-    module = "usage" if arguments.action == "usage" else "keys"
+    """Run the action: usage, the audit log, or keys and whose they are."""
+    module = arguments.action if arguments.action in ("usage", "audit") else "keys"
     return int(import_module(f".{module}", __package__).run(arguments))

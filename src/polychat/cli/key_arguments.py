@@ -46,8 +46,10 @@ def add_keys(keys: argparse.ArgumentParser) -> None:
     _policy(create)
     _common(create)
     _common(actions.add_parser("list", help="list all keys, without their secrets"), json=True)
-    for step, about in (("show", "show one key and what it may use"), ("revoke", "refuse a key from now on")):
-        _common(_of_key(actions.add_parser(step, help=about)), json=step == "show")
+    _common(_of_key(actions.add_parser("show", help="show one key and what it may use")), json=True)
+    revoke = _of_key(actions.add_parser("revoke", help="refuse a key from now on"))
+    revoke.add_argument("--end-streams", action="store_true", help="cut off its replies that are running, too")
+    _common(revoke)
     rotate = _of_key(actions.add_parser("rotate", help="make a key in place of one, which goes on for a grace time"))
     rotate.add_argument("--grace", metavar="AGE", default="24h", help="how long the old key is accepted (default: %(default)s)")
     _common(rotate)

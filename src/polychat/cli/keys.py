@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
 from time import time
@@ -15,13 +14,13 @@ from typing import Any
 from msgspec import to_builtins
 
 from ..config.settings import State
-from ..errors import BadInput, redact
+from ..gateway.admin.bodies import grace_in, later
+from ..gateway.admin.facts import key_facts, moment, owner_facts
 from ..gateway.process.source import ConfigSource
 from ..gateway.storage import store_of
 from ..state.key_admin import PARENTS, KeyAdmin, state_of
 from ..state.key_text import NewKey
 from ..state.store import Owner, OwnerKind, Policy, StateStore, StoredKey
-from ..state.usage_query import age_in, moment_of
 from . import ANSWERED, complain, print_json
 from .key_arguments import KINDS, policy_from
 
@@ -57,24 +56,24 @@ def _keys(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, now
     match arguments.step:
         case "create":
             kind = next((kind for kind in PARENTS if getattr(arguments, kind)), None)
-            expires = None if arguments.expires is None else _later(arguments.expires, now)
+            expires = later(arguments.expires or "", now, "--expires")
             policy = policy_from(arguments, Policy())
             owner = None if kind is None else (kind, getattr(arguments, kind))
             _told(*admin.create(arguments.name, owner=owner, policy=policy, expires_at=expires))
         case "rotate":
-            _told(*admin.rotate(arguments.key, _grace(arguments.grace)))
+            _told(*admin.rotate(arguments.key, grace_in(arguments.grace, "--grace")))
         case "revoke":
-            print(f"{admin.revoke(arguments.key).id} is revoked")
+            print(f"{admin.revoke(arguments.key, ends_streams=arguments.end_streams).id} is revoked")
         case "set-limit":
             key = admin.key(arguments.key)
             print(_line(admin.set_policy(key.id, policy_from(arguments, key.policy)), now))
         case "show":
             key = admin.key(arguments.key)
-            print_json(_facts(key, now), indent=2) if arguments.json else print(_line(key, now))
+            print_json(key_facts(key, now), indent=2) if arguments.json else print(_line(key, now))
         case _:
             keys = store.keys()
             if arguments.json:
-                print_json([_facts(key, now) for key in keys], indent=2)
+                print_json([key_facts(key, now) for key in keys], indent=2)
             else:
                 sys.stdout.writelines(f"{_line(key, now)}\n" for key in keys)
 
@@ -92,9 +91,7 @@ def _owners(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, k
         case _:
             owners = [owner for owner in store.owners(kind) if owner.deleted_at is None]
             if arguments.json:
-                print_json(
-                    [{"name": owner.name, "parent": owner.parent, **_policy(owner.policy)} for owner in owners], indent=2
-                )
+                print_json([owner_facts(owner) for owner in owners], indent=2)
             else:
                 sys.stdout.writelines(f"{_owner_line(owner)}\n" for owner in owners)
 
@@ -103,21 +100,6 @@ def _told(key: StoredKey, made: NewKey) -> None:
     """The key alone on standard output, for scripts; the rest beside it."""
     complain(f"this is the key {key.id} ({key.name}): it is not kept and cannot be shown again", "note")
     print(made.text)
-
-
-def _facts(key: StoredKey, now: float) -> dict[str, Any]:
-    """What is known of a key; its digest is not shown."""
-    return {
-        "id": key.id,
-        "name": key.name,
-        "owner": None if key.owner is None else ":".join(key.owner),
-        "state": state_of(key, now) or "in use",
-        "created_at": _moment(key.created_at),
-        "expires_at": _moment(key.expires_at),
-        "last_used_at": _moment(key.last_used_at),
-        "replaced_by": key.replaced_by or None,
-        **_policy(key.policy),
-    }
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
@@ -137,7 +119,7 @@ def _limit(limit: dict[str, Any]) -> str:
 
 def _line(key: StoredKey, now: float) -> str:
     owner = "-" if key.owner is None else " ".join(key.owner)
-    used = f"used {_moment(key.last_used_at)}" if key.last_used_at else "never used"
+    used = f"used {moment(key.last_used_at)}" if key.last_used_at else "never used"
     return "  ".join((key.id, key.name, owner, state_of(key, now) or "in use", used, _summary(key.policy))).rstrip()
 
 
@@ -152,24 +134,8 @@ def _summary(policy: Policy) -> str:
     return "; ".join(words)
 
 
-def _moment(at: float | None) -> str | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _user() -> str:
     try:
         return getuser()
     except (KeyError, OSError):  # a container's user that has no name
         return "unknown"
-
-
-def _later(text: str, now: float) -> float:
-    age = age_in(text)
-    return moment_of(text, now, "--expires") if age is None else now + age
-
-
-def _grace(text: str) -> float:
-    age = age_in(text)
-    if age is None:
-        raise BadInput(f"--grace is {redact(text, 40)!r}: write an age such as 24h, or 0s", field="grace")
-    return age

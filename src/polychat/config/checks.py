@@ -19,6 +19,11 @@ def check_gateway(gateway: GatewaySettings, errors: FileErrors) -> None:
             raise errors.error(
                 f"gateway.key_settings.{name}", "names no key of gateway.keys: add the key there, or remove this entry"
             )
+    for name in gateway.admin.scopes:
+        if name not in gateway.admin.keys:
+            raise errors.error(
+                f"gateway.admin.scopes.{name}", "names no key of gateway.admin.keys: add the key there, or remove this entry"
+            )
 
 
 def check_names(routes: Mapping[str, Route], aliases: Mapping[str, str], errors: FileErrors) -> None:

@@ -209,14 +209,24 @@ class KeySettings(Allowance, frozen=True):
     ] = Allowance()
 
 
+AdminScope: TypeAlias = Literal["read", "usage", "config", "keys", "audit"]
+
+
 class Admin(Table, frozen=True):
-    """What operators can inspect: recent requests, and the state of each target."""
+    """What operators can inspect and change below `/admin`."""
 
     keys: Annotated[
         Annotated[Mapping[str, Reference], Meta(extra={"form": 'a table of references to secrets: { name = "env:NAME" }'})],
         about(
             "The keys for `/admin/…`, which `gateway.keys` do not open: a name of your choice, and a reference to the key. "
             "Without any, the paths do not exist."
+        ),
+    ] = {}
+    scopes: Annotated[
+        Mapping[str, tuple[AdminScope, ...]],
+        about(
+            "What each of these keys may do: `read` requests and targets, read `usage`, read the `config` in force, read and "
+            "change `keys` and their owners, read the `audit` log. A key that is not named here has `read` and `usage`."
         ),
     ] = {}
     requests: Annotated[
@@ -350,7 +360,7 @@ class Price(Table, frozen=True):
 
 
 class State(Table, frozen=True):
-    """What the gateway keeps in a database: the usage of each request."""
+    """What the gateway keeps in a database: the usage of each request, keys and their owners, and an audit log."""
 
     url: Annotated[
         Annotated[
@@ -378,6 +388,10 @@ class State(Table, frozen=True):
         ),
     ] = ""
     usage_days: Annotated[Count, about("Days after which the usage record of a request is deleted; 0 keeps all.")] = 400
+    audit_days: Annotated[
+        Count,
+        about("Days after which an entry of the audit log of keys and owners is deleted; 0 keeps all."),
+    ] = 0
 
 
 class GatewaySettings(Table, frozen=True):

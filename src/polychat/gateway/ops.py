@@ -15,7 +15,8 @@ from ..errors import redact
 from ..http.server.asgi import Receive, Scope, Send, respond
 from ..version import __version__
 from ..wire.faults import Fault
-from .admin import AdminService, admin_routes
+from .admin.pages import AdminService
+from .admin.routes import admin_routes
 from .admission.sites import PLAIN, Admission
 from .openapi import description
 from .paths import dialect_at

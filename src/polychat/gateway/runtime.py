@@ -10,6 +10,7 @@ from ..costs import pricing_of
 from ..http.server.listening import is_loopback
 from ..http.server.timeout_queue import TimeoutQueue
 from ..routing import Health, ModelResolver, Router
+from .admin.access import AdminKeys
 from .admission.keys import Keys
 from .admission.origins import OriginPolicy
 from .catalog import ModelCatalog
@@ -24,7 +25,7 @@ class Runtime:
         self.gateway = gateway
         self.limits = gateway.limits
         self.keys = Keys(gateway.keys)
-        self.admin_keys = Keys(gateway.admin.keys, "gateway.admin.keys")
+        self.admin_keys = AdminKeys(gateway.admin)
         self.guarded = bool(self.keys) or (gateway.state is not None and not is_loopback(gateway.host))
         """Whether requests need a key."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from msgspec import structs, to_builtins
 
 from ..config.file_errors import near
 from ..errors import BadInput, redact
 from .key_text import NewKey, digest_of, new_key
-from .store import AuditEntry, KeyStore, Owner, OwnerKind, Ownership, Policy, StoredKey
+from .store import AuditEntry, KeyStore, Owner, OwnerKind, Ownership, Policy, StoredKey, Superseded
 
 PARENTS: dict[OwnerKind, OwnerKind | None] = {"person": "team", "team": "org", "org": None}
 """What kind an owner of each kind may belong to."""
+T = TypeVar("T")
 _LONGEST = 64
+_TRIES = 10
 OwnerName = tuple[OwnerKind, str]
 _NO_POLICY = Policy()
 
 
 class KeyAdmin:
-    """Changes by one ``actor``, named as the audit log is to name it. Methods raise ``BadInput`` for what cannot be."""
+    """Changes by one ``actor``, named as the audit log is to name it.
+
+    Methods raise ``BadInput`` for what cannot be, and ``Superseded`` where somebody changed the same thing at the same time;
+    what takes a permission away does not give way to another change.
+    """
 
     def __init__(self, store: KeyStore, actor: str, now: float) -> None:
         self._store, self._actor, self._now = store, actor, now
@@ -47,8 +54,12 @@ class KeyAdmin:
 
     def delete_owner(self, kind: OwnerKind, name: str) -> Owner:
         """Its keys, and those of its members, are refused from now on."""
-        owner = structs.replace(self.owner(kind, name), deleted_at=self._now)
-        return self._store.put_owner(owner, self._entry(f"{kind}.delete", name))
+
+        def delete() -> Owner:
+            owner = structs.replace(self.owner(kind, name), deleted_at=self._now)
+            return self._store.put_owner(owner, self._entry(f"{kind}.delete", name))
+
+        return _insisting(delete)
 
     def owner(self, kind: OwnerKind, name: str) -> Owner:
         owner = self._store.owner(kind, name)
@@ -93,9 +104,13 @@ class KeyAdmin:
 
     def revoke(self, wanted: str, *, ends_streams: bool = False) -> StoredKey:
         """The key is refused from now on; ``ends_streams``: replies that are running are cut off too."""
-        key = self.key(wanted)
-        revoked = structs.replace(key, revoked_at=key.revoked_at or self._now, ends_streams=ends_streams)
-        return self._put(revoked, "revoke", {"ends_streams": ends_streams})
+
+        def revoke() -> StoredKey:
+            key = self.key(wanted)
+            revoked = structs.replace(key, revoked_at=key.revoked_at or self._now, ends_streams=ends_streams)
+            return self._put(revoked, "revoke", {"ends_streams": ends_streams})
+
+        return _insisting(revoke)
 
     def set_policy(self, wanted: str, policy: Policy) -> StoredKey:
         key = self.key(wanted)
@@ -131,6 +146,16 @@ class KeyAdmin:
     def _entry(self, action: str, subject: str, facts: dict[str, Any] | None = None) -> AuditEntry:
         kind = action.partition(".")[0]
         return AuditEntry(at=self._now, actor=self._actor, action=action, subject=f"{kind}:{subject}", facts=facts or {})
+
+
+def _insisting(step: Callable[[], T]) -> T:
+    """What ``step`` gives, once no other change comes between its reading and its writing."""
+    for _ in range(_TRIES):
+        try:
+            return step()
+        except Superseded:
+            continue
+    return step()
 
 
 def state_of(key: StoredKey, now: float) -> str:

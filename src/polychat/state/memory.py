@@ -25,6 +25,7 @@ from .store import (
     UsageFilter,
     UsageRecord,
     UsageSum,
+    check_current,
 )
 
 
@@ -48,6 +49,10 @@ class MemoryStore:
 
     def put_owner(self, owner: Owner, entry: AuditEntry) -> Owner:
         with self._lock:
+            before = self._owners.get((owner.kind, owner.name))
+            if before is not None and entry.id in self._audit:
+                return before
+            check_current(owner, None if before is None else before.change)
             fresh = structs.replace(owner, change=self._next_change(entry))
             self._owners[owner.kind, owner.name] = fresh
             return fresh
@@ -55,6 +60,9 @@ class MemoryStore:
     def put_key(self, key: StoredKey, entry: AuditEntry) -> StoredKey:
         with self._lock:
             before = self._keys.get(key.id)
+            if before is not None and entry.id in self._audit:
+                return before
+            check_current(key, None if before is None else before.change)
             last_used = _later(key.last_used_at, None if before is None else before.last_used_at)
             fresh = structs.replace(key, change=self._next_change(entry), last_used_at=last_used)
             self._keys[key.id] = fresh

@@ -28,6 +28,10 @@ UsageDimension: TypeAlias = Literal[
 ]
 
 
+class Superseded(PolychatError):
+    """Somebody else changed it since it was read: read it again."""
+
+
 class StoreUnavailable(PolychatError):
     """The database cannot be reached, is locked or is full. What asked for it may ask again later."""
 
@@ -133,14 +137,26 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     """What was set, without secrets."""
 
 
+def check_current(value: Owner | StoredKey, change: int | None) -> None:
+    """Raises ``Superseded`` unless ``value`` was made from what is kept, whose ``change`` this is; ``None``: there is none."""
+    if value.change != (change or 0):
+        raise Superseded("it was changed at the same time: try again")
+
+
 class KeyStore(Protocol):
     """Keys and owners. Each change is made together with its entry in the audit log, or not at all."""
 
     def put_owner(self, owner: Owner, entry: AuditEntry) -> Owner:
-        """Make it, or replace the one of its kind and name; give it with its ``change``."""
+        """Make it, or replace the one of its kind and name; give it with its ``change``.
+
+        Raises ``Superseded`` if the one to replace has another ``change`` than ``owner``, which has 0 where there is none.
+        """
 
     def put_key(self, key: StoredKey, entry: AuditEntry) -> StoredKey:
-        """Make it, or replace the one with its ``id``; give it with its ``change``. ``last_used_at`` is only ever raised."""
+        """Make it, or replace the one with its ``id``; give it with its ``change``. ``last_used_at`` is only ever raised.
+
+        Raises ``Superseded`` as ``put_owner``.
+        """
 
     def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
         """All, deleted ones too, by name."""

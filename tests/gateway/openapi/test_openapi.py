@@ -77,7 +77,8 @@ def test_every_table_of_the_gateway_is_described(gateway: Gateway) -> None:
         served |= {(endpoint.method, f"/{version}/models/{{model}}:{action}") for action, endpoint in OF_MODELS.items()}
     for route in routes(gateway).routes:
         path = route.path.replace(":path}", "}")  # type: ignore[attr-defined]
-        served.add(("GET", f"{path}/" if path == "/sites" else path))
+        methods = getattr(route, "methods", None) or {"GET"}
+        served |= {(method, f"{path}/" if path == "/sites" else path) for method in methods - {"HEAD"}}
     assert served <= known, sorted(served - known)
 
 
@@ -120,7 +121,7 @@ async def test_what_is_described_is_served(gateway: Gateway, method: str, path: 
     assert headers[b"content-type"].decode().partition(";")[0] in content_types(method, path, status)
     if path == "/sites/":  # sites know no methods but their own
         return
-    others = {"GET", "POST", "DELETE"} - {one for one, other in described() if other == path}
+    others = {"GET", "POST", "DELETE", "PUT"} - {one for one, other in described() if other == path}
     status, headers, body = await asked(gateway, min(others), filled(path))
     assert status == 405
     assert method in headers[b"allow"].decode()

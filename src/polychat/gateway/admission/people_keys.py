@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import time
 
 from ...errors import PolychatError
@@ -49,8 +49,6 @@ class PeopleKeys:
         self._store, self._buckets, self.clock = store, buckets, clock
         self._change: int | None = None
         """The last change that is known; ``None`` before the store was asked."""
-        self._refreshes = 0
-        """How often changes were read."""
         self.has_keys = True
         """Whether anything was ever put into the store; so it is said before that is known."""
         self._accounts: dict[str, Account] = {}
@@ -65,6 +63,8 @@ class PeopleKeys:
         self._used: dict[str, float] = {}
         self._looking = asyncio.Semaphore(_LOOKING)
         self._waiting = 0
+        self._lock = Lock()
+        """Held while what is known changes; not while the store is asked for one key."""
         self._closed = Event()
         self._thread: Thread | None = None
 
@@ -178,7 +178,11 @@ class PeopleKeys:
                 continue  # what is known goes on
 
     def refresh(self) -> None:
-        """Learn what has changed in the store since the last time. Raises ``StoreUnavailable``."""
+        """Learn what has changed in the store since the last time. Any thread may call it. Raises ``StoreUnavailable``."""
+        with self._lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
         used, self._used = self._used, {}
         if used:
             self._store.keys_used(used)
@@ -189,7 +193,6 @@ class PeopleKeys:
         changes = self._store.changes(self._change)
         if changes.last == self._change:
             return
-        self._refreshes += 1
         changed = {key.id: key for key in changes.keys}
         self.has_keys = True
         for key_id in self._concerned({(owner.kind, owner.name) for owner in changes.owners}) - changed.keys():
@@ -197,7 +200,7 @@ class PeopleKeys:
                 changed[key_id] = key
         for key in changed.values():
             if key.id in self._accounts:
-                self._keep(key)
+                self._keep(key, self._account_of(key))
         self._refused = OrderedDict()
         self._change = changes.last
 
@@ -213,22 +216,30 @@ class PeopleKeys:
 
     def _load(self, digest: bytes) -> Account | str:
         while True:
-            refreshes = self._refreshes
+            change = self._change
             key = self._store.key_by_digest(digest)
-            found = UNKNOWN_KEY if key is None else self._keep(key)
-            # Changes that were read meanwhile left out a key that was not known yet, and it may have been revoked.
-            if refreshes == self._refreshes:
-                return found
+            if key is None:
+                return UNKNOWN_KEY
+            account = self._account_of(key)
+            with self._lock:
+                # What was read may be older than a change that was learned meanwhile: a key that was just revoked.
+                if self._change == change:
+                    return self._keep(key, account)
 
-    def _keep(self, key: StoredKey) -> Account | str:
-        """The account of a key as it is now. One that is not accepted is not kept: why is given instead."""
+    def _account_of(self, key: StoredKey) -> Account | str:
+        """The account of a key as the store has it; of one that is not accepted, why."""
         chain = owners_above(self._store, key)
         gone = next((f"the {owner.kind} {owner.name} was deleted" for owner in chain if owner.deleted_at is not None), "")
         if wrong := state_of(key, self.clock()) or gone:
-            self._accounts.pop(key.id, None)
             return f"the API key {key.id} is not accepted: {wrong}"
         holders = [Holder("key", key.id, key.policy), *(Holder(owner.kind, owner.name, owner.policy) for owner in chain)]
-        account = Account(key.id, holders, self._buckets, ownership(key, chain), key.expires_at)
+        return Account(key.id, holders, self._buckets, ownership(key, chain), key.expires_at)
+
+    def _keep(self, key: StoredKey, account: Account | str) -> Account | str:
+        """Keep what is known of a key; what is not accepted is not kept."""
+        if isinstance(account, str):
+            self._accounts.pop(key.id, None)
+            return account
         if len(self._accounts) >= _KNOWN:
             for known in (self._accounts, self._ids, self._by_header):
                 known.clear()

@@ -69,6 +69,8 @@ class UsageLog:
     def _forget_old(self) -> None:
         if self.settings.usage_days:
             self.store.forget_usage(time() - self.settings.usage_days * _DAY)
+        if self.settings.audit_days:
+            self.store.forget_audit(time() - self.settings.audit_days * _DAY)
         self.store.forget_buckets(time() - 2 * _DAY)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...version import __version__
 from ...wire.json_text import encoded
 from .. import dialects
-from . import models
+from . import admin, models
 from .operation import HEADERS, PARAMETERS, DialectInfo, Operation, responses
 
 __all__ = ["OPERATIONS", "description", "document"]
@@ -51,10 +51,10 @@ _SCHEMES = {
 
 def document() -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
-    paths: dict[str, dict[str, Any]] = {path: dict(methods) for path, methods in models.GATEWAY_PATHS.items()}
+    paths: dict[str, dict[str, Any]] = {path: dict(methods) for path, methods in (models.GATEWAY_PATHS | admin.PATHS).items()}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = operation.described()
-    schemas = {name: schema for part in _PARTS for name, schema in part.SCHEMAS.items()}
+    schemas = {name: schema for part in (*_PARTS, admin) for name, schema in part.SCHEMAS.items()}
     return {
         "openapi": "3.1.0",
         "info": {

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from ...state.store import UsageDimension
 from ..dialects.gemini.openapi import ABOUT as GEMINI
 from .operation import DialectInfo, Operation
 from .schema import Schema, anything, count, either, flag, kind, mapping, nullable, ref, reply_object, several, text
@@ -111,55 +108,8 @@ def _plain(name: str, summary: str, about: str = "", *more: str, open_to_all: bo
     }
 
 
-def _admin(name: str, summary: str, *parameters: Schema, missing: str) -> Schema:
-    """An endpoint for operators, which answers in JSON."""
-    json_object = {"content": {"application/json": {"schema": {"type": "object"}}}}
-    reasons = {"200": "JSON.", "401": "The admin key is missing or unknown.", "403": _FOREIGN, "404": missing}
-    return {
-        "tags": ["Gateway"],
-        "operationId": name,
-        "summary": summary,
-        "description": "Requires one of `gateway.admin.keys`; without any, the path does not exist.",
-        **({"parameters": list(parameters)} if parameters else {}),
-        "responses": {
-            status: {"description": why, **({} if status == "403" else json_object)} for status, why in reasons.items()
-        },
-    }
-
-
 _NO_KEY = "The API key is missing or unknown."
 _FOREIGN = "The web page's origin or the `Host` is not allowed."
-_CLOSED = "`gateway.admin` has no keys."
-_OF_REQUEST = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The response's `x-request-id`.",
-    "schema": {"type": "string"},
-}
-_LIMIT = {
-    "name": "limit",
-    "in": "query",
-    "description": "How many; 50 by default.",
-    "schema": {"type": "integer", "maximum": 1000},
-}
-_USAGE = [
-    {
-        "name": "by",
-        "in": "query",
-        "description": "What the sums are for; `model` by default.",
-        "schema": {"type": "string", "enum": list(get_args(UsageDimension))},
-    },
-    *(
-        {
-            "name": name,
-            "in": "query",
-            "description": f"{meaning}: a date or time in UTC (`2026-11-01`), or an age (`24h`, `30d`).",
-            "schema": {"type": "string"},
-        }
-        for name, meaning in (("since", "Requests from then on"), ("until", "Requests before then"))
-    ),
-]
 GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
     "/": {"get": _plain("index", "The gateway's version", open_to_all=True)},
     "/health": {"get": _plain("health", "Liveness: whether the process responds", open_to_all=True)},
@@ -182,24 +132,6 @@ GATEWAY_PATHS: dict[str, dict[str, Schema]] = {
                 "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}
             },
         }
-    },
-    "/admin/requests": {"get": _admin("adminRequests", "The latest requests, newest first", _LIMIT, missing=_CLOSED)},
-    "/admin/requests/{id}": {
-        "get": _admin(
-            "adminRequest",
-            "Why a request went to its target",
-            _OF_REQUEST,
-            missing="No such request among the latest of this worker, or `gateway.admin` has no keys.",
-        )
-    },
-    "/admin/targets": {"get": _admin("adminTargets", "The state of every target", missing=_CLOSED)},
-    "/admin/usage": {
-        "get": _admin(
-            "adminUsage",
-            "Usage and cost of requests, by a dimension",
-            *_USAGE,
-            missing="There is no `[gateway.state]`, or `gateway.admin` has no keys.",
-        )
     },
     "/sites/": {
         "get": _plain(

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import json, structs
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
-from ..store import AuditEntry, Changes, Owner, OwnerKind, Policy, StoredKey
+from ..store import AuditEntry, Changes, Owner, OwnerKind, Policy, StoredKey, check_current
 from .engine import Database
 from .statements import inserting
 from .tables import audit, changes, keys, owners
@@ -25,7 +25,13 @@ class DatabaseKeys:
 
     def put_owner(self, owner: Owner, entry: AuditEntry) -> Owner:
         def put(connection: Connection) -> Owner:
-            fresh = structs.replace(owner, change=_next_change(connection))
+            query = select(owners).where(owners.c.kind == owner.kind, owners.c.name == owner.name)
+            if _is_entered(connection, entry) and (done := connection.execute(query).first()) is not None:
+                return _owner(done)
+            change = _next_change(connection)
+            row = connection.execute(query).first()
+            check_current(owner, None if row is None else row.change)
+            fresh = structs.replace(owner, change=change)
             values = structs.asdict(fresh) | {"policy": _written(fresh.policy)}
             connection.execute(inserting(connection, owners).replacing(values, "kind", "name"))
             _enter(connection, entry)
@@ -36,9 +42,15 @@ class DatabaseKeys:
 
     def put_key(self, key: StoredKey, entry: AuditEntry) -> StoredKey:
         def put(connection: Connection) -> StoredKey:
-            used = connection.execute(select(keys.c.last_used_at).where(keys.c.id == key.id)).scalar()
+            query = select(keys).where(keys.c.id == key.id)
+            if _is_entered(connection, entry) and (done := connection.execute(query).first()) is not None:
+                return _key(done)
+            change = _next_change(connection)
+            row = connection.execute(query).first()
+            check_current(key, None if row is None else row.change)
+            used = None if row is None else row.last_used_at
             last_used = max((moment for moment in (used, key.last_used_at) if moment is not None), default=None)
-            fresh = structs.replace(key, change=_next_change(connection), last_used_at=last_used)
+            fresh = structs.replace(key, change=change, last_used_at=last_used)
             connection.execute(inserting(connection, keys).replacing(_row_of(fresh), "id"))
             _enter(connection, entry)
             return fresh
@@ -115,6 +127,11 @@ def _next_change(connection: Connection) -> int:
 def _last_change(connection: Connection) -> int:
     number: int = connection.execute(select(func.max(changes.c.last))).scalar_one()
     return number
+
+
+def _is_entered(connection: Connection, entry: AuditEntry) -> bool:
+    """Whether this change was made already, and its answer lost on the way."""
+    return connection.execute(select(audit.c.id).where(audit.c.id == entry.id)).first() is not None
 
 
 def _enter(connection: Connection, entry: AuditEntry) -> None:

@@ -1,0 +1,1 @@
+"""``/admin``: what operators look at and change in a running gateway."""

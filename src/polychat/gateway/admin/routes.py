@@ -1,0 +1,86 @@
+"""The pages for operators below ``/admin``: what the gateway does, who may use it, and what was changed.
+
+The paths require a key of ``[gateway.admin]`` with the page's scope, which is not accepted for chats; without any such key they
+do not exist. Their answers contain no secrets, but for a key that was just made, and no text of conversations.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from ...config.writing import config_text
+from ...errors import redact
+from ...state.usage_query import UsageQuery, moment_of, row_of
+from ..observe.attempts import AttemptCounts
+from ..target_states import target_states
+from . import people
+from .facts import audit_facts
+from .pages import AdminCall, AdminService, Missing, Page, route_of
+
+_LISTED, _MOST = 50, 1000
+
+
+def admin_routes(gateway: AdminService) -> list[BaseRoute]:
+    """The paths; none if there is no admin key."""
+    if not gateway.runtime.admin_keys:
+        return []
+    by_path: dict[str, list[Page]] = {}
+    for page in PAGES:
+        by_path.setdefault(page.path, []).append(page)
+    return [route_of(gateway, path, pages) for path, pages in by_path.items()]
+
+
+def _limit(call: AdminCall, listed: int) -> int:
+    wanted = call.query.get("limit", "")
+    return min(_MOST, int(wanted)) if wanted.isdecimal() and len(wanted) < 9 else listed
+
+
+def _requests(call: AdminCall) -> Any:
+    recent = call.gateway.recent
+    return {"requests": [] if recent is None else recent.summaries(_limit(call, _LISTED))}
+
+
+def _request(call: AdminCall) -> Any:
+    recent = call.gateway.recent
+    record = None if recent is None else recent.find(call.path["id"])
+    if record is None or recent is None:
+        name, most = redact(call.path["id"], 128), call.gateway.runtime.gateway.admin.requests
+        raise Missing(f"request {name} is not among the latest {most:,} of this worker (gateway.admin.requests)")
+    return recent.explained(record)
+
+
+def _targets(call: AdminCall) -> Any:
+    gateway = call.gateway
+    snapshots, _ = gateway.metrics.snapshots()
+    counts = AttemptCounts.total(snapshot.attempts for snapshot in snapshots)
+    return {"targets": target_states(gateway.runtime, gateway.health, counts, monotonic())}
+
+
+def _usage(call: AdminCall) -> Any:
+    wanted = UsageQuery.read(call.query, call.now)
+    return {"by": wanted.by, "usage": [row_of(one) for one in call.store.usage(wanted.by, wanted.which)]}
+
+
+def _audit(call: AdminCall) -> Any:
+    since = call.query.get("since", "")
+    entries = call.store.audit(since=moment_of(since, call.now, "since") if since else 0.0, limit=_limit(call, 100))
+    return {"audit": [audit_facts(entry) for entry in entries]}
+
+
+def _config(call: AdminCall) -> Any:
+    configured = call.gateway.runtime.configured
+    return {"file": None if configured.file is None else str(configured.file), "toml": config_text(configured)}
+
+
+PAGES: list[Page] = [
+    Page("GET", "/admin/requests", "read", _requests, waits=False),
+    Page("GET", "/admin/requests/{id:path}", "read", _request, waits=False),
+    Page("GET", "/admin/targets", "read", _targets, waits=False),
+    Page("GET", "/admin/usage", "usage", _usage),
+    Page("GET", "/admin/audit", "audit", _audit),
+    Page("GET", "/admin/config", "config", _config, waits=False),
+    *people.PAGES,
+]

@@ -1,0 +1,206 @@
+"""Keys, people, teams and organisations by the admin API: the same steps as the command's, with scopes and an audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polychat.config.settings import Admin, State
+from polychat.errors import BadInput
+from polychat.state.key_admin import KeyAdmin
+from polychat.state.memory import MemoryStore
+from polychat.state.store import Policy, StoredKey, Superseded
+
+from ..support.command import run
+from ..support.running_gateway import Answer, Running, asking, configured, gateway, good, row
+
+PATH, BODY = asking("openai-chat")
+SCOPES: dict[str, Any] = {"boss": ("read", "usage", "config", "keys", "audit"), "people": ("keys",), "none": ()}
+
+
+class Office:
+    """A running gateway with a database, and its admin API."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+
+    async def admin(self, method: str, path: str, body: Any = None, key: str = "boss") -> Answer:
+        return await self.running.ask(f"/admin/{path}", body, method, {"authorization": f"Bearer the-admin-key-of-{key}"})
+
+    async def done(self, method: str, path: str, body: Any = None) -> Any:
+        """What a step that succeeds gives."""
+        answer = await self.admin(method, path, body)
+        assert answer.status in (200, 201), answer.body
+        return answer.json
+
+    async def chat(self, key: str) -> int:
+        return (await self.running.ask(PATH, BODY, headers={"authorization": f"Bearer {key}"})).status
+
+
+@pytest.fixture
+async def office(serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncGenerator[Office]:
+    pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat[state]'")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    backend = await serve(good)
+    for name in ("boss", "people", "none", "plain"):
+        monkeypatch.setenv(f"ADMIN_{name}", f"the-admin-key-of-{name}")
+    admin = Admin(keys={name: f"env:ADMIN_{name}" for name in (*SCOPES, "plain")}, scopes=SCOPES)
+    state = State(url=f"sqlite:///{tmp_path}/kept.db")
+    async with gateway(configured({"house": row("openai-chat", backend.url)}, admin=admin, state=state)) as running:
+        yield Office(running)
+
+
+async def test_from_an_organisation_to_a_revoked_key(office: Office) -> None:
+    """Each change holds for the next request, is shown without a secret, and is in the audit log under the admin key's name."""
+    assert await office.chat("") == 200, "an empty database asks nobody for a key"
+    await office.done("PUT", "orgs/acme", {"settings": {"budget": {"month": 2000}, "unpriced": "allow"}})
+    await office.done("PUT", "teams/red", {"parent": "acme"})
+    person = await office.done("PUT", "people/ada", {"parent": "red", "settings": {"rpm": 60, "warn_at": 0.5}})
+    assert (person["parent"], person["settings"]) == ("red", {"rpm": 60, "warn_at": 0.5})
+    wanted = {"name": "laptop", "owner": "person:ada", "expires": "90d", "settings": {"models": ["house/*"], "concurrent": 2}}
+    made = await office.done("POST", "keys", wanted)
+    key, public = made.pop("key"), made["id"]
+    assert (made["owner"], made["state"], made["settings"]) == ("person:ada", "in use", wanted["settings"])
+    assert [await office.chat(text) for text in (key, "")] == [200, 401], "the first key closes the gateway at once"
+    changes = {"settings": {"models": None, "tokens": {"day": 500_000}, "unpriced": 2.5}}
+    changed = await office.done("PATCH", "keys/laptop", changes)
+    assert changed["settings"] == {"concurrent": 2, "tokens": {"day": 500_000}, "unpriced": 2.5}
+    changed = await office.done("PATCH", f"keys/{public}", {"settings": {"dialects": ["anthropic"]}})
+    assert changed["settings"]["concurrent"] == 2
+    assert await office.chat(key) == 403
+    rotated = await office.done("POST", f"keys/{public}/rotate", {"grace": "1h"})
+    assert (rotated["settings"]["dialects"], (await office.done("GET", f"keys/{public}"))["replaced_by"]) == (
+        ["anthropic"],
+        rotated["id"],
+    )
+    await office.done("PATCH", f"keys/{rotated['id']}", {"settings": {"dialects": None}})
+    assert await office.chat(rotated["key"]) == 200
+    assert (await office.done("POST", f"keys/{rotated['id']}/revoke", {"end_streams": True}))["state"] == "revoked"
+    assert await office.chat(rotated["key"]) == 401
+    await office.done("DELETE", "people/ada")
+    assert await office.chat(key) == 401
+    assert (await office.done("GET", "people"))["owners"] == []
+    audit = (await office.done("GET", "audit"))["audit"]
+    assert {entry["actor"] for entry in audit} == {"admin:boss"}
+    assert [entry["action"] for entry in reversed(audit)] == [
+        *("org.create", "team.create", "person.create", "key.create", "key.change", "key.change", "key.create", "key.rotate"),
+        *("key.change", "key.revoke", "person.delete"),
+    ]
+    listed = await office.done("GET", "keys")
+    assert [entry["id"] for entry in listed["keys"]] == [public, rotated["id"]]
+    for text in (key, rotated["key"]):
+        assert text.split("-")[2] not in json.dumps([listed, audit])
+
+
+async def test_a_key_opens_what_its_scopes_say(office: Office) -> None:
+    """A key without scopes of its own may look and change nothing; the refusal names the scope and the setting."""
+    pages = {"targets": "read", "usage": "usage", "config": "config", "keys": "keys", "people": "keys", "audit": "audit"}
+    for name, scopes in {**SCOPES, "plain": ("read", "usage")}.items():
+        for page, scope in pages.items():
+            answer = await office.admin("GET", page, key=name)
+            assert answer.status == (200 if scope in scopes else 403), (name, page)
+            if answer.status == 403:
+                assert f"does not have the scope {scope}" in answer.json["error"]["message"]
+                assert "gateway.admin.scopes" in answer.json["error"]["message"]
+    assert (await office.admin("POST", "keys", {"name": "x"}, key="plain")).status == 403
+    assert (await office.done("GET", "keys"))["keys"] == []
+    shown = (await office.done("GET", "config"))["toml"]
+    assert "env:ADMIN_boss" in shown
+    assert "the-admin-key-of" not in shown
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field", "message"),
+    [
+        ("POST", "keys", b"{", 400, "body", "is not JSON"),
+        ("POST", "keys", [], 400, "body", "not a JSON object"),
+        ("POST", "keys", {}, 400, "name", "name is missing"),
+        ("POST", "keys", {"name": "x", "role": "admin"}, 400, "role", "is not a known key"),
+        ("POST", "keys", {"name": "a/b"}, 400, "name", "without a slash"),
+        ("POST", "keys", {"name": "x", "owner": "ada"}, 400, "owner", "write person:NAME"),
+        ("POST", "keys", {"name": "x", "owner": "person:nobody"}, 400, "person", "create it first"),
+        ("POST", "keys", {"name": "x", "expires": "soon"}, 400, "expires", "write a date"),
+        ("POST", "keys", {"name": "x", "expires": "2020-01-01"}, 400, "expires", "choose a later time"),
+        ("POST", "keys", {"name": "x", "settings": {"rpm": 0}}, 400, "settings.rpm", "of at least 1"),
+        ("POST", "keys", {"name": "x", "settings": {"budget": {"day": "much"}}}, 400, "settings.budget.day", "number"),
+        ("POST", "keys", {"name": "x", "settings": {"rmp": 1}}, 400, "settings.rmp", "did you mean rpm?"),
+        ("POST", "keys", {"name": "x" * 70_000}, 413, None, "65,536 bytes"),
+        ("PATCH", "keys/laptop", {"settings": 5}, 400, "settings", "not a JSON object"),
+        ("POST", "keys/laptop/rotate", {"grace": "soon"}, 400, "grace", "write an age"),
+        ("POST", "keys/labtop/revoke", {}, 404, None, "did you mean laptop?"),
+        ("GET", "keys/nothing", None, 404, None, "no key 'nothing'"),
+        ("PUT", "people/bob", {"parent": "x' OR 1=1 --"}, 400, "team", "no team"),
+        ("PUT", "orgs/acme", {"parent": "other"}, 400, "org", "belongs to nobody"),
+        ("DELETE", "teams/blue", None, 404, None, "no team 'blue'"),
+        ("GET", "audit?since=soon", None, 400, "since", "write a date"),
+        ("GET", "keys?owner=everybody", None, 400, "owner", "write person:NAME"),
+    ],
+)
+async def test_what_cannot_be_is_told(
+    office: Office, method: str, path: str, body: Any, status: int, field: str | None, message: str
+) -> None:
+    """The error names the field and the next step, and nothing is changed."""
+    await office.done("POST", "keys", {"name": "laptop"})
+    before = await office.done("GET", "audit")
+    answer = await office.admin(method, path, body)
+    assert (answer.status, answer.json["error"].get("field")) == (status, field), answer.body
+    assert message in answer.json["error"]["message"]
+    assert await office.done("GET", "audit") == before
+
+
+async def test_without_a_database_there_are_no_keys_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages say what is missing."""
+    monkeypatch.setenv("ADMIN_KEY", "an-admin-key")
+    admin = Admin(keys={"boss": "env:ADMIN_KEY"}, scopes={"boss": ("keys", "audit")})
+    async with gateway(configured({}, admin=admin)) as running:
+        for path in ("keys", "people", "audit"):
+            answer = await running.ask(f"/admin/{path}", headers={"authorization": "Bearer an-admin-key"})
+            assert (answer.status, "[gateway.state]" in answer.json["error"]["message"]) == (404, True)
+
+
+async def test_the_command_reads_what_the_api_wrote(office: Office, tmp_path: Path) -> None:
+    """One database, one audit log: the command lists who changed what, and when."""
+    await office.done("POST", "keys", {"name": "laptop\u2028ERROR"[:6]})
+    file = tmp_path / "polychat.toml"
+    file.write_text(f'[gateway.state]\nurl = "sqlite:///{tmp_path}/kept.db"\n')
+    told = await run("gateway", "audit", "--config", str(file))
+    assert "admin:boss  key.create  key:" in told.out
+    as_json = await run("gateway", "audit", "--json", "--limit", "1", "--config", str(file))
+    assert json.loads(as_json.out)[0]["action"] == "key.create"
+
+
+class Interrupted(MemoryStore):
+    """Does ``between`` once, after a key was read."""
+
+    between: Callable[[], object] | None = None
+
+    def _read(self, key: StoredKey | None) -> StoredKey | None:
+        between, self.between = self.between, None
+        if between is not None:
+            between()
+        return key
+
+    def key_by_id(self, key_id: str) -> StoredKey | None:
+        return self._read(super().key_by_id(key_id))
+
+
+def test_no_change_undoes_a_revocation_that_came_between() -> None:
+    """A change made from what was read before is refused; a revocation is not, whatever came between."""
+    store = Interrupted()
+    one, other = KeyAdmin(store, "one", 100.0), KeyAdmin(store, "other", 100.0)
+    key, _ = one.create("laptop")
+    store.between = lambda: other.revoke(key.id)
+    with pytest.raises(Superseded):
+        one.set_policy(key.id, Policy(models=("x",)))
+    kept = store.key_by_id(key.id)
+    assert kept is not None
+    assert kept.revoked_at == 100.0
+    second, _ = one.create("phone")
+    store.between = lambda: other.set_policy(second.id, Policy(models=("y",)))
+    assert one.revoke(second.id).policy.models == ("y",)
+    with pytest.raises(BadInput, match="is revoked"):
+        one.set_policy(second.id, Policy())
