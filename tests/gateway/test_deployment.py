@@ -25,14 +25,15 @@ def test_the_configuration_is_good() -> None:
     check(read.gateway)
     assert read.gateway.keys
     assert set(read.aliases.values()) <= read.routes.keys()
-    service = configparser.ConfigParser(strict=False, interpolation=None)
-    service.optionxform = str  # type: ignore[assignment, method-assign]
-    service.read(FILES / "polychat.service", encoding="utf-8")
-    assert int(service["Service"]["TimeoutStopSec"]) > read.gateway.grace + 5
-    assert "/bin/kill -HUP" in service["Service"]["ExecReload"]
+    for name in ("polychat.service", "polychat@.service"):
+        service = configparser.ConfigParser(strict=False, interpolation=None)
+        service.optionxform = str  # type: ignore[assignment, method-assign]
+        service.read(FILES / name, encoding="utf-8")
+        assert int(service["Service"]["TimeoutStopSec"]) > read.gateway.grace + 5
+        assert "/bin/kill -HUP" in service["Service"]["ExecReload"]
 
 
-@pytest.mark.parametrize("name", ["polychat.service", "Containerfile"])
+@pytest.mark.parametrize("name", ["polychat.service", "polychat@.service", "Containerfile"])
 def test_the_command_that_is_started_is_ours(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each argument of ``polychat serve`` in these files is one that there is."""
     text = (FILES / name).read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ from polychat.cli import complain
 from polychat.errors import BadInput, PolychatError
 from polychat.gateway.process import workers
 from polychat.gateway.process.source import ConfigSource
-source = ConfigSource(Path(sys.argv[1]), {{"port": 0}})
+source = ConfigSource(Path(sys.argv[1]), {{"port": 0}} if len(sys.argv) == 2 else {{}})
 try:
     sys.exit(workers.supervise(source, source.read(), {NAME!r}))
 except PolychatError as error:
@@ -200,6 +200,11 @@ def one(file: Path) -> Any:
 
 def several(file: Path) -> Any:
     return started("-c", _SEVERAL, str(file))
+
+
+def at_its_port(file: Path, *, workers: bool) -> Any:
+    """One process, or a supervisor with workers, on the port that the file says."""
+    return started("-c", _SEVERAL if workers else _ONE, str(file), "its port")
 
 
 def connected(port: int) -> Client:

@@ -400,6 +400,13 @@ class GatewaySettings(Table, frozen=True):
     host: Annotated[str, about("The address to listen on. Any address other than loopback requires `keys`.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535), about("The port to listen on; 0 picks a free port.")] = 8000
     workers: Annotated[int, Meta(ge=1, le=256), about("Number of worker processes that share the port.")] = 1
+    reuse_port: Annotated[
+        bool,
+        about(
+            "Whether a second gateway of the same user may listen on this port, to take over from this one: on SIGTERM it then "
+            "gets all new connections, and this one ends when its own are answered."
+        ),
+    ] = False
     uds: Annotated[str, about("The path of a Unix socket to listen on instead of host and port.")] = ""
     tls_cert: Annotated[str, about("File with the TLS certificate and its chain (PEM); requires `tls_key`.")] = ""
     tls_key: Annotated[str, about("File with the certificate's private key (PEM).")] = ""

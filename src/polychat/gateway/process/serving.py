@@ -15,6 +15,7 @@ from ... import config, costs
 from ...backends.rows import rows_of
 from ...config.settings import GatewaySettings as Settings
 from ...errors import PolychatError
+from ...http.server.handover import HANDOVER_SECONDS, give_way
 from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
 from ...http.server.protocol import ServerConnection
 from ...http.server.state import ServerState
@@ -49,11 +50,12 @@ class Server:
     """Serves ``app`` on sockets that already listen, until ``stop``.
 
     While stopping, the application refuses new requests with 503 (connections are still accepted), and running ones have
-    ``grace`` seconds before they are cancelled. A second ``stop`` cancels them at once.
+    ``grace`` seconds before they are cancelled. A second ``stop`` cancels them at once. With ``reuse_port`` another process is
+    there for new connections: those that are open are answered to their end, and each closes with its next response.
     """
 
     def __init__(self, app: Application, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
-        self.app, self.grace = app, settings.grace
+        self.app, self.grace, self._hands_over = app, settings.grace, settings.reuse_port
         self.state = ServerState(app, settings.limits)
         self.ready = asyncio.Event()
         """Set when it accepts connections."""
@@ -82,10 +84,21 @@ class Server:
         servers = [await self._serve_on(loop, listener) for listener in listeners]
         self.ready.set()
         await self._ending.wait()
-        self.app.drain()
         self.state.draining = True
-        await self._until(self.app.when_idle(), self.grace)
+        if self._hands_over:
+            await self._hand_over(listeners, servers)
+        else:
+            self.app.drain()
+            await self._until(self.app.when_idle(), self.grace)
         await self._close(servers)
+
+    async def _hand_over(self, listeners: Sequence[socket.socket], servers: Sequence[asyncio.Server]) -> None:
+        give_way(listeners)
+        await self._until(asyncio.sleep(HANDOVER_SECONDS), HANDOVER_SECONDS)
+        for server in servers:
+            server.close()
+        await self._until(self.app.when_idle(), self.grace)
+        self.app.drain()
 
     async def _serve_on(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:
         patience = {"ssl_handshake_timeout": self.state.limits.head_seconds} if self._tls is not None else {}

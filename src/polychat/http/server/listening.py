@@ -10,6 +10,7 @@ import ssl
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ...config import Config
 from ...config.decoding import misfit
 from ...config.settings import GatewaySettings
 from ...errors import BadInput
+from .handover import share_port
 
 BACKLOG = 2048
 
@@ -26,6 +28,10 @@ def check(settings: GatewaySettings) -> None:
     for name in ("port", "workers"):
         if fault := misfit(GatewaySettings, name, getattr(settings, name)):
             raise BadInput(f"gateway.{name} {fault}", field=f"gateway.{name}")
+    if settings.reuse_port and settings.uds:
+        raise BadInput(
+            "gateway.reuse_port shares a port, and a Unix socket has none: leave one of them out", field="gateway.uds"
+        )
     if settings.uds or settings.keys or settings.state is not None or is_loopback(settings.host):
         return
     raise BadInput(
@@ -55,7 +61,7 @@ def listen(settings: GatewaySettings) -> list[socket.socket]:
         for family, address in _addresses(settings.host, settings.port):
             # The second address of a name gets the port that was chosen for the first.
             port = listeners[0].getsockname()[1] if listeners else address[1]
-            listeners.append(_bound(family, (address[0], port, *address[2:])))
+            listeners.append(_bound(family, (address[0], port, *address[2:]), shared=settings.reuse_port))
     except OSError as error:
         for listener in listeners:
             listener.close()
@@ -73,10 +79,12 @@ def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
     return list(dict.fromkeys((int(family), tuple(address)) for family, _, _, _, address in entries))
 
 
-def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+def _bound(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            share_port(listener)
         listener.bind(address)
         listener.listen(BACKLOG)  # clients that connect from now on wait and are not refused
     except OSError:
@@ -169,6 +177,15 @@ def announce(configured: Config, listeners: Sequence[socket.socket]) -> None:
     """Print on standard output that the server is ready; in one write, because other processes may write there too."""
     sys.stdout.write(f"{startup_line(configured, listeners)}\n")
     sys.stdout.flush()
+    _notify(b"READY=1")
+
+
+def _notify(message: bytes) -> None:
+    """Tell systemd, where it started this process with ``Type=notify``."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(message, "\0" + place[1:] if place.startswith("@") else place)
 
 
 def startup_line(configured: Config, listeners: Sequence[socket.socket]) -> str:

@@ -1,0 +1,42 @@
+"""Two processes that listen on one port (``SO_REUSEPORT``): the older one leaves new connections to the younger, and ends.
+
+The system deals connections out to all sockets of a port, and those that wait at a socket which is closed are reset. So before
+it closes its own, a process tells the system to give all new ones to the other socket, and accepts what has come by then.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+HANDOVER_SECONDS = 1.0
+"""How long connections that had begun to be opened before ``give_way`` are accepted after it: a few round trips."""
+_ATTACH = 51
+"""``SO_ATTACH_REUSEPORT_CBPF``: a program that gives the index of the socket, in the order in which they began to listen."""
+_RETURN = 0x06
+_YOUNGER = 1
+"""Of two sockets. Where there is one only, the system takes that."""
+
+
+def share_port(listener: socket.socket) -> None:
+    """Let another process of this user listen on the same address. Raises ``OSError`` where the system cannot."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise OSError(0, "this system cannot share a port (gateway.reuse_port)")
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def give_way(listeners: Sequence[socket.socket]) -> None:
+    """New connections go to the younger process from now on, if there is one. Elsewhere than on Linux this does nothing."""
+    if sys.platform != "linux":
+        return
+    import ctypes  # once in a process's life
+
+    code = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, _YOUNGER))
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+    for listener in listeners:
+        if listener.family != socket.AF_UNIX:
+            with suppress(OSError):
+                listener.setsockopt(socket.SOL_SOCKET, _ATTACH, program)

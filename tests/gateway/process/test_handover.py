@@ -1,0 +1,147 @@
+"""An upgrade that refuses nobody: a new process listens on the port of the old one, which then ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from polychat.config.settings import GatewaySettings
+from polychat.errors import BadInput
+from polychat.http.server.listening import check, listen
+
+from ...support.gateway_processes import asked, at_its_port, connected, one
+from ...support.server_in_thread import Client
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose among the sockets of a port")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def until(client: Client, mark: bytes) -> None:
+    """Read as far as ``mark``."""
+    got = b""
+    while mark not in got:
+        data = client.file.read1(65536)
+        assert data, got
+        got += data
+
+
+class Load:
+    """Clients that ask ``/pid`` again and again, each time by a new connection."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._over = port, threading.Event()
+        self.pids: list[int] = []
+        self.failures: list[Exception] = []
+        self._change = threading.Condition()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(3)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        while not self._over.is_set() and not self.failures:
+            try:
+                pid = int(asked(self._port, "/pid"))
+            except Exception as error:
+                self.failures.append(error)
+                pid = 0
+            with self._change:
+                self.pids.append(pid)
+                self._change.notify_all()
+
+    def more(self, count: int) -> list[int]:
+        """Who answers the next requests."""
+        with self._change:
+            begin = len(self.pids)
+            assert self._change.wait_for(lambda: len(self.pids) >= begin + count or self.failures, 60)
+            return self.pids[begin:]
+
+    def end(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, workers: int) -> None:
+    """Under load: every request is answered, a stream that runs in the old process ends whole, and so does a request on a
+    connection that was open before.
+    """
+    file, port = tmp_path / "polychat.toml", free_port()
+    file.write_text(f'[gateway]\nport = {port}\nreuse_port = true\nworkers = {workers or 1}\nlog = "off"\n')
+    with at_its_port(file, workers=bool(workers)) as old:
+        assert (old.settled(workers) if workers else old.listening()) == port
+        load = Load(port)
+        try:
+            before = set(load.more(20))
+            with connected(port) as stream, connected(port) as kept:
+                old_pid = int(kept.ask("/pid").body)
+                stream.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+                until(stream, b"begun")
+                with at_its_port(file, workers=bool(workers)) as new:
+                    assert (new.settled(workers) if workers else new.listening()) == port
+                    old.signal(signal.SIGTERM)
+                    while before & set(load.more(20)):
+                        pass
+                    assert not before & set(load.more(50))
+                    if not workers:  # else another worker may have the stream
+                        assert kept.ask("/go").headers["connection"] == "close"
+                        until(stream, b"ended")
+                        assert old.wait() == 0
+                        load.more(20)
+                    load.end()
+                    assert not load.failures
+                    assert old_pid in before
+        finally:
+            load.end()
+
+
+def test_alone_it_ends_as_always(tmp_path: Path) -> None:
+    """Without another process on the port, new connections are accepted until it has ended what runs."""
+    file = tmp_path / "polychat.toml"
+    file.write_text('[gateway]\nreuse_port = true\nlog = "off"\n')
+    with one(file) as gateway:
+        port = gateway.listening()
+        with connected(port) as stream:
+            stream.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
+            until(stream, b"begun")
+            gateway.signal(signal.SIGTERM)
+            assert asked(port, "/go") == b""
+            until(stream, b"ended")
+        assert gateway.wait() == 0
+
+
+def test_a_port_is_shared_only_if_both_say_so() -> None:
+    """Else the second is told that the port is taken; a Unix socket cannot be shared."""
+    with pytest.raises(BadInput, match="reuse_port"):
+        check(GatewaySettings(reuse_port=True, uds="/tmp/there"))
+    (first,) = listen(GatewaySettings(port=0, reuse_port=True))
+    port = first.getsockname()[1]
+    (second,) = listen(GatewaySettings(port=port, reuse_port=True))
+    with pytest.raises(BadInput, match="another process uses it"):
+        listen(GatewaySettings(port=port))
+    first.close()
+    second.close()
+
+
+def test_systemd_is_told_when_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``Type=notify`` a start returns when the gateway answers, so the old one can be stopped after it."""
+    place = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place))
+        manager.settimeout(60)
+        monkeypatch.setitem(os.environ, "NOTIFY_SOCKET", str(place))
+        file = tmp_path / "polychat.toml"
+        file.write_text('[gateway]\nlog = "off"\n')
+        with one(file):
+            assert manager.recv(100) == b"READY=1"
