@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Route
+from polychat.gateway.chat.fast_path import FastChat
+from polychat.gateway.chat.fast_stream import FastStream
 from polychat.gateway.context import RequestContext
 
-from ..support.running_gateway import asking, configured, fault, gateway, good, row, streaming, text
+from ..support.running_gateway import DONE, END, FIRST, asking, configured, fault, gateway, good, row, streaming, text
 from ..support.scripted_server import Say, Seen, Server
 
 REFUSED = fault(500)
 CUT = streaming(text("The sky"), cut=True)
+
+PIECES = streaming(FIRST, text("The"), END, DONE, apart=True)
 
 
 async def closes(seen: Seen, say: Say) -> None:
@@ -30,6 +34,7 @@ async def garbage(seen: Seen, say: Say) -> None:
 
 BACKENDS: dict[str, tuple[Any, ...]] = {
     "answers": (good,),
+    "answers piece by piece": (PIECES,),
     "is asked after a refusal": (REFUSED, good),
     "is asked after a broken connection": (closes, good),
     "is asked after garbage": (garbage, good),
@@ -37,6 +42,10 @@ BACKENDS: dict[str, tuple[Any, ...]] = {
     "breaks the connection": (closes, closes),
     "cuts its stream off": (CUT,),
 }
+
+
+HOLDERS = (RequestContext, FastChat, FastStream)
+"""What holds all that a request needs, with a task and without one."""
 
 
 @pytest.fixture
@@ -55,12 +64,15 @@ def uncollected() -> Iterator[None]:
 async def test_a_request_leaves_nothing(
     becomes: str, dialect: str, stream: bool, serve: Callable[..., Awaitable[Server]]
 ) -> None:
-    """Passed or translated, whole or streamed, answered or not."""
+    """Passed or translated, whole or streamed, answered or not; with a task, and where later ones need none, without."""
     rows = {f"house{number}": row("openai-chat", (await serve(talk)).url) for number, talk in enumerate(BACKENDS[becomes])}
     routes = {"small": Route(targets=tuple(f"{name}/small" for name in rows))}
-    before = {id(one) for one in gc.get_objects() if isinstance(one, RequestContext)}
+    before = {id(one) for one in gc.get_objects() if isinstance(one, HOLDERS)}
     async with gateway(configured(rows, routes=routes)) as here:
-        for _ in range(2):
-            await here.ask(*asking(dialect, "small", stream=stream))
-    left = [one for one in gc.get_objects() if isinstance(one, RequestContext) and id(one) not in before]
+        caller = await here.caller()
+        for _ in range(3):
+            caller.ask(*asking(dialect, "small", stream=stream))
+            await caller.whole()
+    before |= {id(head.context) for head in here.app._heads.values()}  # one of each, for all
+    left = [one for one in gc.get_objects() if isinstance(one, HOLDERS) and id(one) not in before]
     assert not left, [type(each) for each in gc.get_referrers(left[0])]

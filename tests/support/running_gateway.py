@@ -369,13 +369,15 @@ async def lists(seen: Seen, say: Say) -> None:
         await say.whole({"error": {"message": "nothing here"}}, status=404)
 
 
-def streaming(*pieces: bytes, cut: bool = False) -> Any:
-    """A backend that streams these pieces, and ends or breaks off there."""
+def streaming(*pieces: bytes, cut: bool = False, apart: bool = False) -> Any:
+    """A backend that streams these pieces, and ends or breaks off there; ``apart``: each is read before the next is sent."""
 
     async def handler(seen: Seen, say: Say) -> None:
         await say.head(content_type="text/event-stream")
         for piece in pieces:
             await say.chunk(piece)
+            for _ in range(20 * apart):
+                await asyncio.sleep(0)
         await (say.cut() if cut else say.last())
 
     return handler

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
     from ..routing import Plan, Target
     from ..routing.attempts import Attempts
+    from ..routing.straight import StraightAttempt
     from .admission.demand import Demand
     from .chat.replies import OpenReply
     from .dialects.dialect import InboundChat, Opened
@@ -27,12 +28,34 @@ _SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
+class EarlyStream(NamedTuple):
+    """A stream whose beginning was sent before the request got a task."""
+
+    reply: OpenReply
+    attempt: StraightAttempt
+    latest: bytes
+    """The piece that was sent last."""
+    api_url: str
+    error: Exception | None
+    """A defect that ended it."""
+
+    def resumed(self) -> OpenReply:
+        """The reply. Raises the ``error``."""
+        if self.error is not None:
+            raise self.error
+        return self.reply
+
+
 class EarlyAttempt(NamedTuple):
     """The first attempt of a request whose target was called before the request got a task."""
 
     target: Target
     connection: PoolConnection
     called_at: float
+    is_silent: bool = False
+    """Whether a heartbeat is due."""
+    stream: EarlyStream | None = None
+    """The reply, if its beginning was sent."""
 
 
 class RequestContext:

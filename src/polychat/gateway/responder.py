@@ -125,6 +125,10 @@ class Responder:
         else:
             await self._send({"type": "http.response.start", "status": status, "headers": headers_in(lines)})
 
+    def resume(self, latest: bytes) -> None:
+        """A response has begun elsewhere, and ``latest`` is the piece that was sent last."""
+        self.started, self.latest = True, latest
+
     def piece(self, data: bytes) -> Awaitable[None]:
         """A piece of the response, to be awaited at once."""
         if self._taps:

@@ -107,6 +107,14 @@ class Attempts:
         """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""
         self.begun_at = self._router.clock()
 
+    def resume(
+        self, router: AttemptRouter, rules: Route, target: Target, facts: Facts, called_at: float, answered_at: float
+    ) -> None:
+        """The only attempt was begun elsewhere, and the target has begun to answer."""
+        self.count, self.target, self.answered, self.is_last = 1, target, True, True
+        self._router, self._rules, self._facts = router, rules, facts
+        self.called_at, self.answered_at = called_at, answered_at
+
     def failed(self, failure: Failure) -> None:
         """The current attempt is over without an answer that came to its end."""
         self.failures.append(failure)

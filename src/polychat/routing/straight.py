@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from time import time
 
 from ..errors import PolychatError
+from .attempts import Attempts
 from .clocks import Kind
 from .constant import ConstantOutcome, constant_outcome
 from .facts import Facts
@@ -20,10 +21,10 @@ from .router import Router
 class StraightAttempt:
     """Begun by ``StraightPlan``; then ``answered`` and ``completed`` or ``end``, or ``failed``, once each."""
 
-    __slots__ = ("_answered_at", "_called_at", "_facts", "_plan", "_router")
+    __slots__ = ("_answered_at", "_called_at", "_facts", "_router", "plan")
 
     def __init__(self, router: Router, plan: Plan, facts: Facts) -> None:
-        self._router, self._plan = router, plan
+        self._router, self.plan = router, plan
         self._facts: Facts | None = facts
         self._called_at = self._answered_at = router.clock()
         facts.asked(self._called_at)
@@ -41,7 +42,7 @@ class StraightAttempt:
         router, facts = self._router, self._facts
         assert facts is not None  # it is not over
         self._answered_at = now = router.clock()
-        router.health.budget(self._plan.route or self._plan.targets[0].name).asked(now)
+        router.health.budget(self.plan.route or self.plan.targets[0].name).asked(now)
         facts.answered(now - self._called_at, now)
         if kind is not None:
             facts.learn(kind, now - self._called_at)
@@ -53,6 +54,13 @@ class StraightAttempt:
         facts, self._facts = self._facts, None
         if facts is not None:
             facts.over(was_answered=False)
+
+    def continue_in(self, attempts: Attempts) -> None:
+        """The answer has begun, and ``attempts`` records how it ends."""
+        facts, self._facts = self._facts, None
+        assert facts is not None  # it is not over
+        target = self.plan.targets[0]
+        attempts.resume(self._router, self.plan.rules, target, facts, self._called_at, self._answered_at)
 
     def completed(self) -> None:
         """The answer came to its end. ``end`` may follow."""
@@ -66,7 +74,7 @@ class StraightAttempt:
         facts, self._facts = self._facts, None
         if facts is not None:
             if error is not None:
-                self._router.note(facts, self._plan.rules, error, self._called_at, self._answered_at)
+                self._router.note(facts, self.plan.rules, error, self._called_at, self._answered_at)
             facts.over()
 
 

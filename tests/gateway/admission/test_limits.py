@@ -237,6 +237,22 @@ async def test_failures_give_back(serve: Any, monkeypatch: pytest.MonkeyPatch, r
         assert (day.used, day.reserved) == (used, 0)
 
 
+async def test_a_failure_after_a_heartbeat_uses_nothing(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the stream has begun, and reports the failure."""
+    stage = Stage(None, then=fault(500))
+    upstream = await serve(stage)
+    async with limited(monkeypatch, upstream.url, TOKENS, heartbeat=0.01) as here:
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", stream=True), headers=carrying("key"))
+        await caller.head()
+        await caller.until(b":")
+        stage.go.set()
+        assert b"error" in await caller.rest()
+        await here.app.recorded()
+        day = bucket(here.app, "key")
+        assert (day.used, day.reserved) == (0, 0)
+
+
 async def test_a_hedged_stream_counts_both_prompts(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two targets are asked and one reply is delivered: its count is settled, and the other's prompt as estimated."""
     first, second = await serve(Stage(None)), await serve(backend)

@@ -3,105 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 
-from polychat.config.settings import Route
+from polychat.config.settings import KeySettings, Route, TokenBudget
 from polychat.gateway.app import Gateway
 from polychat.gateway.chat import fast_path
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.record import Record
 
-from ...support.corpus import FOLDER
+from ...support.chat_replies import KEY, REPLIES
 from ...support.gateway_for_clients import HELLO as BATCHES
-from ...support.running_gateway import Caller, Running, asking, completion, configured, fault, gateway, good, row
+from ...support.running_gateway import (
+    DONE,
+    END,
+    FIRST,
+    USAGE,
+    Caller,
+    Running,
+    Stage,
+    asking,
+    chunk,
+    completion,
+    configured,
+    event,
+    gateway,
+    good,
+    row,
+    streaming,
+    text,
+)
 from ...support.scripted_server import Handler, Say, Seen
 from ...support.scripted_vendors import ScriptedVendor
 
-KEY = "sk-of-the-backend-0123456789"
+WITH_KEY = {"authorization": "Bearer the-clients-key"}
+LIMITED: dict[str, Any] = {
+    "keys": {"one": "env:CLIENTS_KEY"},
+    "key_settings": {"one": KeySettings(rpm=9, tokens=TokenBudget(day=50_000))},
+}
+"""Settings of a gateway whose clients have a key with limits."""
 PATH, HELLO = asking("openai-chat")
 HELLO.pop("stream")
-LIMITS = [("x-ratelimit-remaining-requests", "7"), ("X-RateLimit-Limit-Requests", "9"), ("x-echoed", KEY)]
-
-PAID = {"prompt_tokens": 9, "completion_tokens": 2, "cost": 0.5, "prompt_tokens_details": {"cached_tokens": 3}}
-
-
-def answering(body: Any, **more: Any) -> Handler:
-    """A backend that answers whole with this."""
-
-    async def handler(seen: Seen, say: Say) -> None:
-        await say.whole(body, **more)
-
-    return handler
-
-
-async def in_pieces(seen: Seen, say: Say) -> None:
-    data = json.dumps(completion("Hello")).encode()
-    await say.raw(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n")
-    await say.raw(b"Content-Length: %d\r\n\r\n" % len(data))
-    for begin in range(0, len(data), 50):
-        await asyncio.sleep(0)
-        await say.raw(data[begin : begin + 50])
-
-
-async def in_chunks(seen: Seen, say: Say) -> None:
-    data = json.dumps(completion("Hello")).encode()
-    await say.stream([data[:40], data[40:]], content_type="application/json")
-
-
-async def cut_off(seen: Seen, say: Say) -> None:
-    await say.raw(b"HTTP/1.1 200 X\r\nContent-Length: 900\r\n\r\n{")
-    await say.cut()
-
-
-async def lost(seen: Seen, say: Say) -> None:
-    await say.cut()
-
-
-async def no_http(seen: Seen, say: Say) -> None:
-    await say.raw(b"what?\r\n\r\n")
-
-
-async def not_kept(seen: Seen, say: Say) -> None:
-    await say.whole(completion("Hello"), headers=[("connection", "close")])
-    await say.cut()
-
-
-REPLIES: dict[str, Handler] = {
-    "hello": good,
-    "a tool's call": answering((FOLDER / "openai-chat/xai-tool-call.json").read_bytes()),
-    "limits": answering(completion("Hello"), headers=LIMITS),
-    "the key": answering(completion(f"your key is {KEY}")),
-    "cached and paid": answering(completion("Hi", usage=PAID)),
-    "too long": answering(completion("Hi", choices=[{"index": 0, "message": {"content": "Hi"}, "finish_reason": "length"}])),
-    "no end": answering(completion("Hi", choices=[{"index": 0, "message": {"role": "assistant", "content": "Hi"}}])),
-    "nothing said": answering({**completion(""), "choices": []}),
-    "an error inside": answering({"error": {"message": "it broke", "type": "server_error"}}),
-    "no JSON": answering(b"<html>hello</html>", content_type="text/html"),
-    "half of it": answering(json.dumps(completion("Hello")).encode()[:-9]),
-    "deep": answering(b"[" * 900 + b"]" * 900),
-    "much": answering(completion("a" * 700_000)),
-    "packed": answering(gzip.compress(json.dumps(completion("Hello")).encode()), headers=[("content-encoding", "gzip")]),
-    "in pieces": in_pieces,
-    "in chunks": in_chunks,
-    "created": answering(completion("Hello"), status=201),
-    "refused": fault(400, "invalid_request_error"),
-    "no such model": fault(404),
-    "busy": fault(429, retry_after="30"),
-    "down": fault(500),
-    "cut off": cut_off,
-    "lost": lost,
-    "no HTTP": no_http,
-    "not kept": not_kept,
-}
 CHANGES: dict[str, Any] = {
     "hello": {},
     "not streamed": {"stream": False},
@@ -133,11 +83,11 @@ class Noted(Log):
 
 @asynccontextmanager
 async def kept(
-    serve: Any, reply: Handler, path: str = PATH, first: tuple[dict[str, Any], Handler] = (HELLO, good)
+    serve: Any, reply: Handler, path: str = PATH, first: tuple[dict[str, Any], Handler] = (HELLO, good), **settings: Any
 ) -> AsyncGenerator[tuple[Running, Caller, Any]]:
     """A gateway whose connections, to a client and to a backend, have carried a request each, the ``first``; and that backend.
 
-    The backend answers by ``reply`` then.
+    The backend answers by ``reply`` then. Of a gateway with ``keys`` in its ``settings`` each request needs ``WITH_KEY``.
     """
     request, answer = first
     answers: list[Handler] = [answer]
@@ -159,9 +109,11 @@ async def kept(
         "any": Route(targets=("house/small", "house/small2"), strategy="round-robin"),
     }
     aliases = {"other": "house/small", "theirs": "annex/small"}
-    async with gateway(configured(providers, routes=routes, aliases=aliases)) as here:
+    async with gateway(configured(providers, routes=routes, aliases=aliases, **settings)) as here:
+        if here.app.accounting is not None:
+            here.app.accounting.clock = lambda: 1_800_014_400.0
         caller = await here.caller()
-        caller.ask(path, request)
+        caller.ask(path, request, headers=WITH_KEY if "keys" in settings else None)
         assert (await caller.whole()).status == 200
         answers.append(reply)
         yield here, caller, backend
@@ -170,6 +122,7 @@ async def kept(
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOUSE_KEY", KEY)
+    monkeypatch.setenv("CLIENTS_KEY", "the-clients-key")
 
 
 @pytest.fixture
@@ -198,6 +151,8 @@ def facts_of(record: Record) -> dict[str, Any]:
     facts = {name: getattr(record, name) for name in Record.__slots__ if name not in MOMENTS}
     lines = {name: tuple(facts[name]) for name in ("failures", "passed", "seams", "losses")}
     lines["resting"] = tuple((target.name, str(error)) for target, error in record.resting)
+    if record.meter is not None:
+        facts["meter"] = record.meter.read, record.meter.events, record.meter._used(record)  # type: ignore[attr-defined]
     return {**facts, **lines, "has": sorted(name for name in ("first", "called_at") if getattr(record, name) is not None)}
 
 
@@ -206,15 +161,21 @@ _OWN = re.compile(rb'req_[0-9a-f]+|[0-9a-f]{24}|"created":\d+|[0-9T:.-]{19,}Z')
 
 
 async def told(
-    serve: Any, request: bytes, reply: Handler, path: str = PATH, first: tuple[dict[str, Any], Handler] = (HELLO, good)
+    serve: Any,
+    request: bytes,
+    reply: Handler,
+    path: str = PATH,
+    first: tuple[dict[str, Any], Handler] = (HELLO, good),
+    **settings: Any,
 ) -> dict[str, Any]:
     """All that can be seen of two requests that follow another on the same connection."""
-    async with kept(serve, reply, path, first) as (here, caller, backend):
+    async with kept(serve, reply, path, first, **settings) as (here, caller, backend):
         log = Noted()
+        here.app.runtime.router.rng.seed(7)  # it decides which target is retried first
         here.app._observers = (*here.app._observers, log)
         answers = []
         for _ in range(2):
-            caller.ask(path, request)
+            caller.ask(path, request, headers=WITH_KEY if "keys" in settings else None)
             answer = await caller.whole()
             headers = {name: None if name in DIFFERS else value for name, value in answer.headers.items()}
             answers.append((answer.status, headers, _OWN.sub(b"OWN", answer.body)))
@@ -365,11 +326,8 @@ async def test_a_target_that_takes_long_is_waited_for_by_a_task(
     assert facts.shared.times, "it is learned how long it took"
 
 
-@pytest.mark.parametrize("change", [{"stream": True}, {"model": "any"}])
-async def test_what_is_known_as_unusual_is_not_tried_again(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
-) -> None:
-    """A stream, and a model whose name is known to need choices, cost no second look."""
+async def test_what_is_known_as_unusual_is_not_tried_again(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose name is known to need choices costs no second look."""
     tried: list[FastChat] = []
     begin = FastChat.begin
 
@@ -379,13 +337,85 @@ async def test_what_is_known_as_unusual_is_not_tried_again(
 
     monkeypatch.setattr(FastChat, "begin", noted)
     async with kept(serve, good) as (_, caller, _):
-        for count in (0 if "stream" in change else 1,) * 2:
-            caller.ask(PATH, {**HELLO, **change})
+        for _ in range(2):
+            caller.ask(PATH, {**HELLO, "model": "any"})
             await caller.whole()
-            assert len(tried) == count
+            assert len(tried) == 1
         caller.ask(PATH, HELLO)
         assert (await caller.whole()).status == 200
-        assert len(tried) == count + 1
+        assert len(tried) == 2
+
+
+paced = partial(streaming, apart=True)
+STREAM = {**HELLO, "stream": True}
+STREAMS: dict[str, Handler] = {
+    "short": streaming(FIRST + text("Hello") + END + USAGE + DONE),
+    "in pieces": paced(FIRST, text("The"), text(" sky"), END, USAGE, DONE),
+    "cut within events": paced(
+        FIRST[:30], FIRST[30:] + text("The")[:20], text("The")[20:], END[:9], END[9:], DONE[:6], DONE[6:-1], DONE[-1:]
+    ),
+    "many small pieces": paced(*(FIRST[at : at + 4] for at in range(0, len(FIRST), 4)), text("The"), END, DONE),
+    "the key": paced(FIRST, text(f"it is {KEY}"), text(KEY[:9]), text(KEY[9:]), END, DONE),
+    "an error first": streaming(event({"error": {"message": "it broke", "type": "server_error"}})),
+    "an error later": paced(FIRST, text("The"), event({"error": {"message": "it broke", "type": "server_error"}})),
+    "cut off": paced(FIRST, text("The"), cut=True),
+    "ends without an end": paced(FIRST, text("The")),
+    "empty": streaming(),
+    "nothing said": paced(FIRST, END, DONE),
+    "garbage": paced(FIRST, text("The"), b"data: {nothing\n\n", DONE),
+    "too long": paced(FIRST, text("The"), chunk({}, "length"), DONE),
+    "two replies": paced(FIRST, text("The"), END, DONE + FIRST + text("Again") + END + DONE),
+    **{name: REPLIES[name] for name in ("hello", "packed", "limits", "refused", "busy", "down", "lost", "no HTTP", "created")},
+}
+
+
+@pytest.mark.parametrize(("model", "settings"), [("house/small", {}), ("mine", LIMITED), ("both", {})])
+async def test_streams_are_the_same_with_and_without_a_task(
+    serve: Any, begun: list[FastChat], model: str, settings: dict[str, Any]
+) -> None:
+    """Every stream, however it is cut and ends, leads to the same bytes, records, lines, counts and health of the target.
+
+    A key's limits also count the same.
+    """
+    request = json.dumps({**STREAM, "model": model}).encode()
+    for name, reply in STREAMS.items():
+        fast = await told(serve, request, reply, **settings)
+        assert begun, name
+        del begun[:]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+            assert await told(serve, request, reply, **settings) == fast, name
+        assert not begun
+
+
+async def test_a_stream_has_no_task_until_it_is_unusual(serve: Any, begun: list[FastChat]) -> None:
+    """While pieces come none runs; a silence that calls for a heartbeat, and an end that is none, are a task's, which sends
+    nothing twice.
+    """
+    for rest, has_end in ((text(" sky") + END + DONE, True), (text(" sky"), False)):
+        for silent in (False, True):
+            stage = Stage(FIRST + text("The"), rest=(rest,))
+            async with kept(serve, stage, heartbeat=60.0, **LIMITED) as (here, caller, backend):
+                caller.ask(PATH, STREAM, headers=WITH_KEY)
+                head = await caller.head()
+                body = await caller.until(b"The")
+                assert (head.status, len(here.state.tasks), here.app.running) == (200, 0, 1)
+                assert here.app.runtime.heartbeats is not None
+                (stream,) = list(here.app.runtime.heartbeats._since)
+                if silent:
+                    stream.ring()
+                    stream.ring()
+                    body += await caller.until(b":")
+                    assert len(here.state.tasks) == 1
+                stage.go.set()
+                body += await caller.rest()
+                record = (await here.app.recorded(2))[1]
+                assert here.app.running == here.app.bodies.held == 0
+                assert len(backend.seen) == 2
+            assert body.count(b"The") == body.count(b" sky") == 1
+            assert (body.endswith(DONE), b"error" in body) == (True, not has_end) or not has_end
+            assert record.verdict == ("complete" if has_end else "truncated")
+    assert len(begun) == 4
 
 
 async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
@@ -408,31 +438,39 @@ async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
         assert not connection._parser.last.body, "a connection that lies idle holds no request"
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("how", ["leaves", "the gateway ends"])
-async def test_an_abandoned_request_is_recorded_as_usual(serve: Any, begun: list[FastChat], how: str) -> None:
+async def test_an_abandoned_request_is_recorded_as_usual(serve: Any, begun: list[FastChat], how: str, stream: bool) -> None:
     """The backend's connection is closed, and the record says what became of the request, as where a task waits."""
 
     async def given_up() -> Any:
         arrived, gone = asyncio.Event(), asyncio.Event()
 
         async def waits(seen: Seen, say: Say) -> None:
+            if stream:
+                await say.head(content_type="text/event-stream")
+                await say.chunk(FIRST + text("The"))
             arrived.set()
             await say.gone()
             gone.set()
             say.closing = True
 
         async with kept(serve, waits) as (here, caller, _):
-            caller.ask(PATH, HELLO)
+            caller.ask(PATH, {**HELLO, "stream": stream})
             await arrived.wait()
+            if stream:
+                await caller.head()
+                await caller.until(b"The")
             if how == "leaves":
                 caller.leave()
             else:
+                here.app.draining = True
                 for connection in list(here.state.connections):
                     connection.shutdown()
                 await asyncio.sleep(0)
                 for task in list(here.state.tasks):
                     task.cancel()
-                assert (await caller.whole()).status == 503
+                assert b"shutting down" in ((await caller.rest()) if stream else (await caller.whole()).body)
             record = (await here.app.recorded(2))[1]
             async with asyncio.timeout(5):
                 await gone.wait()

@@ -30,6 +30,7 @@ from ...support.running_gateway import (
     asking,
     configured,
     gateway,
+    good,
     row,
     streaming,
     text,
@@ -37,18 +38,38 @@ from ...support.running_gateway import (
 )
 from ...support.scripted_server import Say, Seen, serving
 
-DIALECTS = ["openai-chat", "anthropic", "ollama"]
-"""One where a stream of OpenAI's passes, and two where it is translated."""
+WITHOUT_TASK = "openai-chat without a task"
+DIALECTS = ["openai-chat", WITHOUT_TASK, "anthropic", "ollama"]
+"""One where a stream of OpenAI's passes, with a task and without, and two where it is translated."""
 LARGE = 64 * 1024
 
 
+@pytest.fixture
+def serve(serve: Any) -> Any:
+    """Backends that answer plain requests too."""
+
+    async def start(handler: Any) -> Any:
+        async def both(seen: Any, say: Any) -> None:
+            await (handler if seen.json.get("stream") else good)(seen, say)
+
+        return await serve(both)
+
+    return start
+
+
 async def begun(here: Running, dialect: str, caller: Caller | None = None) -> Caller:
-    """A client that has had the beginning of its stream."""
+    """A client that has had the beginning of its stream. A stream has no task if a request with the same head came before."""
     caller = caller or await here.caller()
-    path, body = asking(dialect, stream=True)
+    path, body = asking(dialect.split()[0], stream=True)
+    if dialect == WITHOUT_TASK:
+        caller.ask(path, {**body, "stream": False})
+        await caller.whole()
+        await here.app.recorded()
+        here.records.clear()
     caller.ask(path, body)
     await caller.head()
     await caller.until(b"Hel")
+    assert len(here.state.tasks) == (dialect != WITHOUT_TASK)
     return caller
 
 
@@ -218,7 +239,7 @@ class Taps(Guard):
         return b"" if b"secret" in data else data.replace(b"blip", b"BLIP")
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != WITHOUT_TASK])
 async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, dialect: str) -> None:
     """It changes them, and what it empties does not end the body."""
     stage = Stage(FIRST, text("Hel"))
@@ -247,7 +268,7 @@ async def test_a_tap_sees_each_piece_that_is_pushed(serve: Any, dialect: str) ->
     assert here.records[0].verdict == "complete"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != WITHOUT_TASK])
 async def test_a_tap_that_fails_is_a_defect_that_ends_the_stream(serve: Any, dialect: str) -> None:
     """What a sink raises is raised in its request, not in the backend's connection."""
 
@@ -351,7 +372,9 @@ async def test_the_last_blank_line_comes_late(serve: Any, line_end: bytes) -> No
 
 
 async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reply that comes in one read goes out in one write, with its head and its end: passed and translated."""
+    """A reply that comes in one read goes out in one write, with its head and its end: passed, with and without a task, and
+    translated.
+    """
     writes: list[bytes] = []
     write = RequestCycle._write
 
@@ -366,9 +389,10 @@ async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.Monke
 
     served = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        for dialect in DIALECTS:
-            path, body = asking(dialect, stream=True)
-            answer = await here.ask(path, body)
-            assert b"Hello" in answer.body
-            assert len(writes) == 1, dialect
-            writes.clear()
+        for dialect in ("openai-chat", "anthropic", "ollama"):
+            caller = await here.caller()
+            for _ in range(2):
+                caller.ask(*asking(dialect, stream=True))
+                assert b"Hello" in (await caller.whole()).body
+                assert len(writes) == 1, dialect
+                writes.clear()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ...routing import Plan
     from ..catalog import ModelCatalog
     from ..context import RequestContext
-    from ..observe.record import Record
+    from ..observe.record import Record, RequestMeter
 
 LIFETIME = 3600.0
 """Seconds after which a reservation that nobody settled is given back."""
@@ -70,7 +70,7 @@ class Meter:
         """Bytes and events of a stream that was read."""
 
     def reader(self, end: bytes) -> Callable[[bytes], bytes]:
-        """What counts the pieces of a stream whose events end so."""
+        """See ``RequestMeter``."""
 
         def reading(data: bytes) -> bytes:
             self.read += len(data)
@@ -94,7 +94,7 @@ class Meter:
         prompt, completion = record.prompt_tokens, record.completion_tokens
         is_told = prompt is not None or completion is not None
         if not is_told:
-            if not record.attempts or record.verdict is None or (record.verdict == "failed" and not self.read):
+            if not record.attempts or record.verdict is None or (record.verdict == "failed" and record.first is None):
                 return UsedAmounts(0, 0, 0)
             prompt, completion = self._prompt, self._read_tokens()
         prompt, completion, cost = prompt or 0, completion or 0, record.cost
@@ -142,12 +142,10 @@ class LimitGuard:
         self._shared = shared
 
     def before(self, context: RequestContext, plan: Plan, demand: Demand) -> Awaitable[None] | None:
-        """Raises ``Refused``. A request that was reserved for already stays as it is."""
+        """Raises ``Refused``. A request that was reserved for already, before it had a task, keeps its reservation."""
         record = context.record
-        if record.meter is not None:
-            return None
         try:
-            self._count_stream(context, self.reserve(record, plan, demand))
+            self._count_stream(context, record.meter or self.reserve(record, plan, demand))
         except MoreNeeded as more:
             return self._topped_up(context, plan, demand, more.charges)
         return None
@@ -157,7 +155,7 @@ class LimitGuard:
         await asyncio.to_thread(self._shared.top_up, charges)
         self._count_stream(context, self.reserve(context.record, plan, demand))
 
-    def _count_stream(self, context: RequestContext, meter: Meter | None) -> None:
+    def _count_stream(self, context: RequestContext, meter: RequestMeter | None) -> None:
         chat = context.chat
         if meter is not None and chat is not None and chat.stream:
             context.responder.tap(meter.reader(chat.dialect.piece_end))

@@ -179,10 +179,11 @@ class Delivery:
         content_type = reply.response.header(b"content-type").decode("latin-1")
         if not responder.started:
             await responder.start(200, self.head(content_type, stream=True))
-        record.first = monotonic()
+        record.first = record.first or monotonic()
         held = b""
         if monitor.finish is None:
-            await responder.piece(reply.first)
+            if reply.first:  # else it was sent already
+                await responder.piece(reply.first)
             await self._passed_on(reply, passing)
         else:
             held = reply.first  # a short reply is complete: it is sent with its end, in one write
@@ -206,9 +207,7 @@ class Delivery:
     def _end(self, reply: PassthroughStream, content_type: str, latest: bytes) -> tuple[Outcome, bytes]:
         """The outcome of a stream that is over, and what still has to be sent of it, after ``latest``."""
         monitor, naming = reply.monitor, reply.naming
-        rest = monitor.end()
-        if naming is not None:
-            rest = naming.feed(rest, monitor.served) + naming.end()
+        rest = reply.rest()
         outcome = reply.outcome
         finish = outcome.finish
         assert finish is not None
@@ -217,8 +216,8 @@ class Delivery:
             if naming is not None:
                 failure = naming.renamed(failure)
             rest += self._break(rest or latest) + failure
-        elif content_type.startswith("text/event-stream"):
-            rest += _closing(rest or latest)
+        else:
+            rest += closing(content_type, rest or latest)
         return outcome, rest
 
     async def _pushed(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:
@@ -239,8 +238,7 @@ class Delivery:
 
     def _passing(self, reply: PassthroughStream) -> Callable[[bytes], bytes]:
         """The part of each read that is forwarded."""
-        monitor, naming, feed = reply.monitor, reply.naming, reply.monitor.feed
-        passing = feed if naming is None else lambda data: naming.feed(feed(data), monitor.served)
+        passing = reply.passing()
         if self.text is None:
             return passing
         reader = self.inbound.dialect.wire.Reader()
@@ -378,11 +376,13 @@ _BLANK_LINE = {
 """The possible ends of a complete event, and what is then missing of its blank line; the first match counts."""
 
 
-def _closing(latest: bytes) -> bytes:
+def closing(content_type: str, latest: bytes) -> bytes:
     """The missing part of the blank line after the last event, without which clients ignore that event.
 
     A reply is known to be complete by its last line, and nothing after it is read: ``latest`` may end within the blank line.
     """
+    if not content_type.startswith("text/event-stream"):
+        return b""
     for end, missing in _BLANK_LINE.items():
         if latest.endswith(end):
             return missing

@@ -1,20 +1,24 @@
-"""The usual chat without a stream, answered within the two calls that receive its bytes: without a task, a wait or a timer.
+"""The usual chat, answered within the calls that receive its bytes: without a task, a wait or a timer.
 
 What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
 the model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force.
 A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection, and answers from the call in which
-the reply is completed. A chat is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
+the reply is completed, or, if the reply is a stream that passes through, leaves that to a ``FastStream`` from its first piece
+on. A whole reply is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
 All verdicts, counts and headers come from the same functions as on the ordinary path.
 
 step                 usual                                  else
 ===================  =====================================  ==================================================================
 ``begin``            the request is sent                    nothing was done, and a task answers it: another head or
                                                             configuration than is prepared, a guard or a limit that refuses, a
-                                                            stream, a route whose choice differs, an unhealthy target,
-                                                            no idle connection
+                                                            stream that is translated, a route whose choice differs or that
+                                                            holds back the beginning of a stream, an unhealthy target, no
+                                                            idle connection
 the reply arrives    it is read when it is complete         ``continue_in_task``: another status than 200, a failure, a loss, a
                                                             timeout, much more than usual, or no answer; after a second or
                                                             so also if a further target could be tried
+a stream begins      its first piece is sent                ``continue_in_task``: a failure before it, or no first piece within
+                                                            ``MAX_TRIES`` reads or the interval of heartbeats
 the client leaves                                           ``continue_in_task``
 the server ends                                             ``continue_in_task``
 ===================  =====================================  ==================================================================
@@ -36,8 +40,8 @@ from typing import TYPE_CHECKING, Any
 from ...backends.relay import rate_limits_in
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
-from ...http.pool.pool import pool
-from ...http.server.asgi import Receive, Scope, Send, received_body
+from ...http.pool.pool import PooledResponse, pool
+from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
 from ...http.server.cycle import RequestCycle
 from ...http.server.timeout_queue import TimeoutQueue
 from ...routing.clocks import LEAST, Kind
@@ -46,12 +50,14 @@ from ...routing.straight import StraightAttempt
 from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
-from ..context import EarlyAttempt, RequestContext, id_in
+from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in
 from ..dialects.dialect import Dialect, InboundChat
 from ..endpoint import Endpoint, answer, handler_of
 from ..observe.record import Record
 from ..responder import Refused, usual_lines
 from .delivery import cost_line, head_lines, losses_line, note_usage
+from .fast_stream import MAX_TRIES, FastStream, content_type_of, peeked
+from .heartbeat import Ringing, heartbeats
 from .passing import forwarded, passed_whole
 from .prepared import PreparedPlan, Unusual
 from .traits import kind_in
@@ -60,13 +66,12 @@ from .translation import TranslatedBody
 if TYPE_CHECKING:
     from ..runtime import Runtime
     from ..service import Service
-    from .replies import PassthroughBody
+    from .replies import Outcome, PassthroughBody, PassthroughStream
 
 _PLANS = 64
 """Maximum names of models that are prepared for one head, or known to be unusual."""
 _SLOW = 0.75 * LEAST
 """Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
-_STREAMS = re.compile(rb'"stream"\s{0,9}:\s{0,9}true')
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
@@ -118,9 +123,7 @@ class PreparedHead:
         return FastChat(self, cycle, body).begin()
 
     def _is_known_as_unusual(self, body: bytes) -> bool:
-        """Whether a body most likely requests a stream, or a model that is known as unusual: trying is not worth it."""
-        if (place := body.find(b'"stream"')) >= 0 and _STREAMS.match(body, place):
-            return True
+        """Whether a body most likely requests a model that is known as unusual: trying is not worth it."""
         if not self._unusual or (place := body.find(b'"model"')) < 0:
             return False
         named = _NAMED.match(body, place)
@@ -183,10 +186,13 @@ class FastChat:
             "_cycle",
             "_facts",
             "_head",
+            "_heartbeats",
+            "_inbound",
             "_kind",
             "_plan",
             "_pool",
             "_share",
+            "_tries",
             "_written",
         ),
     )
@@ -200,6 +206,10 @@ class FastChat:
         record.key, record.ownership = head.context.record.key, head.context.record.ownership
         self._plan: PreparedPlan
         self._kind: Kind | None = None
+        self._inbound: InboundChat | None = None
+        """The chat, if its reply is a stream."""
+        self._heartbeats: TimeoutQueue[Ringing] | None = None
+        self._tries = 0
         self._attempt: StraightAttempt
 
     def begin(self) -> bool:
@@ -232,11 +242,16 @@ class FastChat:
         self.service.running += 1
         record, cycle = self.record, self._cycle
         record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
-        record.called_at = called_at
+        record.called_at, record.stream = called_at, inbound.stream
         if head.traceparent:
             record.traceparent = head.traceparent
         self._connection = connection
         connection.listener = self._changed
+        if inbound.stream:
+            self._inbound, self._heartbeats = inbound, heartbeats(runtime, head.dialect)
+            connection.listener = self._stream_changed
+            if self._heartbeats is not None:
+                self._heartbeats.start(self)
         if not prepared.is_alone:
             self._kind = kind_in(inbound)
             head.slow(connection.loop).start(self)
@@ -271,6 +286,94 @@ class FastChat:
             timer = connection.timer
             timer.wait("idle", connection.loop.time(), timer.timeouts.idle)
 
+    # A stream
+
+    def _stream_changed(self) -> None:
+        connection = self._connection
+        is_refused = connection.has_head and connection.status != 200
+        if not (connection.holds_some or connection.done or connection.error is not None or is_refused):
+            return
+        reply = self._beginning()
+        if reply is not None:
+            self._begin_stream(reply)
+        elif self._tries == MAX_TRIES or connection.done:
+            self.continue_in_task()
+        else:
+            timer = connection.timer
+            timer.wait("idle", connection.loop.time(), timer.timeouts.idle)
+
+    def _beginning(self) -> PassthroughStream | None:
+        """The reply, if its first piece is there, which is taken. Otherwise nothing is: an unusual one is not tried again."""
+        connection, written, tries = self._connection, self._written, self._tries + 1
+        self._tries = MAX_TRIES
+        is_usual = connection.status == 200 and not (connection.coding or connection.error or connection.holds_much)
+        if not is_usual or self._cycle.connection.write_paused:
+            return None
+        try:
+            assert self._inbound is not None  # it is a stream
+            reply, is_ready = peeked(self._inbound, connection.held, written.request.secrets, self._plan.name)
+        except Exception:  # noqa: BLE001  # it is raised again in the task, where the client is told, and defects logged
+            return None
+        if reply.monitor.finish is None:
+            if connection.done:
+                return None
+            if not is_ready:
+                self._tries = tries
+                return None
+        return reply if is_ready and self._is_taken(reply) else None
+
+    def _is_taken(self, reply: PassthroughStream) -> bool:
+        """Take the first piece, of a reply that may be sent as it is."""
+        connection, written, plan, facts = self._connection, self._written, self._plan, self._facts
+        if not plan.is_alone and facts.hold(self.runtime.router.clock()) is not None:
+            return False
+        sent_at, label = connection.sent_at, plan.target.label
+        reply.response = response = PooledResponse(self._pool, connection, written.request, sent_at=sent_at, provider=label)
+        return response.content_type == self._head.dialect.stream_type and bool(response.held())
+
+    def _begin_stream(self, reply: PassthroughStream) -> None:
+        connection, record, target = self._connection, self.record, self._plan.target
+        answered_at = monotonic()
+        self._let_go()
+        connection.timer.stop()
+        limits = rate_limits_in(reply.response.raw_headers)
+        self._attempt.answered(limits, self._kind)
+        record.passthrough, record.attempts, record.status = True, 1, 200
+        record.provider, record.served, record.answered = target.label, target.model, target.name
+        record.first = monotonic()
+        self.body = self._cycle.body = b""
+        stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
+        stream.begin(self._head_lines(content_type_of(reply.response), limits, answered_at, stream=True))
+
+    def _counting(self) -> Callable[[bytes], bytes] | None:
+        """What counts the pieces of a stream; ``None`` if its key has no limits."""
+        meter = self.record.meter
+        return None if meter is None or self._inbound is None else meter.reader(self._head.dialect.piece_end)
+
+    def ended(self, outcome: Outcome) -> None:
+        record, finish, target = self.record, outcome.finish, self._plan.target
+        assert finish is not None  # it is complete
+        record.verdict, record.reason = finish.verdict, finish.reason
+        note_usage(record, self.runtime, outcome, target, self._called_at, self._written.url, self._facts.shared)
+        if not self._written.losses:
+            record.kind = self._plan.kind((record.served, finish.reason, True, True))
+
+    def over(self) -> None:
+        self._attempt.completed()
+        self._share.release()
+        self.record.over = monotonic()
+        self.service.ended(self.record)
+
+    def continue_stream(self, stream: FastStream, *, is_silent: bool) -> None:
+        early = EarlyStream(stream.reply, self._attempt, stream.latest, self._written.url, stream.error)
+        self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent, early))
+
+    def ring(self) -> None:
+        """See ``Ringing``: a heartbeat begins the response."""
+        self.continue_in_task(is_silent=True)
+
+    # A whole reply
+
     def _answer(self) -> None:
         """The reply is complete: send it to the client, if possible."""
         connection, written, cycle = self._connection, self._written, self._cycle
@@ -298,10 +401,7 @@ class FastChat:
         record.status = 200
         cycle.body = b""  # its connection would refer to it until the next request
         cycle.respond_now(200, lines, reply.body)
-        self._attempt.completed()
-        self._share.release()
-        record.over = monotonic()
-        self.service.ended(record)
+        self.over()
 
     def _read(self, body: bytes) -> PassthroughBody | TranslatedBody | None:
         """The reply in the client's format; ``None`` if it is no answer. Raises if it reports a failure, or cannot be read."""
@@ -316,56 +416,65 @@ class FastChat:
         record.passthrough, record.attempts = written.translation is None, 1
         record.provider, record.served, record.answered = target.label, target.model, target.name
         record.verdict, record.reason = finish.verdict, finish.reason
-        record.first = now = monotonic()
-        called_at = self._called_at
-        note_usage(record, self.runtime, outcome, target, called_at, written.url, self._facts.shared)
-        usual = usual_lines(self._head.dialect, record.request_id, reply.content_type, stream=False)
-        overhead = (called_at - record.start) + (now - answered_at)
+        record.first = monotonic()
+        note_usage(record, self.runtime, outcome, target, self._called_at, written.url, self._facts.shared)
+        if finish.verdict == "complete" and not written.losses:
+            record.kind = self._plan.kind((record.served, finish.reason, written.translation is None, False))
+        return self._head_lines(reply.content_type, limits, answered_at, stream=False) + cost_line(record)
+
+    def _head_lines(self, content_type: str, limits: Headers, answered_at: float, *, stream: bool) -> bytes:
+        """The header lines of the response, whose reply was there ``answered_at``."""
+        record, losses = self.record, self._written.losses
+        usual = usual_lines(self._head.dialect, record.request_id, content_type, stream=stream)
+        overhead = (self._called_at - record.start) + (monotonic() - answered_at)
         if record.meter is not None:
             limits = record.meter.headers(record)
-        lines = head_lines(usual, target, 1, overhead, limits)
-        if written.losses:
-            lines += losses_line(record, written.losses)
-        elif finish.verdict == "complete":
-            record.kind = self._plan.kind((record.served, finish.reason, written.translation is None))
-        return lines + cost_line(record)
+        lines = head_lines(usual, self._plan.target, 1, overhead, limits)
+        return lines + losses_line(record, losses) if losses else lines
 
     def _let_go(self) -> None:
         """Stop all callbacks to this object."""
         if self._kind is not None:
             self._head.slow(self._connection.loop).stop(self)
+        if self._heartbeats is not None:
+            self._heartbeats.stop(self)
         self._cycle.fast_run = None
         self._cycle.off_disconnect()
         self._connection.listener = None
 
-    def continue_in_task(self) -> None:
-        """A task continues the request."""
+    def continue_in_task(self, *, is_silent: bool = False) -> None:
+        """A task continues the request. ``is_silent``: a heartbeat is due."""
         if self._cycle.fast_run is not self:
             return
         self._let_go()
         self._attempt.failed()
-        self._cycle.connection.answer_in_task(self._cycle, self._run_in_task)
+        self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent))
 
-    async def _run_in_task(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _go_on(self, early: EarlyAttempt) -> None:
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._run_in_task(early, scope, receive, send)
+
+        self._cycle.connection.answer_in_task(self._cycle, answered)
+
+    async def _run_in_task(self, early: EarlyAttempt, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._head
         context = RequestContext(self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record)
-        context.body, context.early = self.body, EarlyAttempt(self._plan.target, self._connection, self._called_at)
+        context.body, context.early, context.chat = self.body, early, self._inbound
+        if (counting := self._counting()) is not None:
+            context.responder.tap(counting)
         received_body(receive)  # it was read
         try:
             await answer(head.endpoint, context, receive, Guards(), self._share)
         finally:
             if context.early is not None:  # its target was not called
                 self._pool.give_back(self._connection)
+                self._attempt.end()
 
 
 def _is_usual(inbound: InboundChat) -> bool:
-    """Whether a chat requests a whole reply from any target of its model's name."""
+    """Whether a chat requests a reply from any target of its model's name."""
     return not (
-        inbound.stream
-        or inbound.models is not None
-        or inbound.preferences is not None
-        or inbound.placeholders is not None
-        or inbound.lost
+        inbound.models is not None or inbound.preferences is not None or inbound.placeholders is not None or inbound.lost
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...http.server.timeout_queue import TimeoutQueue
 
@@ -11,6 +11,24 @@ if TYPE_CHECKING:
     from ..context import RequestContext
     from ..dialects.dialect import Dialect, InboundChat
     from ..responder import Responder
+    from ..runtime import Runtime
+
+
+class Ringing(Protocol):
+    """Whatever sends heartbeats, or has them sent."""
+
+    def ring(self) -> None:
+        """The interval is over."""
+
+
+def heartbeats(runtime: Runtime, dialect: Dialect) -> TimeoutQueue[Ringing] | None:
+    """The timer of the heartbeats of all streams; ``None`` if the configuration or the dialect has none."""
+    seconds = runtime.heartbeat
+    if not (seconds and dialect.heartbeat):
+        return None
+    if runtime.heartbeats is None:
+        runtime.heartbeats = TimeoutQueue(asyncio.get_running_loop(), lambda: seconds, lambda ringing: ringing.ring())
+    return runtime.heartbeats
 
 
 class Heartbeat:
@@ -21,7 +39,7 @@ class Heartbeat:
 
     __slots__ = ("_content_type", "_heartbeat_bytes", "_latest", "_queue", "_responder", "_sending")
 
-    def __init__(self, responder: Responder, dialect: Dialect, queue: TimeoutQueue[Heartbeat]) -> None:
+    def __init__(self, responder: Responder, dialect: Dialect, queue: TimeoutQueue[Ringing]) -> None:
         self._responder, self._queue = responder, queue
         self._heartbeat_bytes, self._content_type = dialect.heartbeat, dialect.stream_type
         self._latest = responder.latest
@@ -31,13 +49,8 @@ class Heartbeat:
     @classmethod
     def of(cls, context: RequestContext, inbound: InboundChat) -> Heartbeat | None:
         """The heartbeat of a stream; ``None`` if the configuration or the dialect has none."""
-        runtime = context.runtime
-        seconds, queue = runtime.heartbeat, runtime.heartbeats
-        if not (seconds and inbound.dialect.heartbeat):
-            return None
-        if queue is None:
-            queue = runtime.heartbeats = TimeoutQueue(asyncio.get_running_loop(), lambda: seconds, cls.ring)
-        return cls(context.responder, inbound.dialect, queue)
+        queue = heartbeats(context.runtime, inbound.dialect)
+        return None if queue is None else cls(context.responder, inbound.dialect, queue)
 
     def ring(self) -> None:
         """It keeps waiting while pieces arrive, and checks when it is late: cheaper than a new wait for each piece."""

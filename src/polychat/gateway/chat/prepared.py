@@ -35,7 +35,7 @@ class PreparedPlan:
     """The meaning of a model's name for requests with one head: the target that is tried first, and how it is called."""
 
     __slots__ = (
-        *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_request", "_timeouts"),
+        *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_requests", "_timeouts"),
         *("is_alone", "name", "plan", "target"),
     )
 
@@ -70,8 +70,11 @@ class PreparedPlan:
         if patience is not None:
             self._timeouts = timeouts_of(rules, patience[0], of_all=patience[1])
         if relay is not None:
-            self._request = partial(relay.request, dialect.path(self.target.model, stream=False), forwarded, self.target.label)
-            self._passed = WrittenChat(self._request(), self._timeouts, relay.url, [], None)
+            self._requests = tuple(
+                partial(relay.request, dialect.path(self.target.model, stream=stream), forwarded, self.target.label)
+                for stream in (False, True)
+            )
+            self._passed = tuple(WrittenChat(made(), self._timeouts, relay.url, [], None) for made in self._requests)
         self.name = name_for_client(dialect, model, self.target)
         self._context = context
         self._policy: tuple[Any, Any] | None = None
@@ -84,12 +87,16 @@ class PreparedPlan:
         """What is sent for a chat, with its body. Raises ``PolychatError`` for a chat that this target cannot answer."""
         relay = self._relay
         if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
+            if inbound.stream:
+                raise Unusual
             translation = Translation(inbound, self.target, self._call_info(), self._timeouts)
             ready, info = translation.ready, translation.call_info
             return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, translation), translation.body
-        fields, written = None, self._passed
+        if inbound.stream and self.plan.rules.hold:
+            raise Unusual
+        fields, written = None, self._passed[inbound.stream]
         if relay.renews:
-            written = written._replace(request=self._request())
+            written = written._replace(request=self._requests[inbound.stream]())
         if relay.fit is not None:
             call_info = self._call_info()
             fields = relay.fit(inbound.fields, call_info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -103,6 +103,17 @@ class PassthroughStream:
         if self._lost is not None and (finish is None or finish.verdict != "complete"):
             finish = Finish("truncated", error=self._lost)
         return Outcome(finish, monitor.usage, monitor.served)
+
+    def passing(self) -> Callable[[bytes], bytes]:
+        """The part of each read that is forwarded."""
+        monitor, naming, feed = self.monitor, self.naming, self.monitor.feed
+        return feed if naming is None else lambda data: naming.feed(feed(data), monitor.served)
+
+    def rest(self) -> bytes:
+        """What was held of a stream that is over."""
+        monitor, naming = self.monitor, self.naming
+        rest = monitor.end()
+        return rest if naming is None else naming.feed(rest, monitor.served) + naming.end()
 
     def connection_lost(self, error: BackendError) -> None:
         """The connection was lost."""

@@ -28,7 +28,7 @@ from ...wire.naming import Naming
 from ...wire.reading import failure_in, finish_of
 from ...worker_threads import in_thread
 from ..admission.demand import ChatDemand
-from ..context import RequestContext, reason_of
+from ..context import EarlyStream, RequestContext, reason_of
 from ..dialects.dialect import Dialect, InboundChat
 from ..responder import Refused
 from .candidates import plan_of
@@ -82,15 +82,22 @@ class ChatRun:
 
     async def run(self) -> None:
         context, inbound, record = self.context, self.inbound, self.context.record
-        self.plan = plan = await plan_of(context, inbound)
+        early = context.early
+        stream = None if early is None else early.stream
+        self.plan = plan = await plan_of(context, inbound) if stream is None else stream.attempt.plan
         record.plan, record.route = plan, plan.route
         for guard in context.model_guards:
             if (waiting := guard.before(context, plan, ChatDemand(inbound))) is not None:
                 await waiting
-        heartbeat = Heartbeat.of(context, inbound) if inbound.stream else None
+        if stream is not None:
+            self._resume(stream)
+        heartbeat = self._heartbeat(is_due=early is not None and early.is_silent) if inbound.stream else None
         reply: OpenReply | None = None
         try:
-            reply = await self._guarded() if context.guards else None
+            if stream is not None:
+                reply = stream.resumed()
+            elif context.guards:
+                reply = await self._guarded()
             if reply is None:
                 reply = await self._routed()
             self._credit()
@@ -108,6 +115,21 @@ class ChatRun:
                 self._credit()  # of an earlier request whose client left
             if plan.shadow is not None and self.attempts.count:
                 mirror(context, inbound, plan)
+
+    def _resume(self, stream: EarlyStream) -> None:
+        """Continue with a stream whose beginning was sent."""
+        context, delivery = self.context, self.delivery
+        assert context.early is not None
+        delivery.called_at, delivery.api_url = context.early.called_at, stream.api_url
+        context.early = self.attempts.called_first = None
+        stream.attempt.continue_in(self.attempts)
+        context.responder.resume(stream.latest)
+
+    def _heartbeat(self, *, is_due: bool) -> Heartbeat | None:
+        heartbeat = Heartbeat.of(self.context, self.inbound)
+        if heartbeat is not None and is_due:
+            heartbeat.ring()
+        return heartbeat
 
     def _routed(self) -> Awaitable[OpenReply]:
         """The reply of a backend, once it has begun."""

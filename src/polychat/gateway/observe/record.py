@@ -26,6 +26,9 @@ class RecordKind:
 class RequestMeter(Protocol):
     """What a request reserved in limits and budgets."""
 
+    def reader(self, end: bytes) -> Callable[[bytes], bytes]:
+        """Counts the pieces of a stream whose events end so, and returns each unchanged."""
+
     def settle(self, record: Record) -> None:
         """The request is over; a second time does nothing."""
 

@@ -173,10 +173,19 @@ class PooledResponse(Body):
         """Pushes the later batches of ``events(reader)``, each through ``change``, after the first were read."""
         return EventPipe(self, reader, change)
 
+    def push(self, sink: Callable[[bytes], bool]) -> Push:
+        """Begin to push the rest of a body that is not compressed, whose held part was taken; ``end`` of it ends that.
+
+        The caller is the connection's ``listener``, which is called when the sink wants no more and when the body is over.
+        """
+        push = Push(self._connection, sink, self._redaction)
+        push.begin()
+        return push
+
     async def _pushed(self, sink: Callable[[bytes], bool]) -> bool:
         """Push until something else has to be done; returns whether ``sink`` accepts no more."""
         connection = self._connection
-        push = _Push(connection, sink, self._redaction)
+        push = Push(connection, sink, self._redaction)
         if self._decoder is None:  # decompressed data is produced only as fast as it is read
             push.begin()
         try:
@@ -236,7 +245,7 @@ class PooledResponse(Body):
             timer.wait("first", self._sent_at, timer.timeouts.first)
 
 
-class _Push:
+class Push:
     """Between a connection that pushes and a sink: removes credentials, and keeps the sink's exception."""
 
     __slots__ = ("_connection", "_redaction", "_sink", "error", "over")

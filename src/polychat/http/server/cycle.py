@@ -307,6 +307,11 @@ class RequestCycle:
         else:
             self._send_body(data, True)
 
+    def push_last(self, data: bytes) -> None:
+        """The end of a response that has started, with ``data`` as its last piece, to a client that is there and reads."""
+        if not self.disconnected:
+            self._send_body(data, False)
+
     def couple(self, source: Source | None) -> None:
         """``source`` is paused while the client reads slower than is pushed; ``None``: nothing is pushed any more."""
         self._source = source
