@@ -99,21 +99,51 @@ def _account() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
 
 
+class ValkeyServer:
+    """A Valkey, or Redis, that keeps nothing on disk, and may be started and stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        """Skips the test where neither is installed."""
+        program = shutil.which("valkey-server") or shutil.which("redis-server")
+        if program is None:
+            pytest.skip("neither Valkey nor Redis is installed: apt-get install redis-server")
+        self._port = _free_port()
+        options = {"port": self._port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": folder}
+        self._command = [program, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"valkey://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        self._process = server = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        assert any("eady to accept connections" in line for line in server.stdout), "it ended"
+
+    def stop(self) -> None:
+        if (server := self._process) is not None:
+            with server:
+                server.kill()
+            self._process = None
+
+
+@contextmanager
+def valkey_server(folder: Path) -> Generator[ValkeyServer]:
+    """A running one."""
+    server = ValkeyServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
 @contextmanager
 def valkey(folder: Path) -> Generator[str]:
-    """The URL of a running Valkey, or Redis, that keeps nothing on disk; skips the test where neither is installed."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        pytest.skip("neither Valkey nor Redis is installed: apt-get install redis-server")
-    port = _free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            assert any("eady to accept connections" in line for line in server.stdout), "it ended"
-            yield f"valkey://127.0.0.1:{port}"
-        finally:
-            server.kill()
+    """The URL of a running one."""
+    with valkey_server(folder) as server:
+        yield server.url
 
 
 def _free_port() -> int:

@@ -360,7 +360,7 @@ class Price(Table, frozen=True):
 
 
 class State(Table, frozen=True):
-    """What the gateway keeps in a database: the usage of each request, keys and their owners, and an audit log."""
+    """What the gateway keeps in a database: usage, keys and their owners, what is used of their limits, and an audit log."""
 
     url: Annotated[
         Annotated[
@@ -385,6 +385,20 @@ class State(Table, frozen=True):
         about(
             "The folder for usage records while the database is away; each database has a folder in it. By default `spool` in "
             "polychat's folder under `$XDG_STATE_HOME`."
+        ),
+    ] = ""
+    shared: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^((env|file|keyring|exec):.|(valkey|redis)s?://([^:/@]*@)?[^:/@]+(:[0-9]+)?(/[^@]*)?$)",
+                extra={"form": "valkey://HOST:PORT, or a reference to a URL with a password", "hidden": True},
+            ),
+        ],
+        about(
+            "Valkey or Redis, with the extra `valkey`, for limits per minute and of concurrent requests that gateways on "
+            "several machines share: `valkey://HOST:PORT` (`valkeys://` with TLS), or a reference to a URL with a password. "
+            "Keys and budgets are in the database of `url`, which must be PostgreSQL then. Without `shared`, limits are too."
         ),
     ] = ""
     usage_days: Annotated[Count, about("Days after which the usage record of a request is deleted; 0 keeps all.")] = 400

@@ -71,7 +71,7 @@ class Gateway:
         self.draining = False
         self._idle: asyncio.Event | None = None
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
-        self.metrics = Metrics(lambda: self.running, shared, self._states)
+        self.metrics = Metrics(lambda: self.running, shared, self._states, self.stores_away)
         self.log = Log(configured.gateway.log, configured.gateway.log_sample)
         self._news = SetupEvents(self.log.event)
         self._telemetry = self._tracing(configured)
@@ -197,6 +197,10 @@ class Gateway:
         """Whether requests with this key are counted."""
         return self.accounting is not None and self.accounting.account(key) is not None
 
+    def stores_away(self) -> dict[str, bool]:
+        """Of each store of shared limits, whether it cannot be reached now."""
+        return {} if self.accounting is None else self.accounting.away()
+
     def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
         """A mirrored request is over."""
         self.metrics.shadowed(route, answer, shadow)
@@ -226,7 +230,10 @@ class Gateway:
         return (*counted, self.log, self.metrics, *more, *recent, *usage)
 
     def _keep_keys(self, configured: Config) -> None:
-        self.accounting = accounting(configured, None, None if self.usage is None else self.usage.store)
+        if (usage := self.usage) is None:
+            self.accounting = accounting(configured, None)
+        else:
+            self.accounting = accounting(configured, None, usage.store, usage.shared, usage.tell)
         self.people = None if self.accounting is None else self.accounting.people
 
     def _keeping(self, configured: Config) -> UsageLog | None:

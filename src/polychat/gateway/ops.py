@@ -37,6 +37,9 @@ class OperatedService(Service, AdminService, Protocol):
     def is_limited(self, key: str) -> bool:
         """Whether requests with this key are counted."""
 
+    def stores_away(self) -> dict[str, bool]:
+        """Of each store of shared limits, whether it cannot be reached now."""
+
 
 _ANYBODY = ("/health", "/ready")
 """Load balancers call these under any host name; the replies reveal nothing."""
@@ -62,7 +65,9 @@ def routes(gateway: OperatedService) -> Starlette:
     async def ready(request: Request) -> Response:
         if gateway.draining:
             return PlainTextResponse("stopping\n", 503, {"retry-after": "1"})
-        return PlainTextResponse("ready\n")
+        away = [name for name, is_away in gateway.stores_away().items() if is_away]
+        shares = [f"shared limits: {name} cannot be reached; each process applies its share of them\n" for name in away]
+        return PlainTextResponse("".join(["ready\n", *shares]))
 
     async def metrics(request: Request) -> Response:
         return await _metrics(gateway, request)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.settings import State
-from ..errors import MissingPackage
+from ..errors import BadInput, MissingPackage
 from ..state.probes import folder
 from ..user.secrets import secret
 
 if TYPE_CHECKING:
-    from ..state.store import StateStore
+    from ..state.store import LedgerStore, StateStore
 
 
 def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
@@ -25,6 +25,21 @@ def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
         raise MissingPackage("sqlalchemy", extra="state", purpose="[gateway.state]") from None
     renewed = partial(url_of, settings) if settings.url.startswith("exec:") else None
     return DatabaseStore(url_of(settings), patience=patience, renewed=renewed)
+
+
+def shared_ledger_of(settings: State) -> LedgerStore | None:
+    """Where limits are counted that end within a minute; ``None``: in the database. Raises ``PolychatError``, opens nothing."""
+    if not settings.shared:
+        return None
+    if url_of(settings).startswith("sqlite"):
+        message = (
+            "gateway.state.shared is for gateways on several machines, and these need one database for keys and budgets: "
+            "set gateway.state.url to postgresql://HOST/NAME"
+        )
+        raise BadInput(message, field="gateway.state.url")
+    from ..state.valkey import ValkeyLedger  # the extra `valkey`
+
+    return ValkeyLedger(settings.shared if "://" in settings.shared else secret(settings.shared, "gateway.state.shared"))
 
 
 def url_of(settings: State) -> str:

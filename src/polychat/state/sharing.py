@@ -20,13 +20,14 @@ as if all processes that were there before spend alike, and at least one request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from secrets import token_hex
 from threading import Event, Lock, Thread
 from typing import NamedTuple, TypeVar
 
 from .ledger import Bucket, Charge, Ledger
 from .store import Ask, Grant, LedgerStore, Settlement, StoredBucket, StoreUnavailable
+from .windows import KINDS, WindowKind
 
 _SECONDS = 15.0
 """How long an allotment lasts; it is renewed after a third of that."""
@@ -92,10 +93,15 @@ class SharedBuckets:
         ledger: Ledger,
         clock: Callable[[], float],
         *,
+        windows: Collection[WindowKind | None] = (None, *KINDS),
         on_change: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """``clock``: seconds since 1970. ``on_change`` gets ``is_away`` when it changes, in any thread."""
+        """``clock``: seconds since 1970. ``windows``: of which buckets; others are left alone.
+
+        ``on_change`` gets ``is_away`` when it changes, in any thread.
+        """
         self._store, self._ledger, self._clock = store, ledger, clock
+        self._windows = frozenset(windows)
         self._on_change = on_change
         self._holder = token_hex(8)
         self._open: dict[Bucket, _Open] = {}
@@ -143,7 +149,7 @@ class SharedBuckets:
 
     def _larger(self, bucket: Bucket, amount: int, now: float) -> _Wish | None:
         """The wish for an allotment that so much more fits in; ``None`` if it fits already, or is known not to be left."""
-        if bucket.granted is None or not amount:
+        if not amount or not self._counts(bucket):
             return None
         bucket.roll(now)
         needed, cap = bucket.reserved + amount, bucket.hard or 0
@@ -154,6 +160,9 @@ class SharedBuckets:
         is_parallel = bucket.name.window is None
         wanted = needed + needed // 2 if is_parallel else max(needed * _REQUESTS, cap // _PARTS)
         return self._wish(kept, max(kept.rest, bucket.reserved), wanted, needed)
+
+    def _counts(self, bucket: Bucket) -> bool:
+        return bucket.granted is not None and bucket.name.window in self._windows
 
     def _opened(self, bucket: Bucket, now: float) -> _Open:
         kept = self._open.get(bucket)
@@ -171,7 +180,7 @@ class SharedBuckets:
     def _share(self, charges: Sequence[Charge], now: float) -> None:
         """Without the store: let these be spent up to this process's share of them."""
         for bucket, amount in charges:
-            if bucket.granted is None:
+            if not self._counts(bucket):
                 continue
             bucket.roll(now)
             self._opened(bucket, now)
@@ -181,7 +190,7 @@ class SharedBuckets:
             if bucket.name.window is None:
                 bucket.granted = max(1, share)
             else:
-                bucket.granted = max(bucket.granted, min(cap - bucket.others - bucket.elsewhere, share))
+                bucket.granted = max(bucket.granted or 0, min(cap - bucket.others - bucket.elsewhere, share))
 
     # Each second
 

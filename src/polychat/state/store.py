@@ -276,6 +276,8 @@ class LedgerStore(Protocol):
     def forget_buckets(self, before: float) -> int:
         """Delete the buckets whose windows ended before then, and the allotments that did; give how many buckets."""
 
+    def close(self) -> None: ...
+
 
 # Usage
 

@@ -13,14 +13,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import MissingPackage, redact
+from ..errors import BadInput, MissingPackage, redact
 from .store import Ask, Grant, Level, Settlement, StoredBucket, StoreUnavailable
 
 try:
     from valkey import Valkey
     from valkey.exceptions import ValkeyError
 except ImportError:
-    raise MissingPackage("valkey", extra="valkey", purpose="limits that several machines share") from None
+    raise MissingPackage("valkey", extra="valkey", purpose="gateway.state.shared") from None
 
 _KEPT = 172_800
 """Seconds for which a bucket is kept after its window, or since it was last used where no window ends it."""
@@ -111,10 +111,15 @@ class ValkeyLedger:
     """``LedgerStore``. Nothing is opened before the first use."""
 
     def __init__(self, url: str, *, patience: float = 0.5) -> None:
-        """``url``: ``valkey://`` or ``redis://``, with TLS ``valkeys://`` or ``rediss://``. ``patience``: in seconds."""
-        self._client: Any = Valkey.from_url(  # its methods have no types
-            url, socket_timeout=patience, socket_connect_timeout=patience, decode_responses=True, health_check_interval=10
-        )
+        """``url``: ``valkey://`` or ``redis://``, with TLS ``valkeys://`` or ``rediss://``. ``patience``: in seconds.
+
+        Raises ``BadInput`` for another URL.
+        """
+        limits = {"socket_timeout": patience, "socket_connect_timeout": patience, "health_check_interval": 10}
+        try:
+            self._client: Any = Valkey.from_url(url, decode_responses=True, **limits)  # its methods have no types
+        except ValueError:
+            raise BadInput("gateway.state.shared is not a URL of Valkey: write valkey://HOST:PORT", field="shared") from None
         self._renew, self._settle, self._read = (self._client.register_script(text) for text in (_RENEW, _SETTLE, _READ))
 
     def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:

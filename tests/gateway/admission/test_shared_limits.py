@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polychat.config.settings import KeySettings, State
+from polychat.config.settings import KeySettings, State, TokenBudget
+from polychat.errors import BadInput
+from polychat.gateway.app import Gateway
 from polychat.gateway.storage import store_of
 from polychat.state.key_admin import KeyAdmin
-from polychat.state.store import Policy, UsageLimit
+from polychat.state.store import Policy, StoredBucket, UsageLimit
 
+from ...support.database_servers import PostgreSQL, valkey_server
 from ...support.running_gateway import Running, asking, configured, gateway, good, row
 
 pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat[state]'")
@@ -61,3 +65,80 @@ async def test_two_gateways_and_the_next(serve: Any, tmp_path: Path, monkeypatch
         assert [await answered(third, key, 2) for key in ("the-key-of-the-file", made[0])] == [0, 0]
         now[0] += 60
         assert [await answered(third, key, 10) for key in ("the-key-of-the-file", made[0])] == [9, 9]
+
+
+async def test_several_machines(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_server: PostgreSQL
+) -> None:
+    """Gateways share limits per minute through Valkey and budgets through PostgreSQL. While Valkey is away each answers its
+    share and says so; when it is back, empty, they share again, and the budget has all that was spent."""
+    monkeypatch.setenv("KEY_FILE", "the-key-of-the-file")
+    with valkey_server(tmp_path) as valkey:
+        state = State(url=postgresql_server.url, shared=valkey.url, spool=str(tmp_path / "spool"))
+        settings = configured(
+            {"house": row("openai-chat", (await serve(good)).url)},
+            state=state,
+            keys={"file": "env:KEY_FILE"},
+            key_settings={"file": KeySettings(rpm=8, concurrent=2, tokens=TokenBudget(day=10_000_000))},
+        )
+        now, messages = [NOON], []
+        async with AsyncExitStack() as running:
+            gateways = [await running.enter_async_context(gateway(settings)) for _ in range(2)]
+
+            async def round_of_requests() -> list[int]:
+                first, second = gateways
+                counts = [
+                    await answered(here, "the-key-of-the-file", times) for here, times in ((first, 3), (second, 5), (first, 2))
+                ]
+                for here in gateways:
+                    await refreshed(here)
+                return counts
+
+            for here in gateways:
+                assert here.app.accounting is not None
+                assert here.app.usage is not None
+                here.app.accounting.clock = lambda: now[0]
+                here.app.usage._tell_now = lambda message, **_: messages.append(message)
+            assert sum(await round_of_requests()) == 8
+            await asyncio.to_thread(valkey.stop)
+            now[0] += 60
+            assert await round_of_requests() == [3, 4, 1]
+            away = "shared limits: valkey cannot be reached; each process applies its share of them"
+            for here in gateways:
+                assert (await here.ask("/ready")).body.decode().splitlines() == ["ready", away]
+            scraped = (await gateways[0].ask("/metrics", headers={"authorization": "Bearer the-key-of-the-file"})).body
+            assert b'polychat_limits_store_away{store="valkey"} 1.0' in scraped
+            assert b'polychat_limits_store_away{store="database"} 0.0' in scraped
+            await asyncio.to_thread(valkey.start)
+            for here in gateways:
+                await refreshed(here)
+            now[0] += 60
+            assert sum(await round_of_requests()) == 8
+            assert (await gateways[1].ask("/ready")).body == b"ready\n"
+            assert sorted(messages) == [away, away, *["shared limits: valkey is back"] * 2]
+            used = [
+                record.prompt_tokens + record.completion_tokens
+                for here in gateways
+                for record in here.records
+                if record.verdict
+            ]
+    store = store_of(state)
+    (level,) = store.levels([StoredBucket("key", "file", "tokens", "day", int(NOON) - 43_200, int(NOON) + 43_200)], NOON)
+    store.close()
+    assert (len(used), level.spent) == (24, sum(used))
+
+
+async def refreshed(here: Running) -> None:
+    """What each second's refresh does."""
+    assert here.app.accounting is not None
+    for shared in here.app.accounting._shared.values():
+        await asyncio.to_thread(shared.refresh)
+
+
+def test_several_machines_need_one_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Valkey beside a file of SQLite, which is one machine's, is refused, and so is what is no URL of Valkey."""
+    with pytest.raises(BadInput, match=r"set gateway\.state\.url to postgresql://"):
+        Gateway(configured({}, state=State(shared="valkey://127.0.0.1")))
+    monkeypatch.setenv("WRONG", "http://127.0.0.1")
+    with pytest.raises(BadInput, match=r"write valkey://HOST:PORT"):
+        Gateway(configured({}, state=State(url="postgresql://h/d", shared="env:WRONG")))

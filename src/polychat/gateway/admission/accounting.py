@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import time
 from typing import TYPE_CHECKING
 
 from ...costs import pricing_of, warm
 from ...state.ledger import Ledger
 from ...state.sharing import SharedBuckets
-from ...state.store import Ownership, StateStore
+from ...state.store import LedgerStore, Ownership, StateStore
+from ...state.windows import KINDS, WindowKind
 from .accounts import Account, Buckets, Holder, policy_of
 from .demand import Prices
 from .limits import LIFETIME, LimitGuard
@@ -20,19 +21,53 @@ if TYPE_CHECKING:
     from ..observe.record import Record
     from ..runtime import Runtime
 
+_FAST: tuple[WindowKind | None, ...] = (None, "minute")
+"""Windows whose buckets may be lost: a minute later they are empty anyway."""
+_LASTING: tuple[WindowKind | None, ...] = tuple(kind for kind in KINDS if kind not in _FAST)
+
+
+def _silent(message: str) -> None:
+    """Where nothing is logged."""
+
 
 class Accounting:
     """The accounts of the configuration's keys, and what is used of their limits in this process."""
 
-    def __init__(self, configured: Config, store: StateStore | None = None) -> None:
+    def __init__(
+        self,
+        configured: Config,
+        store: StateStore | None = None,
+        fast: LedgerStore | None = None,
+        tell: Callable[..., None] = _silent,
+    ) -> None:
+        """``store``: for keys, and for what is shared; ``fast``: for what is shared and ends within a minute."""
         self.clock: Callable[[], float] = time
         """Seconds since 1970."""
         self._buckets, self._ledger = Buckets(shared=store is not None), Ledger(LIFETIME)
-        self._shared = None if store is None else SharedBuckets(store, self._ledger, self._now)
+        self._fast = fast
+        self._shared: dict[str, SharedBuckets] = {}
+        """By the name of their store."""
+        if fast is not None:
+            self._share("valkey", fast, _FAST, tell)
+        if store is not None:
+            self._share("database", store, _LASTING if fast is not None else (*_FAST, *_LASTING), tell)
         self._accounts: dict[str, Account] = {}
         self.people = None if store is None else PeopleKeys(store, self._buckets, self._now)
         """The keys of ``store``."""
         self.configure(configured)
+
+    def _share(self, name: str, store: LedgerStore, windows: Collection[WindowKind | None], tell: Callable[..., None]) -> None:
+        def change(is_away: bool) -> None:
+            if is_away:
+                tell(f"shared limits: {name} cannot be reached; each process applies its share of them")
+            else:
+                tell(f"shared limits: {name} is back")
+
+        self._shared[name] = SharedBuckets(store, self._ledger, self._now, windows=windows, on_change=change)
+
+    def away(self) -> dict[str, bool]:
+        """Of each store of shared limits, whether it cannot be reached now."""
+        return {name: shared.is_away for name, shared in self._shared.items()}
 
     def configure(self, configured: Config) -> None:
         """Use these limits from now on; what was used of them stays."""
@@ -49,13 +84,13 @@ class Accounting:
 
     def start(self) -> None:
         """Keep up with the store. A second call does nothing."""
-        for kept in (self.people, self._shared):
+        for kept in (self.people, *self._shared.values()):
             if kept is not None:
                 kept.start()
 
     def close(self) -> None:
         """Blocks until what was spent is reported."""
-        for kept in (self.people, self._shared):
+        for kept in (self.people, *self._shared.values(), self._fast):
             if kept is not None:
                 kept.close()
 
@@ -64,7 +99,9 @@ class Accounting:
 
     def guard(self, runtime: Runtime) -> LimitGuard:
         """What reserves for requests that one configuration serves."""
-        return LimitGuard(self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog, self._shared)
+        return LimitGuard(
+            self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog, [*self._shared.values()]
+        )
 
     def account(self, key: str) -> Account | None:
         """That of a key by its name or id; ``None`` for one without limits."""
@@ -79,14 +116,20 @@ class Accounting:
             record.meter.settle(record)
 
 
-def accounting(configured: Config, earlier: Accounting | None, store: StateStore | None = None) -> Accounting | None:
+def accounting(
+    configured: Config,
+    earlier: Accounting | None,
+    store: StateStore | None = None,
+    fast: LedgerStore | None = None,
+    tell: Callable[..., None] = _silent,
+) -> Accounting | None:
     """What the configuration needs counted, going on from what ``earlier`` counted; ``None`` for nothing.
 
-    ``store`` has keys of its own.
+    ``store`` has keys of its own. ``tell`` logs a message; it is called in any thread.
     """
     if earlier is not None:
         earlier.configure(configured)
         return earlier
     if not configured.gateway.key_settings and store is None:
         return None
-    return Accounting(configured, store) or None
+    return Accounting(configured, store, fast, tell) or None

@@ -135,9 +135,9 @@ class LimitGuard:
     """Reserves for requests whose model is known, and refuses those that do not fit or are not allowed."""
 
     def __init__(
-        self, accounts: AccountSource, ledger: Ledger, prices: Prices, catalog: ModelCatalog, shared: SharedBuckets | None
+        self, accounts: AccountSource, ledger: Ledger, prices: Prices, catalog: ModelCatalog, shared: Sequence[SharedBuckets]
     ) -> None:
-        """``shared``: through which other processes spend the same buckets."""
+        """``shared``: through which other processes spend the same buckets, each of some windows."""
         self._accounts, self._ledger, self._prices, self._catalog = accounts, ledger, prices, catalog
         self._shared = shared
 
@@ -151,9 +151,12 @@ class LimitGuard:
         return None
 
     async def _topped_up(self, context: RequestContext, plan: Plan, demand: Demand, charges: Sequence[Charge]) -> None:
-        assert self._shared is not None  # its buckets are
-        await asyncio.to_thread(self._shared.top_up, charges)
+        await asyncio.to_thread(self._top_up, charges)
         self._count_stream(context, self.reserve(context.record, plan, demand))
+
+    def _top_up(self, charges: Sequence[Charge]) -> None:
+        for shared in self._shared:
+            shared.top_up(charges)
 
     def _count_stream(self, context: RequestContext, meter: RequestMeter | None) -> None:
         chat = context.chat
@@ -186,7 +189,7 @@ class LimitGuard:
         result = self._ledger.reserve(charges, now)
         if isinstance(result, BucketFull):
             refused = refusal(result, buckets, now)
-            if self._shared is not None and not result.is_final and any(bucket.granted is not None for bucket in buckets):
+            if self._shared and not result.is_final and any(bucket.granted is not None for bucket in buckets):
                 raise MoreNeeded(refused, charges)
             raise refused
         record.meter = meter = Meter(result, self._ledger, self._accounts.clock, prompt, rates)

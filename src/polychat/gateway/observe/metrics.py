@@ -188,9 +188,13 @@ class Metrics:
     """
 
     def __init__(
-        self, running: Callable[[], int], shared: Path | None = None, states: Callable[[], RouteStates] = RouteStates
+        self,
+        running: Callable[[], int],
+        shared: Path | None = None,
+        states: Callable[[], RouteStates] = RouteStates,
+        stores_away: Callable[[], dict[str, bool]] = dict,
     ) -> None:
-        self._running, self._pid, self._states = running, os.getpid(), states
+        self._running, self._pid, self._states, self._stores_away = running, os.getpid(), states, stores_away
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         self._shadows = ShadowCounts()
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
@@ -198,8 +202,8 @@ class Metrics:
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
-        self._reported = 0
-        """How many were running by the latest snapshot."""
+        self._reported: tuple[int, dict[str, bool]] = (0, {})
+        """How many were running by the latest snapshot, and which stores could not be reached."""
         self._is_settled = True
         """Whether the states in it last while no request comes."""
         self._timer: TimerHandle | None = None
@@ -255,7 +259,8 @@ class Metrics:
     def _taken(self) -> Snapshot:
         attempts, shadows = list(self._attempts.items()), list(self._shadows.items())
         table, states = list(self._table.items()), self._states()
-        return Snapshot(self._pid, self._running(), table, attempts=attempts, states=states, shadows=shadows)
+        away = self._stores_away()
+        return Snapshot(self._pid, self._running(), table, attempts=attempts, states=states, shadows=shadows, stores_away=away)
 
     def _later(self) -> None:
         if self._file is not None:
@@ -264,14 +269,15 @@ class Metrics:
 
     def _tick(self) -> None:
         # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
-        if self._changed or not self._is_settled or self._running() != self._reported:
+        if self._changed or not self._is_settled or (self._running(), self._stores_away()) != self._reported:
             self._write()
         self._later()
 
     def _write(self) -> None:
         if self._file is not None:
             taken = self._taken()
-            self._changed, self._reported, self._is_settled = False, taken.running, taken.states.is_settled
+            self._changed, self._is_settled = False, taken.states.is_settled
+            self._reported = taken.running, taken.stores_away
             with suppress(OSError):  # the folder is gone, or the disk full: the next one may fit
                 _replace(self._file, taken)
 
@@ -298,6 +304,8 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     attempts: Counts = []
     states: RouteStates = field(default_factory=RouteStates)
     shadows: ShadowsSent = []
+    stores_away: dict[str, bool] = {}
+    """Of each store of shared limits, whether this worker cannot reach it."""
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)

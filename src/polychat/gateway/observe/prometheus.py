@@ -40,6 +40,7 @@ class View(Collector):
         self._running = sum(snapshot.running for snapshot in living)
         self._pids = [snapshot.pid for snapshot in living]
         self._states = [snapshot.states for snapshot in living]
+        self._stores_away = [snapshot.stores_away for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:
         """The body in the format that ``accept`` prefers, and its content type. Takes 0.3 ms for each set of labels."""
@@ -58,6 +59,7 @@ class View(Collector):
         yield _attempts(self._attempts)
         yield from _states(self._states)
         yield from _shadows(self._shadows)
+        yield from _stores_away(self._stores_away)
         yield from _processes(self._pids)
 
 
@@ -152,6 +154,19 @@ def _shadows(counts: ShadowCounts) -> Iterator[Metric]:
         seconds.add_metric(names_of, numbers.seconds)
         cost.add_metric(names_of, numbers.cost)
     yield from (requests, seconds, cost)
+
+
+def _stores_away(workers: list[dict[str, bool]]) -> Iterator[Metric]:
+    """Only where limits are shared."""
+    family = GaugeMetricFamily(
+        "polychat_limits_store_away",
+        "Workers that cannot reach a store of shared limits, and apply their share of these limits.",
+        labels=("store",),
+    )
+    for name in dict.fromkeys(name for worker in workers for name in worker):
+        family.add_metric((name,), sum(worker.get(name, False) for worker in workers))
+    if family.samples:
+        yield family
 
 
 _SUMS = {

@@ -22,7 +22,7 @@ from ...state.ledger import NANO
 from ...state.spool import Spool
 from ...state.store import Attempted, UsageLabels, UsageRecord
 from ...state.usage_writer import UsageWriter
-from ..storage import spool_of, store_of
+from ..storage import shared_ledger_of, spool_of, store_of
 from .record import Record
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class UsageLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.settings = settings
         self.store: StateStore = store_of(settings)
-        self._writer = UsageWriter[Record](self.store, Spool(spool_of(settings)), Conversion(), self._tell, self._forget_old)
+        self.shared = shared_ledger_of(settings)
+        self._writer = UsageWriter[Record](self.store, Spool(spool_of(settings)), Conversion(), self.tell, self._forget_old)
 
     def __call__(self, record: Record) -> None:
         if record.verdict is not None:
@@ -62,7 +63,8 @@ class UsageLog:
         self._writer.close()
         self.store.close()
 
-    def _tell(self, message: str, **facts: Any) -> None:
+    def tell(self, message: str, **facts: Any) -> None:
+        """Log it, from any thread."""
         if (loop := self._loop) is not None:
             loop.call_soon_threadsafe(lambda: self._tell_now(message, **facts))
 

@@ -94,9 +94,8 @@ def _renewed(connection: Connection, ask: Ask, holder: str, until: float, now: f
     elsewhere = _allotted(connection, bucket.id, now, besides=ask.allotment)
     amount = ask.granted(ask.cap - total - elsewhere)
     spent = max(ask.spent, before or 0)
-    if before is not None or spent + amount:
-        values = {"id": ask.allotment, "bucket": bucket.id, "holder": holder, "amount": spent + amount, "spent": spent}
-        connection.execute(inserting(connection, allotments).replacing({**values, "until": until, "closed": False}, "id"))
+    values = {"id": ask.allotment, "bucket": bucket.id, "holder": holder, "amount": spent + amount, "spent": spent}
+    connection.execute(inserting(connection, allotments).replacing({**values, "until": until, "closed": False}, "id"))
     return Grant(amount, total, elsewhere)
 
 
