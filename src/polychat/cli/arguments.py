@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..errors import BadInput, redact
 from ..version import __version__
 from .ask_arguments import add_ask
+from .client_tools import TOOLS
 from .connection import add_connection
 
 _OF_ALL = ("-h", "--help", "-V", "--version")
@@ -116,6 +117,27 @@ def _bench(bench: argparse.ArgumentParser) -> None:
     )
     bench.add_argument("--json", action="store_true", help="print one JSON array with the times of each request")
     add_connection(bench)
+
+
+def _setup(setup: argparse.ArgumentParser) -> None:
+    setup.add_argument(
+        "tool",
+        nargs="?",
+        choices=tuple(TOOLS),
+        metavar="PROGRAM",
+        help=f"a program that is to use the gateway: {', '.join(TOOLS)}",
+    )
+    setup.add_argument("-m", "--model", metavar="MODEL", help="the model that it is to use (default: see polychat default)")
+    setup.add_argument("--url", metavar="URL", help="the gateway's address (default: that of [gateway] in polychat.toml)")
+    setup.add_argument(
+        "--key-variable",
+        metavar="NAME",
+        default="POLYCHAT_KEY",
+        help="the environment variable that holds a key of the gateway, if it requires one (default: %(default)s)",
+    )
+    setup.add_argument("--write", action="store_true", help="write the file instead of printing it")
+    setup.add_argument("--no-test", action="store_true", help="send no request to the gateway")
+    setup.add_argument("--config", metavar="FILE", help="the gateway's configuration file")
 
 
 def _completion(completion: argparse.ArgumentParser) -> None:
@@ -289,6 +311,13 @@ _COMMANDS = (
         _models,
         "list a vendor's models; list, download and remove local models",
         "Without arguments, list the local models. With a vendor's name, list that vendor's models.",
+    ),
+    _Command(
+        "setup",
+        _setup,
+        "write a first configuration, or that of a program that uses the gateway",
+        "Find API keys, servers and models on this machine, and propose a polychat.toml. With a PROGRAM, send a request "
+        "through the running gateway by the API that it uses, and print the settings with which it uses the gateway.",
     ),
     _Command(
         "embed",
