@@ -95,7 +95,7 @@ class Reading(AsyncGeneratorProvider):
         yield [Text(", ".join(call.config.providers)), Finish("complete", "stop")]
 
 
-async def said(batches: AsyncGenerator[list[Event], None]) -> str:
+async def text_of(batches: AsyncGenerator[list[Event], None]) -> str:
     return "".join([event.text async for batch in batches for event in batch if isinstance(event, Text)])
 
 
@@ -103,9 +103,9 @@ async def test_a_class_from_elsewhere() -> None:
     """Is a backend unchanged: it gets the caller's arguments, and none that it does not know."""
     backend = ServiceBackend(Elsewhere, CONFIG)
     assert (backend.name, backend.label, backend.models(), backend.offers("any")) == ("Elsewhere", "elsewhere", [], True)
-    assert await said(backend.answers(ASK, CallInfo("allow"), timeout=3)) == "m heard hi"
+    assert await text_of(backend.answers(ASK, CallInfo("allow"), timeout=3)) == "m heard hi"
     assert Elsewhere.given == {"timeout": 3}
-    assert await said(backend.events("m", [{"role": "user", "content": "ho"}])) == "m heard ho"
+    assert await text_of(backend.events("m", [{"role": "user", "content": "ho"}])) == "m heard ho"
     assert Elsewhere.given == {}
     with pytest.raises(BadInput, match="Elsewhere does not support embeddings: use another model"):
         await backend.embed(Embed("m", ["hi"]))
@@ -115,8 +115,8 @@ async def test_a_class_from_elsewhere() -> None:
 async def test_a_class_reads_the_configuration_of_its_registry() -> None:
     """By ``call.config``, whichever way it is asked."""
     backend = ServiceBackend(Reading, CONFIG)
-    assert await said(backend.answers(ASK, CallInfo("allow"))) == "house"
-    assert await said(backend.events("m", [{"role": "user", "content": "ho"}])) == "house"
+    assert await text_of(backend.answers(ASK, CallInfo("allow"))) == "house"
+    assert await text_of(backend.events("m", [{"role": "user", "content": "ho"}])) == "house"
     assert await Reading.create_async("m", [{"role": "user", "content": "hi"}], config=CONFIG) == "house"
     with pytest.raises(BadInput, match="config is dict") as caught:
         await Reading.create_async("m", [{"role": "user", "content": "hi"}], config={})

@@ -268,9 +268,9 @@ async def test_leaving_a_stream_closes_it(serve: Any, wire: str) -> None:
 def opened(wire: str, seen: Seen) -> tuple[Any, Any]:
     from polychat.wire.contract import wire_named
 
-    from ..support.scripted_vendors import asked
+    from ..support.scripted_vendors import request_read
 
-    return wire_named(wire), asked(wire_named(wire), seen)
+    return wire_named(wire), request_read(wire_named(wire), seen)
 
 
 class Endless:

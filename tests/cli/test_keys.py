@@ -16,7 +16,7 @@ pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat
 
 
 @pytest.fixture
-def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def gateway_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs ``polychat gateway …``, and gives its exit code and what it printed."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     file = tmp_path / "polychat.toml"
@@ -30,29 +30,31 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
-def test_from_one_key_to_a_team(said: Any, tmp_path: Path) -> None:
+def test_from_one_key_to_a_team(gateway_command: Any, tmp_path: Path) -> None:
     """A key is printed once, alone; everything else shows it by its public id. Limits are changed one by one, and an audit
     log has each step; neither the database nor any other output contains the secret."""
-    assert said("teams", "set", "red", "--dollars-per-month", "200") == (0, "red  -  $200.00 per month\n", "")
-    assert said("people", "set", "ada", "--team", "red", "--rpm", "60")[0] == 0
-    code, key, note = said("keys", "create", "laptop", "--person", "ada", "--expires", "90d", "--models", "team,openai/*")
+    assert gateway_command("teams", "set", "red", "--dollars-per-month", "200") == (0, "red  -  $200.00 per month\n", "")
+    assert gateway_command("people", "set", "ada", "--team", "red", "--rpm", "60")[0] == 0
+    code, key, note = gateway_command(
+        "keys", "create", "laptop", "--person", "ada", "--expires", "90d", "--models", "team,openai/*"
+    )
     assert (code, mistake_in(key.strip().encode())) == (0, "")
     public, secret = key.split("-")[1:3]
     assert (public in note, secret in note) == (True, False)
-    _, changed, _ = said("keys", "set-limit", "laptop", "--tpm", "1000", "--dollars-per-day", "2.5", "--models", "")
+    _, changed, _ = gateway_command("keys", "set-limit", "laptop", "--tpm", "1000", "--dollars-per-day", "2.5", "--models", "")
     assert changed == f"{public}  laptop  person ada  in use  never used  1,000 tokens per minute; $2.50 per day\n"
-    _, changed, _ = said("keys", "set-limit", public, "--tpm", "0", "--unpriced", "2")
+    _, changed, _ = gateway_command("keys", "set-limit", public, "--tpm", "0", "--unpriced", "2")
     assert changed.endswith("never used  $2.50 per day; unpriced: $2.00 per million tokens\n")
-    _, rotated, _ = said("keys", "rotate", "laptop", "--grace", "1h")
+    _, rotated, _ = gateway_command("keys", "rotate", "laptop", "--grace", "1h")
     new = rotated.split("-")[1]
-    assert said("keys", "revoke", "laptop") == (0, f"{new} is revoked\n", ""), "the name means the key that goes on"
-    listed = json.loads(said("keys", "list", "--json")[1])
+    assert gateway_command("keys", "revoke", "laptop") == (0, f"{new} is revoked\n", ""), "the name means the key that goes on"
+    listed = json.loads(gateway_command("keys", "list", "--json")[1])
     assert [(entry["id"], entry["owner"], entry["state"]) for entry in listed] == [
         (public, "person:ada", "in use"),
         (new, "person:ada", "revoked"),
     ]
-    assert said("people", "delete", "ada")[0] == 0
-    assert said("people", "list")[1] == ""
+    assert gateway_command("people", "delete", "ada")[0] == 0
+    assert gateway_command("people", "list")[1] == ""
     with sqlite3.connect(tmp_path / "kept.db") as database:
         audited = [row[0] for row in database.execute("SELECT action FROM audit ORDER BY at, rowid")]
     database.close()
@@ -80,19 +82,19 @@ def test_from_one_key_to_a_team(said: Any, tmp_path: Path) -> None:
         (("teams", "delete", "blue"), "no team 'blue'"),
     ],
 )
-def test_what_cannot_be_is_told(said: Any, arguments: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_is_told(gateway_command: Any, arguments: tuple[str, ...], message: str) -> None:
     """In one line that names the argument, with exit code 2; nothing is changed."""
-    said("keys", "create", "laptop")
-    before = said("keys", "list")
-    code, out, err = said(*arguments)
+    gateway_command("keys", "create", "laptop")
+    before = gateway_command("keys", "list")
+    code, out, err = gateway_command(*arguments)
     assert (code, out) == (2, "")
     assert message in err
-    assert said("keys", "list") == before
+    assert gateway_command("keys", "list") == before
 
 
-def test_two_keys_of_one_name(said: Any) -> None:
+def test_two_keys_of_one_name(gateway_command: Any) -> None:
     """Are told apart by their ids, which the error lists."""
-    ids = [said("keys", "create", "laptop")[1].split("-")[1] for _ in range(2)]
-    code, _, err = said("keys", "show", "laptop")
+    ids = [gateway_command("keys", "create", "laptop")[1].split("-")[1] for _ in range(2)]
+    code, _, err = gateway_command("keys", "show", "laptop")
     assert (code, all(name in err for name in ids)) == (2, True)
-    assert said("keys", "show", ids[0])[1].startswith(f"{ids[0]}  laptop  -  in use")
+    assert gateway_command("keys", "show", ids[0])[1].startswith(f"{ids[0]}  laptop  -  in use")

@@ -28,7 +28,7 @@ def options(url: str, api_key: str = "long-enough-a-key") -> dict[str, Any]:
     return {"model": "openai/m", "base_url": f"{url}/v1", "api_key": api_key}
 
 
-async def asked(url: str, api_key: str = "long-enough-a-key") -> str:
+async def answer_text(url: str, api_key: str = "long-enough-a-key") -> str:
     return (await polychat.ask("hi", **options(url, api_key))).text
 
 
@@ -42,7 +42,7 @@ async def embedded(url: str, api_key: str = "long-enough-a-key") -> str:
     return "Hello"
 
 
-CALLS = [asked, streamed, embedded]
+CALLS = [answer_text, streamed, embedded]
 
 
 class Refusing:

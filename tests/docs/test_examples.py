@@ -107,7 +107,7 @@ def example() -> dict[str, Any]:
     return runpy.run_path(str(EXAMPLES / "ollama.py"))
 
 
-def heard(reader: Any, parts: list[bytes]) -> list[Event]:
+def events_of(reader: Any, parts: list[bytes]) -> list[Event]:
     events = [event for part in parts for event in reader.feed(part)]
     return events + reader.end() + reader.feed(REPLY) + reader.end()
 
@@ -115,7 +115,7 @@ def heard(reader: Any, parts: list[bytes]) -> list[Event]:
 def test_the_example_reads_at_every_split(example: dict[str, Any]) -> None:
     """However the network cuts it, the reply is the same; the last line end may be missing."""
     for parts in [*splits(REPLY + LAST), *splits((REPLY + LAST).rstrip())]:
-        assert heard(example["Reader"](), parts) == WHOLE
+        assert events_of(example["Reader"](), parts) == WHOLE
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_example_reads_at_every_split(example: dict[str, Any]) -> None:
 )
 def test_the_example_takes_no_failure_for_an_answer(example: dict[str, Any], body: bytes, error: type[Exception]) -> None:
     """A reply without its last line, with an error inside, or that is something else ends in its error, once."""
-    events = heard(example["Reader"](), [body])
+    events = events_of(example["Reader"](), [body])
     assert isinstance(events[-1], Finish)
     assert type(events[-1].error) is error
     assert sum(isinstance(event, Finish) for event in events) == 1

@@ -34,10 +34,10 @@ async def test_a_path_is_found_however_the_base_url_was_typed(serve: Any, path: 
         assert usual.status == 400, "the endpoint answers for itself: fields are missing"
         for odd in (path.replace("/v1/", "/v1//"), f"{path}/", f"/v1{path}", f"/{path}", path.removeprefix("/v1")):
             answer = await here.ask(odd, {})
-            assert (answer.status, said(answer)) == (usual.status, said(usual)), odd
+            assert (answer.status, without_id(answer)) == (usual.status, without_id(usual)), odd
 
 
-def said(answer: Answer) -> Any:
+def without_id(answer: Answer) -> Any:
     """The answer without the name of the request, which some dialects tell."""
     return {name: value for name, value in answer.json.items() if name != "request_id"}
 

@@ -32,7 +32,7 @@ ANSWER: list[list[Event]] = [
 """The text, and the call's arguments, say what looks like the model's name."""
 
 
-def said(name: str, model: str, *, stream: bool) -> bytes:
+def written_reply(name: str, model: str, *, stream: bool) -> bytes:
     """The answer as a wire tells it of this model."""
     writer = wire_named(name).writer(ask_for(stream), "one", 1_700_000_000, model)
     return b"".join([writer.write(batch) for batch in ANSWER]) + writer.end()
@@ -50,7 +50,7 @@ def passed(name: str, pieces: list[bytes], requested: str) -> bytes:
 @pytest.mark.parametrize("name", names())
 def test_a_stream_at_every_cut(name: str) -> None:
     """Wherever the network cuts it, what passes is what a backend would say that knew the model by the asked name."""
-    body, expected = said(name, SERVED, stream=True), said(name, "house/ünser", stream=True)
+    body, expected = written_reply(name, SERVED, stream=True), written_reply(name, "house/ünser", stream=True)
     for at in range(len(body)):
         assert passed(name, [body[:at], body[at:]], "house/ünser") == expected
     assert passed(name, [body[at : at + 1] for at in range(len(body))], "house/ünser") == expected
@@ -60,7 +60,7 @@ def test_a_stream_at_every_cut(name: str) -> None:
 @pytest.mark.parametrize("spaced", [False, True])
 def test_a_whole_reply(name: str, spaced: bool) -> None:
     """The reply's own member alone is another, however it is spaced."""
-    body, expected = said(name, SERVED, stream=False), said(name, "fast", stream=False)
+    body, expected = written_reply(name, SERVED, stream=False), written_reply(name, "fast", stream=False)
     if spaced:
         body, expected = (json.dumps(json.loads(one), indent=2).encode() for one in (body, expected))
     renamed = named_body(body, DIALECTS[name].model_member, SERVED, "fast")
@@ -90,7 +90,7 @@ async def test_the_requested_name_is_in_the_reply(name: str, stream: bool, reque
 @pytest.mark.parametrize("name", names())
 async def test_nothing_is_touched_where_the_name_is_the_same(name: str) -> None:
     """What the backend says of a model that it was asked for by the client's own name stays, a longer name too."""
-    pieces = said(name, "small-2026", stream=True)
+    pieces = written_reply(name, "small-2026", stream=True)
 
     async def backend(seen: Seen, say: Say) -> None:
         await say.stream([pieces], DIALECTS[name].stream_type)

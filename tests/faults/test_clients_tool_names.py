@@ -38,7 +38,7 @@ def all_called(request: ChatRequest) -> Any:
     return calls(*sent_names(request))
 
 
-def heard(dialect: str, body: bytes, *, stream: bool) -> list[str]:
+def names_called(dialect: str, body: bytes, *, stream: bool) -> list[str]:
     wire = wire_named(dialect)
     reader = wire.Reader()
     events = [*reader.feed(body), *reader.end()] if stream else wire.read_reply(body)
@@ -66,7 +66,7 @@ MEETING = [
 """Tools of a request of which some have one whole name."""
 
 
-def told(tools: list[dict[str, Any]]) -> list[tuple[str | None, str]]:
+def tool_names_of(tools: list[dict[str, Any]]) -> list[tuple[str | None, str]]:
     """Group and name of each."""
     tool_names: list[tuple[str | None, str]] = []
     for tool in tools:
@@ -85,7 +85,7 @@ def of_group(item: dict[str, Any]) -> tuple[str | None, str]:
 async def test_groups_whose_whole_names_meet(backend: str, stream: bool, tools: list[dict[str, Any]]) -> None:
     """Each tool reaches the backend under a name of its own, and its call comes back by its group and name; so does an
     earlier call of each, and the answer repeats the tools as they were given."""
-    pairs = told(tools)
+    pairs = tool_names_of(tools)
     items: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
     for at, (space, name) in enumerate(pairs):
         named = {"name": name} if space is None else {"name": name, "namespace": space}
@@ -111,7 +111,7 @@ async def test_groups_whose_whole_names_meet(backend: str, stream: bool, tools: 
         response = answer.json
     assert [of_group(item) for item in response["output"] if item["type"] == "function_call"] == pairs
     if backend != "openai-responses":
-        assert told(response["tools"]) == pairs
+        assert tool_names_of(response["tools"]) == pairs
 
 
 @pytest.mark.parametrize("tools", MEETING, ids=range(len(MEETING)))
@@ -132,7 +132,7 @@ def body_of(tools: list[dict[str, Any]], **more: Any) -> bytes:
 def test_a_request_that_is_written_anew_on_its_own_wire(tools: list[dict[str, Any]]) -> None:
     """The names that it gives its groups' tools are read back as the same tools, and the one that was chosen stays chosen."""
     responses = wire_named("openai-responses")
-    for space, name in told(tools):
+    for space, name in tool_names_of(tools):
         choice = {"type": "function", "name": name, **({} if space is None else {"namespace": space})}
         request = responses.read_request(body_of(tools, tool_choice=choice))
         chosen = request.tool_choice
@@ -140,9 +140,9 @@ def test_a_request_that_is_written_anew_on_its_own_wire(tools: list[dict[str, An
         (tool,) = (tool for tool in request.tools if isinstance(tool, Tool) and tool.name == chosen.name)
         assert tool.description == f"{space or ''}/{name}"
         written = responses.write_request(request)
-        flat = [f"{s}{'' if s.endswith('__') else '__'}{n}" if s else n for s, n in told(written["tools"])]
+        flat = [f"{s}{'' if s.endswith('__') else '__'}{n}" if s else n for s, n in tool_names_of(written["tools"])]
         assert flat == sent_names(request)
-        assert of_group(written["tool_choice"]) in told(written["tools"])
+        assert of_group(written["tool_choice"]) in tool_names_of(written["tools"])
         assert "namespace.name" not in str(written)
 
 
@@ -174,7 +174,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
     """What goes on from a kept reply may bring other tools: each earlier call is then of the tool that has its group and
     name now, and of none where that is not offered any more. The kept items have the client's own names."""
     described = tools[:1]
-    space, name = told(tools)[0]
+    space, name = tool_names_of(tools)[0]
     earlier = [
         {"type": "function_call", "call_id": "e", "name": name, "arguments": "{}", **({"namespace": space} if space else {})},
         {"type": "function_call_output", "call_id": "e", "output": "x"},
@@ -198,7 +198,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
         await here.ask("/v1/responses", ahead)
     second = dialect.asks[1]
     whole = {tool.description: tool.name for tool in second.tools if isinstance(tool, Tool)}
-    pairs = [(space, name), *told(described)]
+    pairs = [(space, name), *tool_names_of(described)]
     assert earlier_calls(second) == [whole[f"{space or ''}/{name}"] for space, name in pairs]
     by_id = {part.id: part.name for turn in second.messages for part in turn.parts if isinstance(part, ToolCall)}
     results = [part for turn in second.messages for part in turn.parts if isinstance(part, ToolResult)]
@@ -207,7 +207,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
     assert called == pairs
     third = dialect.asks[2]
     offered = {tool.name: tool.description for tool in third.tools if isinstance(tool, Tool)}
-    pairs += told(tools)
+    pairs += tool_names_of(tools)
     for name, (space, own) in zip(earlier_calls(third), pairs, strict=True):
         assert offered.get(name, f"{space or ''}/{own}") == f"{space or ''}/{own}"
 
@@ -217,7 +217,7 @@ async def test_a_kept_conversation_under_other_tools(tools: list[dict[str, Any]]
 def test_tools_that_are_allowed(tools: list[dict[str, Any]], grouped: bool) -> None:
     """A choice among some tools names them as they are sent, and the answer repeats it as it came."""
     responses = wire_named("openai-responses")
-    pairs = told(tools)
+    pairs = tool_names_of(tools)
     entries: list[dict[str, Any]] = [
         {"type": "function", "name": name, **({} if space is None else {"namespace": space})} for space, name in pairs
     ]
@@ -234,7 +234,7 @@ def test_tools_that_are_allowed(tools: list[dict[str, Any]], grouped: bool) -> N
     sent = written["tool_choice"]["tools"]
     if grouped:
         sent = [{**entry, **(entry["tools"][0] | {"namespace": entry["name"]} if "tools" in entry else {})} for entry in sent]
-    assert sorted(map(str, map(of_group, sent))) == sorted(map(str, told(written["tools"])))
+    assert sorted(map(str, map(of_group, sent))) == sorted(map(str, tool_names_of(written["tools"])))
     assert written["tool_choice"]["mode"] == "required"
     writer = responses.writer(request, "one", 1)
     writer.write([Finish("complete", "stop")])
@@ -307,7 +307,7 @@ async def test_names_that_are_changed_to_fit(dialect: str, backend: str, stream:
     assert len(set(sent_names(chat_request))) == len(names)
     assert all(len(name) <= LONGEST for name in sent_names(chat_request))
     assert called_names(chat_request) == sent_names(chat_request)
-    assert heard(dialect, answer.body, stream=stream) == names
+    assert names_called(dialect, answer.body, stream=stream) == names
 
 
 def test_names_that_utf_8_cannot_carry() -> None:

@@ -30,7 +30,7 @@ HOUSE = {"house": row("openai-chat", "http://127.0.0.1:9")}
 LARGE = b'{"model": "' + b"m" * 2000 + b'"}'
 
 
-def told(answer: Answer, status: int) -> None:
+def check_final(answer: Answer, status: int) -> None:
     assert answer.status == status, answer.body
     assert answer.headers.get("x-should-retry") == "false", answer.body
 
@@ -55,7 +55,7 @@ async def test_each_refusal_of_each_endpoint(
 ) -> None:
     """Wrong method, type, coding, size or body, and hosts and pages of others: at every path that takes a request."""
     async with gateway(configured({}, limits=LIMITS)) as here:
-        told(await here.ask(path, body, method, headers), status)
+        check_final(await here.ask(path, body, method, headers), status)
 
 
 @pytest.mark.parametrize("path", [*GETS, *BESIDE, "/health"])
@@ -63,9 +63,9 @@ async def test_each_path_that_is_only_read(path: str, monkeypatch: pytest.Monkey
     """A wrong method, and hosts of others; load balancers may use any."""
     monkeypatch.setenv("ADMIN_KEY", "an-admin-key")
     async with gateway(configured({}, admin=Admin(keys={"ops": "env:ADMIN_KEY"}))) as here:
-        told(await here.ask(path, method="DELETE"), 405)
+        check_final(await here.ask(path, method="DELETE"), 405)
         if path != "/health":
-            told(await here.ask(path, headers={"host": "evil.example"}), 403)
+            check_final(await here.ask(path, headers={"host": "evil.example"}), 403)
 
 
 @pytest.mark.parametrize("path", UNKNOWN)
@@ -75,7 +75,7 @@ async def test_each_path_that_is_none(path: str, method: str, monkeypatch: pytes
     monkeypatch.setenv("ADMIN_KEY", "an-admin-key")
     async with gateway(configured(HOUSE, sites="house/small", admin=Admin(keys={"ops": "env:ADMIN_KEY"}))) as here:
         answer = await here.ask(path, {} if method == "POST" else None, method)
-        told(answer, 405 if (path, method) == ("/v1/responses/resp_x", "POST") else 404)
+        check_final(answer, 405 if (path, method) == ("/v1/responses/resp_x", "POST") else 404)
 
 
 @pytest.mark.parametrize("path", [*POSTS, *GETS, *BESIDE[1:2], *BESIDE[3:], "/sites/chatgptduo/", "/admin/requests/req_x"])
@@ -87,9 +87,9 @@ async def test_each_path_that_needs_a_key(path: str, monkeypatch: pytest.MonkeyP
     method = "POST" if path in POSTS else "GET"
     async with gateway(configured(HOUSE, sites="house/small", **keys)) as here:
         for headers in ({}, {"authorization": "Bearer wrong"}):
-            told(await here.ask(path, {} if method == "POST" else None, method, headers), 401)
+            check_final(await here.ask(path, {} if method == "POST" else None, method, headers), 401)
         if path == "/admin/requests/req_x":
-            told(await here.ask(path, headers={"authorization": "Bearer an-admin-key"}), 404)
+            check_final(await here.ask(path, headers={"authorization": "Bearer an-admin-key"}), 404)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_requests_that_are_no_http(status: int, request_bytes: bytes) -> N
     async with gateway(configured({})) as here:
         caller = await here.caller()
         caller.raw(request_bytes)
-        told(await caller.whole(), status)
+        check_final(await caller.whole(), status)
 
 
 @pytest.mark.parametrize("status", FIRST)

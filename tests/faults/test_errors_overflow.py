@@ -185,7 +185,7 @@ def stream_of(wire_name: str) -> Any:
     return handler
 
 
-async def told(here: Running, dialect: str, *, stream: bool = False) -> tuple[int, bytes]:
+async def status_and_body(here: Running, dialect: str, *, stream: bool = False) -> tuple[int, bytes]:
     answer = await here.ask(*asking(dialect, stream=stream))
     return answer.status, answer.body
 
@@ -198,7 +198,7 @@ async def test_in_the_dialects_own_terms(serve: Any, backend: str, status: int) 
     served = await serve(refusing(status, body))
     async with gateway(configured({"house": row(wire_name, served.url)})) as here:
         for dialect in DIALECTS:
-            code, text = await told(here, dialect)
+            code, text = await status_and_body(here, dialect)
             assert code == 400, (dialect, text)
             assert is_told(dialect, text), (dialect, text)
 
@@ -212,7 +212,7 @@ async def test_inside_a_stream(serve: Any, wire_name: str, stream: bool) -> None
         for dialect in DIALECTS:
             if not stream and wire_name == "ollama":
                 continue  # its error is a body of its own there
-            code, text = await told(here, dialect, stream=True)
+            code, text = await status_and_body(here, dialect, stream=True)
             assert code == 400, (dialect, text)
             assert is_told(dialect, text), (dialect, text)
 
@@ -226,7 +226,7 @@ async def test_after_text(serve: Any, dialect: str) -> None:
     """llama.cpp says it amid a stream: the dialect's error event has the same words."""
     served = await serve(streaming(FIRST, text("Hel"), event(STREAMED["openai-chat"]), DONE))
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        code, error_text = await told(here, dialect, stream=True)
+        code, error_text = await status_and_body(here, dialect, stream=True)
     assert code == 200
     assert b"Hel" in error_text
     assert is_told(dialect, error_text), error_text

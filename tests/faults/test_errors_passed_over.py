@@ -68,7 +68,7 @@ def lines_of(record: Record) -> tuple[dict[str, Any], str]:
     return json.loads(made[0]), made[1]
 
 
-async def asked(serve: Any, case: Case, dialect: str, other: Handler) -> tuple[Answer, Record]:
+async def answer_and_record(serve: Any, case: Case, dialect: str, other: Handler) -> tuple[Answer, Record]:
     """What a client of this dialect is answered while ``house/small`` is passed over, and the record."""
     first, second = await serve(case.house), await serve(other)
     rows = {
@@ -99,7 +99,7 @@ async def prepared(here: Running, case: Case) -> None:
 async def test_the_log_names_who_was_passed_over(serve: Any, why: str) -> None:
     """Though another target answered: each with the reason, in both forms of the log."""
     case = CASES[why]
-    answer, record = await asked(serve, case, "openai-chat", good)
+    answer, record = await answer_and_record(serve, case, "openai-chat", good)
     assert answer.status == 200
     assert case.reason in answer.headers["x-polychat-passed-over"]
     line, text = lines_of(record)
@@ -134,7 +134,7 @@ async def test_the_answer_names_who_was_passed_over(serve: Any, dialect: str, st
 async def test_the_error_names_who_was_passed_over(serve: Any, why: str, dialect: str) -> None:
     """Where all who were asked failed: in every dialect, and in the log."""
     case = CASES[why]
-    answer, record = await asked(serve, case, dialect, fault(500, "server_error", "the disk is full"))
+    answer, record = await answer_and_record(serve, case, dialect, fault(500, "server_error", "the disk is full"))
     body = json.dumps(answer.json)
     for text in (body, *map(str, lines_of(record))):
         for part in ("other/small", "the disk is full", case.target, case.reason):
@@ -145,7 +145,9 @@ async def test_the_error_names_who_was_passed_over(serve: Any, why: str, dialect
 async def test_a_mistake_of_the_request_is_reported_alone(serve: Any) -> None:
     """The client has to fix it; the skipped targets are in the log."""
     case = CASES["a condition"]
-    answer, record = await asked(serve, case, "openai-chat", fault(400, "invalid_request_error", "seed must be a number"))
+    answer, record = await answer_and_record(
+        serve, case, "openai-chat", fault(400, "invalid_request_error", "seed must be a number")
+    )
     assert answer.status == 400
     assert "house/small" not in answer.body.decode()
     assert lines_of(record)[0]["passed_over"][0].startswith("house/small: ")

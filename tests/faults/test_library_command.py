@@ -226,11 +226,11 @@ async def test_an_answer_that_was_cut_or_is_not_of_its_schema_is_reported_as_suc
     """A limit of tokens is a warning beside 0; a schema that was not met is 1, with the text there all the same."""
     texts = ["hello", "no JSON", "no JSON"]
 
-    async def said(seen: Seen, say: Say) -> None:
+    async def partial_reply(seen: Seen, say: Say) -> None:
         chunk = {"choices": [{"index": 0, "delta": {"content": texts.pop(0)}, "finish_reason": "length" if texts else "stop"}]}
         await say.stream([f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()])
 
-    server = await serve(said)
+    server = await serve(partial_reply)
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object", "properties": {}}')
     out, err = await shell(f"{ask(server)} Hi; echo $?")

@@ -16,7 +16,7 @@ from ..support.command import run
 from ..support.scripted_server import Say, Seen
 
 
-def spoken(text: str) -> bytes:
+def stream_of(text: str) -> bytes:
     chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
     return f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
 
@@ -28,7 +28,7 @@ async def backend(serve: Any, text: str, status: int = 200) -> Any:
         if status != 200:
             await say.whole({"error": {"message": "no"}}, status)
         elif seen.json.get("stream"):
-            await say.stream([spoken(text)])
+            await say.stream([stream_of(text)])
         else:
             message = {"role": "assistant", "content": text}
             await say.whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})

@@ -35,11 +35,11 @@ COUNTED = Usage(1000, 100, 1100, cached_tokens=400)
 COST = (600 * 2 + 400 * 0.5 + 100 * 10) / 1_000_000
 
 
-def said(usage: Usage = COUNTED, served: str = "small-2026-11-01") -> list[list[Any]]:
+def reply_with_usage(usage: Usage = COUNTED, served: str = "small-2026-11-01") -> list[list[Any]]:
     return [[Start("x", served)], [Text("hi")], [usage, Finish("complete", "stop")]]
 
 
-def told(url: str, wire: str = "anthropic") -> config.Config:
+def priced_config(url: str, wire: str = "anthropic") -> config.Config:
     return replace(configured({"house": row(wire, url)}), prices=config.parsed(PRICES, FILE).prices)
 
 
@@ -47,8 +47,8 @@ def told(url: str, wire: str = "anthropic") -> config.Config:
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_every_dialect_records_the_files_prices(serve: Any, dialect: str, stream: bool) -> None:
     """A backend that no table knows, and that answers by a dated name: the price of the name that was asked is taken."""
-    served = await serve(ScriptedVendor("anthropic", said()))
-    async with gateway(told(served.url)) as here:
+    served = await serve(ScriptedVendor("anthropic", reply_with_usage()))
+    async with gateway(priced_config(served.url)) as here:
         path, body = asking(dialect, "house/small", stream=stream)
         assert (await here.ask(path, body)).status == 200
         (record,) = await here.app.recorded()
@@ -57,11 +57,11 @@ async def test_every_dialect_records_the_files_prices(serve: Any, dialect: str, 
 
 async def test_the_library_goes_by_the_same_prices(serve: Any) -> None:
     """Also at an address of one's own, where a vendor's price is none; a model without one is unpriced, as before."""
-    served = await serve(ScriptedVendor("anthropic", said()))
-    client = polychat.Client(config=told(served.url))
+    served = await serve(ScriptedVendor("anthropic", reply_with_usage()))
+    client = polychat.Client(config=priced_config(served.url))
     assert (await client.ask("hi", model="house/small")).cost == pytest.approx(COST)
     assert (await client.ask("hi", model="HOUSE/other")).cost is None
-    chat = await serve(ScriptedVendor("openai-chat", said(Usage(1000, 100))))
+    chat = await serve(ScriptedVendor("openai-chat", reply_with_usage(Usage(1000, 100))))
     options = {"base_url": f"{chat.url}/v1", "api_key": "k"}
     assert (await client.ask("hi", model="openai/plain", **options)).cost == pytest.approx(0.001)
     assert (await client.ask("hi", model="openai/gpt-4o-mini", **options)).cost is None
@@ -77,7 +77,7 @@ async def test_the_cost_that_the_vendor_reports_takes_precedence(serve: Any) -> 
         await say.whole({"id": "x", "model": "small", "choices": [choice], "usage": usage})
 
     served = await serve(answer)
-    client = polychat.Client(config=told(f"{served.url}/v1", "openai-chat"))
+    client = polychat.Client(config=priced_config(f"{served.url}/v1", "openai-chat"))
     reply = await client.ask("hi", model="house/small")
     assert reply.cost == 0.125
 

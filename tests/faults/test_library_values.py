@@ -96,7 +96,7 @@ async def test_every_option_with_any_value(serve: Any, way: str) -> None:
     """What says how a request is sent, and the words themselves, are read as strictly."""
     server, client = await serve(good), polychat.Client()
 
-    async def asked(keyword: str, name: str, value: Any) -> None:
+    async def call_with(keyword: str, name: str, value: Any) -> None:
         arguments: dict[str, Any] = {"prompt": "hi", "model": "openai/m", "api_key": "k", "base_url": f"{server.url}/v1"}
         arguments |= {"timeout": 1.0, keyword: value}
         prompt = arguments.pop("prompt")
@@ -119,4 +119,4 @@ async def test_every_option_with_any_value(serve: Any, way: str) -> None:
     async with asyncio.TaskGroup() as group:
         for keyword in keywords:
             for name, value in ODD.items():
-                group.create_task(asked(keyword, name, value()))
+                group.create_task(call_with(keyword, name, value()))

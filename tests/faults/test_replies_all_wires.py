@@ -36,7 +36,7 @@ def written(name: str, events: tuple[Event, ...], *, stream: bool) -> bytes:
     return writer.write(list(events)) + writer.end()
 
 
-def heard(name: str, body: bytes, *, stream: bool) -> list[Event]:
+def read_as_client(name: str, body: bytes, *, stream: bool) -> list[Event]:
     """What a client of this wire reads."""
     wire = wire_named(name)
     if not stream:
@@ -65,7 +65,7 @@ async def test_a_call_that_was_cut_is_no_failure(backend: str, dialect: str, str
         answer = await here.ask(*asking(dialect, stream=stream, **(USAGE if stream and dialect == "openai-chat" else {})))
         (record,) = await here.app.recorded()
     assert (answer.status, record.verdict, record.reason) == (200, "complete", "length")
-    events = heard(dialect, answer.body, stream=stream)
+    events = read_as_client(dialect, answer.body, stream=stream)
     assert [event.text for event in events if isinstance(event, Text)] == ["Let me look."]
     assert events[-1] == Finish("complete", "length")
     assert b'"error":{' not in answer.body
@@ -81,7 +81,7 @@ def test_arguments_that_were_cut_are_given_as_far_as_they_came(name: str, reason
     """Where a wire tells arguments as text all of it comes; as an object, what came whole, or no call where only whole ones are
     told."""
     events = (*CUT[:-1], Finish("complete", reason))
-    came = pieces(heard(name, written(name, events, stream=stream), stream=stream))
+    came = pieces(read_as_client(name, written(name, events, stream=stream), stream=stream))
     as_text = {"openai-chat": True, "openai-responses": True, "anthropic": stream}.get(name, False)
     assert came == ('{"city":"Oslo","days' if as_text else '{"city":"Oslo"}' if name == "anthropic" else "")
 
@@ -92,7 +92,7 @@ def test_arguments_that_were_cut_are_given_as_far_as_they_came(name: str, reason
 def test_arguments_that_are_cut_in_a_finished_reply_are_a_failure(name: str, reason: str, stream: bool) -> None:
     """A reply that claims to be complete and has a partial call has failed."""
     events = (*CUT[:-1], Finish("complete", reason))
-    (*_, finish) = heard(name, written(name, events, stream=stream), stream=stream)
+    (*_, finish) = read_as_client(name, written(name, events, stream=stream), stream=stream)
     assert isinstance(finish, Finish)
     assert finish.verdict == "failed"
 

@@ -240,7 +240,7 @@ def test_a_plain_end_behind_calls_is_for_calls() -> None:
         )
 
 
-def said(events: list[Event], *, streams: bool) -> Any:
+def choices_written(events: list[Event], *, streams: bool) -> Any:
     """The dialect's answer to that, decoded: the choice, or the choices of all chunks."""
     writer = wire.writer(ChatRequest("m", [], stream=streams), "one", 1)
     body = writer.write(events) + writer.end()
@@ -263,14 +263,18 @@ def said(events: list[Event], *, streams: bool) -> Any:
 def test_foreign_ends_in_the_dialects_own_terms(word: str, reason: str) -> None:
     """Clients know four: a word that is none of them becomes the nearest."""
     events: list[Event] = [Text("x"), Finish("complete", word)]
-    assert said(events, streams=True)[-1]["finish_reason"] == said(events, streams=False)["finish_reason"] == reason
+    assert (
+        choices_written(events, streams=True)[-1]["finish_reason"]
+        == choices_written(events, streams=False)["finish_reason"]
+        == reason
+    )
 
 
 def test_a_call_without_arguments_is_json() -> None:
     """Clients read arguments as JSON: of a call without any there is an empty object, streamed and whole."""
     events: list[Event] = [ToolCallPiece(0, "a", "f"), Finish("complete", "tool_calls")]
-    assert said(events, streams=False)["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
-    pieces = [call for one in said(events, streams=True) for call in one["delta"].get("tool_calls", [])]
+    assert choices_written(events, streams=False)["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
+    pieces = [call for one in choices_written(events, streams=True) for call in one["delta"].get("tool_calls", [])]
     assert "".join(piece["function"]["arguments"] for piece in pieces) == "{}"
 
 
@@ -284,7 +288,7 @@ def test_custom_calls_are_calls(streams: bool) -> None:
         ToolCallPiece(0, "a", "patch", "*** Begin", kind="custom"),
         Finish("complete", "tool_calls"),
     ]
-    choice = said(events, streams=streams)
+    choice = choices_written(events, streams=streams)
     written = choice[1]["delta"] if streams else choice["message"]
     assert written["tool_calls"] == [{key: value for key, value in call.items() if streams or key != "index"}]
 

@@ -20,7 +20,7 @@ MODES = [pytest.param(True, id="stream"), pytest.param(False, id="whole")]
 TRANSLATED = [name for name in names() if name != "openai-chat"]
 
 
-def heard(dialect: str, body: bytes, *, stream: bool) -> list[Event]:
+def read_as_client(dialect: str, body: bytes, *, stream: bool) -> list[Event]:
     wire = wire_named(dialect)
     reader = wire.Reader()
     return [*reader.feed(body), *reader.end()] if stream else wire.read_reply(body)
@@ -47,7 +47,7 @@ async def test_a_thought_in_two_formats_is_written_once(dialect: str, stream: bo
     """Whoever reads it in another dialect reads it once."""
     async with before({"house": ("openai-chat", thinks_twice)}) as here:
         answer = await here.ask(*asking(dialect, stream=stream))
-    events = heard(dialect, answer.body, stream=stream)
+    events = read_as_client(dialect, answer.body, stream=stream)
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == THOUGHT
 
 
@@ -162,7 +162,7 @@ async def test_a_cited_file_in_every_dialect(dialect: str, stream: bool) -> None
 
     async with before({"house": ("openai-responses", cites)}) as here:
         answer = await here.ask(*asking(dialect, stream=stream))
-    events = heard(dialect, answer.body, stream=stream)
+    events = read_as_client(dialect, answer.body, stream=stream)
     titles = [event.title for event in events if isinstance(event, Citation)]
     assert titles == ([] if dialect == "ollama" else NAMES["openai-responses"])
     assert b'"x"' in answer.body

@@ -18,7 +18,7 @@ PATCH = '*** Begin\n"quoted" and ü'
 SITES = (Aichat, ChatgptDuo, ChatGptt, GPTalk, Opchatgpts)
 
 
-def asked() -> ChatRequest:
+def request_of_tools() -> ChatRequest:
     turns = [
         *[
             ChatMessage("user", [TextPart("hi")]),
@@ -47,7 +47,7 @@ async def test_the_embedded_model_calls_a_custom_tool() -> None:
     """It is asked for a function with one text, which comes back as that text; an earlier call is sent the same way."""
     Scripted.answer = json.dumps({"tool": "apply patch", "arguments": {"input": PATCH}})
     call_info = CallInfo("refuse")
-    events = [event async for batch in Scripted.answers(asked(), call_info) for event in batch]
+    events = [event async for batch in Scripted.answers(request_of_tools(), call_info) for event in batch]
     calls = [event for event in events if isinstance(event, ToolCallPiece)]
     assert [(call.name, call.kind) for call in calls] == [("apply patch", "custom")] * len(calls)
     assert "".join(call.arguments for call in calls) == PATCH
@@ -68,8 +68,8 @@ async def test_a_chat_site_reports_that_it_has_no_tools(site: Any) -> None:
             yield [Text("ok"), Finish("complete", "stop")]
 
     with pytest.raises(BadInput, match="apply patch"):
-        await anext(Offline.answers(asked(), CallInfo()))
+        await anext(Offline.answers(request_of_tools(), CallInfo()))
     call_info = CallInfo("allow")
-    events = [event async for batch in Offline.answers(asked(), call_info) for event in batch]
+    events = [event async for batch in Offline.answers(request_of_tools(), call_info) for event in batch]
     assert events == [Text("ok"), Finish("complete", "stop")]
     assert "tools.custom" in {loss.field for loss in call_info.losses if loss.kind == "dropped"}

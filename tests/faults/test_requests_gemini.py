@@ -31,7 +31,7 @@ def sent(request: ChatRequest) -> tuple[dict[str, Any], list[Loss]]:
     return body, losses
 
 
-def asked(*parts: Any, **more: Any) -> ChatRequest:
+def request_of(*parts: Any, **more: Any) -> ChatRequest:
     return ChatRequest("gemini-3-pro", [ChatMessage("user", list(parts) or [TextPart("hi")])], wire="openai-chat", **more)
 
 
@@ -39,7 +39,7 @@ def asked(*parts: Any, **more: Any) -> ChatRequest:
 def test_no_more_stops_go_out_than_are_taken(count: int) -> None:
     """The first five do, and the rest is reported."""
     stops = [f"stop {place}" for place in range(count)]
-    body, losses = sent(asked(stop=stops))
+    body, losses = sent(request_of(stop=stops))
     assert body.get("generationConfig", {}).get("stopSequences", []) == stops[:5]
     assert [loss.field for loss in losses] == ["stop"] * (count > 5)
 
@@ -50,7 +50,7 @@ def test_no_more_stops_go_out_than_are_taken(count: int) -> None:
 )
 def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, lost: int) -> None:
     """One that it has no word for is left out and reported."""
-    body, losses = sent(asked(service_tier=tier))
+    body, losses = sent(request_of(service_tier=tier))
     assert body.get("serviceTier") == goes
     assert [loss.field for loss in losses] == ["service_tier"] * lost
 
@@ -68,10 +68,10 @@ def test_a_tier_goes_out_in_the_apis_words(tier: str, goes: str | None, lost: in
 def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, within: bool) -> None:
     """By its bytes, else by the registered name of what it is called; in results of tools too."""
     image = ImagePart(data=data, media_type=called)
-    request = asked(image)
+    request = request_of(image)
     if within:
         request.messages = [
-            *asked().messages,
+            *request_of().messages,
             ChatMessage("assistant", [ToolCall("c", "f")]),
             ChatMessage("tool", [ToolResult("c", [image])]),
         ]
@@ -82,7 +82,7 @@ def test_an_image_is_called_what_it_is(data: bytes, called: str, goes: str, with
 
 def test_no_message_goes_out_empty() -> None:
     """Empty texts are left out, and with them the turns that hold nothing else."""
-    request = asked()
+    request = request_of()
     request.messages = [
         ChatMessage("user", [TextPart("hi")]),
         ChatMessage("assistant", [TextPart("")]),
@@ -124,7 +124,7 @@ def test_a_file_that_another_vendor_holds_is_not_sent(wire: str) -> None:
 
 def test_the_clients_own_words_go_as_they_are() -> None:
     """What came on Gemini's own wire is for the API to judge."""
-    request = asked(ImagePart(data=JPEG, media_type="image/jpg"), stop=list("abcdefg"), service_tier="turbo")
+    request = request_of(ImagePart(data=JPEG, media_type="image/jpg"), stop=list("abcdefg"), service_tier="turbo")
     request.wire = gemini.NAME
     assert gemini.adjusted(request) == (request, [])
 
@@ -151,7 +151,7 @@ def test_limits_that_are_null_are_left_out() -> None:
         "$defs": {"A": {"oneOf": [{"const": None}]}},
         "prefixItems": [{}],
     }
-    body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
+    body, losses = sent(request_of(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
     assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == expected
     assert body["generationConfig"]["responseJsonSchema"] == expected
     assert losses == []
@@ -161,6 +161,6 @@ def test_limits_that_are_null_are_left_out() -> None:
 def test_lengths_of_arrays_that_come_to_too_much_are_left_out(count: int, lost: bool) -> None:
     """The API answers 400 without a word of which field: what goes out has none of them then, and that is reported."""
     schema = {"type": "object", "properties": {f"x{at}": {"type": "array", "maxItems": 100} for at in range(count)}}
-    body, losses = sent(asked(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
+    body, losses = sent(request_of(tools=[Tool("f", None, schema)], format=Format("schema", schema)))
     assert ("maxItems" in json.dumps(body)) is not lost
     assert [(loss.field, loss.kind) for loss in losses] == [("tools", "emulated"), ("format.schema", "emulated")] * lost

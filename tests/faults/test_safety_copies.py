@@ -46,7 +46,7 @@ from ..support.large_requests import (
     each_other,
     each_wire,
     everything_stays,
-    heard,
+    exchanged,
     large,
     peak_of,
     request,
@@ -166,9 +166,9 @@ async def test_a_backend_gets_long_texts(come: str, to: str, kind: str, monkeypa
     monkeypatch.setattr(placeholders, "LONG", LONG)
     path, plain = request(come, TEXTS[kind])
     bodies = [(path, plain), (path, json.dumps(json.loads(plain), indent=1).encode())]
-    answers, got = await heard(to, *bodies)
+    answers, got = await exchanged(to, *bodies)
     everything_stays(monkeypatch)
-    expected, sent_large = await heard(to, *bodies)
+    expected, sent_large = await exchanged(to, *bodies)
     assert [answer.status for answer in answers] == [answer.status for answer in expected]
     assert got == sent_large
 
@@ -185,9 +185,9 @@ async def test_a_broken_text_is_refused(come: str, broken: bytes, monkeypatch: p
     at = body.index(b"Why is")
     bodies = [(path, body[:place] + broken + body[place:]) for place in (at, at + 3 * LONG // 51 * 51, body.rindex(b"Why is"))]
     other = "anthropic" if come != "anthropic" else "gemini"
-    answers, got = await heard(other, *bodies)
+    answers, got = await exchanged(other, *bodies)
     everything_stays(monkeypatch)
-    expected, sent_large = await heard(other, *bodies)
+    expected, sent_large = await exchanged(other, *bodies)
     assert [(answer.status, without_id(answer.body)) for answer in answers] == [
         (answer.status, without_id(answer.body)) for answer in expected
     ]
@@ -201,9 +201,9 @@ async def test_half_an_emoji_in_a_long_text(come: str, monkeypatch: pytest.Monke
     path, body = request(come, with_media(TextPart(LONG_TEXT)))
     bodies = [(path, body.replace(b"Why is", b"Why \\ud83d is", 3))]
     other = "anthropic" if come != "anthropic" else "gemini"
-    _, got = await heard(other, *bodies)
+    _, got = await exchanged(other, *bodies)
     everything_stays(monkeypatch)
-    _, sent_large = await heard(other, *bodies)
+    _, sent_large = await exchanged(other, *bodies)
     assert got == sent_large
     assert "Why \ufffd is" in json.dumps(got[0], ensure_ascii=False)
 
@@ -216,10 +216,10 @@ async def test_texts_elsewhere_in_a_request(monkeypatch: pytest.MonkeyPatch) -> 
     for more in ({"metadata": {"text": LONG_TEXT}}, {"tools": [tool]}, {"content": LONG_TEXT}, {"user": "text"}):
         path, body = "/v1/chat/completions", json.dumps({"model": "house/small", "messages": messages, **more}).encode()
         for to in ("openai-chat", "anthropic"):
-            _, got = await heard(to, (path, body))
+            _, got = await exchanged(to, (path, body))
             with monkeypatch.context() as patch:
                 everything_stays(patch)
-                assert (await heard(to, (path, body)))[1] == got
+                assert (await exchanged(to, (path, body)))[1] == got
 
 
 @each_other
@@ -229,9 +229,9 @@ async def test_a_text_that_becomes_a_file(to: str, monkeypatch: pytest.MonkeyPat
     document = {"type": "document", "source": {"type": "content", "content": LONG_TEXT}}
     body = {"model": "house/small", "max_tokens": 9, "messages": [{"role": "user", "content": [document]}]}
     request = ("/v1/messages", json.dumps(body).encode())
-    _, got = await heard(to, request)
+    _, got = await exchanged(to, request)
     everything_stays(monkeypatch)
-    assert (await heard(to, request))[1] == got
+    assert (await exchanged(to, request))[1] == got
 
 
 async def test_a_reply_repeats_whole_texts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,9 +303,9 @@ async def test_what_a_backend_gets(come: str, to: str, kind: str, monkeypatch: p
             data = part["inlineData"]
             data["data"] = data["data"].translate(str.maketrans("+/", "-_"))
         bodies.append((path, json.dumps(body).encode()))
-    answers, got = await heard(to, *bodies)
+    answers, got = await exchanged(to, *bodies)
     everything_stays(monkeypatch)
-    expected, sent_large = await heard(to, *bodies)
+    expected, sent_large = await exchanged(to, *bodies)
     assert [answer.status for answer in answers] == [answer.status for answer in expected]
     assert got == sent_large
     if answers[0].status != 200:
@@ -328,7 +328,7 @@ async def test_broken_base64(come: str, monkeypatch: pytest.MonkeyPatch) -> None
             everything_stays(monkeypatch)
         for broken in (body.replace(b"AECAw", b"A*CAw", 5), body[:-9], body.replace(b"AECAw", b"A\xffCAw", 1)):
             assert broken != body
-            plain, got = await heard("openai-chat", (path, broken))
+            plain, got = await exchanged("openai-chat", (path, broken))
             answers[aside, broken] = (plain[0].status, without_id(plain[0].body), got)
     for (aside, broken), answer in answers.items():
         assert not aside or answer == answers[False, broken]
@@ -351,9 +351,9 @@ async def test_base64_elsewhere_in_a_request(to: str, monkeypatch: pytest.Monkey
     turns = [{"role": "user", "content": data}, {"role": "assistant", "content": blocks}, {"role": "user", "content": result}]
     message = {"model": "house/small", "max_tokens": 9, "messages": turns}
     requests = [("/v1/chat/completions", json.dumps(chat).encode()), ("/v1/messages", json.dumps(message).encode())]
-    _, got = await heard(to, *requests)
+    _, got = await exchanged(to, *requests)
     everything_stays(monkeypatch)
-    assert (await heard(to, *requests))[1] == got
+    assert (await exchanged(to, *requests))[1] == got
     assert data in json.dumps(got)
 
 
@@ -437,7 +437,7 @@ async def test_others_are_served_while_a_large_body_is_read_and_written(
     noted(vendor, "sendable")
     for size in (9, 2 << 20):
         on_the_loop.clear()
-        await heard(to, request(come, with_media(TextPart("x" * size))))
+        await exchanged(to, request(come, with_media(TextPart("x" * size))))
         if come != to:
             assert on_the_loop == [size == 9] * 2
 
@@ -445,6 +445,6 @@ async def test_others_are_served_while_a_large_body_is_read_and_written(
 async def test_garbage_is_collected_again_after_a_large_body() -> None:
     """Whether it could be read or not; amid it, nothing is collected."""
     path, body = request("openai-chat", with_media(TextPart("x" * 600_000)))
-    answers, _ = await heard("anthropic", (path, body), (path, body.replace(b'"messages"', b'"massages"')))
+    answers, _ = await exchanged("anthropic", (path, body), (path, body.replace(b'"messages"', b'"massages"')))
     assert [answer.status for answer in answers] == [200, 400]
     assert gc.isenabled()

@@ -38,7 +38,7 @@ from ..support.linear_time import is_linear
 from ..support.running_gateway import ASKS, BASES, DONE, END, FIRST, asking, configured, gateway, row, text
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_sites import answering
-from ..support.scripted_vendors import ScriptedVendor, asked
+from ..support.scripted_vendors import ScriptedVendor, request_read
 
 WAYS = ("whole", "stream", "refused", "no reply", "failed")
 AT_ONCE = Direct(attempts=1, max_wait=0, cooldown=0)
@@ -70,7 +70,7 @@ class Parrot(ScriptedVendor):
         elif self.way == "no reply":
             await self._said(say, b"<html>your key was " + CANARY.encode(), 200, "text/html")
         else:
-            await self._replied(wire, asked(wire, seen), say)
+            await self._replied(wire, request_read(wire, seen), say)
 
     async def _replied(self, wire: Wire, chat_request: ChatRequest, say: Say) -> None:
         writer = wire.writer(chat_request, CANARY, 1_700_000_000)

@@ -57,7 +57,7 @@ class House(ScriptedVendor):
         return shown
 
 
-def told(wire: str, url: str, key: str, **more: Any) -> Config:
+def config_of(wire: str, url: str, key: str, **more: Any) -> Config:
     """A file in which the very same names mean this address and this key."""
     return configured(
         {"house": row(wire, url, api_key=f"env:{key}", header=KEYS[wire], **more)}, routes={"fast": ("house/small",)}
@@ -87,12 +87,12 @@ async def test_two_gateways_of_one_loop(serve: Any, wire: str, dialect: str) -> 
     houses = [House(wire, words) for words in ("alpha", "bravo", "charlie")]
     first, second, third = [await serve(house) for house in houses]
     async with (
-        gateway(told(wire, first.url, "FIRST_OF_THE_KEYS")) as one,
-        gateway(told(wire, second.url, "SECOND_OF_THE_KEYS")) as two,
+        gateway(config_of(wire, first.url, "FIRST_OF_THE_KEYS")) as one,
+        gateway(config_of(wire, second.url, "SECOND_OF_THE_KEYS")) as two,
     ):
         await both([one, two], dialect, ["alpha", "bravo"])
         assert [house.keys() for house in houses] == [{"first"}, {"second"}, set()]
-        one.app.reload(told(wire, third.url, "THIRD_OF_THE_KEYS"))
+        one.app.reload(config_of(wire, third.url, "THIRD_OF_THE_KEYS"))
         await both([one, two], dialect, ["charlie", "bravo"])
         assert [house.keys() for house in houses] == [set(), {"second"}, {"third"}]
 
@@ -108,7 +108,7 @@ async def test_what_is_beside_the_chats(serve: Any) -> None:
     houses = [House("anthropic", words) for words in ("al", "bra", "char")]
     servers = [await serve(house) for house in houses]
     files = [
-        told("anthropic", server.url, f"{name}_OF_THE_KEYS", serves=[])
+        config_of("anthropic", server.url, f"{name}_OF_THE_KEYS", serves=[])
         for server, name in zip(servers, ("FIRST", "SECOND", "THIRD"), strict=True)
     ]
 
@@ -132,7 +132,9 @@ async def test_vectors(serve: Any) -> None:
     """As the chats."""
     houses = [House("openai-chat", words) for words in ("alpha", "bravo")]
     first, second = [await serve(house) for house in houses]
-    files = [told("openai-chat", server.url, f"{name}_OF_THE_KEYS") for server, name in ((first, "FIRST"), (second, "SECOND"))]
+    files = [
+        config_of("openai-chat", server.url, f"{name}_OF_THE_KEYS") for server, name in ((first, "FIRST"), (second, "SECOND"))
+    ]
     async with gateway(files[0]) as one, gateway(files[1]) as two:
         for running in (one, two):
             assert (await running.ask("/v1/embeddings", {"model": "house/small", "input": "hi"})).status == 200
@@ -148,7 +150,7 @@ def test_two_gateways_of_two_threads() -> None:
 
     async def served(name: str, key: str) -> None:
         house = House("openai-chat", name)
-        async with serving(house) as server, gateway(told("openai-chat", server.url, key)) as here:
+        async with serving(house) as server, gateway(config_of("openai-chat", server.url, key)) as here:
             answered[name] = []
             for _ in range(3):
                 await asyncio.to_thread(barrier.wait)
@@ -156,7 +158,7 @@ def test_two_gateways_of_two_threads() -> None:
                 assert name.encode() in answer.body
                 answered[name].append(house.keys())
                 await asyncio.to_thread(barrier.wait)
-                here.app.reload(told("openai-chat", server.url, key))
+                here.app.reload(config_of("openai-chat", server.url, key))
 
     def run(name: str, key: str) -> None:
         try:
@@ -188,7 +190,7 @@ async def clients(serve: Any, keys: None, own_config: Any, tmp_path: Path) -> An
     )
     file = tmp_path / "first.toml"
     file.write_text(text.format(servers[0].url, "FIRST", 1))
-    second = replace(told("openai-chat", servers[1].url, "SECOND_OF_THE_KEYS"), prices={"house/small": Price(prompt=2)})
+    second = replace(config_of("openai-chat", servers[1].url, "SECOND_OF_THE_KEYS"), prices={"house/small": Price(prompt=2)})
     own_config(text.format(servers[2].url, "THIRD", 3))
     return houses, [polychat.Client(config=file), polychat.Client(config=second), polychat.Client()]
 
@@ -236,7 +238,8 @@ async def test_a_failure_is_of_one_client(serve: Any) -> None:
     good = House("openai-chat", "well")
     down, up = await serve(busy), await serve(good)
     one, two = (
-        polychat.Client("fast", config=told("openai-chat", url, "HOUSE_KEY", key_optional=True)) for url in (down.url, up.url)
+        polychat.Client("fast", config=config_of("openai-chat", url, "HOUSE_KEY", key_optional=True))
+        for url in (down.url, up.url)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOUSE_KEY", "k")

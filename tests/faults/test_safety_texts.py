@@ -22,7 +22,7 @@ from ..support.large_requests import (
     each_other,
     each_wire,
     everything_stays,
-    heard,
+    exchanged,
     request,
     sent_and_peak,
 )
@@ -90,10 +90,10 @@ async def test_a_backend_gets_a_long_text_of_any_place(
     for text in (LONG_TEXT, json.dumps({"text": LONG_TEXT}, ensure_ascii=False)):
         path, bodies = filled(come, text, **SPELLED[spelled])
         requests = [(path, json.dumps(body, **SPELLED[spelled]).encode()) for body in bodies]
-        answers, got = await heard(to, *requests)
+        answers, got = await exchanged(to, *requests)
         with monkeypatch.context() as patch:
             everything_stays(patch)
-            expected, sent_large = await heard(to, *requests)
+            expected, sent_large = await exchanged(to, *requests)
         assert [answer.status for answer in answers] == [answer.status for answer in expected]
         assert got == sent_large
         assert len(got) > len(bodies) // 2

@@ -12,7 +12,7 @@ import pytest
 
 from polychat.gateway.sites import Sites, echo, services
 
-from ..support.gpt4free_releases import NotFetched, asked, fetched
+from ..support.gpt4free_releases import NotFetched, answer_of, fetched
 from ..support.running_gateway import configured, gateway, good, row
 from ..support.scripted_server import serving
 from ..support.sites_application import running
@@ -40,7 +40,7 @@ def clients(request: pytest.FixtureRequest) -> Path:
 
 async def ask(clients: Path, name: str, base: str) -> Any:
     release, settings = FIVE[name]
-    return await asyncio.to_thread(asked, clients, release, name, f"{base}/{name.lower()}", WORDS, **settings)
+    return await asyncio.to_thread(answer_of, clients, release, name, f"{base}/{name.lower()}", WORDS, **settings)
 
 
 @asynccontextmanager

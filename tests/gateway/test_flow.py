@@ -39,7 +39,7 @@ from ..support.sites_application import COOKIES, FIVE
 SAID = [[Start("x", "small-1")], [Text("Hel")], [Text("lo")], [Usage(3, 2, 5), Finish("complete", "stop")]]
 
 
-async def asked(here: Running, dialect: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> Answer:
+async def answer_of(here: Running, dialect: str, model: str = "house/small", *, stream: bool = False, **more: Any) -> Answer:
     path, body = asking(dialect, model, stream=stream, **more)
     return await here.ask(path, body)
 
@@ -52,7 +52,7 @@ async def test_every_dialect_reaches_every_backend(serve: Any, dialect: str, wir
     backend = ScriptedVendor(wire, SAID)
     served = await serve(backend)
     async with gateway(configured({"house": row(wire, served.url)})) as here:
-        answer = await asked(here, dialect, stream=stream)
+        answer = await answer_of(here, dialect, stream=stream)
         (record,) = await here.app.recorded()
     assert answer.status == record.status == 200
     assert b"Hel" in answer.body
@@ -99,8 +99,8 @@ async def test_usage_that_the_client_did_not_ask_for(serve: Any) -> None:
     """Is asked for, counted and kept back; one that did gets it."""
     served = await serve(good)
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        without = await asked(here, "openai-chat", stream=True)
-        within = await asked(here, "openai-chat", stream=True, stream_options={"include_usage": True})
+        without = await answer_of(here, "openai-chat", stream=True)
+        within = await answer_of(here, "openai-chat", stream=True, stream_options={"include_usage": True})
         await here.app.recorded(2)
     came = [FIRST, text("Hel"), text("lo"), END, USAGE, DONE]
     assert without.body == b"".join([*came[:-2], came[-1]])
@@ -131,7 +131,7 @@ async def test_a_stream_without_its_last_blank_line(serve: Any, dialect: str) ->
     for pieces in ([last], [FIRST, last]):
         served = await serve(streaming(*pieces))
         async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-            answer = await asked(here, dialect, stream=True)
+            answer = await answer_of(here, dialect, stream=True)
             (record,) = await here.app.recorded()
         assert b"Hello" in answer.body
         assert b"error" not in answer.body
@@ -147,7 +147,7 @@ async def test_a_stream_that_comes_whole(serve: Any, dialect: str) -> None:
 
     served = await serve(backend)
     async with gateway(configured({"house": row("openai-chat", served.url)})) as here:
-        answer = await asked(here, dialect, stream=True)
+        answer = await answer_of(here, dialect, stream=True)
         (record,) = await here.app.recorded()
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert b"Hello" in answer.body
@@ -226,7 +226,7 @@ async def test_who_is_preferred(serve: Any, dialect: str, case: str, stream: boo
     failing, fields, expected = PREFERRED[case]
     three = Three(*failing)
     async with gateway(await three.configured(serve)) as here:
-        answer = await asked(here, dialect, "a/small", stream=stream, **fields)
+        answer = await answer_of(here, dialect, "a/small", stream=stream, **fields)
     assert answer.status == 200
     assert three.asked == expected
 
@@ -235,9 +235,9 @@ async def test_no_fallbacks(serve: Any) -> None:
     """``allow_fallbacks: false``: the first target, or none."""
     three = Three("a")
     async with gateway(await three.configured(serve, routes={"one": Route(("a/small",), attempts=1)})) as here:
-        answer = await asked(here, "openai-chat", "one", models=["b/small"], provider={"allow_fallbacks": False})
+        answer = await answer_of(here, "openai-chat", "one", models=["b/small"], provider={"allow_fallbacks": False})
         assert answer.status == 502
-        answer = await asked(here, "openai-chat", "one", models=["b/small"], provider={"allow_fallbacks": True})
+        answer = await answer_of(here, "openai-chat", "one", models=["b/small"], provider={"allow_fallbacks": True})
         assert answer.status == 200
     assert three.asked == ["a/small", "a/small", "b/small"]
 
@@ -262,7 +262,7 @@ async def test_preferences_that_mean_nothing(serve: Any, dialect: str, fields: d
     """Are refused naming the field, and nobody is asked."""
     three = Three()
     async with gateway(await three.configured(serve)) as here:
-        answer = await asked(here, dialect, "a/small", **fields)
+        answer = await answer_of(here, dialect, "a/small", **fields)
     assert answer.status in (400, 404)
     assert answer.json["error"]["param"] == named
     assert three.asked == []
@@ -300,12 +300,12 @@ async def test_the_fastest_writer_of_late(serve: Any) -> None:
     three = Three()
     async with gateway(await three.configured(serve, routes=ROUTE)) as here:
         preferences = {"sort": "throughput", "preferred_min_throughput": {"p50": 1}}
-        answer = await asked(here, "openai-chat", "one", provider=preferences)
+        answer = await answer_of(here, "openai-chat", "one", provider=preferences)
         assert answer.headers["x-polychat-losses"] == "provider.preferred_min_throughput, provider.sort"
         for label in "abc":
-            await asked(here, "openai-chat", f"{label}/small")
+            await answer_of(here, "openai-chat", f"{label}/small")
         speeds = {label: here.app.runtime.router.health.target(f"{label}/small").speed for label in "abc"}
-        assert "x-polychat-losses" not in (await asked(here, "openai-chat", "one", provider=preferences)).headers
+        assert "x-polychat-losses" not in (await answer_of(here, "openai-chat", "one", provider=preferences)).headers
     assert three.asked[4][0] == max(speeds, key=speeds.__getitem__)
 
 
@@ -323,8 +323,8 @@ async def test_parameters_that_are_required(serve: Any) -> None:
     rows = {"a": row("anthropic", (await serve(backend("a"))).url), "b": row("openai-chat", (await serve(backend("b"))).url)}
     async with gateway(configured(rows, routes={"two": ("a/small", "b/small")})) as here:
         more = {"seed": 7, "provider": {"require_parameters": True}}
-        assert (await asked(here, "openai-chat", "two", **more)).status == 200
-        refused = await asked(here, "openai-chat", "a/small", **more)
+        assert (await answer_of(here, "openai-chat", "two", **more)).status == 200
+        refused = await answer_of(here, "openai-chat", "a/small", **more)
     assert asked_of == ["b"]
     assert (refused.status, refused.json["error"]["param"]) == (404, "provider")
     assert "require_parameters" in refused.json["error"]["message"]
@@ -338,7 +338,7 @@ async def test_preferences_for_openrouter_itself(serve: Any, monkeypatch: pytest
     rows = {"openrouter": {"base_url": served.url + "/v1"}}
     async with gateway(configured(rows, aliases={"theirs": "openrouter/vendor/model"})) as here:
         preferences = {"models": ["x/y"], "provider": {"sort": "price", "zdr": True}}
-        answer = await asked(here, "openai-chat", name, **preferences)
+        answer = await answer_of(here, "openai-chat", name, **preferences)
         assert (answer.status, answer.headers.get("x-polychat-losses")) == (200, None)
     assert {name: served.seen[0].json[name] for name in preferences} == preferences
     assert served.seen[0].json["model"] == "vendor/model"
@@ -392,7 +392,7 @@ async def test_losses(serve: Any, on_loss: str, stream: bool) -> None:
     backend = ScriptedVendor("anthropic", SAID)
     served = await serve(backend)
     async with gateway(configured({"house": row("anthropic", served.url)}, on_loss=on_loss)) as here:
-        answer = await asked(here, "openai-chat", stream=stream, **LOSING)
+        answer = await answer_of(here, "openai-chat", stream=stream, **LOSING)
         (record,) = await here.app.recorded()
     if on_loss == "refuse":
         assert answer.status == 400
@@ -410,14 +410,14 @@ async def test_what_changes_the_answers_form(serve: Any) -> None:
     providers = {"house": row("anthropic", (await serve(first)).url), "other": row("openai-chat", (await serve(second)).url)}
     routes = {"both": ("house/small", "other/small")}
     async with gateway(configured(providers, routes=routes)) as here:
-        refused = await asked(here, "openai-chat", n=2)
+        refused = await answer_of(here, "openai-chat", n=2)
         assert (refused.status, refused.json["error"]["param"]) == (400, "n")
-        answer = await asked(here, "openai-chat", "both", n=2)
+        answer = await answer_of(here, "openai-chat", "both", n=2)
         assert (answer.status, answer.headers["x-polychat-provider"]) == (200, "other")
         assert "x-polychat-losses" not in answer.headers
     assert (first.asks, len(second.asks)) == ([], 1)
     async with gateway(configured(providers, on_loss="allow")) as here:
-        answer = await asked(here, "openai-chat", n=2)
+        answer = await answer_of(here, "openai-chat", n=2)
         assert answer.status == 200
         assert "n" in answer.headers["x-polychat-losses"].split(", ")
 
@@ -427,5 +427,5 @@ async def test_nothing_lost(serve: Any) -> None:
     for wire in ("openai-chat", "anthropic"):
         served = await serve(ScriptedVendor(wire, SAID))
         async with gateway(configured({"house": row(wire, served.url)})) as here:
-            answer = await asked(here, "openai-chat", max_tokens=9, temperature=0.5)
+            answer = await answer_of(here, "openai-chat", max_tokens=9, temperature=0.5)
         assert "x-polychat-losses" not in answer.headers

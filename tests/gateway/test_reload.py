@@ -100,12 +100,12 @@ async def test_what_is_known_of_targets_stays(serve: Any) -> None:
     busy, other = await serve(fault(429, "rate_limit_error", retry_after="60")), await serve(good)
     providers = {"house": row("openai-chat", busy.url), "other": row("openai-chat", other.url)}
 
-    def told() -> Config:
+    def config_of() -> Config:
         return configured(providers, routes={"fast": Route(("house/small", "other/small"), strategy="ordered")})
 
-    async with gateway(told()) as here:
+    async with gateway(config_of()) as here:
         assert (await here.ask(*asking("openai-chat", "fast"))).headers["x-polychat-attempts"] == "2"
-        here.app.reload(told())
+        here.app.reload(config_of())
         assert (await here.ask(*asking("openai-chat", "fast"))).headers["x-polychat-attempts"] == "1"
     assert len(busy.seen) == 1
 
@@ -114,13 +114,13 @@ async def test_what_is_known_of_a_target_is_not_of_the_next_one_of_its_name(serv
     """A backend that has moved to another address is asked at once; of the one beside it, what is known stays."""
     busy, well = await serve(fault(429, "rate_limit_error", retry_after="60")), await serve(good)
 
-    def told(url: str) -> Config:
+    def config_of(url: str) -> Config:
         return configured({"house": row("openai-chat", url), "beside": row("openai-chat", busy.url)})
 
-    async with gateway(told(busy.url)) as here:
+    async with gateway(config_of(busy.url)) as here:
         for model in ("house/small", "beside/small"):
             assert (await here.ask(*asking("openai-chat", model))).status == 429
-        here.app.reload(told(well.url))
+        here.app.reload(config_of(well.url))
         assert (await here.ask(*asking("openai-chat", "house/small"))).status == 200
         assert (await here.ask(*asking("openai-chat", "beside/small"))).status == 429
     assert (len(busy.seen), len(well.seen)) == (2, 1)

@@ -52,7 +52,7 @@ class Silent:
         await asyncio.Event().wait()
 
 
-def kept(place: Path) -> list[sqlite3.Row]:
+def usage_rows(place: Path) -> list[sqlite3.Row]:
     """What is in the database of a gateway that was closed."""
     delivered(DatabaseStore(f"sqlite:///{place}/gateway.db", patience=10), spool_of(State())).close()
     connection = sqlite3.connect(place / "gateway.db")
@@ -100,7 +100,7 @@ async def test_every_way_to_end_is_one_record(place: Path) -> None:
             assert (await running.ask(*asking("openai-chat"))).status == 401
             assert (await running.ask("/v1/models", headers=alice)).status == 200
             records = await running.app.recorded(9)
-    stored = kept(place)
+    stored = usage_rows(place)
     assert [one["verdict"] for one in stored] == [one.verdict for one in records if one.verdict is not None]
     assert [(one["target"], one["verdict"], one["stream"], one["cost"], one["unpriced"]) for one in stored] == [
         ("well/small", "complete", 0, 8000, ""),
@@ -188,7 +188,7 @@ async def test_what_a_killed_process_left_is_delivered_by_the_next(place: Path, 
     async with gateway(configured({}, state=State(usage_days=0))) as running:
         assert (await running.ask("/v1/models")).status == 200
     assert list(spool.folder.iterdir()) == []
-    assert [one["model"] for one in kept(place)] == ["left"]
+    assert [one["model"] for one in usage_rows(place)] == ["left"]
     monkeypatch.setenv("A", "postgresql://u:one@h/d")
     monkeypatch.setenv("B", "postgresql://u:other@h/d")
     assert spool_of(State(url="env:A")) == spool_of(State(url="env:B")) != spool_of(State())
@@ -203,7 +203,7 @@ async def test_old_usage_is_deleted(place: Path) -> None:
         await app.close()
         async with gateway(configured({"house": row("openai-chat", server.url)}, state=State(usage_days=30))) as running:
             await running.ask(*asking("openai-chat"))
-    assert [one["model"] for one in kept(place)] == ["house/small"]
+    assert [one["model"] for one in usage_rows(place)] == ["house/small"]
 
 
 async def test_gateways_go_on_while_their_database_is_stopped(place: Path, postgresql_server: PostgreSQL) -> None:
@@ -254,7 +254,7 @@ async def test_workers_write_one_database_and_one_that_is_killed_takes_nothing_a
             await asyncio.to_thread(process.wait)
             await asyncio.to_thread(process.end)
             store.close()
-    assert [one["verdict"] for one in kept(place)] == ["complete"] * 20
+    assert [one["verdict"] for one in usage_rows(place)] == ["complete"] * 20
 
 
 async def answered(port: int) -> None:

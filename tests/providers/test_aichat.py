@@ -19,7 +19,7 @@ from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
 from ..support.scripted_server import Say, Seen, Server
-from ..support.scripted_sites import answering, spoken
+from ..support.scripted_sites import answering, written_reply
 from ..support.sites_application import running
 
 HELLO = [{"role": "user", "content": "Hello, как дела?"}]
@@ -341,7 +341,7 @@ def test_what_it_writes_is_read_back() -> None:
     """Text passes through writer and reader unchanged."""
     request = hear(b'{"message": "x"}')
     assert isinstance(request, SiteRequest)
-    body = b"".join(spoken(request, lambda _: [[Text("one "), Text("\u2028 три")], [complete()]]))
+    body = b"".join(written_reply(request, lambda _: [[Text("one "), Text("\u2028 три")], [complete()]]))
     assert read(body) == [Text("one \u2028 три"), Finish("complete")]
 
 

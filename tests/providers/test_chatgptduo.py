@@ -22,7 +22,7 @@ from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
 from ..support.scripted_server import Say, Seen, Server
-from ..support.scripted_sites import answering, spoken
+from ..support.scripted_sites import answering, written_reply
 from ..support.sites_application import running
 
 HELLO = [{"role": "user", "content": "Привет & how = are you?"}]
@@ -383,7 +383,7 @@ def test_what_it_writes_is_read_back() -> None:
     """Text and sources pass through writer and reader unchanged."""
     request = post(form(prompt="x", purpose="ask"))
     assert isinstance(request, SiteRequest)
-    body = b"".join(spoken(request, lambda _: [[event] for event in EVENTS]))
+    body = b"".join(written_reply(request, lambda _: [[event] for event in EVENTS]))
     assert request.writer.status == 200
     assert read(body) == [EVENTS[0], Text("one two \u2028 три"), Finish("complete")]
 

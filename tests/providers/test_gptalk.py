@@ -63,7 +63,7 @@ def saying(body: Any, status: int = 200, content_type: str = "application/json")
     return handler
 
 
-async def asked(server: Server, **options: Any) -> str:
+async def answer_of(server: Server, **options: Any) -> str:
     async with asyncio.timeout(30):
         return await GPTalk.create_async("gpt-3.5-turbo", HELLO, base_url=server.url, **options)
 
@@ -127,7 +127,7 @@ def test_timestamps_are_those_given() -> None:
 async def test_the_callers_user_agent_is_named_in_the_ask(serve: Any) -> None:
     """``user_agent`` in the body is the header's, also where the caller has his own."""
     server: Server = await serve(scripted())
-    await asked(server, headers={"User-Agent": "mine/1"})
+    await answer_of(server, headers={"User-Agent": "mine/1"})
     assert server.seen[1].json["user_agent"] == server.seen[1].headers["user-agent"] == "mine/1"
 
 
@@ -146,7 +146,7 @@ async def test_bad_input_logs_nobody_in(serve: Any) -> None:
 async def test_five_hundred_at_once(serve: Any) -> None:
     """500 concurrent asks over HTTP log in exactly 100 times and never send a sixth ask on a token."""
     server: Server = await serve(answering(GPTalkSite()))
-    answers = await asyncio.gather(*(asked(server, timeout=60) for _ in range(500)))
+    answers = await asyncio.gather(*(answer_of(server, timeout=60) for _ in range(500)))
     assert set(answers) == {f"echo: {HELLO[0]['content']}"}
     assert paths(server).count(LOGIN) == 100
     assert set(Counter(bearers(server)).values()) == {5}
@@ -157,7 +157,7 @@ async def test_asks_one_after_the_other(serve: Any) -> None:
     """Five asks a login, then another login."""
     server: Server = await serve(scripted())
     for _ in range(11):
-        await asked(server)
+        await answer_of(server)
     assert bearers(server) == ["login1"] * 5 + ["login2"] * 5 + ["login3"]
 
 
@@ -170,7 +170,7 @@ async def test_logins_go_side_by_side(serve: Any) -> None:
         await say.whole({"data": {"token": f"login{number}", "expires_at": FAR}})
 
     server: Server = await serve(scripted(login=together))
-    await asyncio.gather(*(asked(server) for _ in range(25)))
+    await asyncio.gather(*(answer_of(server) for _ in range(25)))
     assert Counter(bearers(server)) == {f"login{number}": 5 for number in range(5)}
 
 
@@ -185,7 +185,7 @@ async def test_a_failing_login(serve: Any) -> None:
             await say.whole({"data": {"token": "good", "expires_at": FAR}})
 
     server: Server = await serve(scripted(login=login))
-    outcomes = await asyncio.gather(*(asked(server) for _ in range(4)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(answer_of(server) for _ in range(4)), return_exceptions=True)
     for error in outcomes:
         assert isinstance(error, errors.StatusError)
         assert isinstance(error, aiohttp.ClientResponseError)
@@ -195,7 +195,7 @@ async def test_a_failing_login(serve: Any) -> None:
     assert len({id(error) for error in outcomes}) == 4
     assert paths(server) == [LOGIN]
     refusing = False
-    assert await asked(server) == "Привет \u2028!"
+    assert await answer_of(server) == "Привет \u2028!"
     assert paths(server) == [LOGIN, LOGIN, TEXT, STREAM]
 
 
@@ -205,7 +205,7 @@ async def test_a_login_that_is_none(body: Any, serve: Any) -> None:
     server: Server = await serve(scripted(login=saying(body)))
     for _ in range(2):
         with pytest.raises((errors.BadReply, errors.ReplyFailed)):
-            await asked(server)
+            await answer_of(server)
     assert paths(server) == [LOGIN, LOGIN]
 
 
@@ -213,7 +213,7 @@ async def test_a_login_that_expires(serve: Any) -> None:
     """A token whose moment has passed is not used again, whatever was left of it."""
     server: Server = await serve(scripted(login=saying({"data": {"token": "old", "expires_at": 1}})))
     for _ in range(3):
-        await asked(server)
+        await answer_of(server)
     assert paths(server).count(LOGIN) == 3
 
 
@@ -227,9 +227,9 @@ async def test_401_on_an_ask(serve: Any) -> None:
             await say.whole({"data": {"token": "s"}})
 
     server: Server = await serve(scripted(text=text))
-    assert await asked(server) == "Привет \u2028!"
+    assert await answer_of(server) == "Привет \u2028!"
     assert paths(server) == [LOGIN, TEXT, LOGIN, TEXT, STREAM]
-    await asked(server)
+    await answer_of(server)
     assert bearers(server) == ["login1", "login2", "login2"]
 
 
@@ -237,7 +237,7 @@ async def test_401_again(serve: Any) -> None:
     """A second 401 is the caller's: ``Unauthorized``, and no third attempt."""
     server: Server = await serve(scripted(text=saying({"message": "who?"}, 401)))
     with pytest.raises(errors.Unauthorized, match="who") as caught:
-        await asked(server)
+        await answer_of(server)
     assert caught.value.status == 401
     assert isinstance(caught.value, aiohttp.ClientResponseError)
     assert paths(server) == [LOGIN, TEXT, LOGIN, TEXT]
@@ -257,7 +257,7 @@ async def test_401_for_many(serve: Any) -> None:
             await answering(site)(seen, say)
 
     server: Server = await serve(handler)
-    await asyncio.gather(*(asked(server) for _ in range(10)))
+    await asyncio.gather(*(answer_of(server) for _ in range(10)))
     assert paths(server).count(LOGIN) <= 4
     assert paths(server).count(TEXT) <= 20
     assert max(Counter(bearers(server)).values()) <= 5
@@ -273,10 +273,10 @@ async def test_another_status_on_an_ask(status: int, serve: Any) -> None:
 
     server: Server = await serve(scripted(text=text))
     with pytest.raises(errors.StatusError) as caught:
-        await asked(server)
+        await answer_of(server)
     assert caught.value.status == status
     failing = False
-    await asked(server)
+    await answer_of(server)
     assert bearers(server) == ["login1", "login1"]
 
 
@@ -291,12 +291,12 @@ async def test_cancelled_while_waiting_for_a_login(serve: Any) -> None:
 
     server: Server = await serve(scripted(login=slow))
     async with asyncio.timeout(20):
-        first, *others = [asyncio.create_task(asked(server)) for _ in range(5)]
+        first, *others = [asyncio.create_task(answer_of(server)) for _ in range(5)]
         await come.wait()
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        others.append(asyncio.create_task(asked(server)))
+        others.append(asyncio.create_task(answer_of(server)))
         go.set()
         await asyncio.gather(*others)
     assert bearers(server) == ["one"] * 5
@@ -317,13 +317,13 @@ async def test_all_cancelled_while_waiting(serve: Any) -> None:
 
     server: Server = await serve(scripted(login=never))
     async with asyncio.timeout(20):
-        tasks = [asyncio.create_task(asked(server)) for _ in range(3)]
+        tasks = [asyncio.create_task(answer_of(server)) for _ in range(3)]
         await come.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await left.wait()
-        await asked(server)
+        await answer_of(server)
     assert bearers(server) == ["two"]
 
 
@@ -340,7 +340,7 @@ async def test_cancelled_during_the_ask(serve: Any) -> None:
         left.set()
 
     server: Server = await serve(scripted(text=first_hangs))
-    task = asyncio.create_task(asked(server))
+    task = asyncio.create_task(answer_of(server))
     async with asyncio.timeout(20):
         await come.wait()
         task.cancel()
@@ -348,7 +348,7 @@ async def test_cancelled_during_the_ask(serve: Any) -> None:
             await task
         await left.wait()
     for _ in range(5):
-        await asked(server)
+        await answer_of(server)
     assert bearers(server) == ["login1"] * 5 + ["login2"]
 
 
@@ -382,8 +382,8 @@ async def test_each_waits_by_its_own_clock(serve: Any) -> None:
 
     server: Server = await serve(scripted(login=slow))
     async with asyncio.timeout(20):
-        hasty = asyncio.create_task(asked(server, timeout=0.05))
-        patient = asyncio.create_task(asked(server))
+        hasty = asyncio.create_task(answer_of(server, timeout=0.05))
+        patient = asyncio.create_task(answer_of(server))
         with pytest.raises(errors.TimedOut) as caught:
             await hasty
         go.set()
@@ -413,7 +413,7 @@ async def test_another_status_on_the_stream(status: int, serve: Any) -> None:
     """It is raised with what the service says, and not tried again."""
     server: Server = await serve(scripted(stream=saying({"code": status, "msg": "gone"}, status)))
     with pytest.raises(errors.StatusError, match="gone") as caught:
-        await asked(server)
+        await answer_of(server)
     assert (caught.value.status, caught.value.provider) == (status, "GPTalk")
     assert isinstance(caught.value, aiohttp.ClientResponseError)
     assert paths(server) == [LOGIN, TEXT, STREAM]
@@ -447,7 +447,7 @@ async def test_no_message_holds_a_token(step: str, failure: Handler, serve: Any)
     }
     server: Server = await serve(scripted(**{**steps, step: failure}))
     with pytest.raises(errors.PolychatError) as caught:
-        await asked(server)
+        await answer_of(server)
     shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
     for secret in ("s3cr3t-login", "s3cr3t-stream", "s3cr3t1", "s3cr3t2"):
         assert secret not in shown
@@ -462,15 +462,15 @@ def sources_of(server: Server) -> dict[str, set[str]]:
 async def test_accounts_do_not_meet(serve: Any) -> None:
     """Callers with other headers, cookies, proxy or address have logins of their own."""
     server: Server = await serve(scripted())
-    await asyncio.gather(*(asked(server, headers={"X-Who": name}) for name in ("me", "you") for _ in range(5)))
+    await asyncio.gather(*(answer_of(server, headers={"X-Who": name}) for name in ("me", "you") for _ in range(5)))
     used = sources_of(server)
     assert (len(used["me"]), len(used["you"]), used["me"] & used["you"]) == (1, 1, set())
     logins = paths(server).count(LOGIN)
-    await asked(server, cookies={"a": "b"})
-    await asked(server, cookies={"a": "c"})
+    await answer_of(server, cookies={"a": "b"})
+    await answer_of(server, cookies={"a": "c"})
     assert paths(server).count(LOGIN) == logins + 2
     other: Server = await serve(scripted())
-    await asked(other)
+    await answer_of(other)
     assert paths(other).count(LOGIN) == 1
 
 
@@ -491,7 +491,7 @@ async def test_loops_and_threads_do_not_meet(serve: Any) -> None:
     together = threading.Barrier(2)
 
     async def three() -> None:
-        await asyncio.gather(*(asked(server) for _ in range(3)))
+        await asyncio.gather(*(answer_of(server) for _ in range(3)))
 
     def twice() -> None:
         together.wait(20)

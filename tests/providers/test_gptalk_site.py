@@ -21,7 +21,7 @@ from polychat.wire.answering import Request, Response, SiteRequest
 from polychat.wire.reading import complete, failed, truncated
 
 from ..support.read_replies import read_pieces
-from ..support.scripted_sites import spoken
+from ..support.scripted_sites import written_reply
 from ..support.sites_application import running
 
 LOGIN, TEXT, STREAM = "/api/chatgpt/user/login", "/api/chatgpt/chatapi/text", "/api/chatgpt/chatapi/stream"
@@ -157,7 +157,7 @@ def test_what_it_writes_is_read_back(batches: list[list[str]], verdict: int) -> 
     events: list[list[Event]] = [[Text(text) for text in batch if text] for batch in batches]
     end = ends[verdict]
     question = SiteRequest("x", [], StreamWriter())
-    reply = read_pieces(Reader(), spoken(question, lambda _: [*events, *([[end]] if end else [])]))
+    reply = read_pieces(Reader(), written_reply(question, lambda _: [*events, *([[end]] if end else [])]))
     text = "".join(text for batch in batches for text in batch)
     assert reply.text == text
     expected = {0: None if text.strip() else errors.EmptyReply, 1: errors.ReplyFailed}.get(verdict, errors.Truncated)

@@ -251,7 +251,7 @@ async def script(body: str, **environment: str) -> asyncio.subprocess.Process:
     )
 
 
-async def told(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
     try:
         async with asyncio.timeout(60):
             out, err = await process.communicate()
@@ -271,7 +271,7 @@ print(bool(next(answer)))
 sys.exit(3)
 """
     )
-    assert await told(process) == (3, "True\n", "")
+    assert await ended(process) == (3, "True\n", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
@@ -292,7 +292,7 @@ except KeyboardInterrupt:
     async with asyncio.timeout(20):
         await process.stdout.readline()  # type: ignore[union-attr]
     process.send_signal(signal.SIGINT)
-    code, out, err = await told(process)
+    code, out, err = await ended(process)
     assert (code, out.splitlines()[-1], err) == (130, "interrupted", "")
 
 
@@ -315,7 +315,7 @@ if not child:
 print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask())
 """
     )
-    assert await told(process) == (0, "True\nNotReady True\nparent 7 True\n", "")
+    assert await ended(process) == (0, "True\nNotReady True\nparent 7 True\n", "")
 
 
 @pytest.fixture

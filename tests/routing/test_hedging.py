@@ -55,10 +55,10 @@ class Race:
         self.discarded.append(name)
 
     async def run(self, first: tuple[float, bool], second: tuple[float, bool] | None) -> tuple[str, bool]:
-        def asked() -> Awaitable[str] | None:
+        def second_attempt() -> Awaitable[str] | None:
             return None if second is None else self.one("second", second[0], fails=second[1])
 
-        return await raced(self.one("first", first[0], fails=first[1]), lambda: 1.0, asked, self.discard)
+        return await raced(self.one("first", first[0], fails=first[1]), lambda: 1.0, second_attempt, self.discard)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def status(number: int, kind: Any = None, cls: type[StatusError] = StatusError) 
     return error
 
 
-def told(kind: Any) -> ReplyFailed:
+def error_of_kind(kind: Any) -> ReplyFailed:
     error = ReplyFailed("said")
     error.kind = kind
     return error
@@ -97,14 +97,14 @@ STEPS: list[tuple[PolychatError, str, bool]] = [
     (EmptyReply("nothing"), "again", True),
     (Truncated("cut"), "again", True),
     (LimitReached("that was all"), "elsewhere", True),
-    (told("server"), "again", True),
-    (told("overloaded"), "again", True),
-    (told("invalid_request"), "give up", False),
-    (told("too_large"), "give up", False),
-    (told("authentication"), "elsewhere", True),
-    (told("permission"), "elsewhere", True),
-    (told("quota"), "elsewhere", True),
-    (told("context_length"), "elsewhere", False),
+    (error_of_kind("server"), "again", True),
+    (error_of_kind("overloaded"), "again", True),
+    (error_of_kind("invalid_request"), "give up", False),
+    (error_of_kind("too_large"), "give up", False),
+    (error_of_kind("authentication"), "elsewhere", True),
+    (error_of_kind("permission"), "elsewhere", True),
+    (error_of_kind("quota"), "elsewhere", True),
+    (error_of_kind("context_length"), "elsewhere", False),
     (paid(BadReply("what")), "give up", False),
     (paid(EmptyReply("nothing")), "give up", False),
     (BackendError("?"), "again", True),

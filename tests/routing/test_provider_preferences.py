@@ -28,7 +28,7 @@ class Known:
         return {"a": Rates(1, 5), "b": Rates(3, 9), "c": Rates(2, 2)}.get(target.label)
 
 
-def wanted(of: Plan, carries: str = "abcd", **members: Any) -> tuple[str, list[str]]:
+def preferred_labels(of: Plan, carries: str = "abcd", **members: Any) -> tuple[str, list[str]]:
     """The labels of the targets that are left, in order, and what is not known."""
     result = preferred(of, ProviderPreferences(**members), Known(), 0.0, lambda target: target.label in carries)
     return "".join(target.label for target in result.plan.targets), result.unknown
@@ -56,7 +56,7 @@ def wanted(of: Plan, carries: str = "abcd", **members: Any) -> tuple[str, list[s
 )
 def test_the_targets_that_are_wanted(members: dict[str, Any], labels: str) -> None:
     """Those that may be asked, in the order asked for; a preference only puts a target behind."""
-    assert wanted(plan(A, B, C), carries="ab", **members) == (labels, [])
+    assert preferred_labels(plan(A, B, C), carries="ab", **members) == (labels, [])
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_targets_that_are_wanted(members: dict[str, Any], labels: str) -> No
 )
 def test_what_is_not_known_of_a_target_is_reported(members: dict[str, Any], labels: str, unknown: list[str]) -> None:
     """It comes after those with known facts, and is tried all the same."""
-    assert wanted(plan(A, B, C, target("d")), **members) == (labels, unknown)
+    assert preferred_labels(plan(A, B, C, target("d")), **members) == (labels, unknown)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_is_not_known_of_a_target_is_reported(members: dict[str, Any], labe
 def test_nobody_is_asked_against_the_clients_word(members: dict[str, Any]) -> None:
     """Where no target is left the request names nobody: 404, as at OpenRouter."""
     with pytest.raises(UnknownTarget) as raised:
-        wanted(plan(A, B, C), carries="", **members)
+        preferred_labels(plan(A, B, C), carries="", **members)
     assert raised.value.field == "provider"
 
 

@@ -23,7 +23,7 @@ def names(routes: dict[str, Route] | None = None, aliases: dict[str, str] | None
     return ModelResolver(Registry(configured))
 
 
-def said(plan: Plan) -> list[tuple[str, str]]:
+def targets_of(plan: Plan) -> list[tuple[str, str]]:
     return [(target.label, target.model) for target in plan.targets]
 
 
@@ -44,7 +44,7 @@ def said(plan: Plan) -> list[tuple[str, str]]:
 def test_a_target(name: str, meant: tuple[str, str]) -> None:
     """A provider and its model, cut at the first slash or colon; a bare name belongs to the only backend that has it."""
     plan = names().plan(name)
-    assert said(plan) == [meant]
+    assert targets_of(plan) == [meant]
     assert plan.route == ""
 
 
@@ -69,9 +69,9 @@ def test_a_bare_name_of_two() -> None:
 def test_a_route_goes_first() -> None:
     """A route may have the name of a model, and of a target: it is what the configuration's owner meant."""
     known = names({"small": Route(targets=("other/big",)), "house/small": Route(targets=("other/big", "house/both"))})
-    assert said(known.plan("small")) == [("other", "big")]
+    assert targets_of(known.plan("small")) == [("other", "big")]
     assert known.plan("small").route == "small"
-    assert said(known.plan("house/small")) == [("other", "big"), ("house", "both")]
+    assert targets_of(known.plan("house/small")) == [("other", "big"), ("house", "both")]
 
 
 def test_an_alias() -> None:
@@ -80,8 +80,8 @@ def test_an_alias() -> None:
     known = names(routes, {"gpt-4o": "fast", "mini": "house/small", "m": "mini", "bare": "big"})
     assert known.plan("gpt-4o") == known.plan("fast")
     assert known.plan("gpt-4o").rules.attempts == 7
-    assert said(known.plan("m")) == [("house", "small")]
-    assert said(known.plan("bare")) == [("other", "big")]
+    assert targets_of(known.plan("m")) == [("house", "small")]
+    assert targets_of(known.plan("bare")) == [("other", "big")]
 
 
 @pytest.mark.parametrize("aliases", [{"a": "b", "b": "a"}, {"a": "a"}, {"a": "b", "b": "c", "c": "b"}])
@@ -98,7 +98,7 @@ def test_routes_in_routes() -> None:
         "inner": Route(targets=("house/small", "house/both"), attempts=1),
     }
     plan = names(routes).plan("outer")
-    assert said(plan) == [("house", "small"), ("house", "both"), ("other", "big")]
+    assert targets_of(plan) == [("house", "small"), ("house", "both"), ("other", "big")]
     assert plan.rules.attempts == 9
 
 
@@ -109,7 +109,7 @@ def test_the_same_target_twice() -> None:
         "a": Route(targets=("house:small", "other/big")),
         "b": Route(targets=("other/big",)),
     }
-    assert said(names(routes).plan("all")) == [("house", "small"), ("other", "big")]
+    assert targets_of(names(routes).plan("all")) == [("house", "small"), ("other", "big")]
 
 
 def test_weights_and_priorities_are_of_the_names_in_the_route() -> None:
@@ -125,14 +125,14 @@ def test_weights_and_priorities_are_of_the_names_in_the_route() -> None:
     }
     known = names(routes)
     plan = known.plan("all")
-    assert said(plan) == [("house", "small"), ("other", "big"), ("other", "both")]
+    assert targets_of(plan) == [("house", "small"), ("other", "big"), ("other", "both")]
     assert (plan.rules.weights, plan.rules.priorities) == ((1, 3, 2), (1, 0, 1))
     inner = plan.members[0]
     assert isinstance(inner, Plan)
     assert (inner.route, inner.rules.strategy, inner.rules.weights) == ("inner", "weighted", (7, 3))
     assert plan.members[1:] == (plan.targets[2], plan.targets[0])
     twice = known.plan("twice")
-    assert (said(twice), twice.rules.weights, twice.rules.priorities) == (
+    assert (targets_of(twice), twice.rules.weights, twice.rules.priorities) == (
         [("house", "small"), ("other", "big")],
         (3, 5),
         (1, 3),
@@ -237,7 +237,7 @@ def test_names_joined() -> None:
     """Several names are one plan: each target once, in order, by the first one's rules, with an attempt for each."""
     routes = {"fast": Route(targets=("other/big", "house/small"), strategy="random", weights=(1, 2), attempts=1, budget=7.0)}
     plan = names(routes).joined(["fast", "house/small", "house/both"])
-    assert said(plan) == [("other", "big"), ("house", "small"), ("house", "both")]
+    assert targets_of(plan) == [("other", "big"), ("house", "small"), ("house", "both")]
     assert (plan.route, plan.rules.strategy, plan.rules.weights) == ("fast", "ordered", ())
     assert (plan.rules.attempts, plan.rules.budget) == (3, 7.0)
 
@@ -248,12 +248,12 @@ def test_names_without_end() -> None:
     for number in range(5000):
         known.plan(f"house/{number}")
     assert len(known._plans) <= 4096
-    assert said(known.plan("house/4999")) == [("house", "4999")]
+    assert targets_of(known.plan("house/4999")) == [("house", "4999")]
 
 
 def test_a_bare_name_of_two_among_others() -> None:
     """Who is named beside it is who is meant; alone it is refused, and a name that nobody has always is."""
-    assert said(names().joined(["other/both", "both"])) == [("other", "both")]
+    assert targets_of(names().joined(["other/both", "both"])) == [("other", "both")]
     with pytest.raises(BadInput, match="use house/both or other/both"):
         names().joined(["both", "both"])
     with pytest.raises(UnknownTarget):

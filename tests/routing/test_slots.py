@@ -52,7 +52,7 @@ class Load:
         """``name`` if it is answered, and else the error's class."""
         attempts = Attempts()
 
-        async def asked(target: Target) -> None:
+        async def attempt(target: Target) -> None:
             self.order.append(name)
             self.at_once[target.label] += 1
             self.most[target.label] = max(self.most[target.label], self.at_once[target.label])
@@ -61,7 +61,7 @@ class Load:
         refused: PolychatError | None
         until = None if deadline is None else Deadline(began + deadline)
         try:
-            await self.router.run(self.plan, asked, attempts, traits=traits, deadline=until)
+            await self.router.run(self.plan, attempt, attempts, traits=traits, deadline=until)
         except PolychatError as error:
             refused = error
         else:

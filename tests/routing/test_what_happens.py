@@ -27,7 +27,7 @@ def too_long() -> PolychatError:
     return error
 
 
-async def asked(world: World, times: int = 1) -> str:
+async def targets_asked(world: World, times: int = 1) -> str:
     """The targets that are asked for so many requests, each over before the next."""
     count = len(world.asked)
     for _ in range(times):
@@ -38,15 +38,15 @@ async def asked(world: World, times: int = 1) -> str:
 
 
 async def fails() -> None:
-    assert await asked(World({"a": [again], "b": [good], "c": [good]})) == "ab"
+    assert await targets_asked(World({"a": [again], "b": [good], "c": [good]})) == "ab"
 
 
 async def fails_twice() -> None:
     world = World({"a": [again], "b": [good], "c": [good]})
-    assert await asked(world, 4) == "ababbb"
+    assert await targets_asked(world, 4) == "ababbb"
     for rest in (2.0, 4.0):
         world.now += rest
-        assert await asked(world, 3) == "abbb"
+        assert await targets_asked(world, 3) == "abbb"
 
 
 async def fails_in_a_row() -> None:
@@ -55,16 +55,16 @@ async def fails_in_a_row() -> None:
         world.router.note(world.facts("a"), world.plan.rules, again(), world.now)
     for _ in range(4):
         world.now += 15.0
-        assert await asked(world, 4) == "abbbb"
+        assert await targets_asked(world, 4) == "abbbb"
 
 
 async def is_well_again() -> None:
     world = World({"a": [again] * 5 + [good], "b": [good], "c": [good]})
     for _ in range(4):
-        await asked(world, 2)
+        await targets_asked(world, 2)
         world.now += 15.0
     assert world.facts("a").breaker(world.now) == "half-open"
-    assert await asked(world, 3) == "aaa"
+    assert await targets_asked(world, 3) == "aaa"
 
 
 async def cuts_off() -> None:
@@ -75,35 +75,35 @@ async def cuts_off() -> None:
         assert (None if hold is None else round(hold.seconds, 6)) == kept_back, "the second one tried it, and was kept back"
         world.now += 0.4
         world.attempts.end(ConnectionFailed("the connection broke"))
-    assert await asked(world, 3) == "bbb"
+    assert await targets_asked(world, 3) == "bbb"
     assert [world.facts(name).hold(world.now) is None for name in "bc"] == [False, False]
     world.now += 2.0
-    assert await asked(world, 3) == "aaa"
+    assert await targets_asked(world, 3) == "aaa"
 
 
 async def says_when() -> None:
     world = World({"a": [later(60)], "b": [good], "c": [good]})
-    assert await asked(world, 3) == "abbb"
+    assert await targets_asked(world, 3) == "abbb"
     assert world.health.facts("another", "a/1").rest_of(world.now) == 60.0
     world.now += 60.0
-    assert await asked(world) == "ab"
+    assert await targets_asked(world) == "ab"
 
 
 async def none_remain() -> None:
     world = World({"a": [good], "b": [good], "c": [good]})
     headers = [(b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"20s")]
     world.facts("a").note_limits(headers, world.now, 0.0)
-    assert await asked(world) == "b"
+    assert await targets_asked(world) == "b"
     world.now += 20.0
-    assert await asked(world) == "a"
+    assert await targets_asked(world) == "a"
 
 
 async def refuses_the_key() -> None:
     world = World({"a": [elsewhere], "b": [good], "c": [good]})
-    assert await asked(world, 3) == "abbb"
+    assert await targets_asked(world, 3) == "abbb"
     assert 15.0 <= world.facts("a").rest_of(world.now) <= 30.0
     world.now += 30.0
-    assert await asked(world) == "ab"
+    assert await targets_asked(world) == "ab"
     assert 30.0 <= world.facts("a").rest_of(world.now) <= 60.0
 
 
@@ -115,7 +115,7 @@ async def is_wrong() -> None:
 
 
 async def is_too_long() -> None:
-    assert await asked(World({"a": [too_long], "b": [good], "c": [good]}), 2) == "abab"
+    assert await targets_asked(World({"a": [too_long], "b": [good], "c": [good]}), 2) == "abab"
 
 
 async def never_answers() -> None:
@@ -128,7 +128,7 @@ async def waits() -> None:
 
 async def all_fail() -> None:
     world = World({"a": [again], "b": [again], "c": [again]})
-    assert await asked(world) == "abc"
+    assert await targets_asked(world) == "abc"
     assert world.slept == []
 
 
@@ -142,7 +142,7 @@ async def many_fail() -> None:
 
 async def all_said_when() -> None:
     world = World({"a": [later(60)], "b": [later(30)], "c": [later(90)]})
-    await asked(world)
+    await targets_asked(world)
     with pytest.raises(PolychatError) as caught:
         await world.run()
     assert (world.targets_asked, caught.value.retry_after) == ("abc", 30.0)

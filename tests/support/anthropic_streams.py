@@ -57,7 +57,7 @@ def finish_of(events: list[Event]) -> Finish:
     return events[-1]
 
 
-def told(events: list[Event]) -> list[str]:
+def reprs(events: list[Event]) -> list[str]:
     """The events so that equal ones are equal: errors are by their words."""
     return [repr(event) for event in events]
 

@@ -211,7 +211,7 @@ def connected(port: int) -> Client:
     return Client(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
 
 
-def asked(port: int, path: str) -> bytes:
+def body_at(port: int, path: str) -> bytes:
     """The body of the answer to one request on a connection of its own."""
     with connected(port) as client:
         return client.ask(path, b"", b"connection: close").body

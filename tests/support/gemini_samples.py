@@ -23,7 +23,7 @@ def reread(request: ChatRequest) -> ChatRequest:
     return read(gemini.write_request(request), request.model, stream=request.stream)
 
 
-def said(*parts: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
+def body_of_parts(*parts: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
     return {"contents": [{"role": role, "parts": list(parts)}], **fields}
 
 
@@ -56,7 +56,7 @@ STREAMS = [
 FRAMINGS = {"events": lambda stream: stream, "crlf": lambda stream: stream.replace(b"\n", b"\r\n"), "array": as_array}
 
 
-def told(*values: Any) -> ReadReply:
+def read_chunks(*values: Any) -> ReadReply:
     return read_pieces(gemini.Reader(), [b"".join(b"data: " + encoded(value) + b"\n\n" for value in values)])
 
 

@@ -52,7 +52,7 @@ def _install(to: Path, packages: tuple[str, ...]) -> None:
         raise NotFetched(f"pip could not bring the old clients; run  {' '.join(command)}")
 
 
-def asked(folder: Path, release: str, name: str, base: str, message: str, **settings: Any) -> Mapping[str, Any]:
+def answer_of(folder: Path, release: str, name: str, base: str, message: str, **settings: Any) -> Mapping[str, Any]:
     """What the class ``name`` of ``release`` answers: ``{"pieces": …}``, or ``{"error": …}`` as it raised it."""
     order = {"folder": str(folder), "release": release, "name": name, "base": base, "message": message, "settings": settings}
     command = [sys.executable, "-S", "-W", "ignore", str(Path(__file__).with_name("gpt4free_client.py"))]

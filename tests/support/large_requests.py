@@ -153,7 +153,7 @@ LONG = 16 * 1024
 LONG_TEXT = WORDS * (6 * LONG // len(WORDS))
 
 
-async def heard(to: str, *requests: tuple[str, bytes]) -> tuple[list[Answer], list[Any]]:
+async def exchanged(to: str, *requests: tuple[str, bytes]) -> tuple[list[Answer], list[Any]]:
     """What a gateway answers to these requests, and what its one backend got of them."""
     async with house(to, HELLO) as (here, backend):
         answers = [await here.ask(path, body) for path, body in requests]

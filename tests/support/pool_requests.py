@@ -19,7 +19,7 @@ async def ask(url: str, body: bytes | None = b"{}", method: str = "POST", **opti
     return await pool().request(method, url, headers=options.pop("headers", {}), body=body, **options)
 
 
-async def said(url: str, body: bytes | None = b"{}", **options: Any) -> Any:
+async def json_of(url: str, body: bytes | None = b"{}", **options: Any) -> Any:
     """The JSON of a whole answer."""
     async with await ask(url, body, **options) as response:
         return json.loads(await response.read())

@@ -237,7 +237,7 @@ def replies(draw: st.DrawFn, vendor: str = "openai", thoughts: bool = True) -> l
     return [*events, Usage(prompt_tokens, answered, prompt_tokens + answered), Finish("complete", reason)]
 
 
-def heard(events: list[Event]) -> dict[str, Any]:
+def summary_of(events: list[Event]) -> dict[str, Any]:
     """What a reply amounts to, however it was cut into pieces."""
     calls: dict[int, list[str]] = {}
     summary: dict[str, Any] = {"text": "", "reasoning": "", "usage": None, "finish": None}

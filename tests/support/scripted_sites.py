@@ -24,7 +24,7 @@ def request(seen: Seen) -> Request:
     return Request(seen.method, seen.path, seen.query, seen.headers, seen.body, "http://127.0.0.1")
 
 
-def spoken(question: SiteRequest, answer: Answer = echo) -> list[bytes]:
+def written_reply(question: SiteRequest, answer: Answer = echo) -> list[bytes]:
     """The bytes of an answer as its service's writer gives them, a batch a piece."""
     pieces = [question.writer.write(batch) for batch in answer(question)]
     return [piece for piece in [*pieces, question.writer.end()] if piece]
@@ -38,7 +38,7 @@ def answering(site: Site, answer: Answer = echo) -> Handler:
         if isinstance(question, Response):
             await say.whole(question.body, question.status, question.content_type, question.headers)
             return
-        pieces = spoken(question, answer)
+        pieces = written_reply(question, answer)
         if question.writer.streams:
             await say.stream(pieces, question.writer.content_type)
         else:

@@ -35,7 +35,7 @@ class ScriptedVendor:
             await say.whole(wire.write_fault(self.fault), self.fault.status)
             return
         try:
-            request = asked(wire, seen)
+            request = request_read(wire, seen)
         except PolychatError as error:
             fault = fault_of(error)
             await say.whole(wire.write_fault(fault), fault.status)
@@ -62,7 +62,7 @@ class ScriptedVendor:
         await say.last()
 
 
-def asked(wire: Wire, seen: Seen) -> ChatRequest:
+def request_read(wire: Wire, seen: Seen) -> ChatRequest:
     """The ask of a request, with what the wire says in the path."""
     if wire.NAME != "gemini":
         return wire.read_request(seen.body)

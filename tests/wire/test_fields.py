@@ -187,20 +187,20 @@ def user(*parts: Part, **more: Any) -> ChatMessage:
     return ChatMessage("user", [*parts, TextPart("hi")], **more)
 
 
-def asked(*turns: ChatMessage, **more: Any) -> ChatRequest:
+def request_with(*turns: ChatMessage, **more: Any) -> ChatRequest:
     return ChatRequest("m", list(turns), **more)
 
 
-def said(*parts: Part) -> ChatRequest:
+def with_assistant(*parts: Part) -> ChatRequest:
     """Between two turns of a user, an assistant's."""
-    return asked(user(), ChatMessage("assistant", [*parts, TextPart("well")]), user())
+    return request_with(user(), ChatMessage("assistant", [*parts, TextPart("well")]), user())
 
 
 def resulted(*parts: Any, arguments: str = '{"a":1}', **more: Any) -> ChatRequest:
     """A call, and its result."""
     call = ChatMessage("assistant", [ToolCall("c", "f", arguments)])
     result = ChatMessage("tool", [ToolResult("c", [TextPart("r"), *parts], "f", **more)])
-    return asked(user(), call, result, user(), tools=[TOOL])
+    return request_with(user(), call, result, user(), tools=[TOOL])
 
 
 def one(with_it: ChatRequest, without: ChatRequest) -> Sample:
@@ -208,12 +208,12 @@ def one(with_it: ChatRequest, without: ChatRequest) -> Sample:
 
 
 def of(*parts: Part) -> Sample:
-    return one(asked(user(*parts)), asked(user()))
+    return one(request_with(user(*parts)), request_with(user()))
 
 
 def chosen(mode: Any) -> Sample:
     choice = ToolChoice(mode, "f" if mode == "named" else None)
-    return one(asked(user(), tools=[TOOL], tool_choice=choice), asked(user(), tools=[TOOL]))
+    return one(request_with(user(), tools=[TOOL], tool_choice=choice), request_with(user(), tools=[TOOL]))
 
 
 def other(wire: Wire) -> str:
@@ -226,70 +226,79 @@ def hosted(wire: Wire) -> HostedTool:
 
 
 def foreign_file(wire: Wire) -> tuple[ChatRequest, ChatRequest]:
-    chat_request = asked(user(FilePart(id="file-1")), wire=other(wire))
+    chat_request = request_with(user(FilePart(id="file-1")), wire=other(wire))
     assert [loss.field for loss in losses(chat_request, wire.SUPPORT, wire.NAME, wire.VENDOR)] == ["parts.file.id.foreign"]
-    return chat_request, asked(user(), wire=other(wire))
+    return chat_request, request_with(user(), wire=other(wire))
 
 
 SAMPLES: dict[str, Sample] = {
     "model": one(ChatRequest("m2", [user()]), ChatRequest("m", [user()])),
-    "messages.system": one(asked(ChatMessage("system", [TextPart("s")]), user()), asked(user())),
+    "messages.system": one(request_with(ChatMessage("system", [TextPart("s")]), user()), request_with(user())),
     "messages.system.late": one(
-        asked(user(), ChatMessage("assistant", [TextPart("a")]), ChatMessage("system", [TextPart("s")]), user()),
-        asked(user(), ChatMessage("assistant", [TextPart("a")]), user()),
+        request_with(user(), ChatMessage("assistant", [TextPart("a")]), ChatMessage("system", [TextPart("s")]), user()),
+        request_with(user(), ChatMessage("assistant", [TextPart("a")]), user()),
     ),
-    "messages.developer": one(asked(ChatMessage("developer", [TextPart("s")]), user()), asked(user())),
-    "messages.user": one(said(), asked(ChatMessage("assistant", [TextPart("well")]), user())),
-    "messages.assistant": one(said(TextPart("zz")), said()),
-    "messages.assistant.last": one(asked(user(), ChatMessage("assistant", [TextPart("so")])), asked(user())),
+    "messages.developer": one(request_with(ChatMessage("developer", [TextPart("s")]), user()), request_with(user())),
+    "messages.user": one(with_assistant(), request_with(ChatMessage("assistant", [TextPart("well")]), user())),
+    "messages.assistant": one(with_assistant(TextPart("zz")), with_assistant()),
+    "messages.assistant.last": one(request_with(user(), ChatMessage("assistant", [TextPart("so")])), request_with(user())),
     "messages.tool": one(resulted(TextPart("zz")), resulted()),
-    "messages.name": one(asked(user(name="zoe")), asked(user())),
+    "messages.name": one(request_with(user(name="zoe")), request_with(user())),
     "parts.text": of(TextPart("zz")),
     "parts.image.url": of(ImagePart(url="https://a.example/a.png")),
     "parts.image.data": of(PNG),
-    "parts.image.detail": one(asked(user(replace(PNG, detail="low"))), asked(user(PNG))),
+    "parts.image.detail": one(request_with(user(replace(PNG, detail="low"))), request_with(user(PNG))),
     "parts.audio": of(AudioPart(b"RIFF", "audio/wav")),
     "parts.file.url": of(FilePart(url="https://a.example/a.pdf")),
     "parts.file.data": of(PDF),
     "parts.file.id": of(FilePart(id="file-1")),
     "parts.file.id.foreign": foreign_file,
-    "parts.file.name": one(asked(user(replace(PDF, name="zz.pdf"))), asked(user(PDF))),
-    "parts.reasoning": one(said(ReasoningPart("hm")), said()),
-    "parts.opaque": lambda wire: (said(ReasoningPart("hm", Opaque(wire.VENDOR, "sig"))), said(ReasoningPart("hm"))),
-    "parts.opaque.foreign": one(said(ReasoningPart("hm", Opaque("somebody", "sig"))), said(ReasoningPart("hm"))),
-    "parts.item.foreign": one(
-        said(ReasoningPart("hm", Opaque("somebody", '{"type":"compaction","x":1}'))), said(ReasoningPart("hm"))
+    "parts.file.name": one(request_with(user(replace(PDF, name="zz.pdf"))), request_with(user(PDF))),
+    "parts.reasoning": one(with_assistant(ReasoningPart("hm")), with_assistant()),
+    "parts.opaque": lambda wire: (
+        with_assistant(ReasoningPart("hm", Opaque(wire.VENDOR, "sig"))),
+        with_assistant(ReasoningPart("hm")),
     ),
-    "parts.refusal": one(said(RefusalPart("no")), said()),
+    "parts.opaque.foreign": one(
+        with_assistant(ReasoningPart("hm", Opaque("somebody", "sig"))), with_assistant(ReasoningPart("hm"))
+    ),
+    "parts.item.foreign": one(
+        with_assistant(ReasoningPart("hm", Opaque("somebody", '{"type":"compaction","x":1}'))),
+        with_assistant(ReasoningPart("hm")),
+    ),
+    "parts.refusal": one(with_assistant(RefusalPart("no")), with_assistant()),
     "parts.call": one(resulted(arguments='{"a":2}'), resulted()),
     "parts.result.text": one(resulted(TextPart("zz")), resulted()),
     "parts.result.image": one(resulted(PNG), resulted()),
     "parts.result.file": one(resulted(PDF), resulted()),
     "parts.result.error": one(resulted(is_error=True), resulted()),
-    "cache": one(asked(user(TextPart("zz", cache="5m"))), asked(user(TextPart("zz")))),
-    "tools": one(asked(user(), tools=[TOOL]), asked(user())),
-    "tools.custom": one(asked(user(), tools=[Tool("f", kind="custom")]), asked(user(), tools=[Tool("f")])),
-    "tools.strict": one(asked(user(), tools=[replace(TOOL, strict=True)]), asked(user(), tools=[TOOL])),
+    "cache": one(request_with(user(TextPart("zz", cache="5m"))), request_with(user(TextPart("zz")))),
+    "tools": one(request_with(user(), tools=[TOOL]), request_with(user())),
+    "tools.custom": one(request_with(user(), tools=[Tool("f", kind="custom")]), request_with(user(), tools=[Tool("f")])),
+    "tools.strict": one(request_with(user(), tools=[replace(TOOL, strict=True)]), request_with(user(), tools=[TOOL])),
     "tools.hosted": lambda wire: (
-        asked(user(), tools=[hosted(wire)], wire=wire.NAME),
-        asked(user(), wire=wire.NAME),
+        request_with(user(), tools=[hosted(wire)], wire=wire.NAME),
+        request_with(user(), wire=wire.NAME),
     ),
     "tools.hosted.foreign": lambda wire: (
-        asked(user(), tools=[hosted(wire)], wire=other(wire)),
-        asked(user(), wire=other(wire)),
+        request_with(user(), tools=[hosted(wire)], wire=other(wire)),
+        request_with(user(), wire=other(wire)),
     ),
     **{f"tool_choice.{mode}": chosen(mode) for mode in ("auto", "none", "required", "named")},
-    "format.json": one(asked(user(), format=Format("json")), asked(user())),
-    "format.schema": one(asked(user(), format=SCHEMA), asked(user())),
-    "format.strict": one(asked(user(), format=replace(SCHEMA, strict=True)), asked(user(), format=SCHEMA)),
-    "reasoning.effort": one(asked(user(), reasoning=Thinking("high")), asked(user())),
-    "reasoning.budget": one(asked(user(), reasoning=Thinking(budget=4096)), asked(user())),
+    "format.json": one(request_with(user(), format=Format("json")), request_with(user())),
+    "format.schema": one(request_with(user(), format=SCHEMA), request_with(user())),
+    "format.strict": one(request_with(user(), format=replace(SCHEMA, strict=True)), request_with(user(), format=SCHEMA)),
+    "reasoning.effort": one(request_with(user(), reasoning=Thinking("high")), request_with(user())),
+    "reasoning.budget": one(request_with(user(), reasoning=Thinking(budget=4096)), request_with(user())),
     "reasoning.summary": one(
-        asked(user(), reasoning=Thinking("high", summary="auto")), asked(user(), reasoning=Thinking("high"))
+        request_with(user(), reasoning=Thinking("high", summary="auto")), request_with(user(), reasoning=Thinking("high"))
     ),
-    "stream": one(asked(user(), stream=True), asked(user())),
-    "extra": lambda wire: (asked(user(), wire=wire.NAME, extra={"zz": 1}), asked(user(), wire=wire.NAME)),
-    "extra.foreign": lambda wire: (asked(user(), wire=other(wire), extra={"zz": 1}), asked(user(), wire=other(wire))),
+    "stream": one(request_with(user(), stream=True), request_with(user())),
+    "extra": lambda wire: (request_with(user(), wire=wire.NAME, extra={"zz": 1}), request_with(user(), wire=wire.NAME)),
+    "extra.foreign": lambda wire: (
+        request_with(user(), wire=other(wire), extra={"zz": 1}),
+        request_with(user(), wire=other(wire)),
+    ),
 }
 
 

@@ -19,7 +19,7 @@ from polychat.wire.faults import STATUS, Fault
 from polychat.wire.json_text import encoded
 from polychat.wire.limits import ReaderLimits
 
-from ..support.random_conversations import VALUES, asks, comparable, exact, heard, read, replies, written
+from ..support.random_conversations import VALUES, asks, comparable, exact, read, replies, summary_of, written
 
 each_wire = pytest.mark.parametrize("name", names())
 some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,7 +64,7 @@ def test_a_reply_comes_back_as_it_was(name: str, stream: bool, data: st.DataObje
     events = data.draw(replies(wire.VENDOR))
     body = written(wire, events, stream=stream)
     again = read(wire, [body]) if stream else wire.read_reply(body)
-    assert heard(again) == heard(events)
+    assert summary_of(again) == summary_of(events)
 
 
 @each_wire
@@ -75,10 +75,10 @@ def test_a_reply_does_not_depend_on_the_networks_cuts(name: str, data: st.DataOb
     wire = wire_named(name)
     events = data.draw(replies(wire.VENDOR))
     body = written(wire, events, stream=True)
-    whole = heard(events)
-    assert heard(read(wire, [body[i : i + 1] for i in range(len(body))])) == whole
+    whole = summary_of(events)
+    assert summary_of(read(wire, [body[i : i + 1] for i in range(len(body))])) == whole
     for cut in data.draw(st.lists(st.integers(0, len(body)), max_size=20)):
-        assert heard(read(wire, [body[:cut], body[cut:]])) == whole
+        assert summary_of(read(wire, [body[:cut], body[cut:]])) == whole
 
 
 @pytest.mark.parametrize("to", names())
@@ -90,7 +90,7 @@ def test_a_reply_survives_translation(name: str, to: str, data: st.DataObject) -
     events = data.draw(replies(wire_named(name).VENDOR))
     over = read(wire_named(name), [written(wire_named(name), events, stream=True)])
     again = read(wire_named(to), [written(wire_named(to), over, stream=True)])
-    assert heard(again) == heard(events)
+    assert summary_of(again) == summary_of(events)
 
 
 @pytest.mark.parametrize("to", names())
@@ -117,7 +117,7 @@ def test_a_cut_reply_is_never_complete(name: str, data: st.DataObject) -> None:
     wire = wire_named(name)
     events = data.draw(replies(wire.VENDOR))
     body = written(wire, events, stream=True)
-    whole = heard(events)
+    whole = summary_of(events)
     for cut in range(0, len(body), max(1, len(body) // 150)):
         reader = wire.Reader()
         came = reader.feed(body[:cut]) + reader.end()
@@ -125,7 +125,7 @@ def test_a_cut_reply_is_never_complete(name: str, data: st.DataObject) -> None:
         assert came[-1:] == ends
         assert whole["text"].startswith("".join(event.text for event in came if isinstance(event, Text)))
         if ends[0].verdict == "complete":
-            summary = heard(came)
+            summary = summary_of(came)
             assert (summary["text"], summary["calls"], summary["finish"]) == (whole["text"], whole["calls"], whole["finish"])
         else:
             assert ends[0].error is not None

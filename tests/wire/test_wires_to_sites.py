@@ -14,7 +14,7 @@ from polychat.types import ChatMessage, ChatRequest, ImagePart, TextPart, Tool
 from polychat.wire.contract import Wire, names, wire_named
 from polychat.wire.json_text import encoded
 
-from ..support.random_conversations import heard, read
+from ..support.random_conversations import read, summary_of
 from ..support.sites_application import running
 
 SITES = ["chatgptduo", "aichat", "opchatgpts", "chatgptt", "gptalk"]
@@ -33,7 +33,7 @@ def over(wire: Wire, request: ChatRequest) -> ChatRequest:
     return wire.read_request(encoded(wire.write_request(request)), model=request.model, stream=request.stream)
 
 
-def said(*turns: ChatMessage, **fields: Any) -> ChatRequest:
+def request_of(*turns: ChatMessage, **fields: Any) -> ChatRequest:
     return ChatRequest("gpt-3.5-turbo", list(turns), stream=True, stream_usage=True, max_tokens=99, **fields)
 
 
@@ -46,13 +46,13 @@ HELLO = ChatMessage("user", [TextPart("Why is the sky blue? — небо")])
 async def test_an_ask_of_any_wire_is_answered_by_any_site(sites: str, name: str, site: str) -> None:
     """The words arrive, and what the site answers is read from that wire again, whole, with its verdict."""
     wire = wire_named(name)
-    request = over(wire, said(HELLO))
+    request = over(wire, request_of(HELLO))
     writer = wire.writer(request, "one", 1_700_000_000)
     written = []
     provider = find(site)
     async for batch in provider.answers(request, CallInfo(), base_url=f"{sites}/{site}", **OPTIONS.get(site, {})):
         written.append(writer.write(batch))
-    answer = heard(read(wire, [*written, writer.end()]))
+    answer = summary_of(read(wire, [*written, writer.end()]))
     assert answer["text"].startswith("echo: ")
     assert "Why is the sky blue? — небо" in answer["text"]
     assert answer["finish"][0] == "complete"
@@ -63,7 +63,7 @@ async def test_what_a_site_cannot_take_is_refused_before_it_is_asked(sites: str,
     """Tools and images change what an answer is: the field is named, and with ``allow`` it is told as lost."""
     where = {"base_url": f"{sites}/{site}", **OPTIONS.get(site, {})}
     picture = ChatMessage("user", [TextPart("hi"), ImagePart(url="https://example.org/a.png")])
-    for request, field in ((said(HELLO, tools=[Tool("f")]), "tools"), (said(picture), "parts.image.url")):
+    for request, field in ((request_of(HELLO, tools=[Tool("f")]), "tools"), (request_of(picture), "parts.image.url")):
         with pytest.raises(BadInput) as caught:
             async for _ in find(site).answers(request, CallInfo(), **where):
                 pass
@@ -78,6 +78,6 @@ async def test_a_setting_that_a_site_does_not_know_is_warned_of(sites: str) -> N
     """And one that it does know goes along."""
     with pytest.warns(LossWarning, match="seed is dropped"):
         async for _ in find("opchatgpts").answers(
-            said(HELLO, seed=1, temperature=0.5), CallInfo(), base_url=f"{sites}/opchatgpts"
+            request_of(HELLO, seed=1, temperature=0.5), CallInfo(), base_url=f"{sites}/opchatgpts"
         ):
             pass

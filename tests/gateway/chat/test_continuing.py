@@ -55,7 +55,7 @@ def rest(pieces: list[str]) -> Callable[[ChatRequest], list[list[Event]]]:
     return answer
 
 
-async def told(here: Running, dialect: str, *stages: Stage, **more: Any) -> Answer:
+async def answer_when_cut(here: Running, dialect: str, *stages: Stage, **more: Any) -> Answer:
     """What a client gets whose backends break off, each when the client has had its words: a reset may lose them."""
     caller = await here.caller()
     caller.ask(*asking(dialect, "fast", stream=True, **more))
@@ -81,7 +81,7 @@ async def test_every_dialect(serve: Any, dialect: str, cut: str) -> None:
     first = await serve(stage := Stage(FIRST, text("Once upon "), rest=CUTS[cut]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest(["upon a", " time"])))
     async with gateway(going_on(first.url, second.url)) as here:
-        answer = await told(here, dialect, stage)
+        answer = await answer_when_cut(here, dialect, stage)
         (record,) = await here.app.recorded()
     assert answer.status == 200
     assert words_of(dialect, answer.body) == "Once upon a time"
@@ -106,7 +106,7 @@ async def test_every_wire(serve: Any, upstream: str) -> None:
     second = await serve(vendor := ScriptedVendor(upstream, rest([" a", " time"])))
     assert upstream in BASES
     async with gateway(going_on(first.url, second.url, upstream=upstream)) as here:
-        answer = await told(here, "openai-chat", stage)
+        answer = await answer_when_cut(here, "openai-chat", stage)
     assert words_of("openai-chat", answer.body) == "Once upon a time"
     roles = [turn.role for turn in vendor.asks[0].messages]
     assert roles == (["user", "assistant"] if upstream == "ollama" else ["user", "assistant", "user"])
@@ -127,7 +127,7 @@ async def test_what_a_seam_could_spoil(serve: Any, more: dict[str, Any]) -> None
     first = await serve(stage := Stage(FIRST, text("Once upon"), rest=[None]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest([" a", " time"])))
     async with gateway(going_on(first.url, second.url)) as here:
-        answer = await told(here, "openai-chat", stage, **more)
+        answer = await answer_when_cut(here, "openai-chat", stage, **more)
         (record,) = await here.app.recorded()
     assert b'"error"' in answer.body
     assert DONE not in answer.body
@@ -140,7 +140,7 @@ async def test_only_if_the_route_sets_it(serve: Any) -> None:
     first = await serve(stage := Stage(FIRST, text("Once upon"), rest=[None]))
     second = await serve(vendor := ScriptedVendor("openai-chat", rest([" a", " time"])))
     async with gateway(going_on(first.url, second.url, continuation=False)) as here:
-        answer = await told(here, "openai-chat", stage)
+        answer = await answer_when_cut(here, "openai-chat", stage)
     assert DONE not in answer.body
     assert vendor.asks == []
 
@@ -151,14 +151,14 @@ async def test_several_seams(serve: Any) -> None:
     first, second = await serve(stages[0]), await serve(stages[1])
     third = await serve(streaming(FIRST, text("three"), END, USAGE, DONE))
     async with gateway(going_on(first.url, second.url, third.url)) as here:
-        answer = await told(here, "openai-chat", *stages)
+        answer = await answer_when_cut(here, "openai-chat", *stages)
         (record,) = await here.app.recorded()
     assert words_of("openai-chat", answer.body) == "one on two three"
     assert (record.verdict, record.attempts, len(record.seams)) == ("complete", 3, 2)
     for stage in stages:
         stage.go.clear()
     async with gateway(going_on(first.url, second.url, attempts=2)) as here:
-        answer = await told(here, "openai-chat", *stages)
+        answer = await answer_when_cut(here, "openai-chat", *stages)
         (record,) = await here.app.recorded()
     assert words_of("openai-chat", answer.body) == "one on two "
     assert b'"error"' in answer.body
@@ -175,6 +175,6 @@ async def test_within_the_budget(serve: Any) -> None:
         now = here.app.runtime.router.clock()
         while budget.take(now, is_reliable=True):
             pass
-        answer = await told(here, "openai-chat", stage)
+        answer = await answer_when_cut(here, "openai-chat", stage)
     assert DONE not in answer.body
     assert vendor.asks == []

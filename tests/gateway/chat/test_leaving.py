@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Stage | Any, bool]] = {
 }
 
 
-async def asked(here: Running, dialect: str, *, stream: bool, prefix: str = "", model: str = "house/small") -> Caller:
+async def caller_of(here: Running, dialect: str, *, stream: bool, prefix: str = "", model: str = "house/small") -> Caller:
     path, body = asking(dialect, model, stream=stream)
     caller = await here.caller()
     caller.ask(prefix + path, body)
@@ -90,7 +90,7 @@ async def test_the_upstream_is_left_too(serve: Any, dialect: str, served: str, c
     backend = await serve(stage)
     prefix = "/gate" if served in ("mounted", "middleware") else ""
     async with gateway(configured({"house": row("openai-chat", backend.url)}), **SERVED[served]) as here:
-        caller = await asked(here, dialect, stream=stream, prefix=prefix)
+        caller = await caller_of(here, dialect, stream=stream, prefix=prefix)
         await until(stage.asked)
         if case in ("flowing", "silent"):
             await caller.head()
@@ -109,7 +109,7 @@ async def test_nobody_else_is_asked(serve: Any) -> None:
     first, second = await serve(stage), await serve(good)
     providers = {"house": row("openai-chat", first.url), "other": row("openai-chat", second.url)}
     async with gateway(configured(providers, routes={"fast": ("house/small", "other/small")})) as here:
-        caller = await asked(here, "openai-chat", stream=True, model="fast")
+        caller = await caller_of(here, "openai-chat", stream=True, model="fast")
         await until(stage.asked)
         caller.leave()
         await until(stage.left)
@@ -129,14 +129,14 @@ async def test_what_it_tells_of_the_target(serve: Any, dialect: str) -> None:
     async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
         facts = here.app.runtime.router.health.facts("", "house/small")
         facts.cut(0.0, 0.0, 0.1)
-        caller = await asked(here, dialect, stream=True)
+        caller = await caller_of(here, dialect, stream=True)
         await caller.head()
         await caller.until(b"Hel")
         caller.leave()
         await until(stage.left)
         await here.app.recorded()
         assert (facts.probation.is_on, facts.in_flight) == (True, 0)
-        await asked(here, dialect, stream=True)
+        await caller_of(here, dialect, stream=True)
         await here.app.recorded(2)
         assert not facts.probation.is_on
 
@@ -151,7 +151,7 @@ async def test_amid_a_pause(serve: Any) -> None:
 
     backend = await serve(busy)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, direct=Direct(max_wait=60.0))) as here:
-        caller = await asked(here, "openai-chat", stream=False)
+        caller = await caller_of(here, "openai-chat", stream=False)
         await until(refused)
         caller.leave()
         (record,) = await here.app.recorded()
@@ -166,7 +166,7 @@ async def test_drained(serve: Any, dialect: str) -> None:
     backend = await serve(stage)
     config = configured({"house": row("openai-chat", backend.url)}, on_disconnect="drain:60")
     async with gateway(config) as here:
-        caller = await asked(here, dialect, stream=True)
+        caller = await caller_of(here, dialect, stream=True)
         await caller.head()
         await caller.until(b"Hel")
         visit = _leaving(caller)
@@ -184,7 +184,7 @@ async def test_drained_no_longer_than_that(serve: Any, case: str) -> None:
     stage, stream = CASES[case][0](), CASES[case][1]
     backend = await serve(stage)
     async with gateway(configured({"house": row("openai-chat", backend.url)}, on_disconnect="drain:0.01")) as here:
-        caller = await asked(here, "openai-chat", stream=stream)
+        caller = await caller_of(here, "openai-chat", stream=stream)
         await until(stage.asked)
         caller.leave()
         await until(stage.left)
@@ -240,7 +240,7 @@ async def test_nothing_is_left_behind(serve: Any, under: Any) -> None:
                     target = model if "/" in model else f"house/{model}"
                     if model in ("silent", "broken", "failing") and not stream:
                         continue
-                    caller = await asked(here, dialect, stream=stream, model=target)
+                    caller = await caller_of(here, dialect, stream=stream, model=target)
                     count += 1
                     if model == "silent":
                         await caller.head()
@@ -286,7 +286,7 @@ async def test_the_caller_of_the_gateway_is_not_cancelled(serve: Any, server: An
     stage = Stage(None)
     backend = await serve(stage)
     async with gateway(configured({"house": row("openai-chat", backend.url)}), under=part) as here:
-        caller = await asked(here, "openai-chat", stream=True)
+        caller = await caller_of(here, "openai-chat", stream=True)
         await until(stage.asked)
         caller.leave()
         await until(stage.left)

@@ -80,7 +80,7 @@ def saying(pieces: list[bytes], content_type: str) -> Handler:
     return handler
 
 
-async def asked(caller: Caller, dialect: str, **more: Any) -> Answer:
+async def answer_to(caller: Caller, dialect: str, **more: Any) -> Answer:
     caller.ask(*asking(dialect, **more))
     return await caller.whole()
 
@@ -91,7 +91,7 @@ async def test_a_recorded_stream(path: Path) -> None:
     wire, pieces = path.parent.name, recorded(path)
     more: dict[str, Any] = {"stream_options": {"include_usage": True}} if wire == "openai-chat" else {}
     async with before({"house": (wire, saying(pieces, TYPES[path.suffix]))}) as here:
-        answer = await asked(await here.caller(), wire, stream=True, **more)
+        answer = await answer_to(await here.caller(), wire, stream=True, **more)
         (record,) = await here.app.recorded()
     assert unnamed(wire, answer.body) == unnamed(wire, b"".join(pieces))
     assert answer.headers["content-type"] == TYPES[path.suffix]
@@ -112,7 +112,7 @@ async def test_a_recorded_reply(path: Path) -> None:
         await say.whole(body)
 
     async with before({"house": (wire, handler)}) as here:
-        answer = await asked(await here.caller(), wire)
+        answer = await answer_to(await here.caller(), wire)
         (record,) = await here.app.recorded()
     assert unnamed(wire, answer.body) == unnamed(wire, body)
     assert (record.passthrough, record.verdict) == (True, "complete")
@@ -143,7 +143,7 @@ class TestUsage:
     async def test_not_asked_for(self) -> None:
         """It is asked of the backend for our own count, and its chunk does not reach the client."""
         async with before({"house": ("openai-chat", good)}) as here:
-            answer = await asked(await here.caller(), "openai-chat", stream=True)
+            answer = await answer_to(await here.caller(), "openai-chat", stream=True)
             (record,) = await here.app.recorded()
         assert answer.body == b"".join([FIRST, text("Hel"), text("lo"), END, DONE])
         assert (record.prompt_tokens, record.completion_tokens) == (3, 2)
@@ -158,7 +158,7 @@ class TestUsage:
             await good(seen, say)
 
         async with before({"house": ("openai-chat", handler)}) as here:
-            answer = await asked(await here.caller(), "openai-chat", stream=True, stream_options=options)
+            answer = await answer_to(await here.caller(), "openai-chat", stream=True, stream_options=options)
         assert answer.body == b"".join([FIRST, text("Hel"), text("lo"), END, USAGE, DONE])
         assert seen_by[0].json["stream_options"] == options
 
@@ -234,7 +234,7 @@ class TestEnds:
             await say.whole(completion("Hello"))
 
         async with before({"house": ("openai-chat", handler)}) as here:
-            answer = await asked(await here.caller(), "openai-chat", stream=True)
+            answer = await answer_to(await here.caller(), "openai-chat", stream=True)
         assert answer.headers["content-type"] == "text/event-stream"
         chunks = [json.loads(one[6:]) for one in answer.events[:-1]]
         assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks) == "Hello"
@@ -245,7 +245,7 @@ async def test_thoughts_and_extras_in_deltas() -> None:
     """Members of a delta that only one vendor has go through, in their order."""
     pieces = [FIRST, chunk({"reasoning_content": "Hm."}), chunk({"content": "Hi", "x_vendor": {"a": 1}}), END, DONE]
     async with before({"house": ("openai-chat", saying(pieces, "text/event-stream; charset=utf-8"))}) as here:
-        answer = await asked(await here.caller(), "openai-chat", stream=True)
+        answer = await answer_to(await here.caller(), "openai-chat", stream=True)
     assert answer.body == b"".join(pieces)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
 

@@ -71,7 +71,7 @@ def written(log: Log, sink: Sink) -> list[str]:
     return sink.lines
 
 
-def told(records: list[Record], form: Any = "json", **settings: Any) -> list[str]:
+def lines_of(records: list[Record], form: Any = "json", **settings: Any) -> list[str]:
     """The lines that these make."""
     sink = Sink()
     log = Log(form, settings.pop("sample", 1.0), sink, clock=lambda: NOON, **settings)
@@ -82,7 +82,7 @@ def told(records: list[Record], form: Any = "json", **settings: Any) -> list[str
 
 def test_a_line_tells_all_that_is_known() -> None:
     """As JSON, by names that stay."""
-    [line] = told([whole()])
+    [line] = lines_of([whole()])
     assert json.loads(line) == {
         **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "dialect": "openai-chat", "key": "alice"},
         **{"method": "POST", "path": "/v1/chat/completions", "status": 200, "model": "quick", "route": "fast"},
@@ -101,7 +101,7 @@ def test_a_line_tells_all_that_is_known() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     """A request that never reached a backend names none, and no tokens of it."""
-    [line] = told([record(status=404, verdict=None, reason=None, error="no such model", model="nope")])
+    [line] = lines_of([record(status=404, verdict=None, reason=None, error="no such model", model="nope")])
     assert json.loads(line) == {
         **{"time": "2026-11-21T12:00:00.250Z", "request_id": "req_1", "dialect": "openai-chat", "method": "POST"},
         **{"path": "/v1/chat/completions", "status": 404, "stream": False, "passthrough": False, "duration_ms": 500.0},
@@ -112,14 +112,14 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_a_line_leads_to_its_trace() -> None:
     """By the id in the client's header, where that is one."""
     trace = "0af7651916cd43dd8448eb211c80319c"
-    right, wrong = told([record(traceparent=f"00-{trace}-b7ad6b7169203331-01"), record(traceparent="00-\x1b[31m-1")])
+    right, wrong = lines_of([record(traceparent=f"00-{trace}-b7ad6b7169203331-01"), record(traceparent="00-\x1b[31m-1")])
     assert json.loads(right)["trace_id"] == trace
     assert "trace_id" not in json.loads(wrong)
 
 
 def test_people_read_the_same() -> None:
     """In columns, with what matters first."""
-    good, bad = told([whole(), record(status=502, verdict="failed", error="the backend broke", model="m")], "human")
+    good, bad = lines_of([whole(), record(status=502, verdict="failed", error="the backend broke", model="m")], "human")
     assert good == (
         "2026-11-21T12:00:00.250Z  200     500 ms  POST /v1/chat/completions    quick → house/small-2           "
         "first token 125 ms, 12+34 tokens, 5 cached, $0.001250, 2 attempts, 1 field dropped, passthrough  alice  req_1"
@@ -131,8 +131,8 @@ def test_people_read_the_same() -> None:
 def test_the_text_is_in_the_line_only_if_it_was_kept() -> None:
     """The record holds the text where the configuration wants it logged."""
     entry = record(text=("Why?\nI ask.", "Because."))
-    assert {"request_text": "Why? I ask.", "response_text": "Because."}.items() <= json.loads(told([entry])[0]).items()
-    assert told([entry], "human")[1:] == ["    | request: Why? I ask.", "    | response: Because."]
+    assert {"request_text": "Why? I ask.", "response_text": "Because."}.items() <= json.loads(lines_of([entry])[0]).items()
+    assert lines_of([entry], "human")[1:] == ["    | request: Why? I ask.", "    | response: Because."]
 
 
 def test_the_time_moves_on() -> None:
@@ -181,7 +181,7 @@ def test_no_secret_gets_into_it(form: str) -> None:
     """Whatever field it was put in by mistake, remembered or not."""
     secret = "api_key=sk-1234567890"
     fields = dict.fromkeys(("model", "path", "served", "reason", "error"), secret)
-    lines = told([record(**fields, provider="p", status=500, text=(secret, secret))] * 2, form)
+    lines = lines_of([record(**fields, provider="p", status=500, text=(secret, secret))] * 2, form)
     assert "sk-123" not in "".join(lines)
     assert "api_key=…" in lines[0]
 
@@ -190,7 +190,7 @@ def test_names_without_end_do_not_fill_the_memory() -> None:
     """Ten thousand names, some of them long, leave at most a thousand remembered."""
     from polychat.gateway.observe import logs
 
-    told([record(model=f"made-up-{number}" + "x" * (number % 2 * 1000)) for number in range(3000)], "human")
+    lines_of([record(model=f"made-up-{number}" + "x" * (number % 2 * 1000)) for number in range(3000)], "human")
     assert len(logs._fit) <= 1000
     assert len(logs._columns) <= 1000
     assert max(map(len, logs._fit)) <= 240
@@ -202,14 +202,14 @@ def test_names_without_end_do_not_fill_the_memory() -> None:
 def test_failed_requests_always_get_a_line() -> None:
     """Of good ones none does at a sample of 0; a client's own faults are no failures."""
     support_table = [(200, "complete"), (404, None), (500, None), (200, "failed"), (200, "truncated"), (0, "cancelled")]
-    lines = told([record(status=status, verdict=verdict) for status, verdict in support_table], sample=0.0)
+    lines = lines_of([record(status=status, verdict=verdict) for status, verdict in support_table], sample=0.0)
     assert [(line["status"], line.get("verdict")) for line in map(json.loads, lines)] == support_table[2:]
 
 
 def test_good_requests_get_lines_by_lot() -> None:
     """Each draws below the sample, or stays unsaid."""
     lots = iter([0.1, 0.25, 0.9, 0.2])
-    lines = told([record(request_id=str(number)) for number in range(4)], sample=0.25, random=lambda: next(lots))
+    lines = lines_of([record(request_id=str(number)) for number in range(4)], sample=0.25, random=lambda: next(lots))
     assert [json.loads(line)["request_id"] for line in lines] == ["0", "3"]
 
 

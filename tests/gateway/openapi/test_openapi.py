@@ -42,7 +42,7 @@ def filled(path: str) -> str:
     return path
 
 
-async def asked(
+async def response_to(
     gateway: Gateway, method: str, path: str, *headers: tuple[bytes, bytes]
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body of what an application answers to an empty request."""
@@ -95,9 +95,9 @@ async def test_every_upgrade_is_described(gateway: Gateway) -> None:
         there = PATHS[path]["get"]
         needed = [(one["name"].encode(), one["schema"].get("const", "").encode()) for one in there["parameters"]]
         assert all(one["required"] for one in there["parameters"])
-        status, headers, _ = await asked(gateway, "GET", path, *needed)  # by an application that no connection stands under
+        status, headers, _ = await response_to(gateway, "GET", path, *needed)  # by an application that no connection stands under
         assert (status, headers[b"upgrade"]) == (426, b"HTTP/1.1")
-        assert (await asked(gateway, "GET", path))[0] == 405
+        assert (await response_to(gateway, "GET", path))[0] == 405
         assert {"426", "405"} <= there["responses"].keys()
 
 
@@ -112,7 +112,7 @@ def content_types(method: str, path: str, status: int) -> list[str]:
 @pytest.mark.parametrize(("method", "path"), [one for one in described() if not upgrades(*one)])
 async def test_what_is_described_is_served(gateway: Gateway, method: str, path: str) -> None:
     """Each answers its method: by telling what the request lacks, or with what it is asked for; never that it is not there."""
-    status, headers, body = await asked(gateway, method, filled(path))
+    status, headers, body = await response_to(gateway, method, filled(path))
     assert status in ((401,) if path.startswith("/admin/") else (200, 400, 404)), body
     if status == 404:  # of a name in the path, in the words of the dialect, and not of the path
         assert "{" in path
@@ -122,7 +122,7 @@ async def test_what_is_described_is_served(gateway: Gateway, method: str, path: 
     if path == "/sites/":  # sites know no methods but their own
         return
     others = {"GET", "POST", "DELETE", "PUT"} - {one for one, other in described() if other == path}
-    status, headers, body = await asked(gateway, min(others), filled(path))
+    status, headers, body = await response_to(gateway, min(others), filled(path))
     assert status == 405
     assert method in headers[b"allow"].decode()
 
@@ -133,7 +133,7 @@ async def test_every_type_that_is_described_can_be_asked_for(gateway: Gateway) -
     assert "/metrics" in several
     for path in several:
         for kind in content_types("GET", path, 200):
-            _, headers, _ = await asked(gateway, "GET", path, (b"accept", f"{kind}; version=1.0.0".encode()))
+            _, headers, _ = await response_to(gateway, "GET", path, (b"accept", f"{kind}; version=1.0.0".encode()))
             assert headers[b"content-type"].decode().partition(";")[0] == kind, path
 
 
@@ -182,5 +182,5 @@ def test_the_document_is_made_once() -> None:
 
 async def test_it_is_served_as_json(gateway: Gateway) -> None:
     """At ``/openapi.json``."""
-    status, headers, body = await asked(gateway, "GET", "/openapi.json")
+    status, headers, body = await response_to(gateway, "GET", "/openapi.json")
     assert (status, headers[b"content-type"], body) == (200, b"application/json", description())

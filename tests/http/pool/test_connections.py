@@ -25,7 +25,7 @@ from polychat.http.pool.pool import Pool, pool
 from polychat.http.timeouts import ExchangeTimeouts, ExchangeTimer, Timeouts
 
 from ...support import tls
-from ...support.pool_requests import ask, echo, said, settled
+from ...support.pool_requests import ask, echo, json_of, settled
 from ...support.proxies import listening
 from ...support.scripted_server import Say, Seen, Server, serving
 from ...support.word_reader import Words
@@ -54,7 +54,7 @@ async def test_connections_are_kept(serve: Serve) -> None:
     """Asks after each other share one; the one used last is used next."""
     server = await serve(echo)
     for _ in range(3):
-        await said(server.url)
+        await json_of(server.url)
     assert server.connections == 1
     first, second = await ask(server.url), await ask(server.url)
     last = second._connection
@@ -126,8 +126,8 @@ async def test_who_stops_early_closes(serve: Serve) -> None:
     async with asyncio.timeout(10):
         async with await ask(f"{server.url}/body"):
             pass
-        task = asyncio.create_task(said(f"{server.url}/body"))
-        other = asyncio.create_task(said(f"{server.url}/head"))
+        task = asyncio.create_task(json_of(f"{server.url}/body"))
+        other = asyncio.create_task(json_of(f"{server.url}/head"))
         while len(server.seen) < 3:
             await asyncio.sleep(0)
         for one in (task, other):
@@ -160,7 +160,7 @@ async def test_a_connection_that_the_server_closed_is_not_used(serve: Serve, bod
         response = await ask(url, body)
         done.wait(10)  # the loop stands still, and the server closes
         assert await response.read() == b"{}"
-        assert await said(url, body) == {}
+        assert await json_of(url, body) == {}
         thread.join()
 
 
@@ -193,11 +193,11 @@ async def test_what_a_dead_connection_swallowed_is_sent_again_once(
             writer.transport.abort()
 
     async with listening(talk) as server, asyncio.timeout(10):
-        assert await said(server.url, None, method=method, headers=headers) == {}
+        assert await json_of(server.url, None, method=method, headers=headers) == {}
         if again:
-            assert await said(server.url, None, method=method, headers=headers) == {}
+            assert await json_of(server.url, None, method=method, headers=headers) == {}
         with pytest.raises(errors.ConnectionFailed):
-            await said(server.url, None, method=method, headers=headers)
+            await json_of(server.url, None, method=method, headers=headers)
     assert count == (5 if again else 2)
 
 
@@ -216,7 +216,7 @@ async def test_nothing_is_sent_three_times() -> None:
         for response in [await ask(server.url, None, "GET") for _ in range(4)]:
             await response.read()
         with pytest.raises(errors.ConnectionFailed):
-            await said(server.url, None, method="GET")
+            await json_of(server.url, None, method="GET")
     assert count == 2
 
 
@@ -232,9 +232,9 @@ async def test_a_kept_connection_that_is_silent_is_asked_once() -> None:
             count += 1
 
     async with listening(talk) as server, asyncio.timeout(10):
-        assert await said(server.url, None, method="GET") == {}
+        assert await json_of(server.url, None, method="GET") == {}
         with pytest.raises(errors.TimedOut, match="first"):
-            await said(server.url, None, method="GET", timeouts=Timeouts(first=0.05))
+            await json_of(server.url, None, method="GET", timeouts=Timeouts(first=0.05))
     assert count == 1
 
 
@@ -249,7 +249,7 @@ async def test_a_new_connection_that_is_lost_is_lost() -> None:
 
     async with listening(talk) as server:
         with pytest.raises(errors.ConnectionFailed, match="before replying"):
-            await said(server.url, None, method="GET")
+            await json_of(server.url, None, method="GET")
     assert count == 1
 
 
@@ -265,9 +265,9 @@ async def test_a_reply_that_began_is_not_asked_for_again() -> None:
             writer.write(answer)
 
     async with listening(talk) as server, asyncio.timeout(10):
-        assert await said(server.url, None, method="GET") == {}
+        assert await json_of(server.url, None, method="GET") == {}
         with pytest.raises(errors.ConnectionFailed, match="before replying"):
-            await said(server.url, None, method="GET")
+            await json_of(server.url, None, method="GET")
     assert count == 2
 
 
@@ -456,8 +456,8 @@ async def test_no_alarm_is_left_behind(serve: Serve) -> None:
     """A kept connection has one, which is gone when it is closed."""
     server = await serve(echo)
     loop: Any = asyncio.get_running_loop()
-    await said(server.url, timeouts=Timeouts(total=1000))
-    await said(server.url, timeouts=Timeouts(total=1000))
+    await json_of(server.url, timeouts=Timeouts(total=1000))
+    await json_of(server.url, timeouts=Timeouts(total=1000))
     assert len([handle for handle in loop._scheduled if not handle.cancelled() and handle.when() > loop.time() + 100]) == 1
     with pytest.raises(errors.BadReply):
         await (await ask(server.url, timeouts=Timeouts(total=1000))).read(limit=1)
@@ -477,7 +477,7 @@ async def test_a_deadline_that_is_past_asks_nothing(serve: Serve) -> None:
 async def test_a_request_that_is_begun_and_whose_time_is_over_lets_go_of_its_connection(serve: Serve) -> None:
     """Nobody reads the reply to what ``begin`` has sent: the connection is closed at once, and its place is free."""
     server = await serve(echo)
-    await said(server.url)
+    await json_of(server.url)
     request = pool().prepared("POST", server.url, {}, None, None)
     connection = pool().begin(request, b"{}", Timeouts())
     assert connection is not None
@@ -517,7 +517,7 @@ async def test_the_total_clock_ends_a_reply_that_never_ends(serve: Serve, slow: 
         with pytest.raises(errors.TimedOut, match="total"):
             async for _ in (await ask(server.url, timeouts=Timeouts(total=0.1))).iter_content():
                 for _turn in range(5 * slow):
-                    await said(other.url)
+                    await json_of(other.url)
 
 
 # Loops
@@ -528,9 +528,9 @@ async def _both_ways() -> tuple[Pool, list[int]]:
     for context in (None, tls.server_context()):
         async with serving(echo, context) as server:
             for _ in range(3):
-                assert (await said(server.url, b"hi"))["body"] == "hi"
+                assert (await json_of(server.url, b"hi"))["body"] == "hi"
             large = b"x" * 1_000_000
-            assert (await said(server.url, large))["body"] == large.decode()
+            assert (await json_of(server.url, large))["body"] == large.decode()
             counts.append(server.connections)
     return pool(), counts
 

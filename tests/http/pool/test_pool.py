@@ -19,7 +19,7 @@ from polychat.http.sending import last_check
 from polychat.http.timeouts import Timeouts
 
 from ...support.corpus import splits
-from ...support.pool_requests import ask, echo, said, settled
+from ...support.pool_requests import ask, echo, json_of, settled
 from ...support.proxies import listening
 from ...support.scripted_server import Say, Seen, Server, serving
 from ...support.word_reader import Words
@@ -34,12 +34,12 @@ Serve = Callable[..., Awaitable[Server]]
 async def test_what_is_asked_arrives(serve: Serve) -> None:
     """Method, target, headers and body, with what every request has; a caller's own word goes over ours."""
     server = await serve(echo)
-    answer = await said(f"{server.url}/v1/chat?q=a b#part", b'{"a": 1}', headers={"X-Key": "k", "User-Agent": "mine"})
+    answer = await json_of(f"{server.url}/v1/chat?q=a b#part", b'{"a": 1}', headers={"X-Key": "k", "User-Agent": "mine"})
     assert answer == {"path": "/v1/chat?q=a+b", "method": "POST", "body": '{"a": 1}'}
     sent = server.seen[0].headers
     assert sent["host"] == server.url.removeprefix("http://")
     assert (sent["x-key"], sent["user-agent"], sent["accept-encoding"], sent["content-length"]) == ("k", "mine", ACCEPTED, "8")
-    await said(server.url, None, method="GET")
+    await json_of(server.url, None, method="GET")
     assert (server.seen[1].method, server.seen[1].target) == ("GET", "/")
     assert "content-length" not in server.seen[1].headers
 
@@ -56,7 +56,7 @@ async def test_a_request_that_is_not_to_be_sent_after_all(serve: Serve) -> None:
         with pytest.raises(errors.Resting):
             await ask(server.url)
         last_check.reset(token)
-        await said(server.url)
+        await json_of(server.url)
         assert (len(server.seen), server.connections) == (connections, 2)
 
 
@@ -68,7 +68,7 @@ async def test_a_login_in_the_url_goes_as_a_header(serve: Serve) -> None:
     assert "p%3Aw" not in str(response.error())
     assert response.headers["CONTENT-type"] == "application/json" == response.content_type
     await response.read()
-    await said(url, headers={"authorization": "Bearer x"})
+    await json_of(url, headers={"authorization": "Bearer x"})
     assert [seen.headers["authorization"] for seen in server.seen] == ["Basic dXMgZXI6cDp3", "Bearer x"]
 
 
@@ -110,7 +110,7 @@ def test_no_text_changes_the_form_of_a_request(path: str, name: str, value: str)
     async def go() -> None:
         async with serving(echo) as server:
             try:
-                await said(f"{server.url}/{path}", headers={f"X-{name}": value})
+                await json_of(f"{server.url}/{path}", headers={f"X-{name}": value})
             except errors.BadInput:
                 assert server.seen == []
                 return
@@ -135,8 +135,8 @@ async def test_a_large_body_arrives_whole(serve: Serve) -> None:
     """Megabytes, written as fast as the server reads."""
     server = await serve(echo)
     body = bytes(range(97, 122)) * 200_000
-    assert (await said(server.url, body))["body"] == body.decode()
-    assert (await said(server.url, b"x"))["body"] == "x"
+    assert (await json_of(server.url, body))["body"] == body.decode()
+    assert (await json_of(server.url, b"x"))["body"] == "x"
     assert server.connections == 1
 
 
@@ -305,7 +305,7 @@ async def test_a_slow_reader_stops_the_sender(serve: Serve) -> None:
         while before != sent:  # until the server is stuck
             before = sent
             for _ in range(20):
-                await said(other.url)
+                await json_of(other.url)
         assert response._connection._body_size < 1 << 20
         assert sent < 50_000_000
         assert await anext(pieces)

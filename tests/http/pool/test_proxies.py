@@ -39,7 +39,7 @@ async def echo(seen: Seen, say: Say) -> None:
     await say.whole({"path": seen.target, "body": seen.body.decode(), "names": sorted(seen.headers)})
 
 
-async def said(url: str, proxy: str | None = None, **options: Any) -> Any:
+async def posted(url: str, proxy: str | None = None, **options: Any) -> Any:
     async with await pool().request("POST", url, headers={}, body=b"hi", proxy=proxy, **options) as response:
         return json.loads(await response.read())
 
@@ -54,11 +54,11 @@ async def test_a_certificate_that_does_not_hold_is_refused(
     server = await serve(echo, tls.server_context())
     other = await serve(echo, tls.server_context("example.org"))
     with pytest.raises(errors.CertificateRefused, match=r"127\.0\.0\.1"):
-        await said(server.url)
+        await posted(server.url)
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca_file(tmp_path)))
-    assert (await said(server.url))["body"] == "hi"
+    assert (await posted(server.url))["body"] == "hi"
     with pytest.raises(errors.CertificateRefused):
-        await said(other.url)
+        await posted(other.url)
     assert (other.seen, pool()._count) == ([], 1)
 
 
@@ -66,10 +66,10 @@ async def test_a_certificate_that_does_not_hold_is_refused(
 async def test_what_is_trusted_no_more_is_not_used_from_before(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept connection belongs to the CAs that it was verified with."""
     server = await serve(echo, tls.server_context())
-    await said(server.url)
+    await posted(server.url)
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(errors.CertificateRefused):
-        await said(server.url)
+        await posted(server.url)
 
 
 async def test_https_asked_of_http_is_an_error_that_names_it() -> None:
@@ -81,7 +81,7 @@ async def test_https_asked_of_http_is_an_error_that_names_it() -> None:
 
     async with listening(talk) as server:
         with pytest.raises(errors.ConnectionFailed, match="does it use https at all"):
-            await said(server.url.replace("http:", "https:"))
+            await posted(server.url.replace("http:", "https:"))
 
 
 # Proxies
@@ -102,7 +102,7 @@ async def _through(kind: str, secure: bool) -> None:
         proxy_of(kind, login=LOGIN) as proxy,
     ):
         for _ in range(2):
-            answer = await said(f"{server.url}/a?b=c", proxy.url_for(*QUOTED, kind))
+            answer = await posted(f"{server.url}/a?b=c", proxy.url_for(*QUOTED, kind))
             assert (answer["path"], answer["body"]) == ("/a?b=c", "hi")
             assert "proxy-authorization" not in answer["names"]
         assert proxy.logins == [LOGIN] * len(proxy.seen)
@@ -132,16 +132,16 @@ async def test_the_proxys_own_no(serve: Serve, secure: bool) -> None:
     server = await serve(echo, tls.server_context() if secure else None)
     async with http_proxy(LOGIN) as proxy:
         with pytest.raises(errors.ProxyFailed, match="requires a user and a password") as caught:
-            await said(server.url, proxy.url)
+            await posted(server.url, proxy.url)
         assert caught.value.status == 407
         with pytest.raises(errors.ProxyFailed, match="rejected") as caught:
-            await said(server.url, proxy.url_for("me", "SECRET"))
+            await posted(server.url, proxy.url_for("me", "SECRET"))
         assert "SECRET" not in str(caught.value)
     for refused in (300, 503):
         async with http_proxy(refuse=refused) as proxy:
             if secure:
                 with pytest.raises(errors.ProxyFailed, match=str(refused)):
-                    await said(server.url, proxy.url)
+                    await posted(server.url, proxy.url)
             else:
                 assert (await pool().request("GET", server.url, headers={}, proxy=proxy.url)).status == refused
     assert server.seen == []
@@ -166,7 +166,7 @@ async def test_what_is_no_proxy(says: bytes) -> None:
 
     async with listening(talk) as proxy, asyncio.timeout(10):
         with pytest.raises(errors.ConnectionFailed):
-            await said("https://127.0.0.1:9/secret", proxy.url, timeouts=Timeouts(connect=5))
+            await posted("https://127.0.0.1:9/secret", proxy.url, timeouts=Timeouts(connect=5))
     assert received.startswith(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n")
     assert b"secret" not in received
     assert pool()._count == 0
@@ -181,11 +181,11 @@ async def test_whose_certificate_does_not_hold_is_reported(
     if kind == "https":
         async with http_proxy(tls=tls.server_context()) as proxy:
             with pytest.raises(errors.ProxyFailed, match="the TLS certificate of the proxy"):
-                await said(server.url, proxy.url)
+                await posted(server.url, proxy.url)
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca_file(tmp_path)))
     async with proxy_of(kind) as proxy:
         with pytest.raises(errors.CertificateRefused):
-            await said(server.url, f"{kind}://127.0.0.1:{proxy.port}")
+            await posted(server.url, f"{kind}://127.0.0.1:{proxy.port}")
     assert server.seen == []
 
 
@@ -194,7 +194,7 @@ async def test_connections_through_different_proxies_are_different(serve: Serve)
     server = await serve(echo)
     async with http_proxy() as one, http_proxy() as two, socks_proxy() as three, socks_proxy() as four:
         for proxy in (one.url, two.url, three.url, four.url, None):
-            await said(server.url, proxy)
+            await posted(server.url, proxy)
         assert (one.through, two.through, three.through, four.through) == (1, 1, 1, 1)
 
 
@@ -217,7 +217,7 @@ async def test_who_looks_names_up(serve: Serve, kind: str, what: str) -> None:
     """As curl has it: ``socks5`` here, ``socks5h`` there."""
     server = await serve(echo)
     async with socks_proxy() as proxy:
-        await said(f"http://localhost:{server.port}/", f"{kind}://127.0.0.1:{proxy.port}")
+        await posted(f"http://localhost:{server.port}/", f"{kind}://127.0.0.1:{proxy.port}")
     assert [passed.what for passed in proxy.seen] == [what]
 
 
@@ -228,13 +228,13 @@ async def test_a_socks_proxys_own_no(serve: Serve, secure: bool) -> None:
     async with socks_proxy(LOGIN) as proxy:
         for url in (proxy.url, proxy.url_for("me", "SECRET")):
             with pytest.raises(errors.ProxyFailed, match=proxy.url) as caught:
-                await said(server.url, url)
+                await posted(server.url, url)
             assert "SECRET" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
     async with socks_proxy(refuse=2) as proxy:
         with pytest.raises(errors.ProxyFailed, match="not allowed"):
-            await said(server.url, proxy.url)
+            await posted(server.url, proxy.url)
     with pytest.raises(errors.ProxyFailed, match=proxy.url):  # it is there no more
-        await said(server.url, proxy.url)
+        await posted(server.url, proxy.url)
     assert (server.seen, pool()._count) == ([], 0)
 
 
@@ -251,7 +251,7 @@ async def test_what_is_no_socks_proxy(says: bytes) -> None:
 
     async with listening(talk, "socks5h") as proxy:
         with pytest.raises(errors.ProxyFailed, match=proxy.url):
-            await said("https://127.0.0.1:9/", proxy.url)
+            await posted("https://127.0.0.1:9/", proxy.url)
     assert pool()._count == 0
 
 
@@ -270,7 +270,7 @@ async def test_socks_without_its_package(monkeypatch: pytest.MonkeyPatch) -> Non
     """The error names the extra to install."""
     monkeypatch.setitem(sys.modules, "python_socks", None)
     with pytest.raises(errors.MissingPackage, match=r"polychat\[socks\]"):
-        await said("http://127.0.0.1:9/", "socks5://127.0.0.1:9")
+        await posted("http://127.0.0.1:9/", "socks5://127.0.0.1:9")
     assert pool()._count == 0
 
 

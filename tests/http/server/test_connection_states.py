@@ -141,18 +141,18 @@ class Play:
             )
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        async def told() -> str:
+        async def next_answer() -> str:
             self.waiting.append(self.loop.create_future())
             return await self.waiting[-1]
 
-        what, more = await told(), [(b"x-id", scope["path"][1:].encode())]
+        what, more = await next_answer(), [(b"x-id", scope["path"][1:].encode())]
         if what == "read":
             while (message := await receive())["type"] == "http.request" and message["more_body"]:
                 pass
         if what == "stream":
             await send({"type": "http.response.start", "status": 200, "headers": more})
             await send({"type": "http.response.body", "body": b"some", "more_body": True})
-            what = await told()
+            what = await next_answer()
             if what != "fail":
                 await send({"type": "http.response.body", "body": b"end"})
         elif what != "fail":

@@ -24,7 +24,7 @@ from polychat.gateway.process.serving import Server, take
 from polychat.gateway.process.source import ConfigSource, later
 from polychat.http.server.listening import check, encrypting, listen, renew, startup_line, unlisten
 
-from ...support.gateway_processes import ROOT, asked, connected, one, started
+from ...support.gateway_processes import ROOT, body_at, connected, one, started
 from ...support.server_in_thread import PATIENCE, App, Client, hosted, request
 from ...support.tls import authority
 
@@ -108,7 +108,7 @@ def test_the_first_line_has_addresses_and_models(tmp_path: Path) -> None:
 def test_it_serves_until_sigterm_and_ends_well(file: Path) -> None:
     with one(file) as gateway:
         port = gateway.listening()
-        assert int(asked(port, "/pid")) == gateway.pid
+        assert int(body_at(port, "/pid")) == gateway.pid
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
         assert "closed" in gateway.lines[-1]
@@ -131,7 +131,7 @@ def test_a_stream_ends_in_peace(file: Path, number: int) -> None:
             assert idle.ended()
             with connected(port) as late:
                 assert late.ask("/pid").status == 503
-            assert asked(port, "/go") == b""
+            assert body_at(port, "/go") == b""
             assert stream.file.read() == b"5\r\nended\r\n0\r\n\r\n"
             assert gateway.wait() == 0
 
@@ -186,8 +186,8 @@ def test_sighup_reads_the_file_anew_and_drops_no_stream(file: Path) -> None:
             file.write_text('[gateway]\nport = 1\n[routes.slow]\ntargets = ["local/smollm2"]\n')
             gateway.signal(signal.SIGHUP)
             gateway.hears("configuration reloaded")
-            assert asked(port, "/routes") == b'["slow"]'
-            asked(port, "/go")
+            assert body_at(port, "/routes") == b'["slow"]'
+            body_at(port, "/go")
             assert b"ended" in stream.file.read(len(b"\r\n5\r\nended"))
 
 
@@ -214,11 +214,11 @@ def test_a_broken_file_changes_nothing(file: Path, content: str | None, says: st
         line = gateway.hears("configuration not reloaded")
         assert says in line
         assert str(file) in line or "/nowhere" in line or "no such backend" in line or "gateway.keys" in line
-        assert asked(port, "/routes") == b'["fast"]'
+        assert body_at(port, "/routes") == b'["fast"]'
         file.write_text('[routes.again]\ntargets = ["local/smollm2"]\n')
         gateway.signal(signal.SIGHUP)
         gateway.hears("configuration reloaded")
-        assert asked(port, "/routes") == b'["again"]'
+        assert body_at(port, "/routes") == b'["again"]'
 
 
 def test_what_the_application_refuses_changes_nothing() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ...support.gateway_processes import asked, connected, several
+from ...support.gateway_processes import body_at, connected, several
 from ...support.server_in_thread import request
 
 
@@ -36,7 +36,7 @@ def test_workers_share_the_port_and_end_together(file: Path) -> None:
         port = gateway.settled(2)
         workers = _children(gateway.pid)
         assert len(workers) == 2
-        served = {int(asked(port, "/pid")) for _ in range(20)}
+        served = {int(body_at(port, "/pid")) for _ in range(20)}
         assert served <= workers
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
@@ -56,7 +56,7 @@ def test_one_that_dies_is_replaced(file: Path) -> None:
             pass
         assert len(before & after) == 1
         for _ in range(10):
-            assert int(asked(port, "/pid")) in after
+            assert int(body_at(port, "/pid")) in after
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
 
@@ -85,18 +85,18 @@ def test_sighup_reaches_every_worker_and_those_that_come_later(file: Path) -> No
         file.write_text("[gateway]\nport = 'x'\n")
         gateway.signal(signal.SIGHUP)
         assert "gateway.port" in gateway.hears("configuration not reloaded")
-        assert {asked(port, "/routes") for _ in range(10)} == {b'["fast"]'}
+        assert {body_at(port, "/routes") for _ in range(10)} == {b'["fast"]'}
         file.write_text('[routes.slow]\ntargets = ["local/smollm2"]\n')
         gateway.signal(signal.SIGHUP)
         for _ in range(2):
             gateway.hears("configuration reloaded")
-        assert {asked(port, "/routes") for _ in range(10)} == {b'["slow"]'}
+        assert {body_at(port, "/routes") for _ in range(10)} == {b'["slow"]'}
         file.write_text("[gateway]\nport = 'x'\n")
         for worker in _children(gateway.pid):
             os.kill(worker, signal.SIGKILL)
             gateway.hears("starting a replacement")
         for _ in range(10):
-            assert asked(port, "/routes") == b'["slow"]'
+            assert body_at(port, "/routes") == b'["slow"]'
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -145,7 +145,7 @@ def test_workers_whose_supervisor_was_killed_drain(file: Path) -> None:
                 pass
             gateway.process.kill()
             gateway.hears("closed")  # the worker that had nothing to do
-            assert asked(port, "/go") == b""
+            assert body_at(port, "/go") == b""
             assert stream.file.read() == b"5\r\nended\r\n0\r\n\r\n"
             assert gateway.wait() == -signal.SIGKILL
         while not all(_gone(worker) for worker in workers):

@@ -18,7 +18,7 @@ from polychat.wire.json_text import encoded
 from polychat.wire.limits import ReaderLimits
 
 from ...support.corpus import splits
-from ...support.gemini_samples import ANY, candidate, corpus, told
+from ...support.gemini_samples import ANY, candidate, corpus, read_chunks
 from ...support.read_replies import read_pieces
 
 # Strangers.
@@ -44,7 +44,7 @@ from ...support.read_replies import read_pieces
 def test_another_shape_is_a_bad_reply(chunk: Any) -> None:
     """Whether it comes first or on the straight path."""
     for before in ([], [candidate({"text": "a"}, reason=None)]):
-        assert isinstance(told(*before, chunk).error, BadReply)
+        assert isinstance(read_chunks(*before, chunk).error, BadReply)
     assert isinstance(gemini.read_reply(encoded(chunk))[-1].error, (BadReply, EmptyReply))
 
 
@@ -111,7 +111,7 @@ def test_no_bytes_break_the_reader(pieces: list[bytes]) -> None:
 @given(st.lists(ANY | st.builds(lambda parts: {"candidates": [{"content": {"parts": parts}}]}, ANY), max_size=4))
 def test_no_json_breaks_the_reader(values: list[Any]) -> None:
     """As a stream of events, as an array, and as a whole."""
-    assert told(*values).finish.verdict
+    assert read_chunks(*values).finish.verdict
     read_pieces(gemini.Reader(), [encoded(values)])
     assert sum(isinstance(event, Finish) for event in gemini.read_reply(encoded(values))) == 1
 

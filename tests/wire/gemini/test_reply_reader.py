@@ -14,7 +14,7 @@ from polychat.wire import gemini
 from polychat.wire.json_text import encoded
 
 from ...support.corpus import splits
-from ...support.gemini_samples import FRAMINGS, STREAMS, candidate, corpus, told
+from ...support.gemini_samples import FRAMINGS, STREAMS, candidate, corpus, read_chunks
 from ...support.random_requests import merged
 from ...support.read_replies import read_pieces
 
@@ -149,13 +149,13 @@ def test_a_stream_that_is_one_object_is_read() -> None:
 )
 def test_reasons_have_common_names(reason: str, common: str) -> None:
     """And where there is none, in the vendor's own."""
-    assert told(candidate({"text": "x"}, reason=reason)).finish == Finish("complete", common)
+    assert read_chunks(candidate({"text": "x"}, reason=reason)).finish == Finish("complete", common)
 
 
 @pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE"])
 def test_a_call_that_cannot_be_used_is_a_failure(reason: str) -> None:
     """With what the API says of it."""
-    error = told(candidate({"text": "x"}, reason=reason, finishMessage="Malformed function call: f(")).error
+    error = read_chunks(candidate({"text": "x"}, reason=reason, finishMessage="Malformed function call: f(")).error
     assert isinstance(error, ReplyFailed)
     assert "Malformed function call" in str(error)
     assert reason in str(error)
@@ -164,20 +164,20 @@ def test_a_call_that_cannot_be_used_is_a_failure(reason: str) -> None:
 def test_an_unknown_end_without_an_answer_is_a_failure() -> None:
     """As the API says it of an error of its own."""
     chunk = {"candidates": [{"finishReason": "OTHER", "finishMessage": "Model failed to generate content."}]}
-    assert "Model failed" in str(told(chunk).error)
-    assert told({"candidates": [{"finishReason": "SAFETY"}]}).finish == Finish("complete", "content_filter")
+    assert "Model failed" in str(read_chunks(chunk).error)
+    assert read_chunks({"candidates": [{"finishReason": "SAFETY"}]}).finish == Finish("complete", "content_filter")
 
 
 def test_nothing_at_all_is_no_answer() -> None:
     """No candidate and no reason is an empty reply; no reason is a cut one."""
-    assert isinstance(told({"usageMetadata": {"promptTokenCount": 1}, "modelVersion": "m"}).error, EmptyReply)
+    assert isinstance(read_chunks({"usageMetadata": {"promptTokenCount": 1}, "modelVersion": "m"}).error, EmptyReply)
     assert isinstance(gemini.read_reply(b"{}")[-1].error, EmptyReply)
-    assert isinstance(told(candidate({"text": "x"}, reason=None)).error, Truncated)
-    assert isinstance(told(candidate({"text": "x"}, reason="FINISH_REASON_UNSPECIFIED")).error, Truncated)
+    assert isinstance(read_chunks(candidate({"text": "x"}, reason=None)).error, Truncated)
+    assert isinstance(read_chunks(candidate({"text": "x"}, reason="FINISH_REASON_UNSPECIFIED")).error, Truncated)
     assert isinstance(read_pieces(gemini.Reader(), []).error, Truncated)
     assert isinstance(read_pieces(gemini.Reader(), [b"[]"]).error, EmptyReply)
     only_message = {"candidates": [], "promptFeedback": {"blockReasonMessage": "Message"}}
-    assert "Message" in str(told(only_message).error)
+    assert "Message" in str(read_chunks(only_message).error)
 
 
 @pytest.mark.parametrize("framing", ["events", "array"])
@@ -214,7 +214,7 @@ def test_what_else_a_reply_holds() -> None:
         {"inlineData": {"mimeType": "image/png", "data": "aGk"}},
         {"text": "", "thoughtSignature": "cGMxLmFudGhyb3BpYy5zaWc="},
     ]
-    assert told(candidate(*parts, logprobsResult=logprobs, urlContextMetadata=pages)).events == [
+    assert read_chunks(candidate(*parts, logprobsResult=logprobs, urlContextMetadata=pages)).events == [
         Reasoning("hm", Opaque("gemini", "cw==")),
         Reasoning("so", block=1),
         Text("é"),
@@ -243,16 +243,16 @@ def test_further_candidates_are_distinguished() -> None:
     one = {"content": {"parts": [{"text": "a"}]}}
     two = {"content": {"parts": [{"functionCall": {"name": "f"}}]}, "index": 1}
     ends = [{"finishReason": "MAX_TOKENS", "index": 0}, {"finishReason": "STOP", "index": 1}]
-    reply = told({"candidates": [one, two]}, {"candidates": ends})
+    reply = read_chunks({"candidates": [one, two]}, {"candidates": ends})
     assert reply.events[:-1] == [Text("a"), ToolCallPiece(0, "call_0", "f", "", choice=1)]
     assert reply.finish == Finish("complete", "length", others={1: "tool_calls"})
-    assert isinstance(told({"candidates": [one, two]}, {"candidates": ends[:1]}).error, Truncated)
+    assert isinstance(read_chunks({"candidates": [one, two]}, {"candidates": ends[:1]}).error, Truncated)
 
 
 def test_the_same_call_twice_is_two_calls() -> None:
     """Every functionCall is whole; what has no id and no reply's id is numbered."""
     call = {"functionCall": {"name": "f", "args": {"x": 1}}}
-    events = told(candidate(call, call)).events
+    events = read_chunks(candidate(call, call)).events
     assert [(event.index, event.id) for event in events if isinstance(event, ToolCallPiece)] == [(0, "call_0"), (1, "call_1")]
 
 
@@ -265,7 +265,7 @@ def test_a_text_after_thoughts_ends_their_block_on_the_straight_path_too() -> No
         candidate({"text": "ah", "thought": True}, reason=None),
         candidate({"text": "c"}, usage=None),
     ]
-    assert told(*chunks).events[:-1] == [Text("a"), Reasoning("hm"), Text("b"), Reasoning("ah", block=1), Text("c")]
+    assert read_chunks(*chunks).events[:-1] == [Text("a"), Reasoning("hm"), Text("b"), Reasoning("ah", block=1), Text("c")]
 
 
 def test_signatures_carry_the_vendor_that_was_asked() -> None:
@@ -293,7 +293,7 @@ def test_signatures_carry_the_vendor_that_was_asked() -> None:
 )
 def test_usage_is_counted_as_everywhere(counts: dict[str, Any], usage: Usage) -> None:
     """Cached tokens inside the prompt, thoughts inside the completion."""
-    assert told({**candidate({"text": "x"}), "usageMetadata": counts}).events[-2] == usage
+    assert read_chunks({**candidate({"text": "x"}), "usageMetadata": counts}).events[-2] == usage
 
 
 @pytest.mark.parametrize("name", SAID)

@@ -26,7 +26,7 @@ from polychat.wire import gemini
 from polychat.wire.json_text import encoded
 from polychat.wire.limits import ReaderLimits
 
-from ...support.gemini_samples import ANY, WORDS, only, read, reread, said
+from ...support.gemini_samples import ANY, WORDS, body_of_parts, only, read, reread
 from ...support.random_requests import VALUES
 
 # Results of tools.
@@ -48,7 +48,7 @@ from ...support.random_requests import VALUES
 )
 def test_results_are_text(response: dict[str, Any], parts: list[str], error: bool) -> None:
     """An object that is more than an output or an error is read as its JSON."""
-    request = read(said({"functionResponse": {"id": "1", "name": "f", "response": response}}))
+    request = read(body_of_parts({"functionResponse": {"id": "1", "name": "f", "response": response}}))
     assert only(request) == [ToolResult("1", [TextPart(text) for text in parts], "f", error)]
 
 
@@ -101,7 +101,7 @@ def test_tools_that_the_backend_runs_keep_their_places() -> None:
         {"codeExecution": {}},
         {"functionDeclarations": [{"name": "h"}]},
     ]
-    request = read(said({"text": "x"}, tools=tools))
+    request = read(body_of_parts({"text": "x"}, tools=tools))
     search, code = HostedTool("googleSearch", {"googleSearch": {}}), HostedTool("codeExecution", {"codeExecution": {}})
     assert request.tools == [Tool("f"), Tool("g"), search, code, Tool("h")]
     assert reread(request) == request
@@ -121,7 +121,7 @@ def test_the_apis_own_schemas_become_json_schemas() -> None:
         "property_ordering": ["list"],
     }
     tools = [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]
-    (tool,) = read(said({"text": "x"}, tools=tools)).tools
+    (tool,) = read(body_of_parts({"text": "x"}, tools=tools)).tools
     assert isinstance(tool, Tool)
     assert tool.parameters == {
         "type": "object",
@@ -148,7 +148,7 @@ def test_the_apis_own_schemas_become_json_schemas() -> None:
 )
 def test_choices_of_tools(config: dict[str, Any], choice: ToolChoice | None) -> None:
     """What there is no common word for stays with the ask, and goes back."""
-    request = read(said({"text": "x"}, toolConfig={"functionCallingConfig": config}))
+    request = read(body_of_parts({"text": "x"}, toolConfig={"functionCallingConfig": config}))
     assert request.tool_choice == choice
     written = gemini.write_request(request).get("toolConfig", {}).get("functionCallingConfig", {})
     if choice is not None:
@@ -169,7 +169,7 @@ def test_choices_of_tools(config: dict[str, Any], choice: ToolChoice | None) -> 
 )
 def test_formats(config: dict[str, Any], form: Format | None) -> None:
     """A format of this wire alone stays as it is."""
-    request = read(said({"text": "x"}, generationConfig=config))
+    request = read(body_of_parts({"text": "x"}, generationConfig=config))
     assert request.format == form
     assert reread(request) == request
     assert form is not None or gemini.write_request(request)["generationConfig"] == config
@@ -189,7 +189,7 @@ def test_efforts_are_levels_and_budgets_where_there_are_no_levels() -> None:
     assert config("gemini-2.5-flash", effort="none") == {"thinkingBudget": 0}
     assert config("gemini-2.5-pro", effort="xhigh", summary="auto") == {"thinkingBudget": 32768, "includeThoughts": True}
     assert config("gemini-3-pro", effort="low", budget=5) == {"thinkingBudget": 5}
-    assert read(said({"text": "x"}, generationConfig={"thinkingConfig": {}})).reasoning is None
+    assert read(body_of_parts({"text": "x"}, generationConfig={"thinkingConfig": {}})).reasoning is None
 
 
 def test_a_system_turn_alone_is_asked() -> None:
@@ -221,29 +221,35 @@ def test_what_is_extra_lies_over_what_is_common() -> None:
         ({"contents": 5}, "contents"),
         ({"contents": [5]}, "contents[0]"),
         ({"contents": [{"role": "assistant", "parts": []}]}, "contents[0].role"),
-        (said("x"), "contents[0].parts[0]"),
-        (said({}), "contents[0].parts[0]"),
-        (said({"text": 5}), "contents[0].parts[0].text"),
-        (said({"text": "x"}, {"inlineData": {"data": "aGk="}}), "contents[0].parts[1].inlineData.mimeType"),
-        (said({"inlineData": {"mimeType": "image/png", "data": "!"}}), "contents[0].parts[0].inlineData.data"),
-        (said({"fileData": {}}), "contents[0].parts[0].fileData.fileUri"),
-        (said({"functionCall": {"name": "f"}}), "contents[0].parts[0].functionCall"),
-        (said({"functionCall": {}}, role="model"), "contents[0].parts[0].functionCall.name"),
-        (said({"functionCall": {"name": "f", "args": []}}, role="model"), "contents[0].parts[0].functionCall.args"),
-        (said({"functionResponse": {"name": "f"}}, role="model"), "contents[0].parts[0].functionResponse"),
-        (said({"functionResponse": {"name": "f", "response": "x"}}), "contents[0].parts[0].functionResponse.response"),
-        (said({"functionResponse": {"name": "f", "parts": [{}]}}), "contents[0].parts[0].functionResponse.parts[0].fileData"),
-        (said({"text": "x"}, systemInstruction="y"), "systemInstruction"),
-        (said({"text": "x"}, tools=[{"functionDeclarations": [{}]}]), "tools[0].functionDeclarations[0].name"),
-        (said({"text": "x"}, toolConfig={"functionCallingConfig": {"mode": "SOME"}}), "toolConfig.functionCallingConfig.mode"),
-        (said({"text": "x"}, generationConfig={"topP": "x"}), "generationConfig.topP"),
-        (said({"text": "x"}, generationConfig={"stopSequences": [1]}), "generationConfig.stopSequences[0]"),
-        (said({"text": "x"}, generationConfig={"responseJsonSchema": 1}), "generationConfig.responseJsonSchema"),
+        (body_of_parts("x"), "contents[0].parts[0]"),
+        (body_of_parts({}), "contents[0].parts[0]"),
+        (body_of_parts({"text": 5}), "contents[0].parts[0].text"),
+        (body_of_parts({"text": "x"}, {"inlineData": {"data": "aGk="}}), "contents[0].parts[1].inlineData.mimeType"),
+        (body_of_parts({"inlineData": {"mimeType": "image/png", "data": "!"}}), "contents[0].parts[0].inlineData.data"),
+        (body_of_parts({"fileData": {}}), "contents[0].parts[0].fileData.fileUri"),
+        (body_of_parts({"functionCall": {"name": "f"}}), "contents[0].parts[0].functionCall"),
+        (body_of_parts({"functionCall": {}}, role="model"), "contents[0].parts[0].functionCall.name"),
+        (body_of_parts({"functionCall": {"name": "f", "args": []}}, role="model"), "contents[0].parts[0].functionCall.args"),
+        (body_of_parts({"functionResponse": {"name": "f"}}, role="model"), "contents[0].parts[0].functionResponse"),
+        (body_of_parts({"functionResponse": {"name": "f", "response": "x"}}), "contents[0].parts[0].functionResponse.response"),
         (
-            said({"text": "x"}, generationConfig={"thinkingConfig": {"thinkingLevel": "x"}}),
+            body_of_parts({"functionResponse": {"name": "f", "parts": [{}]}}),
+            "contents[0].parts[0].functionResponse.parts[0].fileData",
+        ),
+        (body_of_parts({"text": "x"}, systemInstruction="y"), "systemInstruction"),
+        (body_of_parts({"text": "x"}, tools=[{"functionDeclarations": [{}]}]), "tools[0].functionDeclarations[0].name"),
+        (
+            body_of_parts({"text": "x"}, toolConfig={"functionCallingConfig": {"mode": "SOME"}}),
+            "toolConfig.functionCallingConfig.mode",
+        ),
+        (body_of_parts({"text": "x"}, generationConfig={"topP": "x"}), "generationConfig.topP"),
+        (body_of_parts({"text": "x"}, generationConfig={"stopSequences": [1]}), "generationConfig.stopSequences[0]"),
+        (body_of_parts({"text": "x"}, generationConfig={"responseJsonSchema": 1}), "generationConfig.responseJsonSchema"),
+        (
+            body_of_parts({"text": "x"}, generationConfig={"thinkingConfig": {"thinkingLevel": "x"}}),
             "generationConfig.thinkingConfig.thinkingLevel",
         ),
-        (said({"text": "x"}, store=1), "store"),
+        (body_of_parts({"text": "x"}, store=1), "store"),
     ],
 )
 def test_a_wrong_field_is_named(body: Any, field: str) -> None:
@@ -260,7 +266,7 @@ def test_a_body_that_cannot_be_read_is_reported() -> None:
     with pytest.raises(BadInput, match="deep"):
         gemini.read_request(b"[" * 9 + b"]" * 9, model="m", limits=ReaderLimits(depth=8))
     with pytest.raises(BadInput) as caught:
-        read(said({"text": "x"}), None)
+        read(body_of_parts({"text": "x"}), None)
     assert caught.value.field == "model"
 
 

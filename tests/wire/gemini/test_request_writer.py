@@ -34,7 +34,7 @@ from polychat.wire.json_text import encoded
 from polychat.wire.tags import tagged
 
 from ...support.corpus import FOLDER
-from ...support.gemini_samples import only, read, reread, said
+from ...support.gemini_samples import body_of_parts, only, read, reread
 from ...support.random_requests import asks, plain
 
 # What comes back of any ask.
@@ -169,7 +169,10 @@ def test_the_path_has_the_model_and_whether_it_streams() -> None:
     assert gemini.path(request) == "/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
     assert gemini.path(ChatRequest("tunedModels/a b?c", [])) == "/tunedModels/a%20b%3Fc:generateContent"
     assert gemini.count_path(ChatRequest("models/m", [])) == "/models/m:countTokens"
-    assert (read(said({"text": "x"}), "models/m", stream=True).model, read(said({"text": "x"}, model="a"), None).model) == (
+    assert (
+        read(body_of_parts({"text": "x"}), "models/m", stream=True).model,
+        read(body_of_parts({"text": "x"}, model="a"), None).model,
+    ) == (
         "m",
         "a",
     )
@@ -214,7 +217,7 @@ def test_a_model_cannot_lead_elsewhere(model: str) -> None:
 )
 def test_media_are_sent_with_their_type(part: Any, read_as: Any) -> None:
     """And go back as they came, with what only this wire says of them."""
-    request = read(said(part))
+    request = read(body_of_parts(part))
     assert only(request) == [read_as]
     assert reread(request) == request
 
@@ -223,7 +226,7 @@ def test_parts_without_a_common_word_go_back_as_they_came() -> None:
     """Code that the backend ran stays in the conversation, before this vendor alone."""
     code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
     output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}
-    request = read(said(code, output, {"text": "1"}, role="model"))
+    request = read(body_of_parts(code, output, {"text": "1"}, role="model"))
     assert gemini.write_request(request)["contents"][0]["parts"] == [code, output, {"text": "1"}]
     request.wire = None
     assert gemini.write_request(request, vendor="elsewhere")["contents"][0]["parts"] == [{"text": "1"}]
@@ -237,7 +240,7 @@ def test_signatures_stand_where_they_stood() -> None:
         {"text": "", "thoughtSignature": "dA=="},
         {"functionCall": {"id": "1", "name": "f", "args": {}}, "thoughtSignature": "dQ=="},
     ]
-    request = read(said(*parts, role="model"))
+    request = read(body_of_parts(*parts, role="model"))
     assert only(request) == [
         ReasoningPart("hm", Opaque("gemini", "cw==")),
         TextPart("a"),
@@ -245,7 +248,7 @@ def test_signatures_stand_where_they_stood() -> None:
         ToolCall("1", "f", "{}", Opaque("gemini", "dQ==")),
     ]
     assert gemini.write_request(request)["contents"][0]["parts"] == parts
-    assert only(read(said({"text": "b", "thoughtSignature": "dg=="}, role="model"))) == [
+    assert only(read(body_of_parts({"text": "b", "thoughtSignature": "dg=="}, role="model"))) == [
         TextPart("b"),
         ReasoningPart("", Opaque("gemini", "dg==")),
     ]
@@ -302,7 +305,7 @@ def test_an_ask_to_be_counted_comes_back() -> None:
         wire="gemini",
     )
     assert gemini.read_count_request(encoded(gemini.write_count_request(request))) == request
-    contents = gemini.read_count_request(encoded(said({"text": "x"})), model="m")
+    contents = gemini.read_count_request(encoded(body_of_parts({"text": "x"})), model="m")
     assert contents == ChatRequest("m", [ChatMessage("user", [TextPart("x")])], wire="gemini")
     assert gemini.read_count(gemini.write_count(31)) == 31
 
@@ -313,4 +316,4 @@ def test_tags_survive_as_base64() -> None:
     signature = signature_of(opaque)
     assert signature != tagged(opaque, "gemini")
     for way in (signature, signature.replace("-", "+").replace("_", "/")):
-        assert only(read(said({"text": "", "thoughtSignature": way}, role="model"))) == [ReasoningPart("", opaque)]
+        assert only(read(body_of_parts({"text": "", "thoughtSignature": way}, role="model"))) == [ReasoningPart("", opaque)]

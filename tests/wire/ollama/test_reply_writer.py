@@ -49,13 +49,13 @@ FOREIGN = ("openai", "anthropic", "gemini")
 Make = Callable[..., Writer]
 
 
-def asked(*, stream: bool) -> ChatRequest:
+def request_for(*, stream: bool) -> ChatRequest:
     return ChatRequest("model-1", [ChatMessage("user", [TextPart("hi")])], stream=stream)
 
 
 def written(events: list[Event], *, stream: bool, make: Make = writer, batch: int = 3) -> bytes:
     """The body of an answer, its events in batches."""
-    out = make(asked(stream=stream), "one", MOMENT)
+    out = make(request_for(stream=stream), "one", MOMENT)
     body = b"".join(out.write(events[at : at + batch]) for at in range(0, len(events), batch))
     return body + out.end()
 
@@ -82,7 +82,7 @@ def as_one(events: list[Event]) -> list[tuple[str, Opaque | None]]:
     return [(text, opaque if single else None)] if text or (opaque and single) else []
 
 
-def told(events: list[Event]) -> dict[str, Any]:
+def carried(events: list[Event]) -> dict[str, Any]:
     """What of an answer this wire carries, thoughts apart."""
     calls: dict[int, list[Any]] = {}
     for piece in events:
@@ -106,7 +106,7 @@ def told(events: list[Event]) -> dict[str, Any]:
 def test_a_streamed_answer_comes_back(events: list[Event], batch: int) -> None:
     """Text, thoughts with their signatures, calls, images, probabilities, usage and verdict."""
     reply = read_pieces(Reader(), [written(events, stream=True, batch=batch)])
-    assert told(reply.events) == told(events)
+    assert carried(reply.events) == carried(events)
     assert thoughts(reply.events) == thoughts(events)
 
 
@@ -115,7 +115,7 @@ def test_a_streamed_answer_comes_back(events: list[Event], batch: int) -> None:
 def test_a_whole_answer_comes_back(events: list[Event]) -> None:
     """The same in one object; a signature only where there was one thought."""
     reply = ReadReply(read_reply(written(events, stream=False)))
-    assert told(reply.events) == told(events)
+    assert carried(reply.events) == carried(events)
     assert thoughts(reply.events) == as_one(events)
 
 
@@ -125,7 +125,7 @@ def test_an_answer_to_a_prompt_comes_back(events: list[Event], stream: bool) -> 
     """As ``/api/generate`` has it, too."""
     body = written(events, stream=stream, make=generate_writer)
     reply = read_pieces(Reader(), [body]) if stream else ReadReply(read_reply(body))
-    assert told(reply.events) == told(events)
+    assert carried(reply.events) == carried(events)
 
 
 @settings(max_examples=10, deadline=None)
@@ -133,16 +133,16 @@ def test_an_answer_to_a_prompt_comes_back(events: list[Event], stream: bool) -> 
 def test_cuts_do_not_show(events: list[Event]) -> None:
     """Each split of a written answer reads the same, and none that is cut short is complete."""
     body = written(events, stream=True)
-    expected = told(events)
+    expected = carried(events)
     for pieces in splits(body):
-        assert told(read_pieces(Reader(), pieces).events) == expected
+        assert carried(read_pieces(Reader(), pieces).events) == expected
     for cut in range(0, len(body) - 1, 7):
         assert read_pieces(Reader(), [body[:cut]]).finish.verdict == "truncated"
 
 
 def test_a_line_is_what_the_server_would_send() -> None:
     """By its fields, their order, and its last line."""
-    out = writer(asked(stream=True), "one", MOMENT, model="other")
+    out = writer(request_for(stream=True), "one", MOMENT, model="other")
     assert (out.streams, out.status, out.content_type) == (True, 200, "application/x-ndjson")
     head = b'{"model":"other","created_at":"2023-11-14T22:13:20Z"'
     assert out.write([Text('a"é\u2028')]) == (
@@ -157,7 +157,7 @@ def test_a_line_is_what_the_server_would_send() -> None:
 
 def test_a_line_for_a_prompt() -> None:
     """Text is among the line's own fields."""
-    out = generate_writer(asked(stream=True), "one", MOMENT)
+    out = generate_writer(request_for(stream=True), "one", MOMENT)
     head = b'{"model":"model-1","created_at":"2023-11-14T22:13:20Z"'
     assert out.write([Text("a")]) == head + b',"response":"a","done":false}\n'
     assert out.write([Reasoning("b")]) == head + b',"response":"","thinking":"b","done":false}\n'
@@ -169,7 +169,7 @@ def test_of_several_answers_the_first_is_written(stream: bool) -> None:
     """The wire has room for one; a source and sound have no room at all."""
     others: list[Event] = [Text("b", 1), Reasoning("c", choice=1), Citation("t", "u"), Media(b"RIFF", "audio/wav")]
     body = written([Text("a"), *others, Finish("complete", "stop")], stream=stream)
-    assert told(ReadReply(read_reply(body)).events) == told([Text("a"), Finish("complete", "stop")])
+    assert carried(ReadReply(read_reply(body)).events) == carried([Text("a"), Finish("complete", "stop")])
 
 
 FAILURES = [
@@ -189,7 +189,7 @@ def test_a_failure_is_never_an_end(finish: Finish, status: int, words: str, make
     reply = read_pieces(Reader(), [body])
     assert (reply.text, reply.finish.verdict) == ("a", "failed")
     assert words in str(reply.error)
-    out = make(asked(stream=False), "one", MOMENT)
+    out = make(request_for(stream=False), "one", MOMENT)
     out.write([Text("a"), finish])
     last = out.end()
     assert out.status == status
@@ -205,7 +205,7 @@ def test_calls_whose_arguments_are_no_object_fail(stream: bool) -> None:
 
 def test_an_answer_without_a_finish_is_an_error() -> None:
     """Whoever stops in the middle does not get a whole answer for it."""
-    out = writer(asked(stream=False), "one", MOMENT)
+    out = writer(request_for(stream=False), "one", MOMENT)
     out.write([Text("a")])
     assert "cut" in json.loads(out.end())["error"]
     assert out.status == 502

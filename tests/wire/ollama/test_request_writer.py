@@ -43,11 +43,11 @@ def back(chat_request: ChatRequest) -> ChatRequest:
     return read_request(body(chat_request))
 
 
-def asked(**fields: Any) -> ChatRequest:
+def request_with(**fields: Any) -> ChatRequest:
     return ChatRequest("m", [ChatMessage("user", [TextPart("hi")])], **fields)
 
 
-def said(**fields: Any) -> bytes:
+def body_with(**fields: Any) -> bytes:
     return json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
 
 
@@ -140,19 +140,19 @@ def test_a_second_trip_changes_nothing(chat_request: ChatRequest) -> None:
 
 def test_stream_is_always_sent() -> None:
     """The server streams by default, and a chat_request that does not say so is one for a stream."""
-    assert write_request(asked())["stream"] is False
-    assert write_request(asked(stream=True))["stream"] is True
-    assert read_request(said()).stream is True
-    assert read_request(said(), stream=False).stream is False
-    assert read_request(said(stream=False), stream=True).stream is False
+    assert write_request(request_with())["stream"] is False
+    assert write_request(request_with(stream=True))["stream"] is True
+    assert read_request(body_with()).stream is True
+    assert read_request(body_with(), stream=False).stream is False
+    assert read_request(body_with(stream=False), stream=True).stream is False
 
 
 def test_sampling_goes_into_options() -> None:
     """By the server's names; what else stood there goes back there."""
-    chat_request = asked(max_tokens=5, temperature=0.0, repetition_penalty=1.5, stop=["x"], seed=0)
+    chat_request = request_with(max_tokens=5, temperature=0.0, repetition_penalty=1.5, stop=["x"], seed=0)
     options = {"num_predict": 5, "temperature": 0.0, "repeat_penalty": 1.5, "stop": ["x"], "seed": 0}
     assert write_request(chat_request)["options"] == options
-    read = read_request(said(options={"num_ctx": 9, "top_k": 3.0, "stop": "y", "mirostat": None}, keep_alive="5m"))
+    read = read_request(body_with(options={"num_ctx": 9, "top_k": 3.0, "stop": "y", "mirostat": None}, keep_alive="5m"))
     assert (read.top_k, read.stop, read.extra) == (3, ["y"], {"options": {"num_ctx": 9}, "keep_alive": "5m"})
     assert write_request(read)["options"] == {"top_k": 3, "stop": ["y"], "num_ctx": 9}
     assert write_request(read)["keep_alive"] == "5m"
@@ -161,7 +161,7 @@ def test_sampling_goes_into_options() -> None:
 @pytest.mark.parametrize("most", [-1, -2, 0])
 def test_no_limit_is_no_number_of_tokens(most: int) -> None:
     """``num_predict`` at or below 0 means something else: it stays this wire's own."""
-    chat_request = read_request(said(options={"num_predict": most}))
+    chat_request = read_request(body_with(options={"num_predict": most}))
     assert chat_request.max_tokens is None
     assert write_request(chat_request)["options"] == {"num_predict": most}
 
@@ -172,26 +172,26 @@ def test_no_limit_is_no_number_of_tokens(most: int) -> None:
 )
 def test_think_goes_there_and_back(think: object, thinking: Thinking) -> None:
     """A flag and a level are each what they were."""
-    chat_request = read_request(said(think=think))
+    chat_request = read_request(body_with(think=think))
     assert chat_request.reasoning == thinking
     assert write_request(chat_request)["think"] == think
 
 
 def test_levels_that_some_models_alone_know() -> None:
     """They go back as they came; of another wire's efforts only those that every server knows are sent."""
-    assert write_request(read_request(said(think="max")))["think"] == "max"
-    assert write_request(asked(reasoning=Thinking("xhigh")))["think"] == "high"
-    assert write_request(asked(reasoning=Thinking("minimal")))["think"] == "low"
-    assert write_request(asked(reasoning=Thinking(budget=99_999)))["think"] == "high"
-    assert "think" not in write_request(asked(reasoning=Thinking(summary="auto")))
+    assert write_request(read_request(body_with(think="max")))["think"] == "max"
+    assert write_request(request_with(reasoning=Thinking("xhigh")))["think"] == "high"
+    assert write_request(request_with(reasoning=Thinking("minimal")))["think"] == "low"
+    assert write_request(request_with(reasoning=Thinking(budget=99_999)))["think"] == "high"
+    assert "think" not in write_request(request_with(reasoning=Thinking(summary="auto")))
 
 
 def test_tools_are_left_out_where_none_may_be_called() -> None:
     """There is no word for it."""
     tools = [Tool("f"), HostedTool("web", {"type": "web"})]
-    assert [tool["function"]["name"] for tool in write_request(asked(tools=tools))["tools"]] == ["f"]
-    assert "tools" not in write_request(asked(tools=tools, tool_choice=ToolChoice("none")))
-    own = read_request(said(tools=[{"type": "web", "a": 1}]))
+    assert [tool["function"]["name"] for tool in write_request(request_with(tools=tools))["tools"]] == ["f"]
+    assert "tools" not in write_request(request_with(tools=tools, tool_choice=ToolChoice("none")))
+    own = read_request(body_with(tools=[{"type": "web", "a": 1}]))
     assert write_request(own)["tools"] == [{"type": "web", "a": 1}]
 
 
@@ -200,7 +200,7 @@ def test_other_members_of_a_function_come_back() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "x": 1}}
     call = {"id": "a", "type": "function", "function": {"index": 0, "name": "f", "arguments": {"b": 1}, "y": 2}}
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    written = write_request(read_request(said(messages=messages, tools=[tool])))
+    written = write_request(read_request(body_with(messages=messages, tools=[tool])))
     assert written["tools"] == [tool]
     assert written["messages"][1]["tool_calls"] == [call]
 
@@ -227,7 +227,7 @@ def test_ids_that_are_made_up_meet_no_others() -> None:
         {"role": "assistant", "tool_calls": [bare]},
         {"role": "tool", "content": "3", "tool_name": "g"},
     ]
-    chat_request = read_request(said(messages=messages))
+    chat_request = read_request(body_with(messages=messages))
     calls = [part.id for turn in chat_request.messages for part in turn.parts if isinstance(part, ToolCall)]
     results = [(part.id, part.name) for turn in chat_request.messages for part in turn.parts if isinstance(part, ToolResult)]
     assert calls == ["call_0", "call_1", "call_2"]
@@ -290,30 +290,30 @@ def test_what_only_a_prompt_takes_goes_where_prompts_go() -> None:
         (b"[" * 100 + b"]" * 100, "body"),
         (b"[]", "body"),
         (b"{}", "model"),
-        (said(messages={}), "messages"),
-        (said(messages=["x"]), "messages[0]"),
-        (said(messages=[{"content": "x"}]), "messages[0].role"),
-        (said(messages=[{"role": "king"}]), "messages[0].role"),
-        (said(messages=[{"role": "user", "content": [{"type": "text"}]}]), "messages[0].content"),
-        (said(messages=[{"role": "user", "images": ["a b"]}]), "messages[0].images[0]"),
-        (said(messages=[{"role": "user", "images": ["https://a.example/b.png"]}]), "messages[0].images[0]"),
-        (said(messages=[{"role": "assistant", "tool_calls": [{}]}]), "messages[0].tool_calls[0].function"),
+        (body_with(messages={}), "messages"),
+        (body_with(messages=["x"]), "messages[0]"),
+        (body_with(messages=[{"content": "x"}]), "messages[0].role"),
+        (body_with(messages=[{"role": "king"}]), "messages[0].role"),
+        (body_with(messages=[{"role": "user", "content": [{"type": "text"}]}]), "messages[0].content"),
+        (body_with(messages=[{"role": "user", "images": ["a b"]}]), "messages[0].images[0]"),
+        (body_with(messages=[{"role": "user", "images": ["https://a.example/b.png"]}]), "messages[0].images[0]"),
+        (body_with(messages=[{"role": "assistant", "tool_calls": [{}]}]), "messages[0].tool_calls[0].function"),
         (
-            said(messages=[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]),
+            body_with(messages=[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]),
             "messages[0].tool_calls[0].function.arguments",
         ),
-        (said(messages=[{"role": "tool", "tool_call_id": 5}]), "messages[0].tool_call_id"),
-        (said(tools=[{"type": "function"}]), "tools[0].function"),
-        (said(tools=[{"function": {"name": "f", "parameters": "x"}}]), "tools[0].function.parameters"),
-        (said(options=[]), "options"),
-        (said(options={"temperature": "hot"}), "options.temperature"),
-        (said(options={"num_predict": False}), "options.num_predict"),
-        (said(options={"seed": 1.5}), "options.seed"),
-        (said(options={"stop": [1]}), "options.stop[0]"),
-        (said(format="xml"), "format"),
-        (said(think=3), "think"),
-        (said(stream="yes"), "stream"),
-        (said(logprobs=True, top_logprobs="2"), "top_logprobs"),
+        (body_with(messages=[{"role": "tool", "tool_call_id": 5}]), "messages[0].tool_call_id"),
+        (body_with(tools=[{"type": "function"}]), "tools[0].function"),
+        (body_with(tools=[{"function": {"name": "f", "parameters": "x"}}]), "tools[0].function.parameters"),
+        (body_with(options=[]), "options"),
+        (body_with(options={"temperature": "hot"}), "options.temperature"),
+        (body_with(options={"num_predict": False}), "options.num_predict"),
+        (body_with(options={"seed": 1.5}), "options.seed"),
+        (body_with(options={"stop": [1]}), "options.stop[0]"),
+        (body_with(format="xml"), "format"),
+        (body_with(think=3), "think"),
+        (body_with(stream="yes"), "stream"),
+        (body_with(logprobs=True, top_logprobs="2"), "top_logprobs"),
     ],
 )
 def test_what_would_change_its_meaning_is_refused(sent: bytes, field: str) -> None:
@@ -352,7 +352,7 @@ ANY = st.recursive(
 @given(ANY, st.dictionaries(st.sampled_from(FIELDS), ANY, max_size=5))
 def test_any_json_is_an_ask_or_refused(value: Any, fields: dict[str, Any]) -> None:
     """Nothing else is raised, and what is an ask can be written."""
-    good = json.loads(said())
+    good = json.loads(body_with())
     for sent in (value, {**good, **fields}, {**good, "messages": [{"role": "assistant", **fields}]}):
         for read in (read_request, read_generate_request):
             try:

@@ -26,7 +26,7 @@ def stream(name: str) -> bytes:
     return (CORPUS / name).read_bytes()
 
 
-def heard(pieces: list[bytes], **more: Any) -> list[Event]:
+def read_pieces(pieces: list[bytes], **more: Any) -> list[Event]:
     reader = Reader(**more)
     events = [event for piece in pieces for event in reader.feed(piece)]
     return [*events, *reader.end()]
@@ -36,7 +36,7 @@ def sse(*values: dict[str, Any]) -> bytes:
     return b"".join(b"event: %b\ndata: %b\n\n" % (value["type"].encode(), json.dumps(value).encode()) for value in values)
 
 
-def said(events: list[Event]) -> str:
+def text_of(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, Text))
 
 
@@ -46,16 +46,16 @@ def done(output: list[Any], **more: Any) -> dict[str, Any]:
 
 def test_published_text() -> None:
     """The reference's streamed example is a text, its usage and a plain stop."""
-    events = heard([stream("text.sse")])
+    events = read_pieces([stream("text.sse")])
     assert events[0] == Start("resp_67c9fdcecf488190bdd9a0409de3a1ec07b8b0ad4e5eb654", "gpt-4.1-2025-04-14")
-    assert said(events) == "Hi there! How can I assist you today?"
+    assert text_of(events) == "Hi there! How can I assist you today?"
     assert events[-2:] == [Usage(37, 11, 48, reasoning_tokens=0), Finish("complete", "stop")]
     assert events[1:3] == [Text("Hi"), Text(" there")]
 
 
 def test_published_call() -> None:
     """The guide's streamed function call is one call, in pieces, with the call's own id and not the item's."""
-    events = heard([stream("call.sse")])
+    events = read_pieces([stream("call.sse")])
     assert events[1] == ToolCallPiece(0, "call_1234xyz", "get_weather")
     pieces = [event for event in events if isinstance(event, ToolCallPiece)]
     assert json.loads("".join(piece.arguments for piece in pieces)) == {"location": "Paris, France"}
@@ -65,7 +65,7 @@ def test_published_call() -> None:
 def test_published_whole() -> None:
     """The reference's whole example and its web search are read: text, the search as an opaque item, its citation."""
     events = read_reply(stream("text.json"))
-    assert said(events).startswith("In a peaceful grove")
+    assert text_of(events).startswith("In a peaceful grove")
     assert events[-2:] == [Usage(36, 87, 123, 0, reasoning_tokens=0), Finish("complete", "stop")]
     events = read_reply(stream("web-search.json"))
     thought = events[1]
@@ -78,7 +78,7 @@ def test_published_whole() -> None:
 
 def test_reasoning() -> None:
     """Parts of a summary are set off, the encrypted content of the finished item counts, and a length ends completely."""
-    assert heard([stream("reasoning.sse")], vendor="azure") == [
+    assert read_pieces([stream("reasoning.sse")], vendor="azure") == [
         Start("resp_1", "gpt-5"),
         Reasoning("Fir"),
         Reasoning("st."),
@@ -92,7 +92,7 @@ def test_reasoning() -> None:
 
 def test_mixed() -> None:
     """Searches, probabilities, citations, refusals and open thoughts each come as what they are, and none twice."""
-    events = heard([stream("mixed.sse")])
+    events = read_pieces([stream("mixed.sse")])
     opaque = events[1].opaque if isinstance(events[1], Reasoning) else None
     assert opaque is not None
     assert json.loads(opaque.data)["action"] == {"type": "search", "query": "sky"}
@@ -109,7 +109,7 @@ def test_mixed() -> None:
 @pytest.mark.parametrize(("name", "kind"), [("error.sse", "quota"), ("failed.sse", "rate_limit")])
 def test_failures_inside(name: str, kind: str) -> None:
     """An error event and a failed response are failures of the backend, by its own word for them."""
-    finish = heard([stream(name)])[-1]
+    finish = read_pieces([stream(name)])[-1]
     assert isinstance(finish, Finish)
     assert finish.verdict == "failed"
     assert isinstance(finish.error, LimitReached)
@@ -122,8 +122,8 @@ def test_every_split(name: str, line: bytes) -> None:
     """However the network cuts a stream, and whichever line ends it has, the events are the same."""
     data = stream(name).replace(b"\n", line)
     for pieces in splits(data):
-        shown = [repr(event) for event in heard(pieces)]
-        assert shown == [repr(event) for event in heard([stream(name)])]
+        shown = [repr(event) for event in read_pieces(pieces)]
+        assert shown == [repr(event) for event in read_pieces([stream(name)])]
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -133,7 +133,7 @@ def test_every_cut(name: str) -> None:
     ends = b"event: error" if name == "error.sse" else b"event: response."
     end = data.index(b"\n\n", data.rindex(ends))
     for cut in range(len(data)):
-        events = heard([data[:cut]])
+        events = read_pieces([data[:cut]])
         finish = events[-1]
         assert [isinstance(event, Finish) for event in events].count(True) == 1
         assert isinstance(finish, Finish)
@@ -143,7 +143,7 @@ def test_every_cut(name: str) -> None:
 def test_cut_at_an_event_is_truncated() -> None:
     """What stops between two events is truncated: its pieces were right, its end is missing."""
     head, _, _ = stream("text.sse").partition(b"event: response.completed")
-    finish = heard([head])[-1]
+    finish = read_pieces([head])[-1]
     assert isinstance(finish, Finish)
     assert finish.verdict == "truncated"
     assert isinstance(finish.error, Truncated)
@@ -164,7 +164,7 @@ def test_no_deltas() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     each = [{"type": "response.output_item.done", "output_index": at, "item": one} for at, one in enumerate([item, call])]
     for data in (sse(*each, done([item, call])), sse(*each, done([])), sse(done([item, call]))):
-        events = [event for event in heard([data]) if not isinstance(event, Start)]
+        events = [event for event in read_pieces([data]) if not isinstance(event, Start)]
         assert events == [Text("Yes"), ToolCallPiece(0, "c", "f", "{}"), Finish("complete", "tool_calls")]
 
 
@@ -179,7 +179,7 @@ def test_no_places() -> None:
             *deltas,
             {"type": "response.output_item.done", "item": {**call, "arguments": '{"a":1}'}},
         )
-    events = heard([data + sse({"type": "response.completed"}) + b"data: [DONE]\n\n"])
+    events = read_pieces([data + sse({"type": "response.completed"}) + b"data: [DONE]\n\n"])
     texts = ["", ""]
     for event in events[:-1]:
         assert isinstance(event, ToolCallPiece)
@@ -191,8 +191,8 @@ def test_no_places() -> None:
 def test_images() -> None:
     """A generated image is media; one that is not base64 is a bad reply."""
     item = {"type": "image_generation_call", "id": "ig", "result": "AAE=", "output_format": "webp"}
-    assert Media(b"\0\1", "image/webp") in heard([sse(done([item]))])
-    finish = heard([sse(done([{**item, "result": "?"}]))])[-1]
+    assert Media(b"\0\1", "image/webp") in read_pieces([sse(done([item]))])
+    finish = read_pieces([sse(done([{**item, "result": "?"}]))])[-1]
     assert isinstance(finish, Finish)
     assert isinstance(finish.error, BadReply)
 
@@ -200,7 +200,7 @@ def test_images() -> None:
 def test_arguments_that_are_no_json() -> None:
     """Arguments that are no object at the end fail the reply, though its terminator came; the pieces stay."""
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a":'}
-    events = heard([sse(done([call]))])
+    events = read_pieces([sse(done([call]))])
     assert ToolCallPiece(0, "c", "f", '{"a":') in events
     finish = events[-1]
     assert isinstance(finish, Finish)
@@ -252,7 +252,7 @@ def test_wholes_that_are_no_answer(body: bytes, verdict: str, error: type) -> No
 )
 def test_broken_events(payload: bytes) -> None:
     """An event that is no JSON, or has not the shape its type wants, fails the reply and shows itself."""
-    events = heard([b"data: " + payload + b"\n\n"])
+    events = read_pieces([b"data: " + payload + b"\n\n"])
     assert len(events) == 1
     assert isinstance(events[0], Finish)
     assert isinstance(events[0].error, BadReply)
@@ -276,7 +276,7 @@ def test_limits() -> None:
     argued = sse({"type": "response.output_item.added", "output_index": 0, "item": _call("c", "x" * 99)})
     limits = ReaderLimits(depth=8, calls=4, arguments=50)
     for data in (deep, calls, texts, signs, argued):
-        finish = heard([data], limits=limits)[-1]
+        finish = read_pieces([data], limits=limits)[-1]
         assert isinstance(finish, Finish)
         assert isinstance(finish.error, BadReply)
 
@@ -316,7 +316,7 @@ _VALUES = st.recursive(
 def test_fuzz(values: list[Any], tail: bytes) -> None:
     """Whatever a hostile server sends, a reader gives one Finish, last, and raises nothing."""
     data = b"".join(b"data: %b\n\n" % json.dumps(value).encode() for value in values) + tail
-    events = heard([data])
+    events = read_pieces([data])
     assert [isinstance(event, Finish) for event in events].count(True) == 1
     assert isinstance(events[-1], Finish)
     for value in values:

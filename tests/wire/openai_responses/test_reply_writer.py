@@ -67,7 +67,7 @@ def read(pieces: list[bytes]) -> list[Event]:
     return [*events, *reader.end()]
 
 
-def told(data: bytes) -> list[dict[str, Any]]:
+def events_of(data: bytes) -> list[dict[str, Any]]:
     """The events of a stream as values, each of whose names is its type."""
     values = []
     for block in data.decode().split("\n\n")[:-1]:
@@ -160,7 +160,7 @@ def test_wholes_come_back(events: list[Event]) -> None:
 @given(replies(vendors=("anthropic", "gemini")))
 def test_streams_are_in_order(events: list[Event]) -> None:
     """A stream counts its events from 0, ends in the response that its whole form is, and closes every item it opened."""
-    values = told(streamed(events))
+    values = events_of(streamed(events))
     assert [value["sequence_number"] for value in values] == list(range(len(values)))
     assert [value["type"] for value in values[:2]] == ["response.created", "response.in_progress"]
     assert values[-1]["response"] == json.loads(whole(events))
@@ -205,7 +205,7 @@ def test_reasons(reason: str | None, status: str, why: str | None, read_as: str)
     response = json.loads(whole(events))
     assert response["status"] == status == response["output"][0]["status"]
     assert response["incomplete_details"] == (None if why is None else {"reason": why})
-    assert told(streamed(events))[-1]["type"] == f"response.{status}"
+    assert events_of(streamed(events))[-1]["type"] == f"response.{status}"
     for finish in (read([streamed(events)])[-1], read_reply(whole(events))[-1]):
         assert finish == Finish("complete", read_as)
 
@@ -225,7 +225,7 @@ def test_failures() -> None:
     for error, status in ((limited, 429), (Truncated("cut"), 502), (RateLimited("slow", status=429), 429)):
         verdict: Any = "truncated" if isinstance(error, Truncated) else "failed"
         events: list[Event] = [Text("Hel"), ToolCallPiece(0, "c", "f", '{"a"'), Finish(verdict, error=error)]
-        values = told(streamed(events))
+        values = events_of(streamed(events))
         assert [value["type"] for value in values[-2:]] == ["error", "response.failed"]
         assert not any(value["type"].endswith(("completed", ".done")) and value["output_index"] == 1 for value in values[2:-2])
         failed = values[-1]["response"]
@@ -247,7 +247,7 @@ def test_failures() -> None:
 
 def test_cancelled_without_an_error() -> None:
     """A reply that was cancelled is no success either."""
-    assert told(streamed([Text("x"), Finish("cancelled")]))[-1]["type"] == "response.failed"
+    assert events_of(streamed([Text("x"), Finish("cancelled")]))[-1]["type"] == "response.failed"
 
 
 def test_items_of_tools_the_backend_ran() -> None:
@@ -266,9 +266,9 @@ def test_own_thoughts() -> None:
     events: list[Event] = [Reasoning("Hm"), Reasoning("", sealed), Text("Hi"), Finish("complete", "stop")]
     item = json.loads(whole(events))["output"][0]
     assert (item["id"], item["encrypted_content"]) == ("rs_1", "gAA")
-    late = told(streamed(events))[-1]["response"]["output"][0]
+    late = events_of(streamed(events))[-1]["response"]["output"][0]
     assert (late["id"], late["encrypted_content"]) == ("rs_pc1_abc_0", "pc1.openai~rs_1.gAA")
-    early = told(streamed(events[1:]))[-1]["response"]["output"][0]
+    early = events_of(streamed(events[1:]))[-1]["response"]["output"][0]
     assert (early["id"], early["encrypted_content"]) == ("rs_1", "gAA")
 
 
@@ -313,7 +313,7 @@ def test_official_client_streams() -> None:
     with client(body, "text/event-stream").responses.stream(model="gpt-5", input="Hello") as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_response()
-    assert kinds == [value["type"] for value in told(body)]
+    assert kinds == [value["type"] for value in events_of(body)]
     assert final.output_text == "Hello"
     assert final.id == "resp_abc"
     assert final.status == "completed"
@@ -335,7 +335,7 @@ def test_official_client_streams() -> None:
 @given(REPLIES)
 def test_official_client_streams_anything(events: list[Event]) -> None:
     """Whatever is streamed, the client's helper accumulates the response that is written whole."""
-    end = told(streamed(events))[-1]
+    end = events_of(streamed(events))[-1]
     with client(streamed(events), "text/event-stream").responses.stream(model="gpt-5", input="Hello") as stream:
         last = list(stream)[-1]
     assert last.type == end["type"]

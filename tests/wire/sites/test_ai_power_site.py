@@ -24,7 +24,7 @@ from ...support import corpus
 from ...support.read_replies import read_pieces
 
 
-def asked(
+def submitted(
     site: AIPowerSite, body: bytes, content_type: str = "application/x-www-form-urlencoded", **headers: str
 ) -> Response | SiteRequest:
     headers = {"content-type": content_type, **headers}
@@ -40,7 +40,7 @@ def recorded_request(case: str, site: AIPowerSite) -> Response | SiteRequest:
     head, _, body = corpus.request(f"ai-power-1.8.99/{case}").partition(b"\r\n\r\n")
     lines = (line.partition(": ") for line in head.decode().splitlines()[1:])
     headers = {name.lower(): value for name, _, value in lines if name not in ("Content-Type", "Content-Length")}
-    return asked(site, body.replace(b"94d05cd44b", site.nonces.current().encode()), **headers)
+    return submitted(site, body.replace(b"94d05cd44b", site.nonces.current().encode()), **headers)
 
 
 ECHO = [Text(text) for text in ("ech", "o: ", "hi ", "the", "re")]
@@ -106,7 +106,7 @@ def test_our_server_refuses_as_the_recorded_one() -> None:
     assert (reply.status, reply.content_type, reply.body) == (403, corpus.meta(recorded)["content_type"], corpus.body(recorded))
     for referer in ("", "http://elsewhere/", "http://127.0.0.1:80901/", "http://127.0.0.1:8090@elsewhere/"):
         for body in (form(site, _wpnonce=""), form(site).replace(b"_wpnonce=", b"x=")):
-            reply = asked(site, body, referer=referer)
+            reply = submitted(site, body, referer=referer)
             assert isinstance(reply, Response)
             assert (reply.status, reply.body) == (403, b"The link you followed has expired.")
 
@@ -117,15 +117,15 @@ def test_what_is_no_ask_is_refused() -> None:
     kind = {"content-type": "application/x-www-form-urlencoded"}
     get = Request("GET", "/wp-admin/admin-ajax.php", {}, kind, form(site), "http://h")
     for wrong in (
-        asked(site, form(site, action="heartbeat")),
-        asked(site, b'{"action":"wpaicg_chat_shortcode_message"}', "application/json"),
-        asked(site, b""),
+        submitted(site, form(site, action="heartbeat")),
+        submitted(site, b'{"action":"wpaicg_chat_shortcode_message"}', "application/json"),
+        submitted(site, b""),
         site.receive(get),
     ):
         assert isinstance(wrong, Response)
         assert (wrong.status, wrong.body) == (400, b"0")
     for message in ("", "0"):
-        empty = asked(site, form(site, message=message))
+        empty = submitted(site, form(site, message=message))
         assert isinstance(empty, Response)
         assert type(read_pieces(Reader(), [empty.body]).error) is errors.ReplyFailed
     elsewhere = site.receive(Request("GET", "/feed", {}, {}, b"", "http://h"))
@@ -136,7 +136,7 @@ def test_what_is_no_ask_is_refused() -> None:
 def test_the_widgets_action_is_known() -> None:
     """Old clients of these sites used it with the shortcode's nonce."""
     site = AIPowerSite()
-    assert isinstance(asked(site, form(site, action="wpaicg_chatbox_message")), SiteRequest)
+    assert isinstance(submitted(site, form(site, action="wpaicg_chatbox_message")), SiteRequest)
 
 
 def test_a_nonce_holds_for_12_to_24_hours() -> None:
@@ -146,7 +146,7 @@ def test_a_nonce_holds_for_12_to_24_hours() -> None:
     hours = 3600.0
 
     def holds(nonce: str) -> bool:
-        return isinstance(asked(site, form(site, _wpnonce=nonce)), SiteRequest)
+        return isinstance(submitted(site, form(site, _wpnonce=nonce)), SiteRequest)
 
     early = site.nonces.current()
     now = 11.9 * hours
@@ -167,20 +167,20 @@ def test_the_limit_is_a_guests() -> None:
     """Over the limit the recorded refusal, byte for byte; another guest is not meant."""
     for streams in (True, False):
         site = AIPowerSite(streams=streams, asks=1)
-        assert isinstance(asked(site, form(site)), SiteRequest)
-        reply = asked(site, form(site))
+        assert isinstance(submitted(site, form(site)), SiteRequest)
+        reply = submitted(site, form(site))
         assert isinstance(reply, Response)
         assert type(read_pieces(Reader(), [reply.body]).error) is errors.LimitReached
         if streams:
             assert reply.body == corpus.body("ai-power-1.8.99/64-limit-reached-stream")
-        assert isinstance(asked(site, form(site, wpaicg_chat_client_id="other")), SiteRequest)
+        assert isinstance(submitted(site, form(site, wpaicg_chat_client_id="other")), SiteRequest)
 
 
 def test_only_so_many_guests_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who makes up a guest an ask does not fill the memory: the longest away is forgotten first."""
     monkeypatch.setattr(ai_power_site, "_CLIENTS", 2)
     site = AIPowerSite(asks=1)
-    taken = [isinstance(asked(site, form(site, wpaicg_chat_client_id=guest)), SiteRequest) for guest in "abbcba"]
+    taken = [isinstance(submitted(site, form(site, wpaicg_chat_client_id=guest)), SiteRequest) for guest in "abbcba"]
     assert taken == [True, True, False, True, False, True]
 
 
@@ -204,7 +204,7 @@ def test_multipart_is_a_form_too(text: str) -> None:
     parts = "".join(
         f'--b0\r\nContent-Disposition: form-data; name="{escape(name)}"\r\n\r\n{value}\r\n' for name, value in fields.items()
     )
-    reply = asked(site, (parts + "--b0--\r\n").encode(), "multipart/form-data; boundary=b0")
+    reply = submitted(site, (parts + "--b0--\r\n").encode(), "multipart/form-data; boundary=b0")
     assert isinstance(reply, SiteRequest)
     assert reply.text == text
 
@@ -220,7 +220,7 @@ def test_multipart_as_clients_write_it() -> None:
         'Content-Disposition: form-data; name="audio"; filename="message"\r\nContent-Type: audio/wav': "RIFF",
     }
     body = "before" + "".join(f"\r\n--b 0\r\n{head}\r\n\r\n{value}" for head, value in heads.items()) + "\r\n--b 0--\r\nafter"
-    reply = asked(site, body.encode(), 'Multipart/Form-Data; charset=utf-8; boundary="b 0"')
+    reply = submitted(site, body.encode(), 'Multipart/Form-Data; charset=utf-8; boundary="b 0"')
     assert isinstance(reply, SiteRequest)
     assert reply.text == "Привет"
 
@@ -235,7 +235,7 @@ def test_multipart_as_clients_write_it() -> None:
 def test_no_body_brings_the_site_down(parts: list[bytes]) -> None:
     """Any bytes, as any kind of form, are a refusal and not a crash."""
     for content_type in ("multipart/form-data; boundary=b0", "multipart/form-data", "application/x-www-form-urlencoded", "=?;"):
-        reply = asked(AIPowerSite(), b"".join(parts), content_type)
+        reply = submitted(AIPowerSite(), b"".join(parts), content_type)
         assert isinstance(reply, Response)
         assert reply.status == 400
 
@@ -243,7 +243,7 @@ def test_no_body_brings_the_site_down(parts: list[bytes]) -> None:
 @pytest.mark.parametrize("body", [b"--b0", b"", b"\xff" * 50, b"--b0\r\n\r\n\r\n--b0--"])
 def test_a_broken_multipart_is_refused(body: bytes) -> None:
     """Nonsense is an unknown action and not a crash."""
-    reply = asked(AIPowerSite(), body, "multipart/form-data; boundary=b0")
+    reply = submitted(AIPowerSite(), body, "multipart/form-data; boundary=b0")
     assert isinstance(reply, Response)
     assert reply.status == 400
 
@@ -265,7 +265,7 @@ def test_a_broken_multipart_is_refused(body: bytes) -> None:
 def test_history_is_mangled_as_the_real_one_mangles_it(history: Any, expected: list[tuple[str, str]]) -> None:
     """Quotes lose all of it, newlines become n, escapes lose their backslash, tags vanish: why our client does not use it."""
     site = AIPowerSite()
-    reply = asked(site, form(site, wpaicg_chat_history=json.dumps(history)))
+    reply = submitted(site, form(site, wpaicg_chat_history=json.dumps(history)))
     assert isinstance(reply, SiteRequest)
     assert [(m["role"], m["content"]) for m in reply.messages] == [*expected, ("user", "hi")]
 
@@ -313,6 +313,8 @@ def test_an_answer_without_its_end_is_an_error() -> None:
 def test_a_message_goes_as_it_is(prompt: str) -> None:
     """Quotes, newlines, backslashes, tags and length are no matter in ``message``: the server gets the same text."""
     site = AIPowerSite()
-    reply = asked(site, urlencode(question(checked(prompt), AIPowerBot(site.nonces.current(), "5"), "http://h", "c")).encode())
+    reply = submitted(
+        site, urlencode(question(checked(prompt), AIPowerBot(site.nonces.current(), "5"), "http://h", "c")).encode()
+    )
     assert isinstance(reply, SiteRequest)
     assert (reply.text, reply.messages) == (prompt, [{"role": "user", "content": prompt}])
