@@ -95,7 +95,9 @@ async def test_every_upgrade_is_described(gateway: Gateway) -> None:
         there = PATHS[path]["get"]
         needed = [(one["name"].encode(), one["schema"].get("const", "").encode()) for one in there["parameters"]]
         assert all(one["required"] for one in there["parameters"])
-        status, headers, _ = await response_to(gateway, "GET", path, *needed)  # by an application that no connection stands under
+        status, headers, _ = await response_to(
+            gateway, "GET", path, *needed
+        )  # by an application that no connection stands under
         assert (status, headers[b"upgrade"]) == (426, b"HTTP/1.1")
         assert (await response_to(gateway, "GET", path))[0] == 405
         assert {"426", "405"} <= there["responses"].keys()
