@@ -15,7 +15,7 @@ from polychat.config.settings import GatewaySettings
 from polychat.errors import BadInput
 from polychat.http.server.listening import check, listen
 
-from ...support.gateway_processes import asked, at_its_port, connected, one
+from ...support.gateway_processes import at_its_port, body_at, connected, one
 from ...support.server_in_thread import Client
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose among the sockets of a port")
@@ -51,7 +51,7 @@ class Load:
     def _ask(self) -> None:
         while not self._over.is_set() and not self.failures:
             try:
-                pid = int(asked(self._port, "/pid"))
+                pid = int(body_at(self._port, "/pid"))
             except Exception as error:
                 self.failures.append(error)
                 pid = 0
@@ -116,7 +116,7 @@ def test_alone_it_ends_as_always(tmp_path: Path) -> None:
             stream.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
             until(stream, b"begun")
             gateway.signal(signal.SIGTERM)
-            assert asked(port, "/go") == b""
+            assert body_at(port, "/go") == b""
             until(stream, b"ended")
         assert gateway.wait() == 0
 
