@@ -22,6 +22,7 @@ from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
 from .admission.people_keys import PeopleKeys
+from .admission.running import RunningRequests
 from .chat.fast_path import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
@@ -66,6 +67,7 @@ class Gateway:
         self._repeated = RepeatedRequests()
         self.bodies = Bodies()
         self.shadows = BackgroundTasks()
+        self.of_people = RunningRequests()
         self.running = 0
         """Requests in progress."""
         self.draining = False
@@ -285,7 +287,7 @@ class Gateway:
         if self.usage is not None:
             self.usage.start()
         if self.accounting is not None:
-            self.accounting.start()
+            self.accounting.start(self.of_people.end)
 
     def _other_paths(self) -> Any:
         if self._rest is None:

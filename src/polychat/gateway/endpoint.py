@@ -52,7 +52,7 @@ async def answer(
                 reply = handler_of(endpoint, context)
                 if share is not None and not _took_body(context, receive, share):
                     await _read(context, receive, share)
-            responder.listen(receive, context.runtime.drain_seconds)
+            _listen(context, receive)
             if is_new and guards.repeated is not None and IDEMPOTENCY_KEY in context.headers and context.method == "POST":
                 await guards.repeated.answer(context, reply)
             else:
@@ -62,6 +62,7 @@ async def answer(
     except asyncio.CancelledError:
         if not responder.absorbs_cancellation():
             raise
+        await _stopped(context)
     finally:
         responder.close()
         if share is not None:
@@ -69,11 +70,28 @@ async def answer(
         _over(context, guards)
 
 
+def _listen(context: RequestContext, receive: Receive) -> None:
+    """From here on the request ends with its client, and with its key if that is revoked so."""
+    context.responder.listen(receive, context.runtime.drain_seconds)
+    if context.record.ownership is not None:
+        context.service.of_people.add(context.record.key, context.responder)
+
+
+async def _stopped(context: RequestContext) -> None:
+    """The client left, or the gateway ended the request: one whose response had not begun is refused then."""
+    record, error = context.record, context.responder.stopped
+    if error is not None:
+        record.verdict = record.verdict or "cancelled"
+        await context.responder.refuse(fault_of(error))
+
+
 def _over(context: RequestContext, guards: Guards) -> None:
     """Notify each guard and the service that the request is over."""
     record = context.record
     if context.responder.left and record.verdict is None:
         record.verdict = "cancelled"
+    if record.ownership is not None:
+        context.service.of_people.discard(record.key, context.responder)
     record.over = monotonic()
     if guards.over:
         _after(guards, context)

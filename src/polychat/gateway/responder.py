@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import ceil
 from typing import Any, Protocol
 
-from ..errors import redact
+from ..errors import BackendError, redact
 from ..http.server.asgi import Headers, Receive, Send, headers_in, on_leaving, respond
 from ..http.server.cycle import RequestCycle, Source, header_lines
 from ..wire.faults import Fault, helps_to_retry, kind_of
@@ -67,6 +67,8 @@ class Responder:
     _taps: tuple[Callable[[bytes], bytes], ...] = ()
     _copy: ReplyCopy[Any] | None = None
     _copied: Callable[[], None] | None = None
+    stopped: BackendError | None = None
+    """Why the gateway ends the request before its time, if it does."""
     _drain_seconds = 0.0
     _draining: asyncio.TimerHandle | None = None
     _task: asyncio.Task[None] | None = None
@@ -249,9 +251,15 @@ class Responder:
         if self._copied is not None:
             self._copied()
 
+    def stop(self, error: BackendError) -> None:
+        """End the request now: the running task is cancelled, and the client gets the error."""
+        if not self.left and self.stopped is None and self._task is not None and self._stop_listening is not None:
+            self.stopped = error
+            self._task.cancel()
+
     def absorbs_cancellation(self) -> bool:
-        """Whether the running task was cancelled because the client left; if so, the cancellation is undone."""
-        if not self.left or self._task is None:
+        """Whether the running task was cancelled because the client left, or by ``stop``; if so, the cancellation is undone."""
+        if not (self.left or self.stopped) or self._task is None:
             return False
         self._task.uncancel()
         return True

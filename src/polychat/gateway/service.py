@@ -9,6 +9,7 @@ from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .admission.people_keys import PeopleKeys
+from .admission.running import RunningRequests
 from .observe.record import Record
 from .observe.shadows import TargetResult
 from .runtime import Runtime
@@ -28,6 +29,8 @@ class Service(Protocol):
     shadows: BackgroundTasks
     """Mirrored requests in progress."""
     responses: ResponseStore
+    of_people: RunningRequests
+    """Those of people's keys."""
     people: PeopleKeys | None
     """The keys of the database; ``None`` without one."""
     runtime: Runtime

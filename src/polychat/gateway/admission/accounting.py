@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from time import time
 from typing import TYPE_CHECKING
@@ -82,8 +83,14 @@ class Accounting:
     def _now(self) -> float:
         return self.clock()
 
-    def start(self) -> None:
-        """Keep up with the store. A second call does nothing."""
+    def start(self, end_requests: Callable[[str], None]) -> None:
+        """Keep up with the store, in the running loop. A second call does nothing.
+
+        ``end_requests`` ends what runs for a key, by its id, that was revoked so.
+        """
+        if self.people is not None:
+            loop = asyncio.get_running_loop()
+            self.people.end_requests = lambda key: loop.call_soon_threadsafe(end_requests, key)
         for kept in (self.people, *self._shared.values()):
             if kept is not None:
                 kept.start()

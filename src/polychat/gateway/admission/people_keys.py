@@ -63,6 +63,8 @@ class PeopleKeys:
         self._used: dict[str, float] = {}
         self._looking = asyncio.Semaphore(_LOOKING)
         self._waiting = 0
+        self.end_requests: Callable[[str], object] = lambda key: None
+        """Ends what runs for a key, by its id; any thread may call it."""
         self._lock = Lock()
         """Held while what is known changes; not while the store is asked for one key."""
         self._closed = Event()
@@ -201,6 +203,8 @@ class PeopleKeys:
         for key in changed.values():
             if key.id in self._accounts:
                 self._keep(key, self._account_of(key))
+            if key.revoked_at is not None and key.ends_streams:
+                self.end_requests(key.id)
         self._refused = OrderedDict()
         self._change = changes.last
 

@@ -257,7 +257,14 @@ class FastChat:
             head.slow(connection.loop).start(self)
         cycle.fast_run = self
         cycle.on_disconnect(self.continue_in_task)
+        if record.ownership is not None:
+            self.service.of_people.add(record.key, self)
         return True
+
+    def stop(self, error: PolychatError) -> None:
+        """See ``Stoppable``: a task is stopped as soon as it runs."""
+        if (running := self._cycle.fast_run) is not None:
+            running.continue_in_task()
 
     def _answer_in_task(self, inbound: InboundChat | None) -> bool:
         """Let a task answer the request, which need not read the chat again if it was read."""
@@ -361,6 +368,8 @@ class FastChat:
     def over(self) -> None:
         self._attempt.completed()
         self._share.release()
+        if self.record.ownership is not None:
+            self.service.of_people.discard(self.record.key, self)
         self.record.over = monotonic()
         self.service.ended(self.record)
 
@@ -451,6 +460,9 @@ class FastChat:
         self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent))
 
     def _go_on(self, early: EarlyAttempt) -> None:
+        if self.record.ownership is not None:
+            self.service.of_people.discard(self.record.key, self)
+
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:
             await self._run_in_task(early, scope, receive, send)
 

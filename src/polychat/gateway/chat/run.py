@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.relay import rate_limits
 from ...calls.info import CallInfo
-from ...errors import BadInput, PolychatError, Truncated
+from ...errors import BackendError, BadInput, PolychatError, Truncated
 from ...events import Finish
 from ...routing import Plan, Target
 from ...routing.attempts import Attempts
@@ -226,10 +226,13 @@ class ChatRun:
             await responder.last(delivery.failure(finish_of(error)))
 
     async def _stopped(self, reply: OpenReply | None) -> None:
-        """The client left, or the gateway shuts down: a client that is still connected gets the end of its stream."""
+        """The client left, or the gateway ends the request: a client that is still connected gets the end of its stream."""
         responder, delivery = self.context.responder, self.delivery
-        if self.context.service.draining and responder.streams:
-            finish = Finish("truncated", error=Truncated("the gateway is shutting down: retry the request"))
+        error: BackendError | None = responder.stopped
+        if error is None and self.context.service.draining:
+            error = Truncated("the gateway is shutting down: retry the request")
+        if error is not None and responder.streams:
+            finish = Finish("truncated", error=error)
             delivery.ended(finish)
             await responder.last(delivery.cut(reply, finish))
 
