@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import pty
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +218,55 @@ def test_what_is_no_schema_is_refused(argument: str, says: str) -> None:
     with pytest.raises(BadInput) as raised:
         schema_from(argument)
     assert says in str(raised.value)
+
+
+async def test_models_are_compared_side_by_side(openai: ScriptedVendor) -> None:
+    """Each answer is printed under its model's name, in their order; one that fails makes the exit code 1."""
+    openai.answer = lambda ask: [[Text(f"I am {ask.model}")], [Finish("complete", "stop")]]
+    ran = await run("--usage", "--compare", "openai/a", "openai/b", "Who are you?")
+    assert (ran.code, ran.out) == (0, "## openai/a\n\nI am a\n\n## openai/b\n\nI am b\n")
+    assert "openai/b: " in ran.err
+    openai.answer = lambda ask: [[Text('"x"' if ask.model == "a" else '{"x": "b"}')], [Finish("complete", "stop")]]
+    ran = await run("ask", "Who", "--json", "--schema", "x", "--compare", "openai/a", "openai/b")
+    assert ran.code == 1
+    assert [report["model"] for report in json.loads(ran.out)] == ["a", "b"]
+    assert "openai/a: " in ran.err
+    for arguments, says in ([["openai/a", "a b"], "two models or more"], [["a/x", "b/y", "a b", "-m", "c/z"], "without -m"]):
+        ran = await run("--compare", *arguments)
+        assert (ran.code, says in ran.err) == (2, True)
+
+
+def at_a_terminal(*arguments: str, typed: bytes) -> tuple[str, int]:
+    """The command with a terminal of its own, on which ``typed`` is typed when it asks: the screen, and its exit code."""
+    process, terminal = pty.fork()
+    if process == 0:  # pragma: no cover  # another process
+        os.execv(sys.executable, [sys.executable, "-m", "polychat", *arguments])
+    screen = b""
+    while True:
+        with suppress(OSError):  # which is how a terminal ends
+            data = os.read(terminal, 4096)
+            screen += data
+            if screen.endswith(b"[y/N] ") and typed:
+                os.write(terminal, typed)
+                typed = b""
+            if data:
+                continue
+        break
+    os.close(terminal)
+    return screen.decode().replace("\r\n", "\n"), os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+async def test_a_proposed_command_runs_only_when_it_is_confirmed(openai: ScriptedVendor, tmp_path: Path) -> None:
+    """``-e`` shows the command; ``y`` runs it in the shell, whose exit code is that of ours; anything else does not."""
+    openai.answer = [[Text(f"```sh\necho run > {tmp_path}/ran; exit 3\n```")], [Finish("complete", "stop")]]
+    screen, code = await asyncio.to_thread(at_a_terminal, "-e", "Do it now", typed=b"\n")
+    assert (code, (tmp_path / "ran").exists()) == (0, False)
+    assert screen.startswith(f"echo run > {tmp_path}/ran; exit 3\nRun it? [y/N] ")
+    screen, code = await asyncio.to_thread(at_a_terminal, "-e", "Do it now", typed=b"y\n")
+    assert (code, (tmp_path / "ran").read_text()) == (3, "run\n")
+    ran = await run("-e", "Do it", start_new_session=True)
+    assert (ran.code, "no terminal to confirm" in ran.err) == (1, True)
+    assert "Answer with one command for" in prompts(openai)[0]
+    openai.answer = [[Text("ls \u202e txt")], [Finish("complete", "stop")]]
+    screen, code = await asyncio.to_thread(at_a_terminal, "-e", "Do it now", typed=b"y\n")
+    assert (code, "a terminal does not show" in screen) == (1, True)

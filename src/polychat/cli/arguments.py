@@ -59,6 +59,13 @@ def _with_command(argv: Sequence[str]) -> list[str]:
     raise BadInput(f"no command {name!r}{guess or '.'} To send it as a prompt: polychat ask {name!r}", field="COMMAND")
 
 
+def _templates(templates: argparse.ArgumentParser) -> None:
+    templates.add_argument(
+        "action", nargs="?", default="list", choices=("list", "show", "rm", "path"), help="list (default), show, rm, or path"
+    )
+    templates.add_argument("name", nargs="?", metavar="NAME", help="the template")
+
+
 def _default(default: argparse.ArgumentParser) -> None:
     choice = default.add_mutually_exclusive_group()
     choice.add_argument("model", nargs="?", metavar="MODEL", help="provider/model, a route, an alias or a model name")
@@ -292,6 +299,13 @@ _COMMANDS = (
         add_ask,
         "send one prompt and print the reply",
         "Send one prompt and print the reply as it arrives. Input from a pipe or a redirected file stands before the prompt.",
+    ),
+    _Command(
+        "templates",
+        _templates,
+        "list, show and remove the templates of polychat ask",
+        "List, show and remove the templates of polychat ask -t: files with a prompt, a system message, a model and options, "
+        "in which $NAME stands for a value and $input for the prompt.",
     ),
     _Command(
         "default",

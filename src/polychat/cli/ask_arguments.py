@@ -27,6 +27,21 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
 
 
 def _request(ask: argparse._ArgumentGroup) -> None:
+    ask.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="NAME",
+        help="ask these models instead, all at once, and print each answer under its model's name",
+    )
+    ask.add_argument("-t", "--template", metavar="NAME|FILE", help="a template to fill (see: polychat templates)")
+    ask.add_argument(
+        "-p",
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="the value of a template's variable $NAME; repeatable",
+    )
     ask.add_argument("-s", "--system", metavar="TEXT", help="a system message to send before the prompt")
     ask.add_argument(
         "-f",
@@ -69,7 +84,13 @@ def _request(ask: argparse._ArgumentGroup) -> None:
 def _output(ask: argparse._ArgumentGroup) -> None:
     ask.add_argument("--usage", action="store_true", help="print tokens and cost to standard error")
     ask.add_argument("--no-stream", action="store_true", help="print the reply only when it is complete")
+    ask.add_argument(
+        "--save", metavar="NAME", help="keep the prompt, -m, -s, -o and --schema as a template for -t, and send nothing"
+    )
     form = ask.add_mutually_exclusive_group()
+    form.add_argument(
+        "-e", "--execute", action="store_true", help="ask for a shell command, show it, and run it when you confirm"
+    )
     form.add_argument("-x", "--extract", action="store_true", help="print only the first code block of the reply")
     form.add_argument(
         "--json", action="store_true", help="print the whole reply as one JSON object: text, verdict, usage, cost"

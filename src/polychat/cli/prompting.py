@@ -7,6 +7,7 @@ import select
 import stat
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..errors import BadInput
 from ..prompt import decoded_text
@@ -18,20 +19,30 @@ _PATIENCE = 1.0
 """Seconds without input on an open standard input after which a note explains what the command waits for."""
 
 
-def prompt_from(words: Sequence[str]) -> str:
-    """The prompt, and before it what a pipe or a redirected file brings: ``git diff | polychat ask "Review:"``.
+class Given(NamedTuple):
+    """The input of an ask: ``git diff | polychat ask "Review:"``."""
 
-    Raises ``BadInput`` where there is neither.
-    """
+    piped: str
+    """What a pipe or a redirected file brought, without its last line end."""
+    words: str
+    """The prompt as it was typed."""
+    is_typed: bool
+    """Whether a prompt was typed, be it empty."""
+
+    def text(self, middle: str = "") -> str:
+        """The whole prompt: what was piped in, ``middle``, and the words. Raises ``BadInput`` where there is nothing."""
+        if not self.is_typed and not middle and not self.piped:
+            raise BadInput("no prompt: pass PROMPT, or pipe text into the command", field="prompt")
+        if self.is_typed and not self.words.strip() and not middle:
+            return self.words  # which is refused as empty, whatever was piped in
+        return "\n\n".join(part for part in (self.piped, middle, self.words) if part.strip())
+
+
+def given_input(words: Sequence[str]) -> Given:
+    """The typed words, and what a pipe or a redirected file brings. Raises ``BadInput`` for input that is no text."""
     if list(words) == ["-"]:
-        return from_stdin()
-    before = piped().rstrip("\r\n")
-    prompt = " ".join(words)
-    if words:
-        return f"{before}\n\n{prompt}" if before.strip() and prompt.strip() else prompt
-    if not before.strip():
-        raise BadInput("no prompt: pass PROMPT, or pipe text into the command", field="prompt")
-    return before
+        return Given(from_stdin().rstrip("\r\n"), "", is_typed=False)
+    return Given(piped().rstrip("\r\n"), " ".join(words), is_typed=bool(words))
 
 
 def piped() -> str:

@@ -1,0 +1,50 @@
+"""``polychat ask --compare``: one prompt to several models at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from ..errors import BadInput
+from . import ANSWERED, FAILED, complain, print_json
+from .printing import Printer, in_json, print_sources, read_whole, report_of, usage_line
+from .question import Question
+
+
+def split_models(values: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The models and the words of the prompt among the values of ``--compare``: no model's name has a blank in it.
+
+    Raises ``BadInput`` for fewer than two models.
+    """
+    cut = next((place for place, value in enumerate(values) if len(value.split()) > 1), len(values))
+    if cut < 2:
+        raise BadInput("--compare needs two models or more: --compare openai/gpt-4o-mini groq/llama-3.3-70b", field="compare")
+    return list(values[:cut]), list(values[cut:])
+
+
+async def compare(questions: Sequence[Question], arguments: argparse.Namespace) -> int:
+    """Ask all at once, and print each answer under its model's name, in their order; 0 if all have answered."""
+    if arguments.extract or arguments.execute or arguments.model is not None:
+        raise BadInput("--compare goes without -m, -x and -e", field="compare")
+    replies = [question.stream() for question in questions]  # what is wrong with one is raised before any is sent
+    tasks = [asyncio.create_task(read_whole(reply)) for reply in replies]
+    printer, reports, failed = Printer(sys.stdout), [], False
+    for question, reply, task in zip(questions, replies, tasks, strict=True):
+        whole, failure = await task
+        failed = failed or failure is not None
+        if arguments.json:
+            reports.append(report_of(whole, failure))
+        else:
+            printer.write(f"## {question.model}\n\n{whole.text}")
+            printer.finish()
+            printer.write("" if question is questions[-1] else "\n")
+            print_sources(reply)
+        if arguments.usage:
+            print(f"polychat: {question.model}: {usage_line(whole)}", file=sys.stderr)
+        if failure is not None:
+            complain(f"{question.model}: {failure}")
+    if arguments.json:
+        print_json(reports, default=in_json)
+    return FAILED if failed else ANSWERED
