@@ -102,7 +102,7 @@ async def test_a_second_target_is_asked_while_the_first_is_slow(serve: Any, stre
         router.health.facts("fast", "house/small").learn(Kind(stream, 0, False), 0.001)
     budget = router.hedges["fast"] = HedgeBudget()
     for _ in range(100):
-        budget.asked(router.clock())
+        budget.count_request(router.clock())
     reply = (await streamed(client))[1] if stream else await client.ask("hi")
     await until(stage.left)
     assert (reply.verdict, reply.provider) == ("complete", "other")

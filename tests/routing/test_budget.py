@@ -12,7 +12,7 @@ def test_a_tenth(rate: int, allowed: int) -> None:
     """A tenth of the requests of ten seconds, and three a second at least."""
     budget = RetryBudget()
     for number in range(rate):
-        budget.asked(100.0 + 9.0 * number / rate)
+        budget.count_request(100.0 + 9.0 * number / rate)
     assert budget.left(109.0) == allowed
     assert sum(budget.take(109.0) for _ in range(1000)) == allowed
     assert budget.left(109.0) == 0
@@ -24,9 +24,9 @@ def test_what_is_kept(rate: int, allowed: int) -> None:
     """A minute's budget may be used at once for a target that is reliable; on the long run there is no more than a tenth."""
     budget = RetryBudget()
     for number in range(rate):
-        budget.asked(100.0 + 9.0 * number / rate)
+        budget.count_request(100.0 + 9.0 * number / rate)
     assert sum(budget.take(109.0, is_reliable=True) for _ in range(1000)) == allowed
     assert not budget.take(109.0), "others had their share too"
     for _ in range(rate):
-        budget.asked(119.0)
+        budget.count_request(119.0)
     assert sum(budget.take(119.0, is_reliable=True) for _ in range(1000)) == allowed / 6

@@ -82,7 +82,7 @@ def test_while_requests_wait() -> None:
         assert outcome is not None
         for _ in range(MOST):
             assert outcome.holds()
-            outcome.facts.asked(NOW)
+            outcome.facts.called(NOW)
         assert outcome.holds() is holds
 
 

@@ -40,7 +40,7 @@ def test_what_routes_share() -> None:
     assert (one.breaker(0.1), other.breaker(0.1)) == ("open", "closed")
     one.note_retry_after(RateLimited("wait", status=429), 40.0, 1.0)
     assert (one.rest_of(2.0), other.rest_of(2.0)) == (39.0, 39.0)
-    one.asked(1.0)
+    one.called(1.0)
     assert other.in_flight == 1
     one.over(is_probe=False)
     assert other.in_flight == 0

@@ -22,14 +22,14 @@ def test_one_in_fifty() -> None:
     """Of the requests of a minute; without fifty there is none."""
     budget = HedgeBudget()
     for number in range(1000):
-        budget.asked(100.0 + number / 100)
+        budget.count_request(100.0 + number / 100)
         budget.take(100.0 + number / 100)
     assert not budget.take(110.0)
     assert sum(budget.take(300.0) for _ in range(10)) == 0
     fresh = HedgeBudget()
     granted = 0
     for _ in range(1000):
-        fresh.asked(100.0)
+        fresh.count_request(100.0)
         granted += fresh.take(100.0)
     assert granted == 20
 

@@ -199,7 +199,7 @@ def test_what_speaks_against_a_target_is_known_to_the_next_choice(strategy: str,
                 headers = [(b"x-ratelimit-remaining-requests", left), (b"x-ratelimit-reset-requests", b"30s")]
                 facts.note_limits(headers, now, 0.0)
             case "asked":
-                facts.asked(now)
+                facts.called(now)
             case "answered" if facts.waiting.count:
                 facts.learn(KIND, 0.1)
                 facts.answered(0.1, now)

@@ -20,7 +20,7 @@ def tries(probation: Probation, seconds: float) -> list[float]:
     moments = []
     for step in range(int(seconds * 10)):
         if probation.may_ask(NOW + step / 10):
-            probation.asked(NOW + step / 10)
+            probation.called(NOW + step / 10)
             moments.append(step / 10)
     return moments
 
@@ -59,11 +59,11 @@ def test_one_that_flows() -> None:
     for after, seconds in ((0.2, FLOWS), (30.0, 60.0)):
         probation = Probation()
         probation.cut(NOW - after, NOW, after)
-        probation.asked(NOW)
+        probation.called(NOW)
         probation.answered(NOW + 0.1, NOW + 0.1)
-        probation.asked(NOW + seconds)
+        probation.called(NOW + seconds)
         assert probation.is_on
-        probation.asked(NOW + 0.2 + seconds)
+        probation.called(NOW + 0.2 + seconds)
         assert not probation.is_on
 
 
@@ -110,7 +110,7 @@ async def test_others_first() -> None:
     facts = world.facts("b")
     for _ in range(2):
         world.router.note(facts, world.plan.rules, ConnectionFailed("no"), world.now)
-    facts.asked(world.now)
+    facts.called(world.now)
     for _ in range(6):
         await world.run()
         world.attempts.completed()

@@ -17,16 +17,16 @@ def test_three_that_wait() -> None:
     """Longer than three times the usual: it has stopped, until it answers one of them; with fewer nothing is known."""
     waiting = Waiting()
     for _ in range(2):
-        waiting.asked(10.0)
+        waiting.called(10.0)
     assert not waiting.is_stalled(20.0, 0.2)
-    waiting.asked(10.5)
+    waiting.called(10.5)
     assert not waiting.is_stalled(10.6, 0.2)
     assert waiting.is_stalled(10.7, 0.2)
     assert not waiting.is_stalled(11.5, 0.2, is_known=False), "of one that is not known yet the first second tells nothing"
     assert waiting.is_stalled(11.6, 0.2, is_known=False)
     assert not waiting.is_stalled(20.0, 8.0, is_known=False), "its first answers took that long"
     waiting.answered(10.8)
-    waiting.asked(10.8)
+    waiting.called(10.8)
     assert not waiting.is_stalled(11.3, 0.2)
     assert waiting.is_stalled(11.5, 0.2)
     for _ in range(3):

@@ -14,4 +14,4 @@ def begins_at_once(router: Router, route: str, target: str) -> None:
             router.health.facts(route, target).learn(Kind(streamed, 0, False), 0.001)
     budget = router.hedges[route] = HedgeBudget()
     for _ in range(100):
-        budget.asked(router.clock())
+        budget.count_request(router.clock())

@@ -84,7 +84,7 @@ class SimulatedRoute:
         """Call the chosen target, and leave it in flight; gives its label."""
         chosen = self.chooser.choose(self.plan, self.now, traits).first
         facts = self.health.facts(self.plan.route, chosen.name)
-        facts.asked(self.now)
+        facts.called(self.now)
         self.asked.append((self.now - 1000.0, chosen.label))
         seconds = self.takes(chosen.label, self.now - 1000.0)
         heapq.heappush(self._over, (self.now + seconds, len(self.asked), self.now, facts))

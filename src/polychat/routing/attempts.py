@@ -88,12 +88,12 @@ class Attempts:
         self.target = target
         self._router, self._rules, self._facts = router, rules, facts
         self.called_at, self.begun_at = now, None
-        self.is_probe = facts.asked(now)
+        self.is_probe = facts.called(now)
         self.is_last = is_last
 
     @property
     def may_hold(self) -> bool:
-        """Whether ``hold`` may give anything: not where its text would only be late, as no other target is asked after it."""
+        """Whether ``hold`` may give anything: not where its text would only be late, as no other target is called after it."""
         return not self.is_last or self._rules.hold > 0
 
     def hold(self) -> Hold | None:

@@ -7,9 +7,9 @@
 | half-open | the one request that is let through is answered, or fails          | that one request, the probe              |
 
 An attempt that is answered to its end, or flows for 2 s, closes the breaker; a probe that fails opens it again. A probe that
-ends as neither (its client leaves, or the request itself was wrong) leaves it half-open, for the next. What was asked before
+ends as neither (its client leaves, or the request itself was wrong) leaves it half-open, for the next. What was called before
 it opened adds nothing new. In the window an attempt counts once: as answered when it begins to be, also if its client leaves
-then, and as failed if it is cut off. An open breaker's target is asked all the same where too many others of its tier are
+then, and as failed if it is cut off. An open breaker's target is called all the same where too many others of its tier are
 open too (see ``ejection``). Moments are seconds on the caller's clock.
 """
 

@@ -32,7 +32,7 @@ class RetryBudget:
         """Retries that are kept, as they were at ``_looked``."""
         self._looked = 0.0
 
-    def asked(self, now: float) -> None:
+    def count_request(self, now: float) -> None:
         """Count a request of a client."""
         self._window.add(_REQUEST, now)
 

@@ -1,6 +1,6 @@
-"""What a strategy is: the order in which the able targets of one tier of a route are asked.
+"""What a strategy is: the order in which the able targets of one tier of a route are called.
 
-A strategy is a file of ``strategies/``. It gets candidates that may be asked now, and reads of each only its weight and its
+A strategy is a file of ``strategies/``. It gets candidates that may be called now, and reads of each only its weight and its
 facts; those that fail, are at a limit, or are unfit for this request are not among them (``order.py`` appends those).
 """
 
@@ -61,7 +61,7 @@ class Strategy(ABC):
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
         """All of ``able``, at least two, in the order in which to try them.
 
-        ``first``: the request goes to the first of them, so it is its turn; else others come before these, which are asked
+        ``first``: the request goes to the first of them, so it is its turn; else others come before these, which are called
         only where those fail.
         """
 
@@ -90,7 +90,7 @@ class PassedOver(NamedTuple):
 
 
 class Choice:
-    """The targets of a plan as they are to be asked, each once, and which of them were passed over."""
+    """The targets of a plan as they are to be called, each once, and which of them were passed over."""
 
     __slots__ = ("_others", "first", "passed")
 

@@ -1,7 +1,7 @@
 """Plans whose choice is the same for every plain request, so that it need not be made anew each time.
 
-A plan has a constant outcome while it asks its only target, or the first of those that are asked in order, whatever the request
-is, and that target is healthy. The router would make the same choice; this finds it sooner.
+A plan has a constant outcome while it calls its only target, or the first of those that are called in order, whatever the
+request is, and that target is healthy. The router would make the same choice; this finds it sooner.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which targets of a tier are not asked at all: those whose breakers are open, but never more than half of the tier's weight.
+"""Which targets of a tier are not called at all: those whose breakers are open, but never more than half of the tier's weight.
 
 Where more fail the fault may lie elsewhere, and those that are left could not carry the load: the rest of the sick ones is
-asked as before, and where all that may be asked are sick, all of them are. ``throttle`` keeps that from hurting them.
+called as before, and where all that may be called are sick, all of them are. ``throttle`` keeps that from hurting them.
 """
 
 from __future__ import annotations

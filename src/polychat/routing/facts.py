@@ -222,7 +222,7 @@ class Facts:
         return failed / (answered + failed) if answered + failed >= _FEW else 0.0
 
     def rest_of(self, now: float) -> float:
-        """Seconds in which it must not be called, by its ``retry-after`` or because it is down; 0 where it may be asked now."""
+        """Seconds in which it must not be called, by its ``retry-after`` or because it is down; 0: it may be called now."""
         left = self.shared.rest.left(now)
         if self.domain is not None and (others := self.domain.left(now)) > left:
             return others
@@ -252,7 +252,7 @@ class Facts:
         )
 
     def is_left(self, now: float) -> bool:
-        """Whether it may be asked, its breaker lets a request through, and it goes on answering."""
+        """Whether it may be called, its breaker lets a request through, and it goes on answering."""
         return not self.rest_of(now) and self._breaker.admits(now) and not self.is_stalled(now)
 
     def is_well(self, now: float) -> bool:
@@ -307,12 +307,12 @@ class Facts:
 
     # What the router writes
 
-    def asked(self, now: float) -> bool:
+    def called(self, now: float) -> bool:
         """A request is sent to it; ``over`` follows, once. Whether it is the probe of a half-open breaker."""
         self.shared.in_flight += 1
-        self.waiting.asked(now)
+        self.waiting.called(now)
         if self.probation.is_on:
-            self.probation.asked(now)
+            self.probation.called(now)
         return self._breaker.until is not None and self._breaker.probe(now)
 
     def over(self, *, is_probe: bool = False, was_answered: bool = True) -> None:

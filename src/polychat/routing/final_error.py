@@ -21,7 +21,7 @@ def final_error(
 ) -> PolychatError:
     """``chosen``, or else the most informative error of ``failed``, with the reasons of all where there are several.
 
-    ``passed`` and ``unlisted`` are targets that were not asked. ``retry_after`` is the soonest of all.
+    ``passed`` and ``unlisted`` are targets that were not called. ``retry_after`` is the soonest of all.
     """
     errors = list(failed.values())
     error = chosen or most_telling(errors)

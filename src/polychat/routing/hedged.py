@@ -33,12 +33,12 @@ async def hedged(
     and ``may_hedge`` allows to send the request twice. An answer that comes too late goes to ``discard``.
     """
     budget = router.hedges.setdefault(plan.route, HedgeBudget())
-    budget.asked(router.clock())
+    budget.count_request(router.clock())
     others: list[Attempts] = []
 
     def due() -> float | None:
-        asked = attempts.target
-        return None if asked is None or len(plan.targets) < 2 else router.facts(plan, asked).usual_first(kind)
+        current = attempts.target
+        return None if current is None or len(plan.targets) < 2 else router.facts(plan, current).usual_first(kind)
 
     def begun() -> Awaitable[T] | None:
         beside = None if attempts.target is None else plan_beside(router, plan, traits, attempts.target)

@@ -1,7 +1,7 @@
 """A second target for a request whose first one takes longer than usual: who begins first answers, the other is left.
 
-Off by default, for it costs requests: at most one in fifty. The second target is asked at the 95th percentile of what the first
-one takes for requests of this kind, once that is known.
+Off by default because it costs requests: at most one in fifty. The second target is called at the 95th percentile of the time
+that the first one takes for requests of this kind, once that is known.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class HedgeBudget:
     def __init__(self) -> None:
         self._window = Window(SECONDS, 2)
 
-    def asked(self, now: float) -> None:
+    def count_request(self, now: float) -> None:
         """Count a request of a client."""
         self._window.add(_REQUEST, now)
 

@@ -1,4 +1,4 @@
-"""The beginning of a stream, kept back for a little: until then another backend can still be asked, unseen.
+"""The beginning of a stream, kept back for a little: until then another backend can still be called, unseen.
 
 A wait for more is given up when the hold's time is over, and the stream goes on where it was. A response of the connection pool
 can be left and taken up again. The generators of other backends must not be interrupted, so that they run in a task of their

@@ -48,9 +48,9 @@ class Chooser:
         self._strategies: dict[tuple[str, str, int], Strategy] = {}
 
     def choose(self, plan: Plan, now: float, traits: Traits = UNKNOWN, *, is_turn: bool = True) -> Choice:
-        """The targets of the plan, each once, as they are to be asked.
+        """The targets of the plan, each once, as they are to be called.
 
-        ``is_turn``: the first of them is going to be asked; else it is just to be known who would be. Raises ``BadInput``
+        ``is_turn``: the first of them is going to be called; else it is just to be known who would be. Raises ``BadInput``
         where the conditions of all targets exclude this request.
         """
         if len(plan.targets) == 1 and not plan.rules.conditions:
@@ -83,7 +83,7 @@ class Chooser:
         return Choice(targets[0], targets[1:], passed)
 
     def settled(self, target: str, usage: Usage, seconds: float = 0.0, state: TargetState | None = None) -> None:
-        """An answer of ``target`` used so much, and was over ``seconds`` after it was asked for; 0: not known.
+        """An answer of ``target`` used so much, and was over ``seconds`` after it was requested; 0: not known.
 
         ``state``: what is known of the target, from callers that have it already; else it is looked up.
         """

@@ -1,7 +1,7 @@
 """Decisions, and nothing else: what is done about a failure.
 
-A failure is attributed first, and everything else follows from that: whether the same target is asked again after a pause,
-whether others are asked, and what rests.
+A failure is attributed first, and everything else follows from that: whether the same target is called again after a pause,
+whether others are called, and what rests.
 
 | attribution    | what it is                                                    | again | others | what rests     |
 |----------------|---------------------------------------------------------------|-------|--------|----------------|
@@ -15,7 +15,7 @@ whether others are asked, and what rests.
 | paid           | it answered, and the answer could not be read here            | no    | no     | nothing        |
 | over           | the time for all of the request is used up                    | no    | no     | by its breaker |
 
-Whatever the attribution, a target that said when to come back is not asked before that, by any request.
+Whatever the attribution, a target that said when to come back is not called before that, by any request.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 
 
 def pause_before(attempt: int, error: PolychatError, rng: Random) -> float:
-    """Seconds before the same target is asked again, for the ``attempt``th time: any part of a time that doubles with each
+    """Seconds before the same target is called again, for the ``attempt``th time: any part of a time that doubles with each
     attempt, by chance, so that those who failed together do not come back together; never less than it said.
     """
     pause = rng.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 2, 20))

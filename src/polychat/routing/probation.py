@@ -3,7 +3,7 @@
 | its last request      | it is on probation until                                                    |
 |-----------------------|-----------------------------------------------------------------------------|
 | failed                | it begins to answer any other one                                           |
-| was cut off           | a reply that was asked for since comes to its end, or has come much further |
+| was cut off           | a reply that was requested since comes to its end, or has come much further |
 
 A breaker needs some failures before it opens. Each costs a retry, or, after the first piece, a reply that its client loses.
 Probation costs nothing: the target comes after the healthy ones, and one request tries it at once, then one after each
@@ -11,7 +11,7 @@ rest. Of a target with many requests the next answer comes within milliseconds, 
 of its requests that fail.
 
 A stream that asks a target on probation is kept back until it has come further, in seconds, than those that were cut off (see
-``hold``): where it is cut off too it is asked anew elsewhere, unseen. Moments are seconds on the caller's clock.
+``hold``): where it is cut off too it is requested anew elsewhere, unseen. Moments are seconds on the caller's clock.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Probation:
         """Whether a request may try it now."""
         return not self.is_on or now >= self._next or self._flows(now)
 
-    def asked(self, now: float) -> None:
+    def called(self, now: float) -> None:
         """A request tries it, or uses it because no other target is left."""
         if self._flows(now):
             self.is_on = False

@@ -71,9 +71,9 @@ class ProviderPreferences:
     """US dollars per million tokens, and ``max_completion`` too."""
     max_completion: float | None = None
     max_latency: float | None = None
-    """Seconds to the first token above which a target is asked after the others."""
+    """Seconds to the first token above which a target is called after the others."""
     min_throughput: float | None = None
-    """Tokens per second below which a target is asked after the others."""
+    """Tokens per second below which a target is called after the others."""
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class ProviderPreferences:
         return self.max_prompt is not None or self.max_completion is not None
 
     def admits(self, target: Target) -> bool:
-        """Whether the target's provider may be asked at all."""
+        """Whether the target's provider may be called at all."""
         if self.order and not self.allow_fallbacks and target.label not in self.order:
             return False
         return (not self.only or target.label in self.only) and target.label not in self.ignore
@@ -119,7 +119,7 @@ class Preferred(NamedTuple):
 def preferred(
     plan: Plan, wanted: ProviderPreferences, measured: Measured, now: float, carries: Callable[[Target], bool]
 ) -> Preferred:
-    """The plan with those targets alone that may be asked, in the order that is wanted.
+    """The plan with those targets alone that may be called, in the order that is wanted.
 
     The route's own strategy decides where no order is asked for; where one is, the client's goes before weights and tiers, and
     conditions hold. ``carries`` is whether a target supports all fields of the request. Raises ``UnknownTarget`` where no
@@ -216,8 +216,8 @@ def with_named(plan: Plan, model: str, wanted: ProviderPreferences, resolver: Mo
 
 def unknown_members(wanted: Mapping[str, Any]) -> list[str]:
     """The members that ask for something that is not known here of a backend."""
-    asked = {name: value for name, value in wanted.items() if name not in _OBEYED and value is not None}
-    lost = [name for name, value in asked.items() if value != _DEFAULTS.get(name)]
+    requested = {name: value for name, value in wanted.items() if name not in _OBEYED and value is not None}
+    lost = [name for name, value in requested.items() if value != _DEFAULTS.get(name)]
     prices = wanted.get("max_price")
     if isinstance(prices, Mapping):
         lost += [f"max_price.{name}" for name in _UNPRICED if prices.get(name) is not None]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..config.settings import Route
 
 IN_ORDER: Mapping[str, Any] = {"strategy": "ordered", "weights": (), "priorities": (), "conditions": ()}
-"""The rules of a plan whose members are asked one after the other."""
+"""The rules of a plan whose members are called one after the other."""
 _KNOWN = 4096
 """Names whose meaning is kept; targets may be named without end."""
 LONGEST = 256
@@ -62,7 +62,7 @@ class Plan:
     shadow: Plan | None = None
     """Who gets some of the requests too, where ``rules.shadow`` names a target or a route."""
     otherwise: Plan | None = None
-    """What is asked while all targets rest, where ``rules.all_down`` names a route."""
+    """What is called while all targets rest, where ``rules.all_down`` names a route."""
 
     @property
     def strategy(self) -> str:
@@ -105,7 +105,7 @@ class ModelResolver:
         return plan
 
     def _shadow(self, plan: Plan) -> Plan:
-        """The plan that ``shadow`` names, asked once."""
+        """The plan that ``shadow`` names, called once."""
         field = f"routes.{plan.route}.shadow"
         try:
             meant = self._meant(plan.rules.shadow)

@@ -40,7 +40,7 @@ class Router(RoutingContext):
         were tried, and ``Resting`` where every target rests.
 
         ``repeated`` is how many times the client sent this request before: there are as many fewer attempts, and no target is
-        asked twice, since its retries and ours would multiply. ``traits`` are the properties of the request that the choice
+        called twice, since its retries and ours would multiply. ``traits`` are the properties of the request that the choice
         depends on. ``kind`` gives the class of requests whose time to the first token is measured; without it an attempt has
         all of its ``timeouts``. ``deadline``: when its client gives up. ``after`` is the error that cut off the answer of
         ``attempts`` before: this is then a retry, and targets that failed before come last. ``is_extra``: the second request

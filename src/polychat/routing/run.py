@@ -67,18 +67,18 @@ class Run(Generic[T]):
 
     def first_answer(self) -> Awaitable[T]:
         """``answer``, of a request that the route's budget of retries has not counted yet."""
-        self.budget.asked(self.begun)
+        self.budget.count_request(self.begun)
         return self.answer()
 
     async def answer(self) -> T:
         """See ``Router.run``."""
-        plan, asked, self.attempts.called_first = self.plan, self.attempts.called_first, None
-        choice = self.router.chooser.choose(plan, self.begun, self.traits, is_turn=asked is None)
+        plan, earlier, self.attempts.called_first = self.plan, self.attempts.called_first, None
+        choice = self.router.chooser.choose(plan, self.begun, self.traits, is_turn=earlier is None)
         self.attempts.passed = choice.passed
         limited = choice.targets if plan.rules.concurrency is not None else []
-        for each in limited or (choice if asked is None else choice.beginning_with(asked)):
+        for each in limited or (choice if earlier is None else choice.beginning_with(earlier)):
             target, facts = each, self.router.facts(plan, each)
-            if target is asked:
+            if target is earlier:
                 pass  # it has the request
             elif target in self.retryable or self._is_passed_over(target, facts) or not self._may_ask(target, facts):
                 continue
@@ -100,7 +100,7 @@ class Run(Generic[T]):
         return await self._again()
 
     async def _turn(self, first: Target, choice: Iterable[Target]) -> Target | None:
-        """The target that is asked next where requests at once are limited: ``first``, or one that has a slot before it.
+        """The target that is called next where requests at once are limited: ``first``, or one that has a slot before it.
 
         ``None``: none has one in time, or all rest by then; ``errors`` has the reason.
         """
@@ -256,11 +256,11 @@ class Run(Generic[T]):
             return list(self.unasked)
         if not self.repeated:
             return list(self.retryable)
-        asked = {failure.target for failure in self.attempts.failures}
-        return [target for target in self.retryable if target.name not in asked]
+        tried = {failure.target for failure in self.attempts.failures}
+        return [target for target in self.retryable if target.name not in tried]
 
     def _pause(self, target: Target, pauses: int, look: float) -> float:
-        """Seconds until this target may be asked, or is looked at again, after ``look`` where its breaker is open."""
+        """Seconds until this target may be called, or is looked at again, after ``look`` where its breaker is open."""
         facts, now, rng = self.router.facts(self.plan, target), self.router.clock(), self.router.rng
         if target in self.unasked:
             return rng.random() * _LOOKS
@@ -325,7 +325,7 @@ class Run(Generic[T]):
             attempts.resting.append((target, resting))
             return resting
         except PolychatError as error:
-            release_locals(error)  # it is kept while other targets are asked, and its frames hold the body that was sent
+            release_locals(error)  # it is kept while other targets are called, and its frames hold the body that was sent
             self._note_failure(facts, error)
             attempts.failed(failure_of(target.name, error))
             return error

@@ -165,7 +165,7 @@ class Turns(Generic[K]):
     async def wait(self, waiter: QueuedRequest, seconds: float, rests: Callable[[K], bool]) -> K | None:
         """What has a slot first, which is taken; ``None`` where that takes longer than ``seconds``.
 
-        ``rests`` is true for a target that must not be asked now: it is not waited for any more then, and where all of them
+        ``rests`` is true for a target that must not be called now: it is not waited for any more then, and where all of them
         rest the wait is over.
         """
         with SLOTS_LOCK:

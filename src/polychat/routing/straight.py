@@ -27,7 +27,7 @@ class StraightAttempt:
         self._router, self.plan = router, plan
         self._facts: Facts | None = facts
         self._called_at = self._answered_at = router.clock()
-        facts.asked(self._called_at)
+        facts.called(self._called_at)
 
     def check(self) -> None:
         """Raises ``Resting`` if the target sent a retry time since it was chosen: see ``http/sending.py``."""
@@ -42,7 +42,7 @@ class StraightAttempt:
         router, facts = self._router, self._facts
         assert facts is not None  # it is not over
         self._answered_at = now = router.clock()
-        router.health.budget(self.plan.route or self.plan.targets[0].name).asked(now)
+        router.health.budget(self.plan.route or self.plan.targets[0].name).count_request(now)
         facts.answered(now - self._called_at, now)
         if kind is not None:
             facts.learn(kind, now - self._called_at)

@@ -1,6 +1,6 @@
 """Fewer requests to a target the more of them it fails: the client-side throttling of Google's SRE book (chapter 21).
 
-It matters where a sick target is asked all the same, since too many others are sick too (see ``ejection``): there it counts
+It matters where a sick target is called all the same, since too many others are sick too (see ``ejection``): there it counts
 what is wanted of the target since its breaker opened. The first answer closes the breaker, and ends this.
 """
 

@@ -1,7 +1,7 @@
 """Whether a target has stopped to answer, before the first of its requests has waited long enough to be given up.
 
-Five requests that wait while nothing was answered for much longer than usual tell as much as five that failed. Others are asked
-first then; the target's next answer ends it. Of a target whose times are not known yet it takes some seconds to tell.
+Five requests that wait while nothing was answered for much longer than usual tell as much as five that failed. Then others are
+called first; the target's next answer ends it. Of a target whose times are not known yet it takes some seconds to tell.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Waiting:
         """Requests that wait for their first token."""
         self._since = 0.0
 
-    def asked(self, now: float) -> None:
+    def called(self, now: float) -> None:
         """A request waits from now on."""
         if not self.count:
             self._since = now

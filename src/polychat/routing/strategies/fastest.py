@@ -15,7 +15,7 @@ class Fastest(Strategy):
     """The better of two drawn at random (power of two choices), by seconds to the first token times requests in flight.
 
     The best of all would get every request until its next answer shows that it is not the best any more. One that was never
-    asked counts as 0 seconds while it has nothing in flight, and then as the fastest that is known.
+    called counts as 0 seconds while it has nothing in flight, and then as the fastest that is known.
     """
 
     def order(self, able: list[C], now: float, traits: Traits, *, first: bool) -> list[C]:
