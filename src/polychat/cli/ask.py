@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         from .compare import compare, split_models
 
-        models, words = split_models(arguments.compare)
+        models, words = split_models(arguments)
         arguments.prompt += words
         return asyncio.run(compare(questions_from(arguments, models), arguments))
     question = questions_from(arguments, [arguments.model])[0]

@@ -13,11 +13,14 @@ from .printing import Printer, in_json, print_sources, read_whole, report_of, us
 from .question import Question
 
 
-def split_models(values: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The models and the words of the prompt among the values of ``--compare``: no model's name has a blank in it.
 
-    Raises ``BadInput`` for fewer than two models.
+    Raises ``BadInput`` for fewer than two models, and beside arguments that are for one.
     """
+    if arguments.extract or arguments.execute or arguments.model is not None:
+        raise BadInput("--compare goes without -m, -x and -e", field="compare")
+    values = arguments.compare
     cut = next((place for place, value in enumerate(values) if len(value.split()) > 1), len(values))
     if cut < 2:
         raise BadInput("--compare needs two models or more: --compare openai/gpt-4o-mini groq/llama-3.3-70b", field="compare")
@@ -26,8 +29,6 @@ def split_models(values: Sequence[str]) -> tuple[list[str], list[str]]:
 
 async def compare(questions: Sequence[Question], arguments: argparse.Namespace) -> int:
     """Ask all at once, and print each answer under its model's name, in their order; 0 if all have answered."""
-    if arguments.extract or arguments.execute or arguments.model is not None:
-        raise BadInput("--compare goes without -m, -x and -e", field="compare")
     replies = [question.stream() for question in questions]  # what is wrong with one is raised before any is sent
     tasks = [asyncio.create_task(read_whole(reply)) for reply in replies]
     printer, reports, failed = Printer(sys.stdout), [], False
