@@ -209,6 +209,18 @@ class KeySettings(Allowance, frozen=True):
     ] = Allowance()
 
 
+class MetricsAccess(Table, frozen=True):
+    """Who may read `/metrics`."""
+
+    key: Annotated[
+        Reference | None,
+        about(
+            "The key of the program that reads `/metrics`. It opens nothing else, and no other key opens `/metrics` then. By "
+            "default the keys of clients do, and none is needed where chats need none."
+        ),
+    ] = None
+
+
 AdminScope: TypeAlias = Literal["read", "usage", "config", "keys", "audit"]
 
 
@@ -496,6 +508,7 @@ class GatewaySettings(Table, frozen=True):
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),
     ] = Direct()
     admin: Annotated[Admin, about("What operators can inspect, and the keys for it.")] = Admin()
+    metrics: Annotated[MetricsAccess, about("Who may read `/metrics`.")] = MetricsAccess()
     state: Annotated[
         State | None, about("What is kept in a database. Without this table nothing is, and no database is opened.")
     ] = None

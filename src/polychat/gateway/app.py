@@ -18,6 +18,7 @@ from ..http.server.cycle import FastPath
 from ..routing import Health
 from ..state.responses import ResponseStore
 from .admission.accounting import Accounting, accounting
+from .admission.accounts import Account
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
@@ -197,7 +198,11 @@ class Gateway:
 
     def is_limited(self, key: str) -> bool:
         """Whether requests with this key are counted."""
-        return self.accounting is not None and self.accounting.account(key) is not None
+        return self.account(key) is not None
+
+    def account(self, key: str) -> Account | None:
+        """What requests with this key may use; ``None`` for one without limits."""
+        return None if self.accounting is None else self.accounting.account(key)
 
     def stores_away(self) -> dict[str, bool]:
         """Of each store of shared limits, whether it cannot be reached now."""

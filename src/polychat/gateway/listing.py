@@ -10,16 +10,34 @@ from ..backends.listing import listing
 from ..errors import PolychatError, UnknownTarget
 from ..routing import Plan
 from ..wire.abilities import of_all
+from ..wire.faults import Fault
 from ..wire.json_text import decoded, encoded
 from ..wire.models import ModelInfo, write_models
 from .context import RequestContext
+from .responder import Refused
 
 if TYPE_CHECKING:
+    from .admission.accounts import Account
     from .runtime import Runtime
 
 
 async def listed(context: RequestContext) -> list[ModelInfo]:
-    """Every model that can be requested by name. A route or an alias has the smallest limits of its targets."""
+    """Every model that the request's key may ask for by name. A route or an alias has the smallest limits of its targets."""
+    models = await _all(context)
+    account = context.service.account(context.record.key)
+    if account is None or not account.chooses_models:
+        return models
+    return [model for model in models if _may_ask(context, account, model.id)]
+
+
+def _may_ask(context: RequestContext, account: Account, name: str) -> bool:
+    try:
+        return not account.wrong_model(context.runtime.resolver.plan(name))
+    except PolychatError:  # an alias for a model that a backend does not serve any more
+        return False
+
+
+async def _all(context: RequestContext) -> list[ModelInfo]:
     runtime = context.runtime
     models = {model.id: model for model in await runtime.catalog.of(listing(runtime.registry))}
     names = [name for name in runtime.resolver.listed() if name not in models]
@@ -99,8 +117,11 @@ async def models(context: RequestContext) -> None:
         return
     model = next((model for model in entries if model.id == name), None)
     if model is None:
-        target = (await planned(context, name)).targets[0]  # it can be requested though no list has it
-        model = ModelInfo(name, target.label)
+        plan = await planned(context, name)  # it can be requested though no list has it
+        account = context.service.account(context.record.key)
+        if account is not None and (wrong := account.wrong_model(plan)):
+            raise Refused(Fault(wrong, "permission", 403, param="model"))
+        model = ModelInfo(name, plan.targets[0].label)
     whole = decoded(write_models(dialect, [model]))
     await context.responder.json(encoded((whole.get("data") or whole["models"])[0]))
 

@@ -95,7 +95,7 @@ def _sites(gateway: OperatedService) -> list[BaseRoute]:
 
 
 async def _metrics(gateway: OperatedService, request: Request) -> Response:
-    if gateway.requires_key and not await _has_key(gateway, request):
+    if not await _may_read_metrics(gateway, request):
         return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
     from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
 
@@ -103,6 +103,12 @@ async def _metrics(gateway: OperatedService, request: Request) -> Response:
     view = View(*gateway.metrics.snapshots())
     body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
     return Response(body, media_type=content_type)
+
+
+async def _may_read_metrics(gateway: OperatedService, request: Request) -> bool:
+    if own := gateway.runtime.metrics_key:
+        return bool(own.name_of(dict(request.scope["headers"]), b""))
+    return not gateway.requires_key or await _has_key(gateway, request)
 
 
 async def _has_key(gateway: OperatedService, request: Request) -> bool:

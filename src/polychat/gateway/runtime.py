@@ -26,6 +26,8 @@ class Runtime:
         self.limits = gateway.limits
         self.keys = Keys(gateway.keys)
         self.admin_keys = AdminKeys(gateway.admin)
+        self.metrics_key = Keys({} if gateway.metrics.key is None else {"key": gateway.metrics.key}, "gateway.metrics")
+        """The one key of ``/metrics``, if it has one of its own."""
         self.guarded = bool(self.keys) or (gateway.state is not None and not is_loopback(gateway.host))
         """Whether requests need a key."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
+from .admission.accounts import Account
 from .admission.bodies import Bodies
 from .admission.people_keys import PeopleKeys
 from .admission.running import RunningRequests
@@ -38,6 +39,9 @@ class Service(Protocol):
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer another request, as an ASGI application."""
+
+    def account(self, key: str) -> Account | None:
+        """What requests with this key may use; ``None`` for one without limits."""
 
     def next_id(self) -> str:
         """A new unique id for a request."""

@@ -131,13 +131,17 @@ class Account:
                 return f"the key {self.name} may not be used with the dialect {dialect}, only with {', '.join(allowed)}"
         return ""
 
-    def may_ask(self, plan: Plan) -> bool:
-        """Whether each level allows the plan's route, or all of its targets."""
-        return all(_allows(names, plan) for names in self._names)
+    @property
+    def chooses_models(self) -> bool:
+        """Whether it allows some models only."""
+        return bool(self._names)
 
-    def allowed(self) -> str:
-        """The models that each level allows, for an error."""
-        return "; of these ".join(", ".join(names) for names in self._names)
+    def wrong_model(self, plan: Plan) -> str:
+        """Why this plan is refused; empty where each level allows its route, or all of its targets."""
+        if all(_allows(names, plan) for names in self._names):
+            return ""
+        allowed = "; of these ".join(", ".join(names) for names in self._names)
+        return f"the key {self.name} may not ask for this model, only for {allowed}"
 
 
 def _nearest(policies: Sequence[Policy], name: str) -> Any:

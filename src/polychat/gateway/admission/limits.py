@@ -170,9 +170,8 @@ class LimitGuard:
             return None
         if fault := account.wrong_dialect(record.dialect):
             raise Refused(Fault(fault, "permission", 403))
-        if not account.may_ask(plan):
-            message = f"the key {account.name} may not ask for this model, only for {account.allowed()}"
-            raise Refused(Fault(message, "permission", 403, param="model"))
+        if fault := account.wrong_model(plan):
+            raise Refused(Fault(fault, "permission", 403, param="model"))
         buckets = account.charged(demand.user() if account.counts_users else None)
         metrics = {bucket.name.metric for bucket in buckets}
         prompt = completion = cost = 0
