@@ -60,9 +60,9 @@ A `StatusError` is also an `aiohttp.ClientResponseError`, and every `BackendErro
 HTTP = """## HTTP errors of the gateway
 
 A request that fails before the first piece of its answer gets an HTTP status and an error body in the client's own dialect.
-The columns show the status and the words that clients decide by. Every error also has `x-request-id`, which names the
+The columns show the status and the error codes of each dialect. Every error also has `x-request-id`, which names the
 request in the gateway's log, and, where waiting helps, `retry-after` and `retry-after-ms`. `x-should-retry: false` marks
-errors that repeating the request cannot mend.
+errors that the same request would get again.
 
 | status | raised by the gateway itself when |
 |---|---|

@@ -20,7 +20,7 @@
         │   └── ChallengeRequired         the service asks for a captcha or has a bot wall
         ├── BadReply                      the reply does not follow the service's protocol
         │   └── ChatNotFound              the page has no chat: no nonce, no bot
-        ├── Resting                       not asked: it sent `retry-after`, and that time has not come
+        ├── Resting                       not called: it sent `retry-after`, and that time has not come
         ├── ReplyFailed                   the backend reports a failure in its own protocol
         │   ├── LimitReached              a quota of the service: tokens, messages, a ban
         │   └── EmptyReply                success with an empty reply, which is never an answer
@@ -47,15 +47,16 @@ FaultKind: TypeAlias = Literal[
     "timeout",
     "server",
 ]
-"""What went wrong: every vendor's errors map to one of these; see ``wire/faults.py``."""
+"""What went wrong: every vendor's errors map to one of these kinds."""
 
 
 class Failure(NamedTuple):
     """Why one target of several did not answer."""
 
     target: str
+    """``provider/model``."""
     outcome: str
-    """One word, such as ``timeout``; see ``routing.policy.outcome_of``."""
+    """One word, such as ``timeout``: a value of the label ``outcome`` of ``polychat_attempts_total``."""
     message: str
     """The reason as a client of a gateway may read it."""
     reason: str
@@ -263,7 +264,7 @@ class ChatNotFound(BadReply):
 
 
 class Resting(BackendError):
-    """The backend was not asked: it sent ``retry-after`` earlier, and that time has not come (``retry_after``)."""
+    """The backend was not called: it sent ``retry-after`` earlier, and that time has not come (``retry_after``)."""
 
 
 class ReplyFailed(BackendError):
