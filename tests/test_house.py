@@ -32,6 +32,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ROOMS = [
     "version",
+    "values",
     "types",
     "errors",
     "events",

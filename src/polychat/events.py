@@ -5,18 +5,17 @@ Where a request asked for several answers (``n``), ``choice`` is the index of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from .errors import BackendError
 from .types import Opaque
+from .values import Value
 
 Verdict: TypeAlias = Literal["complete", "truncated", "failed", "cancelled"]
 """How a reply ended. Every reply has exactly one, and nothing invents one."""
 
 
-@dataclass(slots=True)
-class Start:
+class Start(Value, gc=False):
     """The id and model that the backend sends before the first piece of a reply: at most one ``Start`` per reply."""
 
     id: str | None = None
@@ -24,16 +23,14 @@ class Start:
     """The model that answers, by the backend's name; it may differ from the requested one."""
 
 
-@dataclass(slots=True)
-class Text:
+class Text(Value, gc=False):
     """The next piece of the answer; never empty."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Reasoning:
+class Reasoning(Value, gc=False):
     """The next piece of the model's reasoning. ``opaque`` comes with the last piece of its block, whose text may be empty."""
 
     text: str = ""
@@ -43,8 +40,7 @@ class Reasoning:
     choice: int = 0
 
 
-@dataclass(slots=True)
-class ToolCallPiece:
+class ToolCallPiece(Value, gc=False):
     """The next piece of a call. The first of a call has ``id`` and ``name``; ``arguments`` are pieces of JSON to be joined."""
 
     index: int
@@ -58,16 +54,14 @@ class ToolCallPiece:
     """As ``ToolCall.kind`` has it; the same in every piece of a call."""
 
 
-@dataclass(slots=True)
-class Refusal:
+class Refusal(Value, gc=False):
     """The next piece of the model's refusal to answer; never empty."""
 
     text: str
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Media:
+class Media(Value, gc=False):
     """A whole image or audio that is part of the answer."""
 
     data: bytes
@@ -75,16 +69,14 @@ class Media:
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Logprobs:
+class Logprobs(Value):
     """Of the tokens of the last pieces: ``{"token", "logprob", "bytes", "top_logprobs"}`` each, as OpenAI shapes them."""
 
     tokens: list[dict[str, Any]]
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Citation:
+class Citation(Value, gc=False):
     """A page that the backend cites; ``start`` and ``end`` are positions of characters in the answer, where they are known."""
 
     title: str
@@ -95,8 +87,7 @@ class Citation:
     choice: int = 0
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(Value, gc=False):
     """What the request cost in tokens, as the backend counted it; ``None`` where it sent no count.
 
     ``prompt_tokens`` includes what was cached; ``completion_tokens`` includes reasoning. The other counts are parts of these.
@@ -125,8 +116,7 @@ Reason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "r
 """Why a model stopped, in the terms that all wires share. After ``pause`` the model expects a request to continue."""
 
 
-@dataclass(slots=True)
-class Finish:
+class Finish(Value):
     """The last event of every reply.
 
     ``error`` is the exception to raise for the caller; it is set exactly when ``verdict`` is not ``complete``.

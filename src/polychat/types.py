@@ -7,8 +7,11 @@ that all vendors' APIs can be translated into and out of; ``wire/losses.py`` has
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from msgspec import field
+
+from .values import Value
 
 Message: TypeAlias = Mapping[str, Any]
 """One message: ``{"role": "user", "content": "…"}``. ``content`` is text, or a list of ``{"type": "text", "text": …}``."""
@@ -23,8 +26,7 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
-@dataclass(slots=True)
-class TextPart:
+class TextPart(Value):
     text: str
     cache: str | None = None
     """The backend may cache the conversation up to here, for this long: ``5m`` or ``1h``."""
@@ -32,8 +34,7 @@ class TextPart:
     """Fields that only the wire it was read from has, by that wire's names. The same holds for ``extra`` of every type here."""
 
 
-@dataclass(slots=True)
-class ImagePart:
+class ImagePart(Value):
     """An image. Exactly one of ``url`` and ``data`` is set."""
 
     url: str | None = None
@@ -46,16 +47,14 @@ class ImagePart:
     extra: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class AudioPart:
+class AudioPart(Value):
     data: bytes
     media_type: str
     """``audio/wav``, ``audio/mpeg``, …"""
     extra: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class FilePart:
+class FilePart(Value):
     """A document. Exactly one of ``url``, ``data`` and ``id`` (of a file that the backend already has) is set."""
 
     url: str | None = None
@@ -68,8 +67,7 @@ class FilePart:
     extra: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class Opaque:
+class Opaque(Value, gc=False):
     """Data that a vendor requires back unchanged in a later request: a signature, encrypted reasoning. No other vendor can
     use it.
     """
@@ -82,8 +80,7 @@ class Opaque:
     """``data`` replaces reasoning that may not be shown; there is no text."""
 
 
-@dataclass(slots=True)
-class ReasoningPart:
+class ReasoningPart(Value):
     """The model's reasoning before its answer."""
 
     text: str = ""
@@ -91,15 +88,13 @@ class ReasoningPart:
     extra: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class RefusalPart:
+class RefusalPart(Value, gc=False):
     """The model's refusal to answer, in its own words."""
 
     text: str
 
 
-@dataclass(slots=True)
-class ToolCall:
+class ToolCall(Value):
     """A tool call of the model. ``arguments`` is the text it wrote: of a function, JSON unless the reply was cut short."""
 
     id: str
@@ -114,8 +109,7 @@ class ToolCall:
     ``local_shell_call``: ``arguments`` is the action as JSON."""
 
 
-@dataclass(slots=True)
-class ToolResult:
+class ToolResult(Value):
     """The result of the call ``id``."""
 
     id: str
@@ -130,8 +124,7 @@ class ToolResult:
 Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | RefusalPart | ToolCall | ToolResult
 
 
-@dataclass(slots=True)
-class ChatMessage:
+class ChatMessage(Value):
     """One message of a conversation. A ``tool`` message holds only ``ToolResult`` parts; no other role has them."""
 
     role: Role
@@ -145,8 +138,7 @@ Conversation: TypeAlias = Sequence[Message | ChatMessage]
 """Messages as people write them, as a reply gives them (``reply.turn()``), or both."""
 
 
-@dataclass(slots=True)
-class Tool:
+class Tool(Value):
     """A function the model may call."""
 
     name: str
@@ -165,8 +157,7 @@ class Tool:
     """The group that the tool came in, where its wire has such; ``name`` is then the whole name, ``group__name``."""
 
 
-@dataclass(slots=True)
-class HostedTool:
+class HostedTool(Value):
     """A tool that the backend itself runs (web search, code), by its own wire's description; no other wire knows it."""
 
     kind: str
@@ -175,16 +166,14 @@ class HostedTool:
     """The whole description, as that wire writes it."""
 
 
-@dataclass(slots=True)
-class ToolChoice:
+class ToolChoice(Value, gc=False):
     """``required``: some tool; ``named``: the tool ``name``."""
 
     mode: Literal["auto", "none", "required", "named"]
     name: str | None = None
 
 
-@dataclass(slots=True)
-class Format:
+class Format(Value):
     """The format of the answer. ``schema`` is set exactly where ``kind`` is ``schema``."""
 
     kind: Literal["text", "json", "schema"]
@@ -194,8 +183,7 @@ class Format:
     strict: bool | None = None
 
 
-@dataclass(slots=True)
-class Thinking:
+class Thinking(Value, gc=False):
     """How much to think first."""
 
     effort: Effort | None = None
@@ -205,8 +193,7 @@ class Thinking:
     """Whether the reply shows the reasoning, and how: ``auto``, ``concise``, ``detailed``; ``none`` hides it."""
 
 
-@dataclass(slots=True)
-class ChatRequest:
+class ChatRequest(Value):
     """One request of a chat, in the terms that all wires share. ``None`` (or empty) is "not set": the backend decides."""
 
     model: str

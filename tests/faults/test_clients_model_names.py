@@ -41,7 +41,7 @@ def written_reply(name: str, model: str, *, stream: bool) -> bytes:
 def passed(name: str, pieces: list[bytes], requested: str) -> bytes:
     """The pieces behind a dialect's own monitor, with the asked name in them."""
     dialect = DIALECTS[name]
-    monitor = dialect.monitor(InboundChat(dialect, (b"", {}, None), requested, stream=True, limits=Limits()))
+    monitor = dialect.monitor(InboundChat(dialect, b"", {}, None, requested, True, Limits(), True))
     naming = Naming(dialect.model_member, requested, dialect.piece_end)
     out = [naming.feed(monitor.feed(piece), monitor.served) for piece in pieces]
     return b"".join([*out, naming.feed(monitor.end(), monitor.served), naming.end()])

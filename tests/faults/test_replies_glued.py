@@ -45,7 +45,7 @@ def glued(wire: Wire) -> tuple[bytes, bytes]:
 
 
 def monitor_of(dialect: Dialect) -> StreamMonitor:
-    return dialect.monitor(InboundChat(dialect, (b"{}", {}, None), "m", stream=True, limits=Limits()))
+    return dialect.monitor(InboundChat(dialect, b"{}", {}, None, "m", True, Limits(), True))
 
 
 def passed(monitor: StreamMonitor, pieces: Iterable[bytes]) -> bytes:

@@ -6,14 +6,12 @@ The row is added before anything else of the package is loaded, as if it stood i
 from __future__ import annotations
 
 import runpy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polychat import types
 
 
-@dataclass(slots=True)
 class More(types.ChatRequest):
     top_a: float | None = None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import field
 
 from ..errors import BadInput
 from ..types import ChatRequest
+from ..values import Value
 from ..wire.adapting import required_hosted_tool, without_foreign, without_foreign_files
 from ..wire.field import SupportTable
 from ..wire.losses import Loss, OnLoss, apply_loss_policy, losses
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from ..wire.contract import Reader
 
 
-@dataclass(slots=True)
-class CallInfo:
+class CallInfo(Value):
     """The policy of one request about losses, and what its backend records: losses, address, rate limits, raw body."""
 
     on_loss: OnLoss | None = None

@@ -6,11 +6,13 @@ offsets into that text, so that a piece of text costs no more than an append.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from msgspec import field
 
 from ..events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ..types import Opaque, ReasoningPart, ToolCall
+from ..values import Value
 
 
 class Growing:
@@ -33,8 +35,7 @@ class Growing:
         return self._text
 
 
-@dataclass(slots=True)
-class TextRun:
+class TextRun(Value):
     """Text without another part within it: its offsets in the message's text, and its citations."""
 
     start: int
@@ -42,8 +43,7 @@ class TextRun:
     citations: list[Citation] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class ReasoningRun:
+class ReasoningRun(Value):
     """Uninterrupted reasoning of one block. Nothing is added after its ``opaque``."""
 
     block: int

@@ -35,7 +35,7 @@ def conversation(*texts: str, picture: ImagePart | None = None) -> list[ChatMess
 def traits(name: str, request: ChatRequest, headers: dict[bytes, bytes] | None = None, **fields: Any) -> ChatTraits:
     dialect = type("Spoken", (Dialect,), {"name": name, "wire": wire_named(name)})()
     body = encoded({**wire_named(name).write_request(request, vendor=""), "model": "m", **fields})
-    inbound = InboundChat(dialect, open_body(body, Limits()), request.model, stream=False, limits=Limits())
+    inbound = InboundChat(dialect, *open_body(body, Limits()), request.model, False, Limits(), dialect.passes)
     runtime = SimpleNamespace(catalog=SimpleNamespace(is_known=False), gateway=Settings())
     service, record = SimpleNamespace(people=None), SimpleNamespace(key=None)
     context = SimpleNamespace(headers=headers or {}, runtime=runtime, service=service, record=record)

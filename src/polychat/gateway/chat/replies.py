@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ...errors import BackendError, Truncated
 from ...events import Event, Finish, Start, Usage
 from ...routing.holding import MOST, OpeningHold
+from ...values import Value
 from ...wire.billing import billed_stream, has_piece, opening_failure
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from ...wire.passthrough import StreamMonitor
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Value):
     """How a reply went so far."""
 
     finish: Finish | None

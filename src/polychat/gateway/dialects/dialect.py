@@ -6,14 +6,14 @@ import gc
 import sys
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 from secrets import token_hex
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from ...config.settings import Limits
 from ...errors import BadInput, redact
@@ -40,6 +40,12 @@ NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 Opened: TypeAlias = tuple[bytes, Object, Placeholders | None]
 
 
+OPENED = replace(LIMITS, depth=sys.maxsize)
+"""Limits for a body that was opened, whose depth was checked then."""
+RAW = replace(OPENED, raw_schemas=True)
+"""The same, for readers that support large schemas as JSON."""
+
+
 class InboundRequest(Protocol):
     """The request that a dialect reads a chat from."""
 
@@ -60,57 +66,37 @@ class InboundRequest(Protocol):
     def service(self) -> Service: ...
 
 
-_values = attrgetter(*(column.name for column in fields(ChatRequest)))
-
-
-class InboundChat:
+class InboundChat(Struct, eq=False):
     """A chat request as its dialect read it: enough to route it and to pass it through, and the whole request when it is
     needed.
     """
 
-    __slots__ = (
-        "_request",
-        "body",
-        "dialect",
-        "fields",
-        "limits",
-        "lost",
-        "may_pass",
-        "model",
-        "models",
-        "own",
-        "own_form",
-        "placeholders",
-        "preferences",
-        "reading",
-        "stream",
-        "wants_usage",
-    )
-
-    def __init__(self, dialect: Dialect, opened: Opened, model: str, *, stream: bool, limits: Limits) -> None:
-        self.dialect = dialect
-        self.body, self.fields, self.placeholders = opened
-        """The body, its top-level fields, each still JSON, and the detached parts of both, which ``restored`` puts back."""
-        self.model = model
-        self.stream = stream
-        self.limits = limits
-        self.reading = RAW
-        """The limits for a reader of ``body``."""
-        self.models: list[str] | None = None
-        """The targets in order, if the request names more than ``model``."""
-        self.lost: tuple[str, ...] = ()
-        """Routing fields of the request that the gateway does not support."""
-        self.preferences: ProviderPreferences | None = None
-        """The providers that the client prefers."""
-        self.wants_usage = True
-        """Whether the client asked for a stream's usage; only on wires where it must be requested."""
-        self.may_pass = dialect.passes
-        """Whether it may be sent to a backend of the same wire unchanged."""
-        self.own_form = ""
-        """Which of its dialect's answer formats, if there are several, the request uses."""
-        self.own: Any = None
-        """Data of the dialect's own."""
-        self._request: ChatRequest | None = None
+    dialect: Dialect
+    body: bytes
+    fields: Object
+    """The body's top-level fields, each still JSON."""
+    placeholders: Placeholders | None
+    """The detached parts of the body and its fields, which ``restored`` puts back."""
+    model: str
+    stream: bool
+    limits: Limits
+    may_pass: bool
+    """Whether it may be sent to a backend of the same wire unchanged."""
+    reading: ReaderLimits = RAW
+    """The limits for a reader of ``body``."""
+    models: list[str] | None = None
+    """The targets in order, if the request names more than ``model``."""
+    lost: tuple[str, ...] = ()
+    """Routing fields of the request that the gateway does not support."""
+    preferences: ProviderPreferences | None = None
+    """The providers that the client prefers."""
+    wants_usage: bool = True
+    """Whether the client asked for a stream's usage; only on wires where it must be requested."""
+    own_form: str = ""
+    """Which of its dialect's answer formats, if there are several, the request uses."""
+    own: Any = None
+    """Data of the dialect's own."""
+    _request: ChatRequest | None = None
 
     def request(self) -> ChatRequest:
         """The request, read once; long base64 may be detached, and large schemas may be JSON. Raises ``BadInput``."""
@@ -149,7 +135,7 @@ class InboundChat:
     def request_for(self, model: str, *, whole: bool = False) -> ChatRequest:
         """The request for a backend's ``model``; ``whole``: without placeholders."""
         read = self.whole() if whole else self.request()
-        request = ChatRequest(*_values(read))  # dataclasses.replace takes as long as reading a small request
+        request = read.__copy__()
         request.model = model
         if self.stream:
             request.stream_usage = True
@@ -191,10 +177,11 @@ class Dialect:
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
             raise checks.bad("model", f"text: provider/model, or a name that {self.models_path} lists", model)
-        stream = value_of(fields, "stream")
-        if stream is not None:
+        stream = None
+        if "stream" in fields and (stream := value_of(fields, "stream")) is not None:
             stream = checks.flag(stream, "stream")
-        return InboundChat(self, opened, model, stream=self.streams if stream is None else bool(stream), limits=limits)
+        stream = self.streams if stream is None else stream
+        return InboundChat(self, *opened, model, stream, limits, self.passes)
 
     def read(self, inbound: InboundChat) -> ChatRequest:
         """The whole request. Raises ``BadInput``."""
@@ -243,6 +230,8 @@ class Dialect:
 def with_model(fields: Object, model: str | None) -> bytes:
     """A body with this model (``None``: without one) and no second one: some servers read ``Model`` as ``model``."""
     members = fields if model is None else {**fields, "model": model}
+    if model is not None and len(set(map(str.lower, members))) == len(members):
+        return encoded(members)
     for name in members:
         if len(name) == 5 and (name != "model" or model is None) and name.lower() == "model":
             return encoded(
@@ -270,10 +259,6 @@ def _read(inbound: InboundChat) -> ChatRequest:
 
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
-OPENED = replace(LIMITS, depth=sys.maxsize)
-"""Limits for a body that was opened, whose depth was checked then."""
-RAW = replace(OPENED, raw_schemas=True)
-"""The same, for readers that support large schemas as JSON."""
 _MANY = 256 * 1024
 """Bytes of a body above which garbage collection is paused while it is read."""
 _MESSAGE_FIELDS = ("messages", "input", "contents")
@@ -288,9 +273,12 @@ _Read = TypeVar("_Read")
 def open_body(body: bytes, limits: Limits) -> Opened:
     """The body, its fields as ``shallow`` returns them, and the detached parts of both. Raises ``BadInput``."""
     if len(body) <= LEAST:  # as most are
+        is_flat = body.count(b"{") + body.count(b"[") <= limits.depth
         try:
+            if is_flat and body.isascii() and len(body) <= 2 * limits.messages:  # no limit can be exceeded
+                return body, _SHALLOW.decode(body), None
             return body, shallow(body, limits), None
-        except BadInput:
+        except (BadInput, msgspec.DecodeError, RecursionError):
             pass  # it may be a body that is read leniently
     return leniently(partial(_opened, limits=limits), body)
 

@@ -11,6 +11,7 @@ from ..json_text import decoded
 from ..limits import LIMITS, ReaderLimits
 from .constants import VENDOR
 from .reply_blocks import Message
+from .usual_replies import usual_reply
 
 
 class Reader(Message):
@@ -30,7 +31,8 @@ class Reader(Message):
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``."""
-    return Reader(vendor, limits).read(body)
+    events = usual_reply(body)
+    return Reader(vendor, limits).read(body) if events is None else events
 
 
 def read_count(body: bytes, limits: ReaderLimits = LIMITS) -> int:

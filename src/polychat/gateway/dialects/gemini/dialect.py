@@ -33,7 +33,7 @@ class Gemini(Dialect):
         model, action = named(request.path)
         stream = action == "streamGenerateContent"
         opened = request.opened or open_body(request.body, limits)
-        inbound = InboundChat(self, opened, model, stream=stream, limits=limits)
+        inbound = InboundChat(self, *opened, model, stream, limits, self.passes)
         if stream and parse_qs(request.query).get("alt") != ["sse"]:
             inbound.own_form = "array"
             inbound.may_pass = False

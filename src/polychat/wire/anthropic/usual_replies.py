@@ -1,0 +1,99 @@
+"""The usual whole reply, decoded by type: one text, why it ended, and the counts of tokens.
+
+Members that the API sends without content have a type that accepts only such values, and a reply of any other form is
+rejected, to be read member by member.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+from msgspec.json import Decoder
+
+from ...events import Event, Finish, Start, Text, Usage
+from .constants import REASONS
+
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+
+class UsualText(Struct, forbid_unknown_fields=True):
+    """The only block of a reply."""
+
+    type: Literal["text"]
+    text: str
+    citations: tuple[()] | None = None
+
+
+class UsualAges(Struct, forbid_unknown_fields=True):
+    """Tokens that were written to a cache, by how long they are kept."""
+
+    ephemeral_5m_input_tokens: Count = 0
+    ephemeral_1h_input_tokens: Count = 0
+
+
+class UsualThoughts(Struct, forbid_unknown_fields=True):
+    """What the answer's tokens were."""
+
+    thinking_tokens: Count | None = None
+
+
+class UsualCounts(Struct, forbid_unknown_fields=True):
+    """The counts of tokens."""
+
+    input_tokens: Count
+    output_tokens: Count
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_creation: UsualAges | None = None
+    output_tokens_details: UsualThoughts | None = None
+    server_tool_use: None = None
+    service_tier: str | None = None
+    inference_geo: str | None = None
+
+
+class UsualReply(Struct, forbid_unknown_fields=True):
+    """A reply without error, calls or reasoning."""
+
+    content: tuple[UsualText]
+    stop_reason: Literal["end_turn", "max_tokens"]
+    id: str | None = None
+    model: str | None = None
+    type: Literal["message"] = "message"
+    role: str | None = None
+    stop_sequence: None = None
+    stop_details: None = None
+    container: None = None
+    context_management: None = None
+    usage: UsualCounts | None = None
+
+
+_decode = Decoder(UsualReply).decode
+
+
+def usual_reply(body: bytes) -> list[Event] | None:
+    """The events of a usual reply, the last its ``Finish``; ``None`` for any other body."""
+    try:
+        reply = _decode(body)
+    except ValueError:
+        return None
+    text = reply.content[0].text
+    if not text:
+        return None
+    events: list[Event] = [Start(reply.id, reply.model), Text(text)]
+    if reply.usage is not None and (usage := _usage_of(reply.usage)) is not None:
+        events.append(usage)
+    events.append(Finish("complete", REASONS[reply.stop_reason]))
+    return events
+
+
+def _usage_of(counts: UsualCounts) -> Usage | None:
+    """See ``constants.usage_of``."""
+    fresh, out = counts.input_tokens, counts.output_tokens
+    read, written = counts.cache_read_input_tokens, counts.cache_creation_input_tokens
+    if not (fresh or out or read or written):
+        return None
+    prompt, ages, details = fresh + (read or 0) + (written or 0), counts.cache_creation, counts.output_tokens_details
+    hour = None if ages is None else ages.ephemeral_1h_input_tokens or None
+    thoughts = None if details is None else details.thinking_tokens
+    return Usage(prompt, out, prompt + out, read, written, thoughts, cache_write_1h_tokens=hour)
