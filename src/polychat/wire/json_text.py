@@ -6,11 +6,15 @@ import json
 import re
 from array import array
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from itertools import accumulate
 from math import isfinite
 from typing import Any
+
+from msgspec import Raw
+from msgspec.json import Decoder, Encoder, encode
+from msgspec.json import decode as _loads
 
 from ..errors import BadInput
 
@@ -18,33 +22,6 @@ MAX_DEPTH = 64
 """Default maximum nesting of arrays and objects."""
 DEEPEST = 500
 """The maximum of any setting: for data whose depth was checked when it was received."""
-
-
-def _bind() -> None:
-    """Runs when the first JSON is read or written: importing msgspec takes as long as importing the rest of polychat."""
-    global _loads, _dumps, _Raw  # the hot path looks names up at module level
-    from msgspec import Raw
-    from msgspec.json import Decoder, Encoder, decode
-
-    _loads, _dumps, _Raw = decode, Encoder(enc_hook=_refused).encode, Raw
-    _levels[:] = Decoder(dict[str, Raw]).decode, Decoder(list[Raw]).decode
-
-
-def _first_loads(data: bytes) -> Any:
-    _bind()
-    return _loads(data)
-
-
-def _first_dumps(value: Any) -> bytes:
-    _bind()
-    return _dumps(value)
-
-
-_loads: Callable[[bytes], Any] = _first_loads
-_dumps: Callable[[Any], bytes] = _first_dumps
-_Raw: Callable[[bytes], Any] | None = None
-_levels: list[Callable[[Any], Any]] = []
-"""Decoders of an object, and of an array, whose values stay ``Raw``."""
 
 _OBJECT, _ARRAY = b"{["  # numbers: a search for bytes of one takes longer
 _MARKS = b'"[]{}'
@@ -271,14 +248,14 @@ def _refused(value: Any) -> Any:
     raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
+_dumps = Encoder(enc_hook=_refused).encode
+_object_of, _array_of = Decoder(dict[str, Raw]).decode, Decoder(list[Raw]).decode
+
+
 def pieces_of(value: Any) -> Iterator[bytes]:
     """The JSON of ``value``, parts of which may be ``JSONPieces``; only one piece of those is held at a time. Raises as they
     do.
     """
-    from msgspec.json import encode
-
-    if _Raw is None:
-        _bind()
     parts: list[JSONPieces] = []
 
     def mark(part: Any) -> Any:
@@ -327,32 +304,27 @@ def level(data: Any) -> dict[str, Any] | list[Any] | None:
 
     ``data`` is bytes, ``Raw`` or ``JSONPieces``. Raises ``ValueError``.
     """
-    if _Raw is None:
-        _bind()
     if isinstance(data, JSONPieces):
         data = encoded(data)
     first = bytes(memoryview(data)[:64]).lstrip()[:1]
-    of_object, of_array = _levels
-    return of_object(data) if first == b"{" else of_array(data) if first == b"[" else None
+    return _object_of(data) if first == b"{" else _array_of(data) if first == b"[" else None
 
 
 def from_raw(value: Any) -> Any:
     """The decoded value if ``is_raw``, whose depth was checked before; any other value unchanged. Raises ``ValueError``."""
     if isinstance(value, JSONPieces):
         return _loads(encoded(value))
-    return _loads(value) if type(value) is _Raw else value
+    return _loads(value) if type(value) is Raw else value
 
 
 def raw(data: bytes) -> Any:
     """JSON that ``encoded`` writes unchanged (``Raw``)."""
-    if _Raw is None:
-        _bind()
-    return _Raw(data)  # type: ignore[misc]  # it is bound
+    return Raw(data)
 
 
 def is_raw(value: Any) -> bool:
     """Whether a value is still JSON (``Raw``), or is produced while it is written (``JSONPieces``)."""
-    return type(value) is _Raw or isinstance(value, JSONPieces)
+    return type(value) is Raw or isinstance(value, JSONPieces)
 
 
 def _is_deeper(data: bytes, depth: int) -> bool:

@@ -39,7 +39,9 @@ REPLIES = objects(
     role=st.sampled_from(["assistant", MISSING, None]),
     model=st.sampled_from(["c", "c", "", None, MISSING, 3]),
     content=st.one_of(st.lists(BLOCKS, min_size=1, max_size=1), st.lists(BLOCKS, max_size=2), st.none()),
-    stop_reason=st.sampled_from(["end_turn", "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal", "", None, MISSING]),
+    stop_reason=st.sampled_from(
+        ["end_turn", "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal", "", None, MISSING]
+    ),
     stop_sequence=st.sampled_from([MISSING, None, None, "END"]),
     stop_details=st.sampled_from([*[MISSING] * 5, None, {"explanation": "no"}]),
     usage=st.one_of(st.sampled_from([MISSING, None, {}]), USAGES, USAGES),

@@ -15,16 +15,10 @@ from polychat.wire.openai_chat import usage
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
 from polychat.wire.openai_chat.usual_replies import usual_reply
 
-MISSING = object()
+from ...support.members import MISSING, objects
+
 NOTHING = st.sampled_from([MISSING, MISSING, None])
 TEXTS = st.one_of(st.sampled_from([MISSING, None, "", "Hello", "é", "[DONE]", 5, ["x"], {"text": "x"}]), st.text(max_size=3))
-
-
-def objects(**members: Any) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects with these members, each of which may be missing."""
-    return st.fixed_dictionaries(members).map(
-        lambda value: {name: member for name, member in value.items() if member is not MISSING}
-    )
 
 
 DELTAS = objects(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import BackendError, EmptyReply, ReplyFailed, redact
 from ...events import Citation, Event, Finish, Logprobs, Start, Text, Usage
@@ -19,9 +18,8 @@ from .choice import ReplyChoice
 from .constants import VENDOR
 from .errors import fault_of_error, is_fault
 from .usage import usage_in
-
-if TYPE_CHECKING:
-    from .usual_chunks import UsualChunk
+from .usual_chunks import usual_chunk
+from .usual_replies import usual_reply
 
 REASONS = {
     "function_call": "tool_calls",
@@ -41,7 +39,7 @@ Object = dict[str, Any]
 
 def read_reply(body: bytes, vendor: str = VENDOR, limits: ReaderLimits = LIMITS) -> list[Event]:
     """The events of a whole reply; the last is its ``Finish``. Never raises."""
-    events = _usual_reply()(body)
+    events = usual_reply(body)
     return Reader(vendor, limits).read(body) if events is None else events
 
 
@@ -67,7 +65,6 @@ class Reader(StreamReader):
         self._stop_sequence: str | None = None
         self._id: str | None = None
         """The reply's id, from its first chunk."""
-        self._usual_chunk = _usual_chunk()
         self.may_be_usual = True
 
     def framing_for(self, body: bytes) -> Framing:
@@ -82,7 +79,7 @@ class Reader(StreamReader):
         if plain is None and self._started:
             return False
         try:
-            chunk = self._usual_chunk(payload)
+            chunk = usual_chunk(payload)
         except ValueError:
             self.may_be_usual = False  # the following chunks usually resemble it
             return False
@@ -257,22 +254,6 @@ _SILENT = frozenset(
 _OPENING = {"role", "content", "refusal"}
 _PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
 """Finish reasons with the same meaning on all wires."""
-
-
-@cache
-def _usual_chunk() -> Callable[[bytes], UsualChunk]:
-    """Imported by the first reply: msgspec takes as long to load as the rest of polychat."""
-    from .usual_chunks import usual_chunk
-
-    return usual_chunk
-
-
-@cache
-def _usual_reply() -> Callable[[bytes], list[Event] | None]:
-    """Imported by the first reply, as the usual chunk is."""
-    from .usual_replies import usual_reply
-
-    return usual_reply
 
 
 def _usual(choice: Any) -> str | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from ...events import Usage
+from .usual_usage import usual_usage
 
 Object = dict[str, Any]
 
@@ -23,16 +22,8 @@ def usage_in(chunk: Object) -> Usage | None:
 
 def usage_of(counts: Object) -> Usage:
     """The counts by OpenAI's names, and by those that others have for cached tokens."""
-    usual = _usual_usage()(counts)
+    usual = usual_usage(counts)
     return with_reasoning(_usage_by_members(counts) if usual is None else usual)
-
-
-@cache
-def _usual_usage() -> Callable[[Object], Usage | None]:
-    """Imported by the first reply: msgspec takes as long to load as all of polychat."""
-    from .usual_usage import usual_usage
-
-    return usual_usage
 
 
 def _usage_by_members(counts: Object) -> Usage:
