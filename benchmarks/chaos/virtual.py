@@ -86,7 +86,6 @@ class Backends:
             failure, seconds = TimedOut("first", 1.0), attempts.timeouts.first or math.inf
         elif fault == "429":
             rest = max(1, math.ceil(self.begun + phase.end - now))
-            self.told[index] = max(self.told[index], now + rest)
             failure = RateLimited("too many", status=429, retry_after=rest)
         elif fault in ("500", "502"):
             failure = StatusError("a server error", status=int(fault))
@@ -100,6 +99,8 @@ class Backends:
             seconds = FIRST if reply.stream else WHOLE
         await asyncio.sleep(seconds)
         if failure is not None:
+            if failure.retry_after:
+                self.told[index] = max(self.told[index], now + failure.retry_after)
             raise failure
         hold = attempts.hold()
         if hold is not None and reply.stream:

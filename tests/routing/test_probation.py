@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from random import Random
 
 import pytest
 
 from polychat.errors import ConnectionFailed, RateLimited, Truncated
+from polychat.routing.budget import LATE
 from polychat.routing.probation import FLOWS, Probation
 
-from ..support.scripted_router import World, good
+from ..support.scripted_router import World, again, good
 from ..support.simulated_route import SimulatedRoute, plan, target
 
 NOW = 1000.0
@@ -116,3 +119,25 @@ async def test_others_first() -> None:
         world.attempts.completed()
     assert set(world.targets_asked) == {"a", "c"}
     assert [passed.reason for passed in world.attempts.passed] == ["its last request failed"]
+
+
+async def test_few_tries() -> None:
+    """Of failing targets take no more than a tenth of the requests in the long run, but each is tried in the end."""
+    world = World({name: [again] for name in "abcd"} | {"e": [good]}, strategy="ordered")
+    for number in range(4000):
+        world.now = 1000.0 + number / 20
+        if number % 60 == 0:  # each was well for a moment
+            for name in "abcd":
+                world.health.forget([name])
+        await world.run()
+        world.attempts.completed()
+    assert len(world.asked) < 1.1 * 4000 + 10
+    counts = Counter(name for name, _ in world.asked)
+    assert min(counts.values()) > 10
+    quiet = World({"a": [again], "b": [good]})
+    for _ in range(30):
+        quiet.now += 10.0
+        await quiet.run()
+        quiet.attempts.completed()
+    moments = [moment for name, moment in quiet.asked if name == "a"]
+    assert max(after - before for before, after in pairwise(moments)) <= 15.0 + LATE + 10.0

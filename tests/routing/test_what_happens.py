@@ -59,10 +59,10 @@ async def fails_in_a_row() -> None:
 
 
 async def is_well_again() -> None:
-    world = World({"a": [again] * 5 + [good], "b": [good], "c": [good]})
-    for _ in range(4):
-        await targets_asked(world, 2)
-        world.now += 15.0
+    world = World({"a": [good], "b": [good], "c": [good]})
+    for _ in range(5):
+        world.router.note(world.facts("a"), world.plan.rules, again(), world.now)
+    world.now += 15.0
     assert world.facts("a").breaker(world.now) == "half-open"
     assert await targets_asked(world, 3) == "aaa"
 
@@ -126,6 +126,11 @@ async def waits() -> None:
     test_waiting.test_one_that_hangs()
 
 
+async def wait_long() -> None:
+    test_waiting.test_a_varied_one_that_hangs()
+    test_waiting.test_a_silent_one_while_all_others_fail()
+
+
 async def all_fail() -> None:
     world = World({"a": [again], "b": [again], "c": [again]})
     assert await targets_asked(world) == "abc"
@@ -172,6 +177,7 @@ HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "A finds the prompt too long": is_too_long,
     "A never answers": never_answers,
     "three requests wait for A for three times as long as usual (if A is new, for 1.5 s)": waits,
+    "five requests wait for A for longer than 95 % of its replies take to begin, and for 1.5 s": wait_long,
     "all fail": all_fail,
     "all fail for long": all_fail_for_long,
     "many requests fail at A at the same moment": many_fail,

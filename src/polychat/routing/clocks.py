@@ -1,7 +1,7 @@
 """How long an attempt may take: as configured, else as measured of its target, and never longer than the client waits.
 
 The wait for the first token is learned only while another target is left to ask. The last one gets all the time that the route
-has, for a model that thinks for minutes must not be cut off.
+has, for a model that thinks for minutes must not be cut off. A target that has become silent is given up before (``waiting``).
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def kind_of(*, streamed: bool, size: int, reasons: bool) -> Kind:
 class FirstTokenTimes:
     """The last seconds to the first token of a target's requests of one kind."""
 
-    __slots__ = ("_count", "_p95", "_times", "limit")
+    __slots__ = ("_count", "_median", "_p95", "_times", "limit")
 
     def __init__(self) -> None:
         self._times: list[float] = []
         self._count = 0
-        self._p95 = 0.0
+        self._median = self._p95 = 0.0
         self.limit = BEFORE
         """Seconds to wait for the next one, while there is another target to ask."""
 
@@ -65,13 +65,19 @@ class FirstTokenTimes:
         if self._count < KNOWN:
             self.limit = min(BEFORE, max(LEAST, TIMES * max(self._times)) * KNOWN / self._count)
         elif (self._count - KNOWN) % _EVERY == 0:
-            self._p95 = sorted(self._times)[int(len(self._times) * 0.95)]
+            times = sorted(self._times)
+            self._median, self._p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
             self.limit = max(LEAST, TIMES * self._p95)
 
     @property
     def p95(self) -> float | None:
         """The 95th percentile in seconds; ``None`` while too few answers are known."""
         return self._p95 if self._count >= KNOWN else None
+
+    @property
+    def median(self) -> float | None:
+        """The median in seconds; ``None`` while too few answers are known."""
+        return self._median if self._count >= KNOWN else None
 
     @property
     def longest(self) -> float:

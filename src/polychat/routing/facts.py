@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 from ..errors import PolychatError, Resting
 from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import FAILED, Breaker, BreakerState
-from .clocks import BEFORE, FirstTokenTimes, Kind
+from .budget import LATE, RetryBudget
+from .clocks import BEFORE, LEAST, FirstTokenTimes, Kind
 from .early_cuts import EarlyCuts
 from .hold import Hold
 from .latency import PeakEwma
@@ -137,11 +138,26 @@ class Alarms:
 class Facts:
     """What is known of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_alarms", "_breaker", "_early_cuts", "_throttle", "domain", "name", "probation", "route", "shared", "waiting")
+    __slots__ = (
+        "_alarms",
+        "_breaker",
+        "_budget",
+        "_early_cuts",
+        "_throttle",
+        "domain",
+        "name",
+        "probation",
+        "route",
+        "shared",
+        "waiting",
+    )
 
-    def __init__(self, route: str, name: str, shared: TargetState, alarms: Alarms, early_cuts: EarlyCuts) -> None:
+    def __init__(
+        self, route: str, name: str, shared: TargetState, alarms: Alarms, early_cuts: EarlyCuts, budget: RetryBudget
+    ) -> None:
+        """``early_cuts`` and ``budget`` are the route's."""
         self.route, self.name, self.shared, self._alarms = route, name, shared, alarms
-        self._early_cuts = early_cuts
+        self._early_cuts, self._budget = early_cuts, budget
         self.waiting = Waiting()
         self.domain: Rest | None = None
         """Shared by all targets with its key, once one of them was called."""
@@ -256,8 +272,16 @@ class Facts:
         return not self.rest_of(now) and self._breaker.admits(now) and not self.is_stalled(now)
 
     def is_well(self, now: float) -> bool:
-        """Whether it ``is_left``, and its last request did not fail, or it is time to find out how it is."""
-        return self.probation.may_ask(now) and self.is_left(now)
+        """Whether it ``is_left``, and its last request did not fail, or it is time to find out how it is.
+
+        It is that later where the route has no retries to spare.
+        """
+        if not self.is_left(now):
+            return False
+        if not self.probation.is_on and self._breaker.until is None:
+            return True
+        due = now - LATE if self._budget.is_overdrawn() else now
+        return self.probation.may_ask(due) and self._breaker.admits(due)
 
     def hold(self, now: float) -> Hold | None:
         """What is kept back of a stream that begins now: of a target that failed recently, until it has shown how it is,
@@ -278,11 +302,23 @@ class Facts:
             return False
         times = self.shared.times.values()
         # The slowest of its kinds of requests counts: which of them wait is not known.
-        usual = max((p95 for each in times if (p95 := each.p95) is not None), default=None)
+        usual = max((median for each in times if (median := each.median) is not None), default=None)
         if usual is not None:
             return self.waiting.is_stalled(now, usual)
         longest = max((each.longest for each in times), default=0.0)
         return self.waiting.is_stalled(now, longest, is_known=False)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether many of its requests wait, and nothing is answered for longer than 95 % of them take.
+
+        Then the wait for the first token need not be as long as for a single request, which may be a slow one. Not known of a
+        target with few answers.
+        """
+        if not self.waiting.may_be_silent:
+            return False
+        times = self.shared.times.values()
+        usual = max((p95 for each in times if (p95 := each.p95) is not None), default=None)
+        return usual is not None and self.waiting.is_silent(now, max(LEAST, usual))
 
     def is_reliable(self, now: float) -> bool:
         """Whether it is well, and answered nearly all recent requests: a retry there is going to be the last."""

@@ -89,5 +89,5 @@ class Health:
             if shared is None:
                 shared = self._shared[target] = TargetState()
             cuts = EarlyCuts() if not route else self._early_cuts.setdefault(route, EarlyCuts())
-            facts = self._facts[route, target] = Facts(route, target, shared, self.alarms, cuts)
+            facts = self._facts[route, target] = Facts(route, target, shared, self.alarms, cuts, self.budget(route or target))
             return facts

@@ -11,7 +11,7 @@ from ..http.sending import last_check
 from ..tracebacks import release_locals
 from .attempts import Attempts
 from .budget import RetryBudget
-from .clocks import Deadline, Kind, timeouts_of
+from .clocks import LEAST, Deadline, Kind, timeouts_of
 from .context import RoutingContext
 from .ejection import ejected, tiers
 from .facts import Facts
@@ -170,7 +170,7 @@ class Run(Generic[T]):
         """Whether a target is skipped now: it is resting, too many requests to it failed, or this one was held back."""
         now = self.router.clock()
         if not facts.rest_of(now):
-            if facts.admits(now):
+            if self._admits(facts, now):
                 return False
             if facts not in self._ejected(now):
                 if facts.let_through(now, self.router.rng.random()):
@@ -181,6 +181,10 @@ class Run(Generic[T]):
         self.resting.append(target)
         self.attempts.resting.append((target, facts.resting(now)))
         return True
+
+    def _admits(self, facts: Facts, now: float) -> bool:
+        """Whether a target may be asked without restraint: its breaker lets a request through, and it goes on answering."""
+        return facts.admits(now) and (self.kind is None or not facts.is_silent(now))
 
     def _ejected(self, now: float) -> frozenset[Facts]:
         out: set[Facts] = set()
@@ -230,7 +234,7 @@ class Run(Generic[T]):
                 break
             await self.router.sleep(waits[target])
             facts, now = self.router.facts(self.plan, target), self.router.clock()
-            if facts.rest_of(now) or not (facts.admits(now) or facts.let_through(now, self.router.rng.random())):
+            if facts.rest_of(now) or not (self._admits(facts, now) or facts.let_through(now, self.router.rng.random())):
                 self.unasked.pop(target, None)
                 self.retryable[target] = facts.resting(now)  # other requests have learned meanwhile that it rests
                 continue
@@ -267,7 +271,7 @@ class Run(Generic[T]):
         rests = facts.rest_of(now)
         if not rests and isinstance(self.retryable[target], Resting):
             # Its breaker is open: another request may find at any moment that it is well.
-            return 0.0 if facts.admits(now) else look
+            return 0.0 if self._admits(facts, now) else look
         due = self.due.setdefault(target, now + pause_before(pauses + 1, self.retryable[target], rng))
         return max(rests, due - now)
 
@@ -301,10 +305,13 @@ class Run(Generic[T]):
         limit = facts.first_limit(self.kind)
         return limit if self.deadline is None else min(limit, (self.deadline.moment - now) / 2)
 
-    def _look(self, target: Target) -> float | None:
-        """What ``Patience`` asks once an attempt has had its time."""
+    def _look(self, target: Target, facts: Facts, until: float) -> float | None:
+        """What ``Patience`` asks of an attempt that may wait for its target until that moment, and longer for the last one."""
         if self.attempts.begun_at is not None:
             return None
+        now = self.router.clock()
+        if now < until and not facts.is_silent(now):
+            return min(_LOOKS, until - now)
         return _LOOKS if self._is_last(target) else 0.0
 
     def _is_last(self, target: Target) -> bool:
@@ -379,7 +386,9 @@ class Run(Generic[T]):
 
     async def _within(self, seconds: float, target: Target, facts: Facts) -> T:
         """The answer, if it begins in time, or later while no other target is left. Raises ``TimedOut``."""
-        begun, patience = self.router.clock(), Patience(self.router.watches, seconds, lambda: self._look(target))
+        begun = self.router.clock()
+        until = begun + seconds
+        patience = Patience(self.router.watches, min(seconds, LEAST), lambda: self._look(target, facts, until))
         try:
             return await self.ask(target)
         except asyncio.CancelledError:

@@ -1,7 +1,13 @@
 """Whether a target has stopped to answer, before the first of its requests has waited long enough to be given up.
 
-Five requests that wait while nothing was answered for much longer than usual tell as much as five that failed. Then others are
-called first; the target's next answer ends it. Of a target whose times are not known yet it takes some seconds to tell.
+| nothing is answered for more than                     | while so many wait | then                                              |
+|-------------------------------------------------------|--------------------|---------------------------------------------------|
+| 0.3 s, and three times what half of its replies take  | 3                  | others are called first: it has *stalled*         |
+| 1.5 s, and what 95 % of its replies take              | 5                  | those that wait are given up if another target is |
+|                                                       |                    | left, and few new ones call it: it is *silent*    |
+
+The target's next answer ends both. Of a target whose times are not known yet it takes some seconds to tell that it has stalled,
+and silence is no sign: its model may think for long.
 """
 
 from __future__ import annotations
@@ -10,6 +16,8 @@ MOST = 3
 """Requests that wait at the same time."""
 TIMES, LEAST = 3.0, 0.3
 """How many times the usual seconds nothing was answered, and the least of seconds."""
+MANY = 5
+"""Requests that wait at the same time before they are given up: that so many are slow ones is improbable."""
 UNKNOWN = 1.5
 """The least of seconds while it is not known what is usual."""
 
@@ -17,23 +25,26 @@ UNKNOWN = 1.5
 class Waiting:
     """Of one target of one route. Moments are seconds on the caller's clock."""
 
-    __slots__ = ("_since", "count")
+    __slots__ = ("_most", "_since", "count")
 
     def __init__(self) -> None:
         self.count = 0
         """Requests that wait for their first token."""
+        self._most = 0
+        """The most that waited at once since the last answer, or since none waited."""
         self._since = 0.0
 
     def called(self, now: float) -> None:
         """A request waits from now on."""
         if not self.count:
-            self._since = now
+            self._since, self._most = now, 0
         self.count += 1
+        self._most = max(self._most, self.count)
 
     def answered(self, now: float) -> None:
         """One of them is answered."""
         self.count -= 1
-        self._since = now
+        self._since, self._most = now, self.count
 
     def ended(self) -> None:
         """One of them ended without an answer."""
@@ -49,3 +60,15 @@ class Waiting:
         ``usual``: seconds to the first token; where that is not known, the most it took so far.
         """
         return self.count >= MOST and now - self._since > max(LEAST if is_known else UNKNOWN, TIMES * usual)
+
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether so many waited that it counts if none of them is answered."""
+        return self._most >= MANY and self.count > 0
+
+    def is_silent(self, now: float, longest: float) -> bool:
+        """Whether nothing is answered for more than ``longest`` seconds, in which nearly every request should have been.
+
+        It stays so while those are given up that waited.
+        """
+        return self.may_be_silent and now - self._since > longest
