@@ -1,10 +1,10 @@
 """Whether a target has stopped to answer, before the first of its requests has waited long enough to be given up.
 
-| nothing is answered for more than                     | while so many wait | then                                              |
-|-------------------------------------------------------|--------------------|---------------------------------------------------|
-| 0.3 s, and three times what half of its replies take  | 3                  | others are called first: it has *stalled*         |
-| 1.5 s, and what 95 % of its replies take              | 5                  | those that wait are given up if another target is |
-|                                                       |                    | left, and few new ones call it: it is *silent*    |
+| nothing is answered for more than                     | requests wait | then                                              |
+|-------------------------------------------------------|---------------|---------------------------------------------------|
+| 0.3 s, and three times what half of its replies take  | 3             | others are called first: it has *stalled*         |
+| 1.5 s, and what 95 % of its replies take              | 5             | those that wait are given up if another target is |
+|                                                       |               | left, and few new ones call it: it is *silent*    |
 
 The target's next answer ends both. Of a target whose times are not known yet it takes some seconds to tell that it has stalled,
 and silence is no sign: its model may think for long.
