@@ -30,6 +30,7 @@ from .context import RequestContext
 from .endpoint import answer
 from .observe.logs import Log
 from .observe.metrics import Metrics
+from .observe.paid_attempts import PaidAttempt
 from .observe.recent import RecentRequests
 from .observe.record import Observer, Record
 from .observe.route_states import RouteStates, route_states
@@ -208,9 +209,14 @@ class Gateway:
         """Of each store of shared limits, whether it cannot be reached now."""
         return {} if self.accounting is None else self.accounting.away()
 
-    def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
+    def shadowed(self, answer: TargetResult, shadow: TargetResult, paid: PaidAttempt) -> None:
         """A mirrored request is over."""
-        self.metrics.shadowed(route, answer, shadow)
+        record = paid.record
+        self.metrics.shadowed(record.route, answer, shadow)
+        if record.meter is not None:
+            record.meter.add(paid.tokens, paid.cost or 0.0)
+        if self.usage is not None:
+            self.usage.paid(paid)
 
     def bug(self, error: Exception, record: Record) -> None:
         """A defect of the gateway, for the log."""
@@ -248,7 +254,7 @@ class Gateway:
             return None
         from .observe.usage import UsageLog  # SQLAlchemy takes as long to load as all the rest
 
-        return UsageLog(configured.gateway.state, self.log.event)
+        return UsageLog(configured.gateway.state, self.log.event, lambda: self.runtime.configured.prices)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:

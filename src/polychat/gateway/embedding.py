@@ -51,7 +51,9 @@ async def embedded(
     finally:
         context.credit(attempts)
     record.first, record.verdict = monotonic(), "complete"
-    record.prompt_tokens = vectors.usage.prompt_tokens
+    record.usage, record.prompt_tokens = vectors.usage, vectors.usage.prompt_tokens
+    assert attempts.target is not None
+    record.cost = runtime.pricing(attempts.target, vectors.usage)
     request.model, vectors.model = name, name
     headers = [*context.responder.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
     await context.responder.whole(

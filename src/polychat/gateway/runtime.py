@@ -36,7 +36,8 @@ class Runtime:
         self.catalog = ModelCatalog(self.registry)
         if gateway.sites:
             self.resolver.plan(gateway.sites)
-        self.router = Router(health, pricing=pricing_of(configured.prices))
+        self.pricing = pricing_of(configured.prices)
+        self.router = Router(health, pricing=self.pricing)
         self.heartbeat = gateway.heartbeat or None
         self.heartbeats: TimeoutQueue[Any] | None = None
         """One timer for the heartbeats of all streams, created with the first of them."""

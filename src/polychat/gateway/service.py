@@ -11,6 +11,7 @@ from .admission.accounts import Account
 from .admission.bodies import Bodies
 from .admission.people_keys import PeopleKeys
 from .admission.running import RunningRequests
+from .observe.paid_attempts import PaidAttempt
 from .observe.record import Record
 from .observe.shadows import TargetResult
 from .runtime import Runtime
@@ -49,7 +50,7 @@ class Service(Protocol):
     def ended(self, record: Record) -> None:
         """A request is over."""
 
-    def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
+    def shadowed(self, answer: TargetResult, shadow: TargetResult, paid: PaidAttempt) -> None:
         """A mirrored request is over."""
 
     def bug(self, error: Exception, record: Record) -> None:

@@ -169,6 +169,11 @@ class Ledger:
             reservation.state = "settled"
             reservation.use(amounts)
 
+    def add(self, reservation: Reservation, amounts: Sequence[int]) -> None:
+        """It used these as well, after it was settled."""
+        with self.lock:
+            reservation.use(amounts)
+
     def expire(self, now: float) -> None:
         """Give back what was reserved by requests that nobody settled in time."""
         with self.lock:

@@ -214,8 +214,8 @@ def _sum(name: str, records: Sequence[UsageRecord]) -> UsageSum:
     tokens = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost")
     return UsageSum(
         name=name,
-        requests=len(records),
-        failed=sum(record.labels.verdict != "complete" for record in records),
-        unpriced=sum(record.cost is None for record in records),
+        requests=sum(record.attempts > 0 for record in records),
+        failed=sum(record.attempts > 0 and record.labels.verdict != "complete" for record in records),
+        unpriced=sum(record.attempts > 0 and record.cost is None for record in records),
         **{name: sum(getattr(record, name) or 0 for record in records) for name in tokens},
     )

@@ -326,6 +326,7 @@ class UsageRecord(Struct, frozen=True, kw_only=True):
     """Milliseconds."""
     labels: UsageLabels
     attempts: int = 1
+    """0: it is an attempt beside the answer of a request, which has a record of its own."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -345,6 +346,7 @@ class UsageSum(Struct, frozen=True, kw_only=True):
     name: str
     """The value of the dimension that they have in common."""
     requests: int
+    """Without the attempts beside them."""
     failed: int
     """Those that were not complete."""
     unpriced: int

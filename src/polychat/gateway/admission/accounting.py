@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from time import time
 from typing import TYPE_CHECKING
 
-from ...costs import pricing_of, warm
+from ...costs import warm
 from ...state.ledger import Ledger
 from ...state.sharing import SharedBuckets
 from ...state.store import LedgerStore, Ownership, StateStore
@@ -106,9 +106,8 @@ class Accounting:
 
     def guard(self, runtime: Runtime) -> LimitGuard:
         """What reserves for requests that one configuration serves."""
-        return LimitGuard(
-            self, self._ledger, Prices(pricing_of(runtime.configured.prices)), runtime.catalog, [*self._shared.values()]
-        )
+        prices, shared = Prices(runtime.pricing), [*self._shared.values()]
+        return LimitGuard(self, self._ledger, prices, runtime.catalog, shared, names_users=self.people is not None)
 
     def account(self, key: str) -> Account | None:
         """That of a key by its name or id; ``None`` for one without limits."""

@@ -11,7 +11,8 @@ cancelled or cut off while it came     the backend's count if it came, else the 
 refused, or failed before any reply    none
 =====================================  =========================================================================
 
-A target that was asked beside another (a hedge), and whose reply was not wanted, counts with the estimated prompt.
+A target that was asked beside another (a hedge), and whose reply was not wanted, counts with the same prompt, and a mirrored
+request with what it used.
 Every request counts as one in limits of requests, however it ends.
 """
 
@@ -21,19 +22,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from ...events import Usage
 from ...http.server.asgi import Headers
 from ...state.ledger import NANO, Bucket, BucketFull, Charge, Ledger, Reservation
 from ...state.sharing import SharedBuckets
 from ...state.windows import longest_in
 from ...wire.faults import Fault
+from ..observe.paid_attempts import paid_beside
 from ..responder import Refused, retry_after
 from .accounts import Account
 from .demand import FREE, Demand, Prices, TokenRates
 
 if TYPE_CHECKING:
-    from ...routing import Plan
+    from ...routing import Plan, Target
     from ..catalog import ModelCatalog
     from ..context import RequestContext
     from ..observe.record import Record, RequestMeter
@@ -46,26 +49,24 @@ _BYTES_A_TOKEN = 4
 _UNITS = {"requests": "requests", "tokens": "tokens", "concurrent": "concurrent requests"}
 
 
-class UsedAmounts(NamedTuple):
-    """What a request used."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cost: int
-    """Nanodollars."""
-
-
 class Meter:
     """One request that counts in an account's buckets, from its reservation to its settlement."""
 
-    __slots__ = ("_clock", "_ledger", "_prompt", "_rates", "events", "read", "reservation")
+    __slots__ = ("_clock", "_ledger", "_prompt", "_rates", "_rates_of", "events", "read", "reservation")
 
     def __init__(
-        self, reservation: Reservation, ledger: Ledger, clock: Callable[[], float], prompt_tokens: int, rates: TokenRates
+        self,
+        reservation: Reservation,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        prompt_tokens: int,
+        rates: TokenRates,
+        rates_of: Callable[[Target, int], TokenRates | None],
     ) -> None:
-        """``prompt_tokens`` are estimated."""
+        """``prompt_tokens`` are estimated; ``rates`` are those that were reserved for, and ``rates_of`` a target's own."""
         self.reservation = reservation
         self._ledger, self._clock, self._prompt, self._rates = ledger, clock, prompt_tokens, rates
+        self._rates_of = rates_of
         self.read = self.events = 0
         """Bytes and events of a stream that was read."""
 
@@ -80,27 +81,41 @@ class Meter:
         return reading
 
     def settle(self, record: Record) -> None:
-        """The request is over."""
-        usage = self._used(record)
-        amounts = {
-            "requests": 1,
-            "tokens": usage.prompt_tokens + usage.completion_tokens,
-            "dollars": usage.cost,
-            "concurrent": 1,
-        }
-        self._ledger.settle(self.reservation, [amounts[bucket.name.metric] for bucket, _ in self.reservation.charges])
+        """See ``RequestMeter``."""
+        if self.reservation.state == "settled":
+            return
+        self._estimate(record)
+        tokens = (record.prompt_tokens or 0) + (record.completion_tokens or 0)
+        dollars = record.cost or 0.0
+        if record.failures:
+            for attempt in paid_beside(record, self._price):
+                tokens += attempt.tokens
+                dollars += attempt.cost or 0.0
+        self._ledger.settle(self.reservation, self._amounts(1, tokens, dollars))
 
-    def _used(self, record: Record) -> UsedAmounts:
-        prompt, completion = record.prompt_tokens, record.completion_tokens
-        is_told = prompt is not None or completion is not None
-        if not is_told:
+    def add(self, tokens: int, dollars: float) -> None:
+        """See ``RequestMeter``."""
+        self._ledger.add(self.reservation, self._amounts(0, tokens, dollars))
+
+    def _amounts(self, requests: int, tokens: int, dollars: float) -> list[int]:
+        amounts = {"requests": requests, "tokens": tokens, "dollars": round(dollars * NANO), "concurrent": requests}
+        return [amounts[bucket.name.metric] for bucket, _ in self.reservation.charges]
+
+    def _estimate(self, record: Record) -> None:
+        """Fill in the tokens that the backend did not count, and the cost at the price that was reserved for."""
+        if record.prompt_tokens is None and record.completion_tokens is None:
             if not record.attempts or record.verdict is None or (record.verdict == "failed" and record.first is None):
-                return UsedAmounts(0, 0, 0)
-            prompt, completion = self._prompt, self._read_tokens()
-        prompt, completion, cost = prompt or 0, completion or 0, record.cost
-        nanodollars = self._rates.of(prompt, completion) if cost is None else round(cost * NANO)
-        unwanted = self._prompt * sum(failure.outcome == "hedged" for failure in record.failures)
-        return UsedAmounts(prompt + unwanted, completion, nanodollars + self._rates.of(unwanted, 0))
+                return
+            record.usage = usage = Usage(self._prompt, self._read_tokens(), estimated=True)
+            record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        if record.cost is None and self._rates is not FREE:
+            record.cost = self._rates.of(record.prompt_tokens or 0, record.completion_tokens or 0) / NANO
+
+    def _price(self, target: Target, usage: Usage) -> float | None:
+        if self._rates is FREE:
+            return None
+        rates = self._rates_of(target, usage.prompt_tokens or 0) or self._rates
+        return rates.of(usage.prompt_tokens or 0, usage.completion_tokens or 0) / NANO
 
     def _read_tokens(self) -> int:
         """About how many tokens of a stream were read: at least one an event."""
@@ -135,11 +150,20 @@ class LimitGuard:
     """Reserves for requests whose model is known, and refuses those that do not fit or are not allowed."""
 
     def __init__(
-        self, accounts: AccountSource, ledger: Ledger, prices: Prices, catalog: ModelCatalog, shared: Sequence[SharedBuckets]
+        self,
+        accounts: AccountSource,
+        ledger: Ledger,
+        prices: Prices,
+        catalog: ModelCatalog,
+        shared: Sequence[SharedBuckets] = (),
+        *,
+        names_users: bool = False,
     ) -> None:
-        """``shared``: through which other processes spend the same buckets, each of some windows."""
+        """``shared``: through which other processes spend the same buckets, each of some windows. ``names_users``: whether each
+        record is to name its end user.
+        """
         self._accounts, self._ledger, self._prices, self._catalog = accounts, ledger, prices, catalog
-        self._shared = shared
+        self._shared, self._names_users = shared, names_users
 
     def before(self, context: RequestContext, plan: Plan, demand: Demand) -> Awaitable[None] | None:
         """Raises ``Refused``. A request that was reserved for already, before it had a task, keeps its reservation."""
@@ -166,13 +190,15 @@ class LimitGuard:
     def reserve(self, record: Record, plan: Plan, demand: Demand) -> Meter | None:
         """The request's meter, which its record gets too; ``None`` where nothing is counted. Raises ``Refused``."""
         account = self._accounts.account(record.key)
+        if self._names_users or (account is not None and account.counts_users):
+            record.user = demand.user() or ""
         if account is None:
             return None
         if fault := account.wrong_dialect(record.dialect):
             raise Refused(Fault(fault, "permission", 403))
         if fault := account.wrong_model(plan):
             raise Refused(Fault(fault, "permission", 403, param="model"))
-        buckets = account.charged(demand.user() if account.counts_users else None)
+        buckets = account.charged(record.user)
         metrics = {bucket.name.metric for bucket in buckets}
         prompt = completion = cost = 0
         rates = FREE
@@ -191,7 +217,7 @@ class LimitGuard:
             if self._shared and not result.is_final and any(bucket.granted is not None for bucket in buckets):
                 raise MoreNeeded(refused, charges)
             raise refused
-        record.meter = meter = Meter(result, self._ledger, self._accounts.clock, prompt, rates)
+        record.meter = meter = Meter(result, self._ledger, self._accounts.clock, prompt, rates, self._prices.of)
         return meter
 
     def _rates_of(self, account: Account, plan: Plan, prompt_tokens: int) -> TokenRates:

@@ -16,6 +16,7 @@ from ...events import Event, Finish, Usage, Verdict
 from ...routing import Plan, Target
 from ...routing.attempts import Attempts
 from ...routing.shadow import SECONDS, is_mirrored, may_be_mirrored
+from ..observe.paid_attempts import PaidAttempt
 from ..observe.shadows import TargetResult
 from ..responder import Refused
 from .preferences import hosted_tools, on_loss
@@ -56,7 +57,9 @@ async def _mirrored(context: RequestContext, request: ChatRequest, plan: Plan, s
     record = context.record
     took = (record.over or begun) - record.start
     answer = TargetResult(record.answered or record.provider, record.verdict or "failed", took, record.cost)
-    context.service.shadowed(record.route, answer, TargetResult(target.name, verdict, monotonic() - begun, cost))
+    shadowed = TargetResult(target.name, verdict, monotonic() - begun, cost)
+    paid = PaidAttempt(record, target.name, "mirrored", verdict, usage or Usage(), cost)
+    context.service.shadowed(answer, shadowed, paid)
 
 
 async def _answer_of(

@@ -30,7 +30,10 @@ class RequestMeter(Protocol):
         """Counts the pieces of a stream whose events end so, and returns each unchanged."""
 
     def settle(self, record: Record) -> None:
-        """The request is over; a second time does nothing."""
+        """The request is over; a second time does nothing. The record gets estimates of what its backend did not count."""
+
+    def add(self, tokens: int, dollars: float) -> None:
+        """Another attempt of it, after it was over, used these."""
 
     def headers(self, record: Record) -> Headers:
         """What the client is told of its limits."""
@@ -81,6 +84,7 @@ class Record:
         "times",
         "traceparent",
         "usage",
+        "user",
         "verdict",
     )
 
@@ -98,6 +102,8 @@ class Record:
         self.over = 0.0
         self.key = ""
         """The name of the client's key."""
+        self.user = ""
+        """The end user that it names, where that is kept or limited."""
         self.ownership: Ownership | None = None
         """Whose key it is, where that is known."""
         self.kind: RecordKind | None = None

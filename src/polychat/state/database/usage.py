@@ -66,11 +66,13 @@ def _id_of(labels: UsageLabels) -> int:
 
 
 def _sums() -> list[Any]:
-    columns = [
-        func.count().label("requests"),
-        func.sum(case((usage_labels.c.verdict != "complete", 1), else_=0)).label("failed"),
-        func.sum(case((usage.c.cost.is_(None), 1), else_=0)).label("unpriced"),
-    ]
+    is_request = usage.c.attempts > 0
+    conditions = {
+        "requests": is_request,
+        "failed": is_request & (usage_labels.c.verdict != "complete"),
+        "unpriced": is_request & usage.c.cost.is_(None),
+    }
+    columns = [func.sum(case((condition, 1), else_=0)).label(name) for name, condition in conditions.items()]
     return columns + [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in (*_TOKENS, "cost")]
 
 
