@@ -1,6 +1,6 @@
 # The project's verbs. Each sets up .venv by itself, from the lock, with uv where it is there, else with venv and pip.
 .DEFAULT_GOAL := help
-.PHONY: help ask test coverage check fix bench docs lock clean
+.PHONY: help ask test test-agents coverage check fix bench docs lock clean
 
 Q ?= Why is the sky blue?
 # As it was typed: make would take the $5 of "is $5 much?" for a variable.
@@ -9,7 +9,7 @@ export Q
 export PYTHON
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 24
 
 ask: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.run)  ## ask the embedded model (Q="Why is the sky blue?")
 	@.venv/bin/polychat models pull >/dev/null
@@ -23,6 +23,11 @@ test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
 coverage: .venv/.dev  ## all tests, and which lines and branches of src/ no test reaches (T="…" runs some)
 	@.venv/bin/polychat models pull >/dev/null
 	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered $(if $(T),--cov-fail-under=0) $(or $(T),$(ALL_CPUS))
+
+test-agents: .venv/.dev  ## agents' own programs against a gateway (needs npm, which fetches them into .agents/)
+	@mkdir -p .agents && cp tests/agents/package.json .agents/
+	@npm install --prefix .agents --no-audit --no-fund --no-package-lock --loglevel error
+	@POLYCHAT_AGENTS="$(CURDIR)/.agents" .venv/bin/python -m pytest tests/agents
 
 # A process for each CPU; one that has nothing left to run takes tests from another.
 ALL_CPUS = -n logical --maxprocesses 16 --dist worksteal

@@ -498,9 +498,9 @@ def test_contributors_find_what_tests_share() -> None:
 
 
 def test_tests_mirror_the_code() -> None:
-    """``tests/a/b/`` tests ``src/polychat/a/b/``; what goes across rooms and the documentation have their own."""
+    """``tests/a/b/`` tests ``src/polychat/a/b/``; what goes across rooms, agents and the documentation have their own."""
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
-    across = {Path("faults"), Path("docs")}
+    across = {Path("faults"), Path("docs"), Path("agents")}
     assert [str(folder) for folder in sorted(folders - across) if not (SOURCE / folder).is_dir()] == []
 
 

@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     models, failure = asyncio.run(_tried(tool, access, is_tested=not arguments.no_test))
     access = _with_limits(access, models)
     file = tool.file(access)
-    if file is None or not arguments.write:
-        _show(tool, access, file)
+    _show(tool, access, None if arguments.write else file)
     if failure:
         complain(f"nothing was written: {failure}" if arguments.write else failure)
         return FAILED
@@ -112,7 +111,7 @@ def _show(tool: ClientTool, access: Access, file: ToolFile | None) -> None:
         parts.append("\n".join(f"export {name}={value}" for name, value in variables.items()))
     if file is not None:
         parts.append(f"# {file.path}\n{shown(file)}".rstrip())
-    if not parts:
+    if not variables and tool.file(access) is None:
         parts.append(f"base URL  {access.url}/v1\nAPI key   {access.key}\nmodel     {access.model}")
     if tool.note:
         parts.append(f"# {tool.note}")
