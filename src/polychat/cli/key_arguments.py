@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -109,20 +110,7 @@ def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
     from ..state.store import Policy
 
     values: dict[str, Any] = to_builtins(policy)
-    limits = {(limit["metric"], limit["window"]): limit for limit in values.get("limits", ())}
-    for flag in _LIMITS:
-        value = getattr(arguments, flag.flag.replace("-", "_"))
-        if value is None:
-            continue
-        unit = _NANO if flag.metric == "dollars" else 1
-        if not 0 <= value < 2**62 / unit:
-            raise BadInput(f"--{flag.flag} is {value}: it must be a number from 0", field=flag.flag)
-        cap = round(value * unit)
-        limits.pop((flag.metric, flag.window), None)
-        if cap:
-            soft = round(cap * _WARN_AT)
-            limits[flag.metric, flag.window] = {"metric": flag.metric, "window": flag.window, "cap": cap, "soft": soft}
-    values["limits"] = list(limits.values())
+    values["limits"] = _limits_from(arguments, values.get("limits", ()))
     for name in ("models", "dialects"):
         if (text := getattr(arguments, name)) is not None:
             values[name] = [word.strip() for word in text.split(",") if word.strip()]
@@ -135,6 +123,26 @@ def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
         return convert(values, Policy)
     except ValidationError as error:
         raise BadInput(f"the policy is not valid: {error}", field="policy") from None
+
+
+def _limits_from(arguments: argparse.Namespace, before: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The limits ``before`` with those that the arguments set; 0 removes one. Raises ``BadInput``."""
+    from ..errors import BadInput
+
+    limits = {(limit["metric"], limit["window"]): limit for limit in before}
+    for flag in _LIMITS:
+        value = getattr(arguments, flag.flag.replace("-", "_"))
+        if value is None:
+            continue
+        unit = _NANO if flag.metric == "dollars" else 1
+        if not 0 <= value < 2**62 / unit:
+            raise BadInput(f"--{flag.flag} is {value}: it must be a number from 0", field=flag.flag)
+        cap = round(value * unit)
+        limits.pop((flag.metric, flag.window), None)
+        if cap:
+            soft = round(cap * _WARN_AT)
+            limits[flag.metric, flag.window] = {"metric": flag.metric, "window": flag.window, "cap": cap, "soft": soft}
+    return list(limits.values())
 
 
 def _unpriced(text: str) -> str | int | None:

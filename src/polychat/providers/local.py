@@ -115,18 +115,9 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         _llama.require()
         setting = await _in_time(_setting(cls.get_model(model), call.config), call)
         loaded = await _in_time(_llama.loaded(setting), call)
-        answer, reader = loaded.ask(body), Reader(stops)
-        try:
-            while True:
-                events = await _next(answer, reader, call)
-                if reader.done:
-                    answer.close()  # at once, and not when the reader requests more after the last events
-                if events:
-                    yield events
-                if reader.done:
-                    return
-        finally:
-            answer.close()
+        async with aclosing(_events_of(loaded.ask(body), Reader(stops), call)) as batches:
+            async for events in batches:
+                yield events
 
     @classmethod
     async def answers(
@@ -318,6 +309,21 @@ def _failure(error: object) -> BadInput | ReplyFailed:
         case {"message": str(text)}:
             return ReplyFailed(f"llama.cpp failed: {redact(text)}")
     return ReplyFailed(f"llama.cpp failed: {redact(str(error))}")
+
+
+async def _events_of(answer: _llama.LlamaReply, reader: Reader, call: Call) -> AsyncGenerator[list[Event], None]:
+    """The batches of an answer until its end; whoever stops earlier ends it."""
+    try:
+        while True:
+            events = await _next(answer, reader, call)
+            if reader.done:
+                answer.close()  # at once, and not when the caller requests more after the last events
+            if events:
+                yield events
+            if reader.done:
+                return
+    finally:
+        answer.close()
 
 
 async def _next(answer: _llama.LlamaReply, reader: Reader, call: Call) -> list[Event]:

@@ -222,15 +222,24 @@ async def continued(
                         yield shown
         if error is None:
             return
-        try:
-            part = await again(error, transcript.text) if transcript.can_continue(error) else None
-        except PolychatError:
-            part = None
+        part = await _next_part(again, error, transcript)
         if part is None:
             yield _with_usage([finish_of(error)], transcript.usage())
             return
         transcript.part_is_over(continuation_of(request, transcript.text, continues=True))
         batches, error = _joined(part, Seam(transcript.text)), None
+
+
+async def _next_part(
+    again: Callable[[PolychatError, str], Awaitable[Part]], error: PolychatError, transcript: Transcript
+) -> Part | None:
+    """What goes on where the reply broke off with ``error``; ``None`` if nothing can, or no target does."""
+    if not transcript.can_continue(error):
+        return None
+    try:
+        return await again(error, transcript.text)
+    except PolychatError:
+        return None
 
 
 async def _until_cut(batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[Event], None]:

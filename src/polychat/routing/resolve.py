@@ -214,33 +214,29 @@ class ModelResolver:
         if name in above:
             raise BadInput(f"routes.{name} refers to itself: remove the circle", field=f"routes.{name}.targets")
         rules = self._configured.routes[name]
-        members: list[Target | Plan] = []
-        places: list[int] = []
+        members: dict[int, Target | Plan] = {}
         unlisted: list[str] = []
         unclear: BadInput | None = None
         for place, meant in enumerate(rules.targets):
             try:
-                if meant == name and "/" in name:  # a route named like one of its targets means that very target
-                    plan = Plan("", (self._target(meant),), rules)
-                else:
-                    plan = self._route(meant, (*above, name)) if meant in self._configured.routes else self._meant(meant)
+                plan = self._member_plan(meant, name, above)
             except BadInput as error:
                 if not self._is_of_lists(error, meant):
                     raise
                 unlisted.append(meant)
                 unclear = unclear or error
-                continue
-            unlisted += plan.unlisted
-            members.append(_member(plan))
-            places.append(place)
+            else:
+                unlisted += plan.unlisted
+                members[place] = _member(plan)
         if unclear is not None and not members:
             raise unclear
-        rules = rules.replace(
-            weights=tuple(rules.weights[place] for place in places) if rules.weights else (),
-            priorities=tuple(rules.priorities[place] for place in places) if rules.priorities else (),
-            conditions=tuple(rules.conditions[place] for place in places) if rules.conditions else (),
-        )
-        return _plan(name, members, rules, tuple(unlisted))
+        return _plan(name, list(members.values()), _rules_of(rules, list(members)), tuple(unlisted))
+
+    def _member_plan(self, meant: str, route: str, above: tuple[str, ...]) -> Plan:
+        """What ``meant``, a target of ``route``, is: a target, another route, or what an alias leads to."""
+        if meant == route and "/" in route:  # a route named like one of its targets means that very target
+            return Plan("", (self._target(meant),), self._configured.routes[route])
+        return self._route(meant, (*above, route)) if meant in self._configured.routes else self._meant(meant)
 
     def _is_of_lists(self, error: BadInput, name: str) -> bool:
         """Whether a target means nothing, or several, by what backends list: which changes, and the file does not."""
@@ -274,6 +270,15 @@ class ModelResolver:
 def _member(plan: Plan) -> Target | Plan:
     """What a plan is among the members of another one: a plan only where it has something to choose."""
     return plan.targets[0] if len(plan.targets) == 1 and not plan.rules.conditions else plan
+
+
+def _rules_of(rules: Route, places: list[int]) -> Route:
+    """The rules of a route of whose targets those at ``places`` are left."""
+    return rules.replace(
+        weights=tuple(rules.weights[place] for place in places) if rules.weights else (),
+        priorities=tuple(rules.priorities[place] for place in places) if rules.priorities else (),
+        conditions=tuple(rules.conditions[place] for place in places) if rules.conditions else (),
+    )
 
 
 def _plan(route: str, members: list[Target | Plan], rules: Route, unlisted: tuple[str, ...]) -> Plan:
