@@ -186,8 +186,9 @@ class VendorBackend(Backend):
         written, calls, body = self._short(request, call_info, tag)
         ready = self._ready.of(wire.path(written), {"timeout": timeouts})
         call_info.url = ready.base_url
-        whole = partial(wire.read_reply, vendor=tag, limits=_limits(written))
-        return DirectRequest(ready, body, whole, None if calls is None else calls.take)
+        limits = _limits(written)
+        whole, reader = partial(wire.read_reply, vendor=tag, limits=limits), partial(wire.Reader, vendor=tag, limits=limits)
+        return DirectRequest(ready, body, whole, None if calls is None else calls.take, reader)
 
     def _check(self, request: ChatRequest) -> None:
         """Raises ``BadInput`` for a request without a model."""

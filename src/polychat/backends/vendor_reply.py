@@ -63,6 +63,14 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         self.is_over = True
         """Whether the reply is over."""
 
+    @classmethod
+    def begun(cls, reader: Reader, change: Change | None, response: PooledResponse, call_info: CallInfo) -> VendorReply:
+        """The rest of a streamed reply, whose beginning ``reader`` has read."""
+        reply = cls(_is_sent, call_info)
+        reply._send = None
+        reply._begin(reader, change, response)
+        return reply
+
     async def __anext__(self) -> list[Event]:
         if self._send is not None:
             send, self._send = self._send, None
@@ -131,3 +139,7 @@ class VendorReply(AsyncGenerator[list[Event], None]):
     def __del__(self) -> None:
         if not self.is_over and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._response.close)
+
+
+def _is_sent() -> Sent:
+    raise AssertionError("the request was sent before")

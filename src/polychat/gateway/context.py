@@ -31,19 +31,12 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 class EarlyStream(NamedTuple):
     """A stream whose beginning was sent before the request got a task."""
 
-    reply: OpenReply
+    resumed: Callable[[], OpenReply]
+    """Returns the reply; raises the defect that ended it."""
     attempt: StraightAttempt
     latest: bytes
     """The piece that was sent last."""
     api_url: str
-    error: Exception | None
-    """A defect that ended it."""
-
-    def resumed(self) -> OpenReply:
-        """The reply. Raises the ``error``."""
-        if self.error is not None:
-            raise self.error
-        return self.reply
 
 
 class EarlyAttempt(NamedTuple):

@@ -17,10 +17,12 @@ from polychat.config.settings import KeySettings, Route, TokenBudget
 from polychat.gateway.app import Gateway
 from polychat.gateway.chat import fast_path
 from polychat.gateway.chat.fast_path import FastChat
+from polychat.gateway.chat.fast_stream import FastStream
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.record import Record
 
 from ...support.chat_replies import KEY, REPLIES
+from ...support.failing_streams import ENDS
 from ...support.gateway_for_clients import HELLO as BATCHES
 from ...support.running_gateway import (
     DONE,
@@ -248,16 +250,17 @@ async def test_every_dialect_reaches_every_wire_without_a_task(
     told of what was lost.
     """
     vendor = ScriptedVendor(wire, BATCHES)
-    path, body = asking(dialect, model, **more)
-    body.pop("stream", None)
-    request = json.dumps(body).encode()
-    fast = await told(serve, request, vendor, path, (body, vendor))
-    assert len(begun) == 2
-    assert ("x-polychat-losses" in fast["text"]) == ("seed" in more)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Gateway, "fast_path", lambda self, scope: None)
-        assert await told(serve, request, vendor, path, (body, vendor)) == fast
-    assert len(begun) == 2
+    for stream in (False, True):
+        path, body = asking(dialect, model, stream=stream, **more)
+        request = json.dumps(body).encode()
+        fast = await told(serve, request, vendor, path, (body, vendor))
+        assert len(begun) == 2
+        assert ("x-polychat-losses" in fast["text"]) == ("seed" in more)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Gateway, "fast_path", lambda self, scope: None)
+            assert await told(serve, request, vendor, path, (body, vendor)) == fast
+        assert len(begun) == 2
+        del begun[:]
 
 
 async def test_an_unusual_translated_reply_is_written_by_the_task_that_takes_it_over(serve: Any, begun: list[FastChat]) -> None:
@@ -346,6 +349,7 @@ async def test_what_is_known_as_unusual_is_not_tried_again(serve: Any, monkeypat
         assert len(tried) == 2
 
 
+ERROR = event({"error": {"message": "it broke", "type": "server_error"}})
 paced = partial(streaming, apart=True)
 STREAM = {**HELLO, "stream": True}
 STREAMS: dict[str, Handler] = {
@@ -356,8 +360,10 @@ STREAMS: dict[str, Handler] = {
     ),
     "many small pieces": paced(*(FIRST[at : at + 4] for at in range(0, len(FIRST), 4)), text("The"), END, DONE),
     "the key": paced(FIRST, text(f"it is {KEY}"), text(KEY[:9]), text(KEY[9:]), END, DONE),
-    "an error first": streaming(event({"error": {"message": "it broke", "type": "server_error"}})),
-    "an error later": paced(FIRST, text("The"), event({"error": {"message": "it broke", "type": "server_error"}})),
+    "an error first": streaming(ERROR),
+    "an error second": paced(FIRST, ERROR),
+    "an error later": paced(FIRST, text("The"), ERROR),
+    "an error in the first read": streaming(FIRST + text("The") + ERROR),
     "cut off": paced(FIRST, text("The"), cut=True),
     "ends without an end": paced(FIRST, text("The")),
     "empty": streaming(),
@@ -369,34 +375,56 @@ STREAMS: dict[str, Handler] = {
 }
 
 
-@pytest.mark.parametrize(("model", "settings"), [("house/small", {}), ("mine", LIMITED), ("both", {})])
+@pytest.mark.parametrize(
+    ("dialect", "model", "settings"),
+    [
+        ("openai-chat", "house/small", {}),
+        ("openai-chat", "mine", LIMITED),
+        ("openai-chat", "both", {}),
+        ("anthropic", "house/small", {}),
+        ("anthropic", "both", LIMITED),
+    ],
+)
 async def test_streams_are_the_same_with_and_without_a_task(
-    serve: Any, begun: list[FastChat], model: str, settings: dict[str, Any]
+    serve: Any, begun: list[FastChat], dialect: str, model: str, settings: dict[str, Any]
 ) -> None:
     """Every stream, however it is cut and ends, leads to the same bytes, records, lines, counts and health of the target.
 
     A key's limits also count the same.
     """
-    request = json.dumps({**STREAM, "model": model}).encode()
+    path, body = asking(dialect, model, stream=True)
+    request, first = json.dumps(body).encode(), (asking(dialect)[1], good)
     for name, reply in STREAMS.items():
-        fast = await told(serve, request, reply, **settings)
+        fast = await told(serve, request, reply, path, first, **settings)
         assert begun, name
         del begun[:]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Gateway, "fast_path", lambda self, scope: None)
-            assert await told(serve, request, reply, **settings) == fast, name
+            assert await told(serve, request, reply, path, first, **settings) == fast, name
         assert not begun
 
 
-async def test_a_stream_has_no_task_until_it_is_unusual(serve: Any, begun: list[FastChat]) -> None:
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+async def test_a_stream_has_no_task_until_it_is_unusual(
+    serve: Any, begun: list[FastChat], monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
     """While pieces come none runs; a silence that calls for a heartbeat, and an end that is none, are a task's, which sends
     nothing twice.
     """
+    continued: list[FastStream] = []
+    continue_stream = FastChat.continue_stream
+
+    def noted(self: FastChat, stream: FastStream, *, is_silent: bool) -> None:
+        continued.append(stream)
+        continue_stream(self, stream, is_silent=is_silent)
+
+    monkeypatch.setattr(FastChat, "continue_stream", noted)
     for rest, has_end in ((text(" sky") + END + DONE, True), (text(" sky"), False)):
         for silent in (False, True):
             stage = Stage(FIRST + text("The"), rest=(rest,))
-            async with kept(serve, stage, heartbeat=60.0, **LIMITED) as (here, caller, backend):
-                caller.ask(PATH, STREAM, headers=WITH_KEY)
+            path, first = asking(dialect)
+            async with kept(serve, stage, path, (first, good), heartbeat=60.0, **LIMITED) as (here, caller, backend):
+                caller.ask(*asking(dialect, stream=True), headers=WITH_KEY)
                 head = await caller.head()
                 body = await caller.until(b"The")
                 assert (head.status, len(here.state.tasks), here.app.running) == (200, 0, 1)
@@ -413,8 +441,11 @@ async def test_a_stream_has_no_task_until_it_is_unusual(serve: Any, begun: list[
                 assert here.app.running == here.app.bodies.held == 0
                 assert len(backend.seen) == 2
             assert body.count(b"The") == body.count(b" sky") == 1
-            assert (body.endswith(DONE), b"error" in body) == (True, not has_end) or not has_end
+            assert (ENDS[dialect] in body, b"error" in body) == (has_end, not has_end)
             assert record.verdict == ("complete" if has_end else "truncated")
+            assert body.count(b"event: message_start") == (dialect == "anthropic")
+            assert len(continued) == (silent or not has_end)
+            continued.clear()
     assert len(begun) == 4
 
 

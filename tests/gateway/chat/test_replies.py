@@ -34,7 +34,9 @@ async def test_a_whole_reply_without_an_end_is_cut_off() -> None:
     with pytest.raises(Truncated):
         await open_events(batches(), None, whole=True)
     assert closed
-    assert (await open_events(batches(), None, whole=False)).first == REPLY[0]
+    reply = await open_events(batches(), None, whole=False)
+    assert reply.first == REPLY[0]
+    assert [reply.look(batch) for batch in (*REPLY, [])] == [None, REPLY[1][-1], REPLY[1][-1]]
 
 
 @pytest.mark.parametrize("name", names())

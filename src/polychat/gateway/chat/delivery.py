@@ -69,17 +69,17 @@ class Delivery:
         if isinstance(reply, PassthroughBody):
             return self._body(reply)
         assert isinstance(reply, EventReply)
-        self._writer = writer = self.writer()
+        self._writer = writer = reply.writer or self.writer()
         return self._events(reply, writer) if writer.streams else self._whole(reply, writer)
 
     async def _events(self, reply: EventReply, writer: Writer) -> None:
         context, responder = self.context, self.context.responder
         if not responder.started:
             await responder.start(200, self.head(writer.content_type, stream=True))
-        context.record.first = monotonic()
+        context.record.first = context.record.first or monotonic()
         batch, piece, write, look = reply.first, responder.piece, writer.write, reply.look
         self._keep_text(batch)
-        data = write(batch)
+        data = write(batch) if batch else b""
         finish = look(batch)
         if finish is None:
             if data:

@@ -3,17 +3,16 @@
 What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
 the model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force.
 A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection, and answers from the call in which
-the reply is completed, or, if the reply is a stream that passes through, leaves that to a ``FastStream`` from its first piece
-on. A whole reply is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
+the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat is passed
+through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
 All verdicts, counts and headers come from the same functions as on the ordinary path.
 
 step                 usual                                  else
 ===================  =====================================  ==================================================================
 ``begin``            the request is sent                    nothing was done, and a task answers it: another head or
                                                             configuration than is prepared, a guard or a limit that refuses, a
-                                                            stream that is translated, a route whose choice differs or that
-                                                            holds back the beginning of a stream, an unhealthy target, no
-                                                            idle connection
+                                                            route whose choice differs or that holds back the beginning of
+                                                            a stream, an unhealthy target, no idle connection
 the reply arrives    it is read when it is complete         ``continue_in_task``: another status than 200, a failure, a loss, a
                                                             timeout, much more than usual, or no answer; after a second or
                                                             so also if a further target could be tried
@@ -34,6 +33,7 @@ from __future__ import annotations
 import re
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +47,18 @@ from ...http.server.timeout_queue import TimeoutQueue
 from ...routing.clocks import LEAST, Kind
 from ...routing.resolve import LONGEST
 from ...routing.straight import StraightAttempt
+from ...tracebacks import release_locals
 from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
-from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in
+from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_of
 from ..dialects.dialect import Dialect, InboundChat
 from ..endpoint import Endpoint, answer, handler_of
 from ..observe.record import Record
 from ..responder import Refused, usual_lines
+from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage
-from .fast_stream import MAX_TRIES, FastStream, content_type_of, peeked
+from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
 from .passing import forwarded, passed_whole
 from .prepared import PreparedPlan, Unusual
@@ -66,7 +68,7 @@ from .translation import TranslatedBody
 if TYPE_CHECKING:
     from ..runtime import Runtime
     from ..service import Service
-    from .replies import Outcome, PassthroughBody, PassthroughStream
+    from .replies import Outcome, PassthroughBody
 
 _PLANS = 64
 """Maximum names of models that are prepared for one head, or known to be unusual."""
@@ -309,48 +311,55 @@ class FastChat:
             timer = connection.timer
             timer.wait("idle", connection.loop.time(), timer.timeouts.idle)
 
-    def _beginning(self) -> PassthroughStream | None:
+    def _beginning(self) -> Beginning | None:
         """The reply, if its first piece is there, which is taken. Otherwise nothing is: an unusual one is not tried again."""
-        connection, written, tries = self._connection, self._written, self._tries + 1
+        connection, tries = self._connection, self._tries + 1
         self._tries = MAX_TRIES
         is_usual = connection.status == 200 and not (connection.coding or connection.error or connection.holds_much)
         if not is_usual or self._cycle.connection.write_paused:
             return None
         try:
             assert self._inbound is not None  # it is a stream
-            reply, is_ready = peeked(self._inbound, connection.held, written.request.secrets, self._plan.name)
+            reply = self._read_beginning(self._inbound, connection.held)
         except Exception:  # noqa: BLE001  # it is raised again in the task, where the client is told, and defects logged
             return None
-        if reply.monitor.finish is None:
+        if reply.ending.finish is None:
             if connection.done:
                 return None
-            if not is_ready:
+            if not reply.is_ready:
                 self._tries = tries
                 return None
-        return reply if is_ready and self._is_taken(reply) else None
+        return reply if reply.is_ready and self._is_taken(reply) else None
 
-    def _is_taken(self, reply: PassthroughStream) -> bool:
+    def _read_beginning(self, inbound: InboundChat, data: bytes) -> Beginning:
+        """Raises ``PolychatError`` for what cannot be translated."""
+        written = self._written
+        secrets = written.request.secrets
+        if written.translation is None:
+            return PassedBeginning(inbound, data, secrets, self._plan.name)
+        return TranslatedBeginning(inbound, data, secrets, written.translation.direct)
+
+    def _is_taken(self, reply: Beginning) -> bool:
         """Take the first piece, of a reply that may be sent as it is."""
         connection, written, plan, facts = self._connection, self._written, self._plan, self._facts
         if not plan.is_alone and facts.hold(self.runtime.router.clock()) is not None:
             return False
         sent_at, label = connection.sent_at, plan.target.label
-        reply.response = response = PooledResponse(self._pool, connection, written.request, sent_at=sent_at, provider=label)
-        return response.content_type == self._head.dialect.stream_type and bool(response.held())
+        return reply.take(PooledResponse(self._pool, connection, written.request, sent_at=sent_at, provider=label))
 
-    def _begin_stream(self, reply: PassthroughStream) -> None:
+    def _begin_stream(self, reply: Beginning) -> None:
         connection, record, target = self._connection, self.record, self._plan.target
         answered_at = monotonic()
         self._let_go()
         connection.timer.stop()
         limits = rate_limits_in(reply.response.raw_headers)
         self._attempt.answered(limits, self._kind)
-        record.passthrough, record.attempts, record.status = True, 1, 200
+        record.passthrough, record.attempts, record.status = self._written.translation is None, 1, 200
         record.provider, record.served, record.answered = target.label, target.model, target.name
         record.first = monotonic()
         self.body = self._cycle.body = b""
         stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
-        stream.begin(self._head_lines(content_type_of(reply.response), limits, answered_at, stream=True))
+        stream.begin(self._head_lines(reply.content_type, limits, answered_at, stream=True))
 
     def _counting(self) -> Callable[[bytes], bytes] | None:
         """What counts the pieces of a stream; ``None`` if its key has no limits."""
@@ -359,14 +368,21 @@ class FastChat:
 
     def ended(self, outcome: Outcome) -> None:
         record, finish, target = self.record, outcome.finish, self._plan.target
-        assert finish is not None  # it is complete
+        assert finish is not None  # it is over
         record.verdict, record.reason = finish.verdict, finish.reason
         note_usage(record, self.runtime, outcome, target, self._called_at, self._written.url, self._facts.shared)
-        if not self._written.losses:
-            record.kind = self._plan.kind((record.served, finish.reason, True, True))
+        if finish.error is not None:
+            record.error = reason_of(finish.error)
+        elif finish.verdict == "complete" and not self._written.losses:
+            record.kind = self._plan.kind((record.served, finish.reason, record.passthrough, True))
 
-    def over(self) -> None:
-        self._attempt.completed()
+    def over(self, error: PolychatError | None = None) -> None:
+        """The request is over. ``error``: what cut its stream off."""
+        if self.record.verdict == "complete":
+            self._attempt.completed()
+        self._attempt.end(error)
+        if error is not None:
+            release_locals(error)
         self._share.release()
         if self.record.ownership is not None:
             self.service.of_people.discard(self.record.key, self)
@@ -374,7 +390,7 @@ class FastChat:
         self.service.ended(self.record)
 
     def continue_stream(self, stream: FastStream, *, is_silent: bool) -> None:
-        early = EarlyStream(stream.reply, self._attempt, stream.latest, self._written.url, stream.error)
+        early = EarlyStream(partial(stream.reply.resumed, stream.error), self._attempt, stream.latest, self._written.url)
         self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent, early))
 
     def ring(self) -> None:

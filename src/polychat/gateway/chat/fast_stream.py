@@ -1,11 +1,12 @@
-"""A stream that passes through without a task: each read of the backend's connection is written to the client in the same call.
+"""A stream without a task: each read of the backend's connection is passed or translated to the client in the same call.
 
 A ``FastStream`` begins with the first piece, which ``FastChat`` has found (see ``fast_path.py``), and ends with the last one if
-the reply is complete. Anything else is continued in a task, with the pieces that were sent and the reply as it is:
+the reply is complete, or, where it is translated, with the failure that it reports. Anything else is continued in a task, with
+the pieces that were sent and the reply as it is:
 
 event                                                   next
 ======================================================  =======================================================================
-a read                                                  its forwarded part is pushed to the client
+a read                                                  what becomes of it is pushed to the client
 the reply is complete                                   its end is sent, and the request is recorded
 the client reads slowly                                 the backend's connection is paused (``RequestCycle.couple``)
 another end, an error, a loss, a timeout                ``continue_in_task``
@@ -20,19 +21,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from ...redact import Redaction
-from ...wire.naming import Naming
-from .delivery import closing
-from .replies import Outcome, PassthroughStream
-
 if TYPE_CHECKING:
+    from ...errors import PolychatError
     from ...http.pool.connection import PoolConnection
-    from ...http.pool.response import PooledResponse, Push
+    from ...http.pool.response import Push
     from ...http.server.cycle import RequestCycle
     from ...http.server.timeout_queue import TimeoutQueue
-    from ...redact import Secrets
-    from ..dialects.dialect import InboundChat
+    from .beginnings import Beginning
     from .heartbeat import Ringing
+    from .replies import Outcome
 
 MAX_TRIES = 8
 """How many reads are looked at for the beginning of a reply before a task waits for it."""
@@ -42,32 +39,13 @@ class BegunChat(Protocol):
     """The chat whose reply a stream is."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Record how the reply went, which is complete."""
+        """Record how the reply ended."""
 
-    def over(self) -> None:
-        """The request is over."""
+    def over(self, error: PolychatError | None) -> None:
+        """The request is over. ``error``: what cut its stream off."""
 
     def continue_stream(self, stream: FastStream, *, is_silent: bool) -> None:
         """A task continues the stream. ``is_silent``: a heartbeat is due."""
-
-
-def peeked(inbound: InboundChat, data: bytes, secrets: Secrets | None, name: str | None) -> tuple[PassthroughStream, bool]:
-    """The reply of which ``data`` was received, without a response, and whether the client can be sent its beginning.
-
-    ``name``: of the model, for the client. The first piece is ready as for ``open_stream``, and no error is in it.
-    """
-    dialect = inbound.dialect
-    monitor = dialect.monitor(inbound)
-    naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
-    if secrets is not None:
-        data = Redaction(secrets).feed(data)
-    reply = PassthroughStream(None, monitor, b"", naming)  # type: ignore[arg-type]  # it is set when the beginning is taken
-    reply.first = reply.passing()(data)
-    finish = monitor.finish
-    if finish is not None and naming is not None:
-        reply.first += naming.end()
-    is_whole = finish is not None and finish.verdict == "complete" and finish.error is None
-    return reply, is_whole or (finish is None and monitor.has_content and bool(reply.first))
 
 
 class FastStream:
@@ -75,7 +53,7 @@ class FastStream:
 
     __slots__ = (
         *("error", "latest", "reply"),
-        *("_chat", "_connection", "_content_type", "_counting", "_cycle", "_heartbeats", "_passing", "_push", "_rung"),
+        *("_chat", "_connection", "_counting", "_cycle", "_ending", "_heartbeats", "_passing", "_push", "_rung"),
     )
 
     def __init__(
@@ -83,16 +61,16 @@ class FastStream:
         chat: BegunChat,
         cycle: RequestCycle,
         connection: PoolConnection,
-        reply: PassthroughStream,
+        reply: Beginning,
         heartbeats: TimeoutQueue[Ringing] | None,
         counting: Callable[[bytes], bytes] | None,
     ) -> None:
         """``counting`` gets each piece that is sent: see ``RequestMeter.reader``."""
         self.reply, self.latest = reply, reply.first
         self.error: Exception | None = None
-        """A defect that ended it."""
+        """What ended it, raised by the reply."""
         self._chat, self._cycle, self._connection, self._heartbeats = chat, cycle, connection, heartbeats
-        self._content_type = content_type_of(reply.response)
+        self._ending = reply.ending
         passing = reply.passing()
         self._counting = counting
         self._passing = passing if counting is None else lambda data: counting(passing(data))
@@ -107,7 +85,7 @@ class FastStream:
         first, reply.first = reply.first, b""
         if self._counting is not None:
             self._counting(first)
-        if reply.monitor.finish is not None:
+        if self._ending.finish is not None:
             self._complete(first)  # a short reply is complete: it is sent with its head and its end in one write
             return
         cycle.push(first)
@@ -124,14 +102,14 @@ class FastStream:
         if passed := self._passing(data):
             self.latest = passed
             self._cycle.push(passed)
-        return self.reply.monitor.finish is not None
+        return self._ending.finish is not None
 
     def _changed(self) -> None:
         push = self._push
         assert push is not None  # it has begun
         if push.over:
-            self.error, finish = push.error, self.reply.monitor.finish
-            if finish is None or finish.verdict != "complete" or self.error is not None or self._cycle.connection.write_paused:
+            self.error = push.error
+            if self.error is not None or self._cycle.connection.write_paused or not self.reply.can_end():
                 self.continue_in_task()
             else:
                 self._let_go()
@@ -141,16 +119,17 @@ class FastStream:
             self.continue_in_task()
 
     def _complete(self, first: bytes) -> None:
-        """The reply is complete: send its end after ``first``."""
+        """The reply is over: send its end after ``first``."""
         reply = self.reply
-        rest = reply.rest()
-        rest += closing(self._content_type, rest or first or self.latest)
+        rest = reply.last(first or self.latest)
         if self._counting is not None:
             self._counting(rest)
-        self._chat.ended(reply.outcome)
+        outcome = reply.outcome
+        self._chat.ended(outcome)
         self._cycle.push_last(first + rest)
         reply.response.finish()
-        self._chat.over()
+        assert outcome.finish is not None  # it is over
+        self._chat.over(outcome.finish.error)
 
     def ring(self) -> None:
         """See ``Ringing``: it checks whether a piece was sent since the last time."""
@@ -176,8 +155,3 @@ class FastStream:
         push, self._push = self._push, None
         if push is not None:
             push.end()
-
-
-def content_type_of(response: PooledResponse) -> str:
-    """The content type as the backend sent it."""
-    return response.header(b"content-type").decode("latin-1")

@@ -86,14 +86,12 @@ class PreparedPlan:
     def written(self, inbound: InboundChat) -> tuple[WrittenChat, bytes]:
         """What is sent for a chat, with its body. Raises ``PolychatError`` for a chat that this target cannot answer."""
         relay = self._relay
+        if inbound.stream and self.plan.rules.hold:
+            raise Unusual
         if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
-            if inbound.stream:
-                raise Unusual
             translation = Translation(inbound, self.target, self._call_info(), self._timeouts)
             ready, info = translation.ready, translation.call_info
             return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, translation), translation.body
-        if inbound.stream and self.plan.rules.hold:
-            raise Unusual
         fields, written = None, self._passed[inbound.stream]
         if relay.renews:
             written = written._replace(request=self._requests[inbound.stream]())

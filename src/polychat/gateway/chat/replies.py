@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...calls.info import CallInfo
     from ...http.pool.event_pipe import EventPipe
     from ...http.pool.pool import PooledResponse
+    from ...wire.contract import Writer
     from ...wire.naming import Naming
     from ...wire.passthrough import StreamMonitor
 
@@ -46,6 +47,8 @@ class EventReply:
         self.batches, self.pipe = batches, pipe
         self.first = first
         """The events so far; all of them for a client that gets the reply whole."""
+        self.writer: Writer | None = None
+        """What has written the beginning for the client, if that was sent already."""
         self._finish: Finish | None = None
         self._usage: Usage | None = None
         self._model: str | None = None
@@ -55,7 +58,7 @@ class EventReply:
         return Outcome(self._finish, self._usage, self._model)
 
     def look(self, batch: list[Event]) -> Finish | None:
-        """Record the facts of the reply in a batch; returns its end if the batch contains it."""
+        """Record the facts of the reply in a batch; returns its end, if the reply has come to it."""
         for event in batch:
             if type(event) is Usage:
                 self._usage = event
@@ -64,7 +67,7 @@ class EventReply:
             elif type(event) is Finish:
                 self._finish = event
                 return event
-        return None
+        return self._finish
 
     def end(self, finish: Finish) -> None:
         """End the reply without an event."""

@@ -32,16 +32,16 @@ class Translation:
     Raises ``BadInput`` for a chat that cannot be written, and ``NotReady`` if a key is missing.
     """
 
-    __slots__ = ("_direct", "_inbound", "body", "call_info", "ready")
+    __slots__ = ("_inbound", "body", "call_info", "direct", "ready")
 
     def __init__(self, inbound: InboundChat, target: Target, call_info: CallInfo, timeouts: Timeouts) -> None:
         self._inbound, self.call_info = inbound, call_info
-        self._direct = direct = target.backend.direct(inbound.request_for(target.model), call_info, timeouts)
+        self.direct = direct = target.backend.direct(inbound.request_for(target.model), call_info, timeouts)
         self.ready, self.body = direct.ready, direct.body
 
     def answer(self, reply: bytes) -> TranslatedBody | None:
         """``reply`` in the client's format; ``None`` if it is no answer. Raises ``BackendError`` if it cannot be read."""
-        events = self._direct.events(reply)
+        events = self.direct.events(reply)
         finish, usage, served = ending_in(events)
         if finish.error is not None:
             return None

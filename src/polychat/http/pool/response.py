@@ -146,6 +146,15 @@ class PooledResponse(Body):
             self._redaction = Redaction(self._secrets)
         return self._redaction.feed(data)
 
+    def skip_held(self, redaction: Redaction | None) -> bool:
+        """Take what ``held`` would return from a caller that has read it already, with ``redaction``; ``False``: it is late."""
+        connection = self._connection
+        if not connection.done and self._is_late():
+            return False
+        self._body_begun, self._redaction = True, redaction
+        connection.take_body()
+        return True
+
     # A body that is pushed
 
     async def pipe(self, sink: Callable[[bytes], bool]) -> None:
