@@ -96,6 +96,30 @@ async def test_one_that_was_kept_back(failure: Callable[[], PolychatError], seco
     assert facts.probation.is_on == (seconds is not None), "the beginning of a reply is no sign that one comes to its end"
 
 
+async def test_one_that_is_continued() -> None:
+    """Is kept back only at a target that failed itself: if it is cut off, another target goes on."""
+    world = World({"a": [good], "b": [good]})
+    world.facts("b").cut(world.now - 1.0, world.now, 0.1)
+    await world.run()
+    assert kept_back(world) == 0.25
+    world.attempts.is_continued = True
+    assert kept_back(world) is None
+    world.facts("a").cut(world.now - 1.0, world.now, 0.4)
+    assert kept_back(world) == 0.8
+
+
+async def test_where_nothing_is_kept_back() -> None:
+    """A route may say that its streams are not, whatever failed; a hold that it sets is kept all the same."""
+    world = World({"a": [good], "b": [good]}, hold_after_failures=False)
+    for name in "ab":
+        world.facts(name).cut(world.now - 1.0, world.now, 0.1)
+    await world.run()
+    assert (world.attempts.may_hold, kept_back(world)) == (False, None)
+    world = World({"a": [good], "b": [good]}, hold_after_failures=False, hold=40, hold_seconds=0.5)
+    await world.run()
+    assert (world.attempts.may_hold, kept_back(world)) == (True, 0.5)
+
+
 async def test_the_last_attempt() -> None:
     """Is not kept back: no other target would be asked in its place."""
     world = World({"a": [good], "b": [good]}, attempts=1)

@@ -125,6 +125,7 @@ class RoutedCall:
             self._kind = None if "timeout" in self._options else partial(_kind, request)
         if not (plan.rules.continuation and request.stream and can_continue(request)):
             return await (self._hedged() if plan.rules.hedge else self._first_of(self._ask))
+        self._attempts.is_continued = True
         first = [
             event for batch in await (self._hedged() if plan.rules.hedge else self._first_of(self._ask)) for event in batch
         ]
@@ -147,11 +148,13 @@ class RoutedCall:
 
     async def _hedged(self) -> list[list[Event]]:
         """The reply of the target that begins first, if a second one may be called."""
-        assert self._attempts is not None  # set before
+        own = self._attempts
+        assert own is not None  # set before
 
         def second(plan: Plan) -> tuple[Attempts, Awaitable[tuple[RoutedCall, list[list[Event]]]]]:
             other = RoutedCall(self._router, plan, self.request, self.call_info.fresh(), self._options)
             attempts = other._attempts = Attempts()
+            attempts.is_continued = own.is_continued
             other._traits, other._kind = self._traits, self._kind
             return attempts, other._begun_by(is_extra=True)
 
@@ -160,7 +163,7 @@ class RoutedCall:
             self._plan,
             self._traits,
             _kind(self.request),
-            attempts=self._attempts,
+            attempts=own,
             first=self._begun_by(),
             second=second,
             may_hedge=self._may_hedge,

@@ -313,7 +313,7 @@ class Rules(Table, frozen=True, kw_only=True):
         Meta(ge=0, le=65536),
         about(
             "Number of characters at the start of a streamed reply to hold back, so that a failure within them is retried "
-            "without the client noticing. 0 holds none, except for a moment after recent failures."
+            "without the client noticing. 0 holds none, except for a moment after recent failures (`hold_after_failures`)."
         ),
     ] = 0
     hold_seconds: Annotated[
@@ -321,6 +321,14 @@ class Rules(Table, frozen=True, kw_only=True):
         Meta(gt=0, le=60),
         about("Maximum time in seconds, from the first piece of a reply, for which `hold` holds it back."),
     ] = 1.0
+    hold_after_failures: Annotated[
+        bool,
+        about(
+            "Whether streams are held back for a moment after recent failures: those of a target whose last request failed "
+            "(0.25 to 2 s), and for 30 s after a reply was cut off early all of the route (0.25 to 0.5 s). Where `hold` is "
+            "set, it decides alone."
+        ),
+    ] = True
     hedge: Annotated[
         bool,
         about(

@@ -36,7 +36,7 @@ class Attempts:
     __slots__ = (
         *("_facts", "_router", "_rules"),
         *("answered", "answered_at", "called_at", "called_before", "called_first", "begun_at", "count", "failures"),
-        *("is_last", "is_probe"),
+        *("is_continued", "is_last", "is_probe"),
         *("limits", "passed", "queued", "resting", "slots", "target", "timeouts", "times"),
     )
 
@@ -59,6 +59,8 @@ class Attempts:
         """Targets that were not called in their turn, and why."""
         self.is_last = False
         """Whether no other target is tried after the current attempt, whatever its outcome."""
+        self.is_continued = False
+        """Whether another target continues the answer if it is cut off."""
         self.limits: Sequence[tuple[bytes, bytes]] = ()
         """Headers of the current attempt about its target's limits. The ``ask`` of ``Router.run`` sets them."""
         self.timeouts = _DEFAULT
@@ -94,14 +96,17 @@ class Attempts:
     @property
     def may_hold(self) -> bool:
         """Whether ``hold`` may give anything: not where its text would only be late, as no other target is called after it."""
-        return not self.is_last or self._rules.hold > 0
+        return self._rules.hold > 0 or (self._rules.hold_after_failures and not self.is_last)
 
     def hold(self) -> Hold | None:
         """What is to be kept back of the attempt's stream, whose first piece is there: until then others are learned from."""
         facts = self._facts
         if facts is None:
             return None
-        return hold_of(self._rules) or (None if self.is_last else facts.hold(self._router.clock()))
+        held = hold_of(self._rules)
+        if held is not None or self.is_last or not self._rules.hold_after_failures:
+            return held
+        return facts.hold(self._router.clock(), is_continued=self.is_continued)
 
     def begins(self) -> None:
         """The first piece of the attempt at hand is there, though its answer is not given yet: it is not given up any more."""

@@ -283,13 +283,13 @@ class Facts:
         due = now - LATE if self._budget.is_overdrawn() else now
         return self.probation.may_ask(due) and self._breaker.admits(due)
 
-    def hold(self, now: float) -> Hold | None:
+    def hold(self, now: float, *, is_continued: bool = False) -> Hold | None:
         """What is kept back of a stream that begins now: of a target that failed recently, until it has shown how it is,
-        and of all targets of a route whose replies were cut off early.
+        and of all targets of a route whose replies were cut off early, unless another target continues it then.
         """
         if self.probation.is_on or self._breaker.until is not None:
             return self.probation.hold()
-        return self._early_cuts.hold(now)
+        return None if is_continued else self._early_cuts.hold(now)
 
     def is_untroubled(self, now: float) -> bool:
         """Whether it is healthy, and stays so until the next alarm, but for a stall."""

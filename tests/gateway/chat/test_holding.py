@@ -19,7 +19,7 @@ from polychat.wire.contract import Wire
 
 from ...support.failing_streams import AFTER, ENDS, words_of
 from ...support.running_gateway import DONE, END, FIRST, Answer, Stage, asking, configured, gateway, good, row, streaming, text
-from ...support.scripted_server import Say
+from ...support.scripted_server import Say, Seen
 from ...support.scripted_vendors import Batches, ScriptedVendor
 
 
@@ -79,6 +79,33 @@ async def test_a_target_that_cut_off_a_reply(serve: Any, dialect: str, failure: 
     assert [record.verdict for record in records[1:]] == ["complete", "complete"]
     if b"Wrong" in answers[0].body:  # where it failed in the same read, even that was retried
         assert [record.attempts for record in records] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("rules", [{"hold_after_failures": False}, {"continuation": True}])
+async def test_who_is_not_kept_back_after_an_early_cut(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, rules: dict[str, Any]
+) -> None:
+    """Streams of a route that says so, and those that another target would continue: their words come as they do."""
+    monkeypatch.setattr("polychat.routing.early_cuts._LEAST", 60.0)
+    monkeypatch.setattr("polychat.routing.early_cuts.EARLY", 60.0)
+    stage = Stage(FIRST, text("Hel"), rest=[text("lo"), END, DONE])
+    answers = [good, stage] if "continuation" in rules else [stage]
+
+    async def other(seen: Seen, say: Say) -> None:
+        await answers.pop(0)(seen, say)
+
+    first, second = await serve(streaming(FIRST, text("Wrong"), cut=True)), await serve(other)
+    async with gateway(held(first, second, 0, **rules)) as here:
+        cut = await here.ask(*asking("openai-chat", "fast", stream=True))
+        assert b"Wrong" in cut.body
+        router = here.app.runtime.router
+        router.health.facts("fast", "house/small").probation.called(router.clock())
+        caller = await here.caller()
+        caller.ask(*asking("openai-chat", "fast", stream=True))
+        await caller.head()
+        await caller.until(b"Hel")
+        stage.go.set()
+        assert b"lo" in await caller.rest()
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

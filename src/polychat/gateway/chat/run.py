@@ -153,7 +153,7 @@ class ChatRun:
         def second(plan: Plan) -> tuple[Attempts, Awaitable[OpenReply]]:
             nonlocal other
             other = ChatRun(self.context, self.inbound)
-            other.plan, other.traits = plan, self.traits
+            other.plan, other.traits, other.attempts.is_continued = plan, self.traits, self.attempts.is_continued
             return other.attempts, other._first_of(partial(ask, other), is_extra=True)
 
         reply, attempts = await hedged(
@@ -193,6 +193,7 @@ class ChatRun:
 
     async def _continued(self, request: ChatRequest) -> OpenReply:
         hedges = self.plan.rules.hedge
+        self.attempts.is_continued = True
         reply = await (self._hedged(ChatRun._translated) if hedges else self._first_of(self._translated))
         assert isinstance(reply, EventReply)
         batches = continued(reply.first, reply.batches, request, self._part_after)
