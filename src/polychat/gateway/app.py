@@ -17,12 +17,10 @@ from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..http.server.cycle import FastPath
 from ..routing import Health
 from ..state.responses import ResponseStore
-from .admission.accounting import Accounting, accounting
 from .admission.accounts import Account
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
-from .admission.people_keys import PeopleKeys
 from .admission.running import RunningRequests
 from .chat.fast_path import PreparedHead
 from .chat.run import Chats
@@ -42,6 +40,8 @@ from .service import Service
 from .tasks import BackgroundTasks
 
 if TYPE_CHECKING:
+    from .admission.accounting import Accounting
+    from .admission.people_keys import PeopleKeys
     from .observe.usage import UsageLog
 
 _HEADS = 256
@@ -143,7 +143,7 @@ class Gateway:
         before = self.runtime
         try:
             self.runtime = Runtime(configured, self.health)
-            self.accounting = accounting(configured, self.accounting)
+            self.accounting = self._counting(configured)
             self._app = self._built()
         except PolychatError:
             self.runtime = before
@@ -243,11 +243,18 @@ class Gateway:
         return (*counted, self.log, self.metrics, *more, *recent, *usage)
 
     def _keep_keys(self, configured: Config) -> None:
-        if (usage := self.usage) is None:
-            self.accounting = accounting(configured, None)
-        else:
-            self.accounting = accounting(configured, None, usage.store, usage.shared, usage.tell)
+        self.accounting = self._counting(configured)
         self.people = None if self.accounting is None else self.accounting.people
+
+    def _counting(self, configured: Config) -> Accounting | None:
+        """What is counted from now on, going on from what was counted so far."""
+        usage = self.usage
+        if usage is None and self.accounting is None and not configured.gateway.key_settings:
+            return None
+        from .admission.accounting import accounting  # a twentieth of the time that a gateway without limits takes to start
+
+        stores = () if usage is None else (usage.store, usage.shared, usage.tell)
+        return accounting(configured, self.accounting, *stores)
 
     def _keeping(self, configured: Config) -> UsageLog | None:
         if configured.gateway.state is None:

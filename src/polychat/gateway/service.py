@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
 from .admission.accounts import Account
 from .admission.bodies import Bodies
-from .admission.people_keys import PeopleKeys
 from .admission.running import RunningRequests
 from .observe.paid_attempts import PaidAttempt
 from .observe.record import Record
 from .observe.shadows import TargetResult
 from .runtime import Runtime
 from .tasks import BackgroundTasks
+
+if TYPE_CHECKING:
+    from .admission.people_keys import PeopleKeys
 
 
 class Service(Protocol):

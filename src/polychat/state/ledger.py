@@ -48,7 +48,7 @@ class BucketName(NamedTuple):
 class Bucket:
     """One limit, and what is used and reserved of it in the window at hand."""
 
-    __slots__ = ("elsewhere", "granted", "hard", "name", "others", "reserved", "soft", "used", "window")
+    __slots__ = ("__weakref__", "elsewhere", "granted", "hard", "name", "others", "reserved", "soft", "used", "window")
 
     def __init__(self, name: BucketName, hard: int | None, soft: int | None = None) -> None:
         self.name = name

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from polychat.config.settings import Allowance, Budget, KeySettings, Price, Route, TokenBudget
+from polychat.gateway.admission import accounts
 from polychat.gateway.app import Gateway
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.paths import DIALECTS
 from polychat.state.ledger import Bucket
+from polychat.state.store import UsageLimit
 from polychat.state.windows import KINDS as WINDOWS
 
 from ...support.hedging import begins_at_once
@@ -291,6 +293,34 @@ async def test_end_users_have_buckets_of_their_own(serve: Any, monkeypatch: pyte
         answers = [await here.ask(path, body | ({"user": user} if user else {}), headers=carrying("key")) for user in users]
         assert [answer.status for answer in answers] == [200, 200, 429, 200, 200]
         assert b"the limit of user u1 (1 request per minute)" in answers[2].body
+
+
+async def test_made_up_end_users_make_no_limit_forgotten(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where more end users are named than are counted at a time, the rest share one limit, and nobody's is forgotten before its
+    window ends. A name of any length is one user's."""
+    monkeypatch.setattr(accounts, "_USERS", 2)
+    upstream = await serve(backend)
+    async with limited(monkeypatch, upstream.url, {"key": KeySettings(per_user=Allowance(rpm=1))}) as here:
+        path, body = asking("openai-chat")
+
+        async def statuses(*users: str) -> list[int]:
+            return [(await here.ask(path, {**body, "user": user}, headers=carrying("key"))).status for user in users]
+
+        long = "u" * 5000
+        assert await statuses("u1", long + "1", "u3", "u4", "u1", long + "1") == [200, 200, 200, 429, 429, 429]
+        assert here.app.accounting is not None
+        here.app.accounting.clock = lambda: NOON + 60
+        assert await statuses(long + "2", long + "1", "u1", "u1") == [200, 200, 200, 429]
+
+
+def test_buckets_that_are_in_the_store_are_kept_while_they_are_used() -> None:
+    """A gateway with any number of keys keeps no bucket of one that it does not serve at the moment."""
+    limits = [UsageLimit(metric="requests", window="day", cap=1)]
+    registry = accounts.Buckets(shared=True)
+    first, again = registry.of("key", "a", limits), registry.of("key", "a", limits)
+    assert first[0] is again[0]
+    del first, again
+    assert not registry._kept
 
 
 async def test_a_warning_comes_before_the_refusal(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ class Accounting:
         """``store``: for keys, and for what is shared; ``fast``: for what is shared and ends within a minute."""
         self.clock: Callable[[], float] = time
         """Seconds since 1970."""
-        self._buckets, self._ledger = Buckets(shared=store is not None), Ledger(LIFETIME)
+        self._buckets, self._ledger = Buckets(self._now, shared=store is not None), Ledger(LIFETIME)
         self._fast = fast
         self._shared: dict[str, SharedBuckets] = {}
         """By the name of their store."""

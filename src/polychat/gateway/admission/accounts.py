@@ -7,19 +7,28 @@ above to below: a request needs the permission of each. Of settings such as a pr
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from fnmatch import fnmatchcase
+from hashlib import blake2b
+from threading import Lock
+from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from ...config.settings import Allowance, KeySettings
 from ...state.ledger import NANO, Bucket, BucketName
 from ...state.store import Ownership, Policy, UsageLimit
+from .charged import ChargedBuckets
 
 if TYPE_CHECKING:
     from ...routing import Plan
 
 _USERS = 10_000
-"""End users whose use is counted at a time; the one that was not seen for the longest time is forgotten first."""
+"""End users whose use is counted at a time, in one process."""
+_LONGEST = 100
+"""Letters of an end user's name; longer ones are cut, and a digest tells them apart."""
+_OTHERS = "(all others)"
+"""In whose place all end users count for whom there is no room."""
 _MILLION = 1_000_000
 
 
@@ -34,53 +43,65 @@ class Holder(NamedTuple):
 
 
 class Buckets:
-    """All that is counted in this process, each bucket once, whoever it is that counts in it."""
+    """All that is counted in this process, each bucket once, whoever it is that counts in it.
 
-    def __init__(self, *, shared: bool = False) -> None:
-        """``shared``: whether other processes spend them too."""
-        self._shared = shared
-        self._kept: dict[BucketName, Bucket] = {}
-        self._of_users: OrderedDict[BucketName, Bucket] = OrderedDict()
+    A bucket that other processes share is kept while anything refers to it: what was used of it is in the store. Others are
+    kept for good, but for those of end users, of whom there are any number: they are kept as long as they hold anything.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time, *, shared: bool = False) -> None:
+        """``clock``: seconds since 1970. ``shared``: whether other processes spend them too."""
+        self._clock, self._shared = clock, shared
+        self._kept: MutableMapping[BucketName, Bucket] = WeakValueDictionary() if shared else {}
+        self._of_users: OrderedDict[tuple[str, str], tuple[Bucket, ...]] = OrderedDict()
+        """By key and user, the one that was not seen for the longest time first."""
+        self._lock = Lock()
 
     def of(self, level: str, owner: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
         """The bucket of each limit, with the limit as it is now."""
-        buckets = []
-        for limit in limits:
-            name = BucketName(level, owner, limit.metric, limit.window)
-            if (bucket := self._kept.get(name)) is None:
-                bucket = self._kept[name] = self._made(name, limit)
-            bucket.hard, bucket.soft = limit.cap, limit.soft
-            buckets.append(bucket)
-        return tuple(buckets)
+        with self._lock:
+            return tuple(self._one(BucketName(level, owner, limit.metric, limit.window), limit) for limit in limits)
 
-    def _made(self, name: BucketName, limit: UsageLimit) -> Bucket:
-        bucket = Bucket(name, limit.cap, limit.soft)
-        if self._shared:
-            bucket.granted = 0
+    def _one(self, name: BucketName, limit: UsageLimit) -> Bucket:
+        bucket = self._kept.get(name)
+        if bucket is None:
+            bucket = self._kept[name] = Bucket(name, limit.cap)
+            if self._shared:
+                bucket.granted = 0
+        bucket.hard, bucket.soft = limit.cap, limit.soft
         return bucket
 
-    def of_user(self, owner: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
-        """Those of one end user, named ``KEY/USER``."""
-        users, buckets = self._of_users, []
-        for limit in limits:
-            name = BucketName("user", owner, limit.metric, limit.window)
-            if (bucket := users.get(name)) is None:
-                if len(users) >= _USERS:
-                    users.popitem(last=False)
-                bucket = users[name] = self._made(name, limit)
-            else:
-                users.move_to_end(name)
-            bucket.hard, bucket.soft = limit.cap, limit.soft
-            buckets.append(bucket)
-        return tuple(buckets)
+    def of_user(self, key: str, user: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
+        """Those of one end user of a key, named ``KEY/USER``."""
+        if len(user) > _LONGEST:
+            user = f"{user[:_LONGEST]}…{blake2b(user.encode(errors='replace'), digest_size=8).hexdigest()}"
+        place = key, user
+        if place in self._of_users:
+            self._of_users.move_to_end(place)
+        elif len(self._of_users) >= _USERS and not self._forget_one():
+            place = key, _OTHERS
+        buckets = self._of_users[place] = self.of("user", "/".join(place), limits)
+        return buckets
+
+    def _forget_one(self) -> bool:
+        """Forget the end user who was not seen for the longest time; false where a limit would be forgotten with it."""
+        place, buckets = next(iter(self._of_users.items()))
+        if not self._shared:
+            now = self._clock()
+            if any(bucket.reserved or (bucket.used and bucket.window.end > now) for bucket in buckets):
+                return False
+            for bucket in buckets:
+                del self._kept[bucket.name]
+        del self._of_users[place]
+        return True
 
 
 class Account:
     """What the requests of one key may do and use. It does not change: a change of a policy makes another."""
 
     __slots__ = (
-        *("_names", "_user_limits", "buckets", "dialects", "expires_at", "hosted_tools", "name", "on_loss", "ownership"),
-        *("priority", "registry", "unpriced"),
+        *("_charged", "_names", "_user_limits", "buckets", "dialects", "expires_at", "hosted_tools", "name"),
+        *("on_loss", "ownership", "priority", "registry", "unpriced"),
     )
 
     def __init__(
@@ -102,6 +123,7 @@ class Account:
             bucket for holder in holders for bucket in registry.of(holder.level, holder.name, holder.policy.limits)
         )
         self._names = [names for policy in policies if (names := (*policy.routes, *policy.models))]
+        self._charged = ChargedBuckets(self.buckets)
         self.dialects = [policy.dialects for policy in policies if policy.dialects]
         self._user_limits = [limit for policy in policies for limit in policy.user_limits]
         self.priority = _nearest(policies, "priority")
@@ -109,11 +131,11 @@ class Account:
         self.hosted_tools = _nearest(policies, "hosted_tools")
         self.unpriced = _nearest(policies, "unpriced")
 
-    def charged(self, user: str | None) -> tuple[Bucket, ...]:
+    def charged(self, user: str) -> ChargedBuckets:
         """All buckets in which a request counts, that of its end user too."""
         if not user or not self._user_limits:
-            return self.buckets
-        return self.buckets + self.registry.of_user(f"{self.name}/{user}", self._user_limits)
+            return self._charged
+        return ChargedBuckets(self.buckets + self.registry.of_user(self.name, user, self._user_limits))
 
     @property
     def counts_users(self) -> bool:

@@ -20,20 +20,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from ...events import Usage
 from ...http.server.asgi import Headers
-from ...state.ledger import NANO, Bucket, BucketFull, Charge, Ledger, Reservation
+from ...state.ledger import NANO, BucketFull, Charge, Ledger, Metric, Reservation
 from ...state.sharing import SharedBuckets
-from ...state.windows import longest_in
 from ...wire.faults import Fault
 from ..observe.paid_attempts import paid_beside
-from ..responder import Refused, retry_after
+from ..responder import Refused
 from .accounts import Account
+from .charged import ChargedBuckets
 from .demand import FREE, Demand, Prices, TokenRates
+from .limit_texts import refusal
 
 if TYPE_CHECKING:
     from ...routing import Plan, Target
@@ -46,16 +45,16 @@ LIFETIME = 3600.0
 _ENVELOPE = 400
 """Bytes of a stream's event besides the text in it, at most."""
 _BYTES_A_TOKEN = 4
-_UNITS = {"requests": "requests", "tokens": "tokens", "concurrent": "concurrent requests"}
 
 
 class Meter:
     """One request that counts in an account's buckets, from its reservation to its settlement."""
 
-    __slots__ = ("_clock", "_ledger", "_prompt", "_rates", "_rates_of", "events", "read", "reservation")
+    __slots__ = ("_charged", "_clock", "_ledger", "_prompt", "_rates", "_rates_of", "events", "read", "reservation")
 
     def __init__(
         self,
+        charged: ChargedBuckets,
         reservation: Reservation,
         ledger: Ledger,
         clock: Callable[[], float],
@@ -64,7 +63,7 @@ class Meter:
         rates_of: Callable[[Target, int], TokenRates | None],
     ) -> None:
         """``prompt_tokens`` are estimated; ``rates`` are those that were reserved for, and ``rates_of`` a target's own."""
-        self.reservation = reservation
+        self.reservation, self._charged = reservation, charged
         self._ledger, self._clock, self._prompt, self._rates = ledger, clock, prompt_tokens, rates
         self._rates_of = rates_of
         self.read = self.events = 0
@@ -98,8 +97,9 @@ class Meter:
         self._ledger.add(self.reservation, self._amounts(0, tokens, dollars))
 
     def _amounts(self, requests: int, tokens: int, dollars: float) -> list[int]:
-        amounts = {"requests": requests, "tokens": tokens, "dollars": round(dollars * NANO), "concurrent": requests}
-        return [amounts[bucket.name.metric] for bucket, _ in self.reservation.charges]
+        cost = round(dollars * NANO)
+        amounts: dict[Metric, int] = {"requests": requests, "tokens": tokens, "dollars": cost, "concurrent": requests}
+        return [amounts[metric] for metric in self._charged.metrics]
 
     def _estimate(self, record: Record) -> None:
         """Fill in the tokens that the backend did not count, and the cost at the price that was reserved for."""
@@ -125,7 +125,7 @@ class Meter:
         """What is left in the account's buckets; of a reply that is whole, after it."""
         if record.verdict is not None:
             self.settle(record)
-        return headers_of([bucket for bucket, _ in self.reservation.charges], self._clock())
+        return self._charged.headers(self._clock())
 
 
 class MoreNeeded(Refused):  # by a request
@@ -198,8 +198,8 @@ class LimitGuard:
             raise Refused(Fault(fault, "permission", 403))
         if fault := account.wrong_model(plan):
             raise Refused(Fault(fault, "permission", 403, param="model"))
-        buckets = account.charged(record.user)
-        metrics = {bucket.name.metric for bucket in buckets}
+        charged = account.charged(record.user)
+        metrics = charged.metrics
         prompt = completion = cost = 0
         rates = FREE
         if "tokens" in metrics or "dollars" in metrics:
@@ -208,16 +208,15 @@ class LimitGuard:
         if "dollars" in metrics:
             rates = self._rates_of(account, plan, prompt)
             cost = rates.of(prompts, completion)
-        amounts = {"requests": 1, "tokens": prompts + completion, "dollars": cost, "concurrent": 1}
-        now = self._accounts.clock()
-        charges = [(bucket, amounts[bucket.name.metric]) for bucket in buckets]
+        amounts: dict[Metric, int] = {"requests": 1, "tokens": prompts + completion, "dollars": cost, "concurrent": 1}
+        now, charges = self._accounts.clock(), charged.charges(amounts)
         result = self._ledger.reserve(charges, now)
         if isinstance(result, BucketFull):
-            refused = refusal(result, buckets, now)
-            if self._shared and not result.is_final and any(bucket.granted is not None for bucket in buckets):
+            refused = refusal(result, charged.headers(now), now)
+            if self._shared and not result.is_final and any(bucket.granted is not None for bucket, _ in charges):
                 raise MoreNeeded(refused, charges)
             raise refused
-        record.meter = meter = Meter(result, self._ledger, self._accounts.clock, prompt, rates, self._prices.of)
+        record.meter = meter = Meter(charged, result, self._ledger, self._accounts.clock, prompt, rates, self._prices.of)
         return meter
 
     def _rates_of(self, account: Account, plan: Plan, prompt_tokens: int) -> TokenRates:
@@ -234,84 +233,3 @@ class LimitGuard:
             "the operator can set the price in [prices], or allow models without a price for the key (unpriced)"
         )
         raise Refused(Fault(message, "permission", 403, "model_unpriced", "model"))
-
-
-# What clients are told
-
-
-def refusal(full: BucketFull, buckets: Sequence[Bucket], now: float) -> Refused:
-    """The refusal of a request for which one bucket has too little left."""
-    bucket, name = full.bucket, full.bucket.name
-    headers = headers_of(buckets, now)
-    if full.is_final:
-        message = (
-            f"this request may use up to {_amount(bucket, full.amount)}, which is more than {_limit(bucket)}: "
-            "set a smaller maximum number of tokens, or send a shorter prompt"
-        )
-        return Refused(Fault(message, "quota", 429, "limit_exceeded"), headers)
-    wait = 1.0 if name.window is None else bucket.window.left(now)
-    reset = "" if name.window is None else f"; it resets at {_moment(bucket.window.end)}"
-    needs = "" if name.metric in ("requests", "concurrent") else f", and this request may use {_amount(bucket, full.amount)}"
-    message = f"{_limit(bucket)} is reached: {_amount(bucket, bucket.left or 0)} left{needs}{reset}"
-    is_short = name.window in (None, "minute")
-    fault = Fault(message, "rate_limit" if is_short else "quota", 429, None if is_short else "budget_exceeded")
-    if is_short:
-        fault.retry_after = wait
-        return Refused(fault, headers)
-    return Refused(fault, [*headers, *retry_after(wait)])
-
-
-def headers_of(buckets: Sequence[Bucket], now: float) -> Headers:
-    """What is left: in the headers of the IETF's draft, and, of the tightest limits of a minute, in those of OpenAI's API.
-
-    Where a soft limit is reached there is a warning too.
-    """
-    policies, states, warnings = [], [], []
-    tightest: dict[str, Bucket] = {}
-    for bucket in buckets:
-        name, hard = bucket.name, bucket.hard
-        if bucket.is_warned:
-            warnings.append(f"{_limit(bucket)}: {_amount(bucket, bucket.others + bucket.used + bucket.reserved)} used")
-        if name.window is None or hard is None:
-            continue
-        unit = NANO // 1_000_000 if name.metric == "dollars" else 1
-        label = f'"{name.level}-{"microdollars" if unit > 1 else name.metric}-{name.window}"'
-        left = bucket.left or 0
-        policies.append(f"{label};q={hard // unit};w={longest_in(name.window)}")
-        states.append(f"{label};r={left // unit};t={ceil(bucket.window.left(now))}")
-        if name.window == "minute" and left <= (tightest.get(name.metric, bucket).left or 0):
-            tightest[name.metric] = bucket
-    headers: Headers = []
-    if policies:
-        headers += [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(states).encode())]
-    for metric, bucket in tightest.items():
-        for word, value in (("limit", bucket.hard), ("remaining", bucket.left), ("reset", f"{ceil(bucket.window.left(now))}s")):
-            headers.append((f"x-ratelimit-{word}-{metric}".encode(), str(value).encode()))
-    if warnings:
-        headers.append((b"x-polychat-limit-warning", _sendable("; ".join(warnings))))
-    return headers
-
-
-def _limit(bucket: Bucket) -> str:
-    """Such as ``the budget of team red ($5.00 per day)``."""
-    name = bucket.name
-    kind = "limit" if name.window in (None, "minute") else "budget"
-    owner = name.owner.partition("/")[2] if name.level == "user" else name.owner
-    window = "" if name.window is None else f" per {name.window}"
-    return f"the {kind} of {name.level} {owner} ({_amount(bucket, bucket.hard or 0)}{window})"
-
-
-def _amount(bucket: Bucket, amount: int) -> str:
-    metric = bucket.name.metric
-    if metric == "dollars":
-        dollars = amount / NANO
-        return f"${dollars:,.2f}" if dollars >= 1 or not amount else f"${dollars:.6f}".rstrip("0")
-    return f"{amount:,} {_UNITS[metric] if amount != 1 else _UNITS[metric].removesuffix('s')}"
-
-
-def _moment(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _sendable(text: str) -> bytes:
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()
