@@ -157,7 +157,10 @@ def _error(kind: type[errors.PolychatError]) -> list[str]:
     lines = [f"## {kind.__name__}", "", f"Base classes: {bases}.", "", _text(kind), "", f"**What to do:** {ADVICE[kind]}", ""]
     if kind not in (errors.PolychatError, errors.NotReady, errors.BackendError):
         error = SAMPLES.get(kind) or kind("")
-        step = {"again": "asks the same target again after a pause, and others", "elsewhere": "asks the route's other targets"}
+        step = {
+            "again": "asks the same target again after a pause, and others",
+            "next_target": "asks the route's other targets",
+        }
         done, status = step.get(CONSEQUENCES[attribution_of(error)].step), fault_of(error).status
         result = (
             f"{done}; if none answers, the client gets {status}"

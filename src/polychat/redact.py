@@ -1,6 +1,6 @@
 """Exact redaction: a credential of a request is removed from its reply, wherever a backend repeats it.
 
-``errors.shown`` guesses what looks like a credential in any foreign text. Here nothing is guessed: a ``Secrets`` knows the
+``errors.redact`` guesses what looks like a credential in any foreign text. Here nothing is guessed: a ``Secrets`` knows the
 credentials of one request (its key, tokens in its headers, passwords in its addresses, its cookies), and takes exactly these
 out of the reply: status line, headers, body, errors. Transports do it where bytes enter, so that no reader, log or client sees
 them. Besides the plain text it knows how JSON, URLs, HTML and base64 write the same.

@@ -185,7 +185,7 @@ def test_an_address_that_can_be_asked_is_none_of_those(url: str) -> None:
 
 
 async def test_the_check_refuses_what_serve_refuses(tmp_path: Path) -> None:
-    """Strangers without keys, a certificate that is none, a model of the sites that is not there, a file without weights."""
+    """Callers without keys, a certificate that is none, a model of the sites that is not there, a file without weights."""
     file = tmp_path / "polychat.toml"
     for text in (
         '[gateway]\nhost = "0.0.0.0"\n',

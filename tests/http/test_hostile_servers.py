@@ -18,7 +18,20 @@ from polychat.http.pool.pool import pool
 from polychat.http.session.session import StreamSession
 from polychat.http.timeouts import Timeouts
 
-from ..support.hostile_servers import CHUNKED, CLOSE, FOREVER, HOLD, OK, RESET, WAYS, Way, bomb, by_lines, by_read, saying
+from ..support.hostile_servers import (
+    CHUNKED,
+    CLOSE,
+    FOREVER,
+    HOLD,
+    OK,
+    READERS,
+    RESET,
+    ReadBody,
+    bomb,
+    by_lines,
+    by_read,
+    saying,
+)
 
 Client: TypeAlias = Callable[[str, Timeouts], AbstractAsyncContextManager[Body]]
 PATIENT, IMPATIENT = Timeouts(first=5, idle=5), Timeouts(first=0.1, idle=0.1, total=20)
@@ -127,12 +140,12 @@ BODIES_THE_POOL_REFUSES = [
 ]
 
 
-@pytest.mark.parametrize("read", WAYS)
+@pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize(
     ("client", "pieces", "end", "kind"), [*asked_by(CLIENTS, BODIES), *asked_by([by_pool], BODIES_THE_POOL_REFUSES)]
 )
 async def test_instead_of_a_body(
-    client: Client, pieces: list[bytes], end: str, kind: type[errors.BackendError], read: Way
+    client: Client, pieces: list[bytes], end: str, kind: type[errors.BackendError], read: ReadBody
 ) -> None:
     """The reply breaks off: every way to read it says so, and how; nobody is left with the connection."""
     async with saying(*pieces, end=end) as server, asyncio.timeout(20), client(server.url, IMPATIENT) as response:
@@ -181,7 +194,7 @@ async def test_a_body_that_never_ends_has_a_limit(client: Client) -> None:
 
 @pytest.mark.parametrize(("client", "read"), [(by_pool, by_read), (by_session, by_read), (by_session, by_lines)])
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-async def test_a_bomb_does_not_go_off(client: Client, read: Way, coding: str) -> None:
+async def test_a_bomb_does_not_go_off(client: Client, read: ReadBody, coding: str) -> None:
     """A gigabyte in a megabyte, or as bad: the limits are of what it becomes, and only so much of it is made."""
     brotli = pytest.importorskip("brotli")
     press = brotli.Compressor()
@@ -210,9 +223,9 @@ CHANGED = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chu
     st.one_of(
         st.binary(max_size=12), st.sampled_from([b"\r\n", b"\n", b": ", b"chunked", b"gzip", b"HTTP/1.1 ", b"0\r\n\r\n"])
     ),
-    st.sampled_from(WAYS),
+    st.sampled_from(READERS),
 )
-def test_no_foreign_error_comes_out_of_any_answer(client: Client, at: int, skip: int, new: bytes, read: Way) -> None:
+def test_no_foreign_error_comes_out_of_any_answer(client: Client, at: int, skip: int, new: bytes, read: ReadBody) -> None:
     """A valid answer with a few bytes changed is read, or raises one of ours; no connection is left open."""
 
     async def go() -> errors.PolychatError | None:

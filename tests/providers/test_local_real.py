@@ -60,7 +60,7 @@ async def test_stop_ends_the_answer_before_it(smollm2: Path) -> None:
 
 
 async def test_a_seed_repeats_an_answer(smollm2: Path) -> None:
-    """With the same seed the dice fall the same."""
+    """With the same seed the draws are the same."""
     options = {"seed": 7, "temperature": 1.0, "top_p": 0.95, "top_k": 40, "min_p": 0.0, "max_tokens": 8}
     texts = [text_of(await events("smollm2", STORY, **options)) for _ in range(3)]
     assert texts[1] == texts[2]  # the first filled the cache; from then on even the arithmetic is the same

@@ -95,8 +95,8 @@ async def by_events(response: Body) -> None:
         raise last.error
 
 
-Way = Callable[[Body], Coroutine[Any, Any, None]]
-WAYS: list[Way] = [by_read, by_content, by_lines, by_events]
+ReadBody = Callable[[Body], Coroutine[Any, Any, None]]
+READERS: list[ReadBody] = [by_read, by_content, by_lines, by_events]
 
 
 def bomb(megabytes: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from msgspec import ValidationError, convert, inspect
 
 from ..errors import BadInput
-from .file_errors import FileErrors, bounds, listed, near, shown
+from .file_errors import FileErrors, bounds, listed, near, quoted
 
 T = TypeVar("T")
 Path: TypeAlias = tuple[str | None, ...]
@@ -90,7 +90,7 @@ class _Search(Generic[T]):
 def _complaint(kind: inspect.Type, value: object, *, in_list: bool = False) -> str:
     if _extra(kind, "hidden"):
         return f"must be {form(kind)}"
-    subject = f"has {shown(value)} in its list; each" if in_list else f"is {shown(value)}; it"
+    subject = f"has {quoted(value)} in its list; each" if in_list else f"is {quoted(value)}; it"
     return f"{subject} must be {form(kind)}{near(value, choices_of(kind), '; ')}"
 
 

@@ -29,7 +29,7 @@ class FileErrors:
     def choice(self, value: str, key: str, choices: Sequence[str]) -> None:
         """Raises ``BadInput`` where a value is none of ``choices``."""
         if value not in choices:
-            raise self.error(key, f"is {shown(value)}; it must be {listed(choices)}{near(value, choices, '; ')}")
+            raise self.error(key, f"is {quoted(value)}; it must be {listed(choices)}{near(value, choices, '; ')}")
 
     def path(self, kind: type, value: object) -> Path:
         """The absolute path that a file means: relative ones are relative to it, ``~`` is the home. Raises ``ValueError``.
@@ -55,7 +55,7 @@ class FileErrors:
         return line_of(self._text, key)
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A value as TOML writes it, shortened, and without what looks like a credential."""
     return redact(json.dumps(value, ensure_ascii=False, default=str), 80)
 
@@ -69,7 +69,7 @@ def bounds(least: float | None, most: float | None) -> str:
 
 def listed(words: Sequence[str]) -> str:
     """``"human", "json" or "off"``."""
-    *others, last = map(shown, words)
+    *others, last = map(quoted, words)
     return f"{', '.join(others)}{' or ' if others else ''}{last}"
 
 

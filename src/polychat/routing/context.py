@@ -17,7 +17,7 @@ from .order import Chooser
 from .policy import CONSEQUENCES, attribution_of
 from .resolve import Plan, Target
 from .spending import Pricing, unpriced
-from .watches import Watches
+from .watchdogs import Watchdogs
 
 if TYPE_CHECKING:
     from ..config.settings import Route
@@ -41,7 +41,7 @@ class RoutingContext:
         self.chooser = Chooser(health, self.rng, pricing)
         self.hedges: dict[str, HedgeBudget] = {}
         """The budgets of routes that hedge, by route."""
-        self.watches = Watches()
+        self.watchdogs = Watchdogs()
 
     def facts(self, plan: Plan, target: Target) -> Facts:
         """What is known of a target in the plan's route."""

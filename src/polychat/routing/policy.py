@@ -47,8 +47,8 @@ from ..errors import (
 )
 from ..wire.faults import fault_of, is_misconfiguration
 
-Step: TypeAlias = Literal["give up", "elsewhere", "again"]
-"""``elsewhere``: another target may do better, the same would not. ``again``: the same may do better too."""
+Step: TypeAlias = Literal["give up", "next_target", "again"]
+"""``next_target``: another target may do better, the same would not. ``again``: the same may do better too."""
 Attribution: TypeAlias = Literal[
     "transient", "denied", "hard down", "quota", "client", "context length", "lacking", "paid", "over"
 ]
@@ -66,12 +66,12 @@ class Consequence(NamedTuple):
 
 CONSEQUENCES: dict[Attribution, Consequence] = {
     "transient": Consequence("again", "breaker"),
-    "denied": Consequence("elsewhere", "breaker at once"),
-    "hard down": Consequence("elsewhere", "domain"),
-    "quota": Consequence("elsewhere", "domain"),
+    "denied": Consequence("next_target", "breaker at once"),
+    "hard down": Consequence("next_target", "domain"),
+    "quota": Consequence("next_target", "domain"),
     "client": Consequence("give up"),
-    "context length": Consequence("elsewhere"),
-    "lacking": Consequence("elsewhere"),
+    "context length": Consequence("next_target"),
+    "lacking": Consequence("next_target"),
     "paid": Consequence("give up"),
     "over": Consequence("give up", "breaker"),
 }

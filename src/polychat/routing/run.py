@@ -20,7 +20,7 @@ from .policy import failure_of, pause_before, step_after
 from .resolve import Plan, Target
 from .slots import QueuedRequest, Turns, busy, is_too_much
 from .traits import Traits
-from .watches import Patience
+from .watchdogs import Patience
 
 T = TypeVar("T")
 _LEAST_ATTEMPTS = 3
@@ -388,7 +388,7 @@ class Run(Generic[T]):
         """The answer, if it begins in time, or later while no other target is left. Raises ``TimedOut``."""
         begun = self.router.clock()
         until = begun + seconds
-        patience = Patience(self.router.watches, min(seconds, LEAST), lambda: self._look(target, facts, until))
+        patience = Patience(self.router.watchdogs, min(seconds, LEAST), lambda: self._look(target, facts, until))
         try:
             return await self.ask(target)
         except asyncio.CancelledError:

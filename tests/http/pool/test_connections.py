@@ -374,7 +374,7 @@ async def test_a_failed_connection_leaves_no_gap(own: Callable[..., Pool]) -> No
     assert (mine._count, mine._origins) == (0, {})
 
 
-# Clocks
+# Timeouts
 
 
 @pytest.mark.parametrize(

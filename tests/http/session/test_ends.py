@@ -28,7 +28,7 @@ async def hello(seen: Seen, say: Say) -> None:
     await say.whole({"path": seen.path, "method": seen.method})
 
 
-# Clocks
+# Timeouts
 
 
 async def silent(seen: Seen, say: Say) -> None:

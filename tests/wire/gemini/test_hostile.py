@@ -21,7 +21,7 @@ from ...support.corpus import splits
 from ...support.gemini_samples import ANY, candidate, corpus, read_chunks
 from ...support.read_replies import read_pieces
 
-# Strangers.
+# Hostile servers.
 
 
 @pytest.mark.parametrize(

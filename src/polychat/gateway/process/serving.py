@@ -188,12 +188,12 @@ async def _serve(
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         announce(configured, listeners)
-        settle(configured)
+        tune_process(configured)
     ready.cancel()
     await task
 
 
-def settle(configured: config.Config) -> None:
+def tune_process(configured: config.Config) -> None:
     """Tune this process for a long run, once it serves."""
     gc.freeze()  # later collections skip what is loaded by now
     gc.enable()

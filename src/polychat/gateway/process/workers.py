@@ -367,7 +367,7 @@ def _first_order(control: socket.socket) -> _Start:
 
 
 async def _work(control: socket.socket, start: _Start, listeners: list[socket.socket]) -> None:
-    from .serving import Server, settle
+    from .serving import Server, tune_process
 
     settings = start.configured.gateway
     tls = encrypting(settings)
@@ -380,7 +380,7 @@ async def _work(control: socket.socket, start: _Start, listeners: list[socket.so
     await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     writer.write(b'{"ready": true}\n')
     following = asyncio.create_task(_follow_orders(reader, server, start.configured, tls))
-    settle(start.configured)
+    tune_process(start.configured)
     await serving
     for task in (ready, following):
         task.cancel()

@@ -11,56 +11,56 @@ from collections.abc import Callable
 from math import inf
 
 
-class Watch(ABC):
-    """One that is looked after from ``Watches.begin`` until ``Watches.end``."""
+class Watchdog(ABC):
+    """One that is looked after from ``Watchdogs.begin`` until ``Watchdogs.end``."""
 
     __slots__ = ("due", "handle")
 
     due: float
     """The moment on its loop's clock."""
     handle: asyncio.TimerHandle | None
-    """Its own timer, where the other watches are those of another loop."""
+    """Its own timer, where the other watchdogs are those of another loop."""
 
     @abstractmethod
     def look(self) -> float | None:
         """Called when it is due; gives the seconds after which it is to be called again."""
 
 
-class Watches:
+class Watchdogs:
     """All of one router."""
 
     def __init__(self) -> None:
-        self._watched: dict[Watch, None] = {}
+        self._watched: dict[Watchdog, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = inf
 
-    def begin(self, watch: Watch, seconds: float) -> None:
+    def begin(self, watchdog: Watchdog, seconds: float) -> None:
         """Call its ``look`` after so many seconds, unless ``end`` comes first."""
         loop = asyncio.get_running_loop()
-        watch.due = due = loop.time() + seconds
-        watch.handle = None
+        watchdog.due = due = loop.time() + seconds
+        watchdog.handle = None
         if loop is not self._loop and not self._move(loop):
-            self._alone(watch, loop)
+            self._alone(watchdog, loop)
             return
-        self._watched[watch] = None
+        self._watched[watchdog] = None
         if due < self._rings_at:
             self._set(due, loop)
 
-    def end(self, watch: Watch) -> None:
+    def end(self, watchdog: Watchdog) -> None:
         """It is not looked after any more."""
-        self._watched.pop(watch, None)
-        if watch.handle is not None:
-            watch.handle.cancel()
+        self._watched.pop(watchdog, None)
+        if watchdog.handle is not None:
+            watchdog.handle.cancel()
 
-    def _alone(self, watch: Watch, loop: asyncio.AbstractEventLoop) -> None:
+    def _alone(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop) -> None:
         def ring() -> None:
-            seconds = watch.look()
+            seconds = watchdog.look()
             if seconds is not None:
-                watch.due = loop.time() + seconds
-                self._alone(watch, loop)
+                watchdog.due = loop.time() + seconds
+                self._alone(watchdog, loop)
 
-        watch.handle = loop.call_at(watch.due, ring)
+        watchdog.handle = loop.call_at(watchdog.due, ring)
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether this loop's attempts are watched from now on: not while another loop runs that has some."""
@@ -83,31 +83,31 @@ class Watches:
             return
         self._timer, self._rings_at = None, inf
         now = loop.time()
-        for watch in [watch for watch in self._watched if watch.due <= now]:
-            seconds = watch.look()
+        for watchdog in [watchdog for watchdog in self._watched if watchdog.due <= now]:
+            seconds = watchdog.look()
             if seconds is None:
-                self._watched.pop(watch, None)
+                self._watched.pop(watchdog, None)
             else:
-                watch.due = now + seconds
+                watchdog.due = now + seconds
         if self._watched:
-            self._set(min(watch.due for watch in self._watched), loop)
+            self._set(min(watchdog.due for watchdog in self._watched), loop)
 
 
-class Patience(Watch):
+class Patience(Watchdog):
     """Cancels the running task once its time is up; cheaper than ``asyncio.timeout``.
 
     ``ask`` is called then: 0 cancels it, other seconds are added, and ``None`` leaves it alone from then on.
     """
 
-    __slots__ = ("_ask", "_cancelling", "_is_over", "_task", "_watches")
+    __slots__ = ("_ask", "_cancelling", "_is_over", "_task", "_watchdogs")
 
-    def __init__(self, watches: Watches, seconds: float, ask: Callable[[], float | None]) -> None:
+    def __init__(self, watchdogs: Watchdogs, seconds: float, ask: Callable[[], float | None]) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a router runs in a task")
-        self._watches, self._task, self._ask = watches, task, ask
+        self._watchdogs, self._task, self._ask = watchdogs, task, ask
         self._cancelling, self._is_over = task.cancelling(), False
-        watches.begin(self, seconds)
+        watchdogs.begin(self, seconds)
 
     def look(self) -> float | None:
         seconds = self._ask()
@@ -123,6 +123,6 @@ class Patience(Watch):
 
     def end(self) -> None:
         """What was watched is over, however it ended."""
-        self._watches.end(self)
+        self._watchdogs.end(self)
         if self._is_over:
             self._task.uncancel()
