@@ -14,6 +14,7 @@ from polychat.errors import BadInput
 from polychat.gateway.app import Gateway
 from polychat.gateway.storage import store_of
 from polychat.state.key_admin import KeyAdmin
+from polychat.state.sharing import SharedBuckets
 from polychat.state.store import Policy, StoredBucket, UsageLimit
 
 from ...support.database_servers import PostgreSQL, valkey_server
@@ -73,6 +74,7 @@ async def test_several_machines(
     """Gateways share limits per minute through Valkey and budgets through PostgreSQL. While Valkey is away each answers its
     share and says so; when it is back, empty, they share again, and the budget has all that was spent."""
     monkeypatch.setenv("KEY_FILE", "the-key-of-the-file")
+    monkeypatch.setattr(SharedBuckets, "start", lambda self: None)  # the test refreshes, when it is time
     with valkey_server(tmp_path) as valkey:
         state = State(url=postgresql_server.url, shared=valkey.url, spool=str(tmp_path / "spool"))
         settings = configured(
