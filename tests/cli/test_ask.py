@@ -231,7 +231,10 @@ async def test_models_are_compared_side_by_side(openai: ScriptedVendor) -> None:
     assert ran.code == 1
     assert [report["model"] for report in json.loads(ran.out)] == ["a", "b"]
     assert "openai/a: " in ran.err
-    for arguments, says in ([["openai/a", "a b"], "two models or more"], [["a/x", "b/y", "a b", "-m", "c/z"], "without -m"]):
+    for arguments, says in (
+        [["openai/a", "a b"], "two models or more"],
+        [["a/x", "b/y", "a b", "-m", "c/z"], "without -m, -x"],
+    ):
         ran = await run("--compare", *arguments)
         assert (ran.code, says in ran.err) == (2, True)
 

@@ -54,7 +54,7 @@ def test_each_command_and_option_is_offered() -> None:
         (("sites", "--era", ""), ["1.9", "2.0", "2.4"]),
         (("sites", "--era=2"), ["--era=2.0", "--era=2.4"]),
         (("sites", "--echo", "--po"), ["--port"]),
-        (("ask", "-m", "a/b", "--no"), ["--no-stream"]),
+        (("ask", "-m", "a/b", "--no"), ["--no-log", "--no-stream"]),
         (("ask", "--", "--no"), []),
         (("bench", "local/"), ["local/smollm2"]),
         (("models", "openai-r"), ["openai-responses"]),

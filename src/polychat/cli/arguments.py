@@ -12,6 +12,7 @@ from ..version import __version__
 from .ask_arguments import add_ask
 from .client_tools import TOOLS
 from .connection import add_connection
+from .log_arguments import add_log
 
 _OF_ALL = ("-h", "--help", "-V", "--version")
 """Options that stand in place of a command."""
@@ -299,6 +300,13 @@ _COMMANDS = (
         add_ask,
         "send one prompt and print the reply",
         "Send one prompt and print the reply as it arrives. Input from a pipe or a redirected file stands before the prompt.",
+    ),
+    _Command(
+        "log",
+        add_log,
+        "list, show, search, export and delete conversations",
+        "The conversations of polychat ask, which are kept on this machine alone. Without an action, list the latest. To go on "
+        "with one: polychat ask -c, or --conversation ID.",
     ),
     _Command(
         "templates",

@@ -11,7 +11,7 @@ from ..errors import PolychatError
 from . import ANSWERED, FAILED, complain, print_json
 from .code_blocks import first_block
 from .printing import Printer, checked, code_of, in_json, print_sources, read_whole, report_of, usage_line, warn_if_cut
-from .question import questions_from
+from .question import questions_from, recorded
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         return propose(question)
     reply = question.stream()
-    return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, arguments))
+    with recorded(question, reply):
+        return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, arguments))
 
 
 async def _plain(reply: Stream, arguments: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
         "fallbacks in that order (default: see polychat default)",
     )
     _request(ask.add_argument_group("the request"))
+    _conversation(ask.add_argument_group("the conversation"))
     _output(ask.add_argument_group("the output"))
     add_connection(ask)
 
@@ -79,6 +80,15 @@ def _request(ask: argparse._ArgumentGroup) -> None:
             "changes the form of the reply)"
         ),
     )
+
+
+def _conversation(ask: argparse._ArgumentGroup) -> None:
+    choice = ask.add_mutually_exclusive_group()
+    choice.add_argument(
+        "-c", "--continue", dest="continues", action="store_true", help="go on with the latest conversation (see: polychat log)"
+    )
+    choice.add_argument("--conversation", metavar="ID", help="go on with this one; the beginning of its id is enough")
+    ask.add_argument("-n", "--no-log", action="store_true", help="keep no record of this")
 
 
 def _output(ask: argparse._ArgumentGroup) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..errors import BadInput
 from . import ANSWERED, FAILED, complain, print_json
 from .printing import Printer, in_json, print_sources, read_whole, report_of, usage_line
-from .question import Question
+from .question import Question, recorded
 
 
 def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -18,8 +18,8 @@ def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     Raises ``BadInput`` for fewer than two models, and beside arguments that are for one.
     """
-    if arguments.extract or arguments.execute or arguments.model is not None:
-        raise BadInput("--compare goes without -m, -x and -e", field="compare")
+    if arguments.extract or arguments.execute or arguments.model is not None or arguments.continues or arguments.conversation:
+        raise BadInput("--compare goes without -m, -x, -e, -c and --conversation", field="compare")
     values = arguments.compare
     cut = next((place for place, value in enumerate(values) if len(value.split()) > 1), len(values))
     if cut < 2:
@@ -33,7 +33,8 @@ async def compare(questions: Sequence[Question], arguments: argparse.Namespace) 
     tasks = [asyncio.create_task(read_whole(reply)) for reply in replies]
     printer, reports, failed = Printer(sys.stdout), [], False
     for question, reply, task in zip(questions, replies, tasks, strict=True):
-        whole, failure = await task
+        with recorded(question, reply):
+            whole, failure = await task
         failed = failed or failure is not None
         if arguments.json:
             reports.append(report_of(whole, failure))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..types import ChatMessage, Conversation, Part, TextPart
 from .ask_options import options_from
 from .attaching import attached
 from .prompting import given_input
+from .recording import Earlier, earlier_of, keep
 from .template_files import Filled, template_at
 
 
@@ -27,13 +29,20 @@ class Question:
     prompt: str
     attachments: Sequence[Part]
     options: dict[str, Any]
+    earlier: Earlier
+    is_kept: bool
+    """Whether it is recorded; see ``polychat log``."""
 
     def stream(self) -> Stream:
         """The reply, which is requested when it is first read. Raises ``BadInput``."""
         prompt: str | Conversation = self.prompt
-        if self.attachments and self.prompt.strip():
-            prompt = [ChatMessage("user", [*self.attachments, TextPart(self.prompt)])]
+        if (self.attachments or self.earlier.messages) and self.prompt.strip():
+            prompt = [*self.earlier.messages, self.message()]
         return stream_of(self.targets, prompt, self.model, self.system, dict(self.options))
+
+    def message(self) -> ChatMessage:
+        """The new message of the user."""
+        return ChatMessage("user", [*self.attachments, TextPart(self.prompt)])
 
     def with_system(self, system: str) -> Question:
         """The question with these instructions before its own."""
@@ -49,10 +58,23 @@ def questions_from(arguments: argparse.Namespace, models: Sequence[str | None]) 
     else:
         filled = template_at(arguments.template).filled(given, arguments)
         arguments.schema = arguments.schema or filled.schema
+    earlier = earlier_of(arguments)
     parts = attached(arguments.file, arguments.image, arguments.timeout) if arguments.file or arguments.image else []
     questions = []
     for model in models:
-        name = filled.model if model is None else model
+        name = next((name for name in (model, filled.model, earlier.model) if name is not None), None)
         options = options_from(arguments, targets, name, filled.options)
-        questions.append(Question(targets, name, filled.system, filled.prompt, parts, options))
+        system = earlier.system if filled.system is None else filled.system
+        questions.append(Question(targets, name, system, filled.prompt, parts, options, earlier, not arguments.no_log))
     return questions
+
+
+@contextmanager
+def recorded(question: Question, reply: Stream) -> Generator[None]:
+    """Keep what the reply to a question has in the end, also of one that failed or was interrupted."""
+    try:
+        yield
+    finally:
+        if question.is_kept and (reply.text or reply.tool_calls):
+            model = question.targets.default_model() if question.model is None else question.model
+            keep(question.earlier, model, question.system, question.prompt, [question.message()], reply)

@@ -11,13 +11,16 @@ from ..errors import BadReply
 from . import ANSWERED, FAILED, complain
 from .code_blocks import first_block
 from .printing import code_of, read_whole
-from .question import Question
+from .question import Question, recorded
 from .terminal import TERMINAL_INPUT, confirmed
 
 
 def propose(question: Question) -> int:
     """The exit code is that of the command if it was run, 0 if it was declined, 1 if there is no terminal to confirm it on."""
-    whole, failure = asyncio.run(read_whole(question.with_system(_instructions()).stream()))
+    question = question.with_system(_instructions())
+    reply = question.stream()
+    with recorded(question, reply):
+        whole, failure = asyncio.run(read_whole(reply))
     if failure is not None:
         complain(str(failure))
         return code_of(failure)
