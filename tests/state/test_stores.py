@@ -24,6 +24,7 @@ from polychat.state.store import (
     StoredBucket,
     StoredKey,
     Superseded,
+    TextPlace,
     UsageFilter,
     UsageLabels,
     UsageLimit,
@@ -112,7 +113,7 @@ def put(call: Callable[..., Any], value: Any, before: Any, entry: AuditEntry, is
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
     """A call with its arguments."""
-    kind = draw(st.sampled_from(["owner", "key", "used", "renew", "settle", "forget", "usage", "forget usage"]))
+    kind = draw(st.sampled_from(["owner", "key", "used", "renew", "settle", "forget", "usage", "forget usage", "text"]))
     now, is_current = draw(MOMENTS), draw(st.booleans())
     entry = AuditEntry(id=f"{now}", at=now, actor="test", action="put", subject="x", facts={"models": ["a"]})
     match kind:
@@ -144,6 +145,15 @@ def steps(draw: st.DrawFn) -> Step:
         case "usage":
             records = draw(st.lists(RECORDS, max_size=4))
             return lambda store: [store.write_usage(records), store.write_usage(records)]
+        case "text":
+            place, until = TextPlace("reply", draw(NAMES), draw(NAMES)), draw(MOMENTS)
+            last = draw(st.sampled_from([lambda store: store.forget_text(place), lambda store: store.forget_texts(now)]))
+            return lambda store: [
+                store.keep_text(place, b"\0", until),
+                store.text(place, now),
+                last(store),
+                store.text(place, 0),
+            ]
         case _:
             return lambda store: store.forget_usage(now * 86.4 * 36)
 

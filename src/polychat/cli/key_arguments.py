@@ -95,6 +95,7 @@ def _policy(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--priority", choices=("high", "normal", "low", ""), help="the priority of its requests in a queue")
     more.add_argument("--on-loss", choices=("refuse", "report", "allow", ""), help="as gateway.on_loss")
     more.add_argument("--hosted-tools", choices=("drop", "refuse", ""), help="as gateway.hosted_tools")
+    more.add_argument("--keep-text", choices=("yes", "no", ""), help="whether texts of its requests may be kept, encrypted")
     more.add_argument(
         "--unpriced",
         metavar="CHOICE",
@@ -117,6 +118,8 @@ def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
     for name in ("priority", "on_loss", "hosted_tools"):
         if (word := getattr(arguments, name)) is not None:
             values[name] = word or None
+    if (word := arguments.keep_text) is not None:
+        values["keep_text"] = word == "yes" if word else None
     if (unpriced := arguments.unpriced) is not None:
         values["unpriced"] = _unpriced(unpriced)
     try:

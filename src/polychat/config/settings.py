@@ -204,6 +204,7 @@ class KeySettings(Allowance, frozen=True):
             "count a price that you choose, in US dollars per million tokens."
         ),
     ] = "refuse"
+    keep_text: Annotated[bool | None, about("Overrides `gateway.state.keep_text` for requests with this key.")] = None
     per_user: Annotated[
         Allowance, about("What the requests may use that name the same end user, in `user` or `metadata.user_id`.")
     ] = Allowance()
@@ -421,6 +422,20 @@ class State(Table, frozen=True):
             "Keys and budgets are in the database of `url`, which must be PostgreSQL then. Without `shared`, limits are too."
         ),
     ] = ""
+    encryption_keys: Annotated[
+        OneOrMore[Reference],
+        about(
+            "References to the keys that texts in the database are encrypted with (extra `encryption`), each of 32 random "
+            "bytes in base64: `openssl rand -base64 32`. The first encrypts, all decrypt. Without any, no text is kept there."
+        ),
+    ] = ()
+    keep_text: Annotated[
+        bool,
+        about(
+            "Whether replies of `/v1/responses` with their conversations, and replies to requests with an `Idempotency-Key`, "
+            "are kept in the database, so that every gateway has them. Requires `encryption_keys`; a key may override it."
+        ),
+    ] = False
     usage_days: Annotated[Count, about("Days after which the usage record of a request is deleted; 0 keeps all.")] = 400
     audit_days: Annotated[
         Count,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
-from ..errors import PolychatError
+from ..errors import BadInput, PolychatError
 from ..http.pool.pool import pool
 from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..http.server.cycle import FastPath
@@ -42,6 +42,7 @@ from .tasks import BackgroundTasks
 if TYPE_CHECKING:
     from .admission.accounting import Accounting
     from .admission.people_keys import PeopleKeys
+    from .kept_texts import KeptTexts
     from .observe.usage import UsageLog
 
 _HEADS = 256
@@ -88,6 +89,7 @@ class Gateway:
         """``None`` if no key has limits, and there is no database."""
         self.people: PeopleKeys | None = None
         self._keep_keys(configured)
+        self.texts = self._keeping_texts(configured)
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], PreparedHead] = {}
         """Heads of requests that may take the fast path; all connections share them."""
@@ -144,10 +146,12 @@ class Gateway:
         try:
             self.runtime = Runtime(configured, self.health)
             self.accounting = self._counting(configured)
+            texts = self._keeping_texts(configured)
             self._app = self._built()
         except PolychatError:
             self.runtime = before
             raise
+        self.texts = texts
         self.health.forget(self.runtime.registry.moved(before.registry))
         self.log.change(configured.gateway.log, configured.gateway.log_sample)
         self._observers = self._observing()
@@ -166,6 +170,8 @@ class Gateway:
     async def close(self) -> None:
         """Write all pending output and release everything."""
         await self.shadows.close()
+        if self.texts is not None:
+            await self.texts.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
         if self.accounting is not None:
@@ -262,6 +268,21 @@ class Gateway:
         from .observe.usage import UsageLog  # SQLAlchemy takes as long to load as all the rest
 
         return UsageLog(configured.gateway.state, self.log.event, lambda: self.runtime.configured.prices)
+
+    def _keeping_texts(self, configured: Config) -> KeptTexts | None:
+        """Raises ``PolychatError``."""
+        state = configured.gateway.state
+        if self.usage is None or state is None or not state.encryption_keys:
+            keeping = [f"gateway.key_settings.{name}" for name, key in configured.gateway.key_settings.items() if key.keep_text]
+            if keeping or (state is not None and state.keep_text):
+                message = (
+                    f"{(keeping or ['gateway.state'])[0]}.keep_text requires gateway.state.encryption_keys: texts are encrypted"
+                )
+                raise BadInput(message, field="gateway.state.encryption_keys")
+            return None
+        from .kept_texts import KeptTexts, cipher_of  # only where texts are kept
+
+        return KeptTexts(self.usage.store, cipher_of(state), self.log.event)
 
     def _tracing(self, configured: Config) -> Any:
         if not configured.gateway.telemetry:

@@ -18,6 +18,7 @@ from .tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from .admission.people_keys import PeopleKeys
+    from .kept_texts import KeptTexts
 
 
 class Service(Protocol):
@@ -35,6 +36,8 @@ class Service(Protocol):
     responses: ResponseStore
     of_people: RunningRequests
     """Those of people's keys."""
+    texts: KeptTexts | None
+    """Texts that are kept in the database; ``None`` without a key to encrypt them."""
     people: PeopleKeys | None
     """The keys of the database; ``None`` without one."""
     runtime: Runtime

@@ -21,6 +21,7 @@ from .store import (
     Settlement,
     StoredBucket,
     StoredKey,
+    TextPlace,
     UsageDimension,
     UsageFilter,
     UsageRecord,
@@ -41,9 +42,32 @@ class MemoryStore:
         self._spent: dict[StoredBucket, int] = {}
         self._allotments: dict[str, _Held] = {}
         self._usage: dict[tuple[int, int], UsageRecord] = {}
+        self._texts: dict[TextPlace, tuple[bytes, float]] = {}
 
     def close(self) -> None:
         """There is nothing to close."""
+
+    # Texts
+
+    def keep_text(self, place: TextPlace, data: bytes, until: float) -> None:
+        with self._lock:
+            self._texts[place] = data, until
+
+    def text(self, place: TextPlace, now: float) -> bytes | None:
+        with self._lock:
+            data, until = self._texts.get(place, (None, 0.0))
+            return data if until > now else None
+
+    def forget_text(self, place: TextPlace) -> None:
+        with self._lock:
+            self._texts.pop(place, None)
+
+    def forget_texts(self, before: float) -> int:
+        with self._lock:
+            old = [place for place, (_, until) in self._texts.items() if until <= before]
+            for place in old:
+                del self._texts[place]
+            return len(old)
 
     # Keys and owners
 

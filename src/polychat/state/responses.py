@@ -27,15 +27,17 @@ class Bounds(Protocol):
 class StoredResponse:
     """One reply, for a request that continues from it."""
 
-    __slots__ = ("_messages", "body", "key", "size", "until")
+    __slots__ = ("_messages", "body", "items", "key", "size", "until")
 
-    def __init__(self, key: str, body: bytes, messages: Messages, size: int, until: float) -> None:
+    def __init__(self, key: str, body: bytes, messages: Messages, size: int, until: float, items: bytes | None = None) -> None:
         self.key = key
         """The name of the key of its request: no other key may read it."""
         self.body = body
         self._messages = messages
         self.size = size
         self.until = until
+        self.items = items
+        """The conversation and the reply as they are sent, separated by commas; of one from a database."""
 
     @property
     def messages(self) -> list[ChatMessage]:

@@ -65,6 +65,8 @@ class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: Literal["high", "normal", "low"] | None = None
     on_loss: Literal["refuse", "report", "allow"] | None = None
     hosted_tools: Literal["drop", "refuse"] | None = None
+    keep_text: bool | None = None
+    """Whether texts of its requests may be kept in the database."""
     unpriced: Unpriced | int | None = None
     """For models without a price, where a budget in dollars applies; a number is a price in nanodollars per token."""
 
@@ -379,7 +381,34 @@ class UsageStore(Protocol):
         """Delete the records of requests that came before then; give how many."""
 
 
-class StateStore(KeyStore, LedgerStore, UsageStore, Protocol):
+# Texts
+
+
+class TextPlace(NamedTuple):
+    """Where a text is kept."""
+
+    kind: str
+    """What it is: ``response`` or ``reply``."""
+    owner: str
+    """The key of the client whose it is: its id, or its name in the file."""
+    name: str
+
+
+class TextStore(Protocol):
+    """Texts of requests and replies that are kept for a time. They come encrypted."""
+
+    def keep_text(self, place: TextPlace, data: bytes, until: float) -> None:
+        """Keep it, in place of an earlier one."""
+
+    def text(self, place: TextPlace, now: float) -> bytes | None: ...
+
+    def forget_text(self, place: TextPlace) -> None: ...
+
+    def forget_texts(self, before: float) -> int:
+        """Delete those that were to be kept until then, or less; give how many."""
+
+
+class StateStore(KeyStore, LedgerStore, UsageStore, TextStore, Protocol):
     """All that is kept."""
 
     def close(self) -> None: ...

@@ -39,7 +39,7 @@ def settings_of(policy: Policy) -> dict[str, Any]:
     settings = _allowance(policy.limits)
     if policy.user_limits:
         settings["per_user"] = _allowance(policy.user_limits)
-    for name in ("priority", "on_loss", "hosted_tools"):
+    for name in ("priority", "on_loss", "hosted_tools", "keep_text"):
         if (value := getattr(policy, name)) is not None:
             settings[name] = value
     if models := (*policy.routes, *policy.models):

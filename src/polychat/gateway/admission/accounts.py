@@ -101,7 +101,7 @@ class Account:
 
     __slots__ = (
         *("_charged", "_names", "_user_limits", "buckets", "dialects", "expires_at", "hosted_tools", "name"),
-        *("on_loss", "ownership", "priority", "registry", "unpriced"),
+        *("keep_text", "on_loss", "ownership", "priority", "registry", "unpriced"),
     )
 
     def __init__(
@@ -129,6 +129,7 @@ class Account:
         self.priority = _nearest(policies, "priority")
         self.on_loss = _nearest(policies, "on_loss")
         self.hosted_tools = _nearest(policies, "hosted_tools")
+        self.keep_text = _nearest(policies, "keep_text")
         self.unpriced = _nearest(policies, "unpriced")
 
     def charged(self, user: str) -> ChargedBuckets:
@@ -187,6 +188,7 @@ def policy_of(settings: KeySettings) -> Policy:
         priority=settings.priority,
         on_loss=settings.on_loss,
         hosted_tools=settings.hosted_tools,
+        keep_text=settings.keep_text,
         unpriced=unpriced if isinstance(unpriced, str) else round(unpriced * NANO / _MILLION),
     )
 

@@ -7,7 +7,7 @@ The most specific one applies: a header of the request, then ``[gateway.key_sett
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from ...config.decoding import misfit
 from ...config.settings import GatewaySettings, HostedSetting, KeySettings, OnLossSetting, Priority, Rules
@@ -17,9 +17,23 @@ from ...routing.fair_queue import NORMAL
 if TYPE_CHECKING:
     from ..admission.accounts import Account
     from ..context import RequestContext
+    from ..observe.record import Record
+    from ..runtime import Runtime
+    from ..service import Service
 
 HEADERS = {"on_loss": b"x-polychat-on-loss", "hosted_tools": b"x-polychat-hosted-tools"}
 """Each setting, and the header by which a client sets it for one request."""
+
+
+class _Request(Protocol):
+    """As far as it is looked at for what is set for its key."""
+
+    @property
+    def record(self) -> Record: ...
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def service(self) -> Service: ...
 
 
 PRIORITY = b"x-polychat-priority"
@@ -57,7 +71,15 @@ def priority(context: RequestContext) -> int:
     return max(own, asked)
 
 
-def _key_settings(context: RequestContext) -> KeySettings | Account | None:
+def keeps_text(request: _Request) -> bool:
+    """Whether texts of this request may be kept in the database."""
+    state, key = request.runtime.gateway.state, _key_settings(request)
+    if state is None or not state.encryption_keys:
+        return False
+    return state.keep_text if key is None or key.keep_text is None else bool(key.keep_text)
+
+
+def _key_settings(context: _Request) -> KeySettings | Account | None:
     """What is set for the key of the request."""
     people, name = context.service.people, context.record.key
     if people is not None and (account := people.account(name)) is not None:

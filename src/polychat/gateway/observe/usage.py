@@ -90,6 +90,7 @@ class UsageLog:
         if self.settings.audit_days:
             self.store.forget_audit(time() - self.settings.audit_days * _DAY)
         self.store.forget_buckets(time() - 2 * _DAY)
+        self.store.forget_texts(time())
 
 
 class Conversion:

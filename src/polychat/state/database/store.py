@@ -7,10 +7,11 @@ from collections.abc import Callable
 from .engine import Database
 from .keys import DatabaseKeys
 from .ledger import DatabaseLedger
+from .texts import DatabaseTexts
 from .usage import DatabaseUsage
 
 
-class DatabaseStore(DatabaseKeys, DatabaseLedger, DatabaseUsage):
+class DatabaseStore(DatabaseKeys, DatabaseLedger, DatabaseUsage, DatabaseTexts):
     """``StateStore``, on SQLite or PostgreSQL. Nothing is opened before the first use."""
 
     def __init__(self, url: str, *, patience: float = 0.5, renewed: Callable[[], str] | None = None) -> None:

@@ -125,3 +125,15 @@ usage = Table(
     sqlite_with_rowid=False,
 )
 """``at`` is first in the primary key: rows are in the order of time, so a period is read without an index of its own."""
+
+texts = Table(
+    "texts",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("until", Float(53), nullable=False),
+    Index("ix_texts_until", "until"),
+)
+"""``data`` is encrypted, see ``encryption``."""

@@ -30,6 +30,7 @@ from ...listing import planned
 from ..dialect import Object, leniently, shallow, value_of, with_model
 from .conversation import items_of
 from .dialect import OpenAIResponses
+from .kept import response_of
 
 _PATH = "/responses/compact"
 
@@ -48,7 +49,7 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
     for guard in context.model_guards:
         if (waiting := guard.before(context, plan, TextDemand(len(context.body), reply=ASSUMED_COMPLETION))) is not None:
             await waiting
-    previous = context.service.responses.get(name, record.key) if isinstance(name, str) else None
+    previous = await response_of(context, name) if isinstance(name, str) else None
     attempts = Attempts()
 
     async def ask(target: Target) -> bytes:

@@ -17,9 +17,11 @@ from ....wire.faults import Fault
 from ....wire.openai_responses.passthrough import EventMonitor
 from ....wire.passthrough import StreamMonitor
 from ....wire.placeholders import Placeholders
+from ...context import RequestContext
 from ...responder import Refused
 from ..dialect import RAW, Dialect, InboundChat, InboundRequest, value_of
 from ..openrouter import prefer
+from .kept import keep, response_of
 
 _PREFIX = "resp_"
 
@@ -55,6 +57,16 @@ class OpenAIResponses(Dialect):
         inbound.own = _Storage(request, previous, name, keep=keep)
         inbound.may_pass = previous is None
         return inbound
+
+    def continues(self, inbound: InboundChat) -> bool:
+        """Whether the chat continues a reply, which may be another gateway's."""
+        return isinstance(inbound.own.name, str)
+
+    async def find_previous(self, context: RequestContext, inbound: InboundChat) -> None:
+        """Look for that reply also in the database."""
+        storage: _Storage = inbound.own
+        storage.previous = await response_of(context, storage.name or "")
+        inbound.may_pass = storage.previous is None
 
     def read(self, inbound: InboundChat) -> ChatRequest:
         """Raises ``Refused`` if the previous reply that it names is not stored here."""
@@ -165,6 +177,7 @@ class _StoringWriter:
             messages = _conversation_of(self._inbound.with_media(), reply.turn())
         else:  # as received it is smaller
             messages = partial(_conversation, self._inbound.original_body(), reply.turn())
+        keep(request, self._inbound, self._name, body, previous)
         request.service.responses.put(
             self._name,
             request.record.key,

@@ -29,6 +29,7 @@ from ...responder import Refused
 from ..dialect import RAW, InboundChat, value_of
 from .compacting import compacted
 from .dialect import OpenAIResponses, prepend_previous
+from .kept import drop, response_of
 
 DIALECT = OpenAIResponses()
 DIALECTS = (DIALECT,)
@@ -41,6 +42,17 @@ FAMILY = ""
 def create(context: RequestContext) -> Awaitable[None]:
     """``POST /v1/responses``, and each ``response.create`` over WebSocket."""
     inbound = DIALECT.inbound(context)
+    if context.service.texts is not None and DIALECT.continues(inbound):
+        return _continued(context, inbound)
+    return _created(context, inbound)
+
+
+async def _continued(context: RequestContext, inbound: InboundChat) -> None:
+    await DIALECT.find_previous(context, inbound)
+    await _created(context, inbound)
+
+
+def _created(context: RequestContext, inbound: InboundChat) -> Awaitable[None]:
     if inbound.stream and "generate" in inbound.fields and value_of(inbound.fields, "generate") is False:
         return _warm_up(context, inbound)
     return ChatRun(context, inbound).run()
@@ -76,21 +88,21 @@ def _session() -> ModuleType:
 
 async def stored(context: RequestContext) -> None:
     """``GET /v1/responses/{id}``."""
-    await context.responder.json(_stored(context, _named(context)).body)
+    await context.responder.json((await _stored(context, _named(context))).body)
 
 
 async def delete(context: RequestContext) -> None:
     """``DELETE /v1/responses/{id}``."""
     name = _named(context)
-    _stored(context, name)
-    context.service.responses.drop(name)
+    await _stored(context, name)
+    await drop(context, name)
     await context.responder.json(encoded({"id": name, "object": "response", "deleted": True}))
 
 
 async def input_items(context: RequestContext) -> None:
     """``GET /v1/responses/{id}/input_items``: the conversation before the reply, without its instructions."""
     name = context.path.split("/")[3]
-    stored = _stored(context, name)
+    stored = await _stored(context, name)
     query = dict(parse_qsl(context.query))
     limit, order, after = query.get("limit", "20"), query.get("order", "desc"), query.get("after")
     if not _LIMIT.fullmatch(limit):
@@ -111,7 +123,7 @@ async def count(context: RequestContext) -> None:
     """``POST /v1/responses/input_tokens``: tokens of the conversation, that of ``previous_response_id`` included."""
     asked = await request_to_count(context, partial(openai_responses.read_request, limits=RAW))
     if (previous := asked.request.previous) is not None:
-        stored = context.service.responses.get(previous, context.record.key)
+        stored = await response_of(context, previous)
         asked = asked.changed(partial(prepend_previous, previous=stored))
     await context.responder.json(encoded({"object": "response.input_tokens", "input_tokens": await counted(context, asked)}))
 
@@ -125,8 +137,8 @@ def _named(context: RequestContext) -> str:
     return context.path.rpartition("/")[2]
 
 
-def _stored(context: RequestContext, name: str) -> StoredResponse:
-    stored = context.service.responses.get(name, context.record.key)
+async def _stored(context: RequestContext, name: str) -> StoredResponse:
+    stored = await response_of(context, name)
     if stored is None:
         raise Refused(Fault(f"no stored response {redact(name, 80)!r}", "not_found", 404, "response_not_found", "response_id"))
     return stored

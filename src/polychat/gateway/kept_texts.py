@@ -1,0 +1,116 @@
+"""Texts of requests and replies in the database of ``[gateway.state]``, encrypted, so that every gateway has them.
+
+No request waits for a text to be written. One that is not written at once, because the database is away or slow, is not kept:
+what waits is bounded. A text that was written a moment ago by another gateway may be looked for too early, so what is not found
+is looked for a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from ..state.encryption import TextCipher
+from ..state.store import StoreUnavailable, TextPlace, TextStore
+from ..user.secrets import secret
+from ..wire.faults import Fault
+from ..worker_threads import in_thread
+from .responder import Refused
+
+if TYPE_CHECKING:
+    from ..config.settings import State
+
+_MOST = 64 * 1024 * 1024
+"""Bytes that wait to be written."""
+_AGAIN = 0.25
+"""Seconds after which a text is looked for again."""
+_END = 2.0
+_AT_A_TIME, _PLACES = 2, 10_000
+
+
+def cipher_of(settings: State) -> TextCipher:
+    """Raises ``PolychatError``."""
+    field = "gateway.state.encryption_keys"
+    return TextCipher([secret(reference, field) for reference in settings.encryption_keys], field)
+
+
+class KeptTexts:
+    """The texts of one database."""
+
+    def __init__(self, store: TextStore, cipher: TextCipher, tell: Callable[..., None]) -> None:
+        """``tell`` logs an event."""
+        self._store, self.cipher, self._tell = store, cipher, tell
+        self._writing: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self._turn = asyncio.Semaphore(_AT_A_TIME)
+        self._unwritten: set[TextPlace] = set()
+        self.is_away = False
+        """Whether the database could not be reached the last time."""
+
+    def put(self, place: TextPlace, text: Callable[[], bytes], size: int, seconds: float) -> None:
+        """Keep soon, and for so long, what ``text`` gives, which is called in a thread and has about this ``size``."""
+        if len(self._unwritten) >= _PLACES:
+            self._unwritten.clear()
+        self._unwritten.add(place)
+        if self._waiting + size > _MOST:
+            self._note(away=True)
+            return
+        self._waiting += size
+        task = asyncio.get_running_loop().create_task(self._put(place, text, size, time() + seconds))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _put(self, place: TextPlace, text: Callable[[], bytes], size: int, until: float) -> None:
+        def write() -> None:
+            self._store.keep_text(place, self.cipher.encrypt(text(), place), until)
+
+        try:
+            async with self._turn:
+                await in_thread(write)
+            self._unwritten.discard(place)
+            self._note(away=False)
+        except StoreUnavailable:
+            self._note(away=True)
+        finally:
+            self._waiting -= size
+
+    def is_unwritten(self, place: TextPlace) -> bool:
+        """Whether the text was put here, and is not written, or not yet."""
+        return place in self._unwritten
+
+    async def get(self, place: TextPlace, *, twice: bool = False) -> bytes | None:
+        """The text; ``None`` where it is not there. ``twice``: look again after a moment. Raises ``StoreUnavailable``."""
+
+        def read() -> bytes | None:
+            found = self._store.text(place, time())
+            return None if found is None else self.cipher.decrypt(found, place)
+
+        try:
+            found = await in_thread(read)
+            if found is None and twice:
+                await asyncio.sleep(_AGAIN)
+                found = await in_thread(read)
+        except StoreUnavailable:
+            self._note(away=True)
+            raise
+        return found
+
+    async def drop(self, place: TextPlace) -> None:
+        """Delete it. Raises ``Refused`` where that cannot be done now."""
+        try:
+            await in_thread(self._store.forget_text, place)
+        except StoreUnavailable:
+            message = "the stored text cannot be deleted, as the gateway's database cannot be reached: retry later"
+            raise Refused(Fault(message, "overloaded", 503, retry_after=2.0)) from None
+
+    async def close(self) -> None:
+        """Write what waits, for a while at most."""
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=_END)
+
+    def _note(self, *, away: bool, **facts: Any) -> None:
+        if away != self.is_away:
+            self._tell("texts are not kept: the database is away" if away else "texts are kept again", **facts)
+        self.is_away = away

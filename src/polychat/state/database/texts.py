@@ -1,0 +1,45 @@
+"""Texts in SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from ..store import TextPlace
+from .engine import Database
+from .statements import inserting
+from .tables import texts
+
+
+class DatabaseTexts:
+    """``TextStore``, on a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep_text(self, place: TextPlace, data: bytes, until: float) -> None:
+        values = {**place._asdict(), "data": data, "until": until}
+
+        def write(connection: Connection) -> None:
+            connection.execute(inserting(connection, texts).replacing(values, *place._fields))
+
+        self._database.write(write)
+
+    def text(self, place: TextPlace, now: float) -> bytes | None:
+        query = select(texts.c.data).where(*_at(place), texts.c.until > now)
+        with self._database.reading() as connection:
+            found: bytes | None = connection.execute(query).scalar()
+        return None if found is None else bytes(found)
+
+    def forget_text(self, place: TextPlace) -> None:
+        self._database.write(lambda connection: connection.execute(delete(texts).where(*_at(place))))
+
+    def forget_texts(self, before: float) -> int:
+        return int(
+            self._database.write(lambda connection: connection.execute(delete(texts).where(texts.c.until <= before)).rowcount)
+        )
+
+
+def _at(place: TextPlace) -> list[Any]:
+    return [texts.c[name] == value for name, value in place._asdict().items()]

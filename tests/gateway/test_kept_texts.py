@@ -1,0 +1,212 @@
+"""Texts that are kept in the database: by policy, encrypted, for every gateway, and deleted when they are due."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polychat import config
+from polychat.config.settings import KeySettings, State
+from polychat.errors import BadInput
+from polychat.gateway.app import Gateway
+from polychat.gateway.storage import store_of
+from polychat.state.encryption import TextCipher
+from polychat.state.store import StoreUnavailable, TextPlace
+
+from ..support.running_gateway import Running, completion, configured, gateway, row
+from ..support.scripted_server import Say, Seen
+
+pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat[state]'")
+pytest.importorskip("cryptography", reason="needs the extra: pip install 'polychat[encryption]'")
+KEYS = [base64.b64encode(bytes([number]) * 32).decode() for number in range(3)]
+SECRET = "the name of the cat is Schnurr"
+
+
+class Remembering:
+    """A backend of chats that keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Any]] = []
+
+    async def __call__(self, seen: Seen, say: Say) -> None:
+        self.asked.append(seen.json["messages"])
+        await say.whole(completion("I will remember Schnurr"))
+
+
+class Machines:
+    """Gateways with one database."""
+
+    def __init__(self, url: str, place: Path, running: AsyncExitStack) -> None:
+        self._url, self._place, self._running = url, place, running
+
+    async def gateway(self, *keys: int, keep: bool = True, **more: Any) -> Running:
+        """One more, with these encryption keys."""
+        state = State(
+            url=f"sqlite:///{self._place}/gateway.db",
+            spool=str(self._place / "spool"),
+            encryption_keys=tuple(f"env:TEXT_KEY_{number}" for number in keys),
+            keep_text=keep,
+        )
+        settings = configured({"house": row("openai-chat", self._url)}, state=state, **more)
+        return await self._running.enter_async_context(gateway(settings))
+
+    def files(self) -> bytes:
+        """All bytes of the database."""
+        return b"".join(file.read_bytes() for file in sorted(self._place.glob("gateway.db*")))
+
+
+@asynccontextmanager
+async def machines(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Machines, Remembering]]:
+    for number, key in enumerate(KEYS):
+        monkeypatch.setenv(f"TEXT_KEY_{number}", key)
+    backend = Remembering()
+    async with AsyncExitStack() as running:
+        yield Machines((await serve(backend)).url, tmp_path, running), backend
+
+
+async def said(here: Running, text: str, headers: dict[str, str] | None = None, **more: Any) -> Any:
+    answer = await here.ask("/v1/responses", {"model": "house/small", "input": text, **more}, headers=headers)
+    assert answer.status == 200, answer.body
+    if more.get("stream"):
+        return json.loads(answer.events[-1].split("data: ", 1)[1])["response"]
+    return answer.json
+
+
+async def written(here: Running) -> None:
+    """When what waits is in the database."""
+    assert here.app.texts is not None
+    await here.app.texts.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_another_gateway_goes_on(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    """From gateway to gateway, each turn with all that was said before; nothing of it can be read in the files."""
+    async with machines(serve, tmp_path, monkeypatch) as (house, backend):
+        here, there = await house.gateway(0), await house.gateway(0)
+        first = await said(here, SECRET, stream=stream, instructions="be kind")
+        await written(here)
+        second = await said(there, "what is its name?", previous_response_id=first["id"], stream=stream)
+        await written(there)
+        third = await said(here, "thanks", previous_response_id=second["id"])
+        assert third["previous_response_id"] == second["id"]
+        spoken = [
+            *[("user", SECRET), ("assistant", "I will remember Schnurr")],
+            *[("user", "what is its name?"), ("assistant", "I will remember Schnurr"), ("user", "thanks")],
+        ]
+        assert [(message["role"], message["content"]) for message in backend.asked[-1]] == spoken
+        got = await there.ask(f"/v1/responses/{first['id']}")
+        assert (got.status, got.json["id"], got.json["output"]) == (200, first["id"], first["output"])
+        items = (await there.ask(f"/v1/responses/{second['id']}/input_items")).json["data"]
+        assert len(items) == 3
+        assert b"Schnurr" not in house.files()
+        assert (await here.ask(f"/v1/responses/{first['id']}", None, "DELETE")).json["deleted"] is True
+        for gate in (here, there):
+            assert (await gate.ask(f"/v1/responses/{first['id']}")).status == 404
+        refused = await there.ask("/v1/responses", {"model": "house/small", "input": "a", "previous_response_id": first["id"]})
+        assert refused.json["error"]["code"] == "previous_response_not_found"
+
+
+async def test_a_key_reads_its_own_and_policy_decides(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another key finds nothing; where the policy does not say so, and where the request says ``store: false``, nothing is in
+    the database.
+    """
+    for name in ("ada", "bob"):
+        monkeypatch.setenv(name.upper(), f"{name}-secret-key")
+    bearer = {name: {"authorization": f"Bearer {name}-secret-key"} for name in ("ada", "bob")}
+    more = {"keys": {"ada": "env:ADA", "bob": "env:BOB"}, "key_settings": {"bob": KeySettings(keep_text=True)}}
+    async with machines(serve, tmp_path, monkeypatch) as (house, _):
+        here, there = await house.gateway(0, keep=False, **more), await house.gateway(0, keep=False, **more)
+        of_ada, of_bob = [(await said(here, SECRET, bearer[name]))["id"] for name in ("ada", "bob")]
+        unkept = (await said(here, SECRET, bearer["bob"], store=False))["id"]
+        await written(here)
+        found = [
+            (await there.ask(f"/v1/responses/{name}", headers=bearer[key])).status
+            for name, key in ((of_ada, "ada"), (of_ada, "bob"), (of_bob, "ada"), (of_bob, "bob"), (unkept, "bob"))
+        ]
+        assert found == [404, 404, 404, 200, 404]
+        assert (await here.ask(f"/v1/responses/{of_ada}", headers=bearer["ada"])).status == 200, "it is in memory as before"
+
+
+async def test_encryption_keys_change(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new key before the old one reads both; without the old one its texts are gone, and nothing fails."""
+    async with machines(serve, tmp_path, monkeypatch) as (house, _):
+        first = await house.gateway(0)
+        old = (await said(first, SECRET))["id"]
+        await written(first)
+        both = await house.gateway(1, 0)
+        new = (await said(both, "more", previous_response_id=old))["id"]
+        await written(both)
+        last = await house.gateway(1)
+        assert [(await last.ask(f"/v1/responses/{name}")).status for name in (old, new)] == [404, 200]
+
+
+async def test_the_database_may_be_away(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chats go on with what the gateway has in memory, also afterwards; only a deletion has to wait, and says so."""
+
+    def away(*_: Any) -> None:
+        raise StoreUnavailable("the database cannot be used")
+
+    async with machines(serve, tmp_path, monkeypatch) as (house, backend):
+        here = await house.gateway(0)
+        assert here.app.texts is not None
+        store: Any = here.app.texts._store
+        with monkeypatch.context() as broken:
+            for name in ("keep_text", "text", "forget_text"):
+                broken.setattr(store, name, away)
+            first = (await said(here, SECRET))["id"]
+            await written(here)
+            second = (await said(here, "and?", previous_response_id=first))["id"]
+            refused = await here.ask(f"/v1/responses/{second}", None, "DELETE")
+            assert (refused.status, "retry later" in refused.json["error"]["message"]) == (503, True)
+        assert len(backend.asked[-1]) == 3
+        await said(here, "again", previous_response_id=first)
+        assert len(backend.asked[-1]) == 3
+
+
+def test_texts_are_deleted_when_they_are_due(tmp_path: Path) -> None:
+    """And one that is due is not read any more, deleted or not."""
+    store = store_of(State(url=f"sqlite:///{tmp_path}/gateway.db"))
+    places = [TextPlace("response", "ada", name) for name in "ab"]
+    for place, until in zip(places, (10.0, 20.0), strict=True):
+        store.keep_text(place, b"text", until)
+    assert [store.text(place, 10.0) for place in places] == [None, b"text"]
+    assert [store.forget_texts(15.0), store.forget_texts(15.0)] == [1, 0]
+    store.close()
+
+
+def test_a_text_is_bound_to_its_place() -> None:
+    """A text that is moved, changed or cut is not read; each has other bytes."""
+    cipher, place = TextCipher(KEYS[:1]), TextPlace("response", "ada", "resp_1")
+    data = cipher.encrypt(b"text", place)
+    assert cipher.decrypt(data, place) == b"text"
+    assert cipher.encrypt(b"text", place) != data
+    for wrong in (
+        TextPlace("reply", "ada", "resp_1"),
+        TextPlace("response", "bob", "resp_1"),
+        TextPlace("response", "adar", "esp_1"),
+    ):
+        assert cipher.decrypt(data, wrong) is None
+    for broken in (b"", data[:9], data[:-1], data[:-1] + bytes([data[-1] ^ 1]), b"\x02" + data[1:]):
+        assert cipher.decrypt(broken, place) is None
+
+
+def test_mistakes_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors name the key and the next step, and show no secret."""
+    with pytest.raises(BadInput, match="openssl rand -base64 32") as error:
+        TextCipher(["short-secret"])
+    assert "short-secret" not in str(error.value)
+    file = tmp_path / "polychat.toml"
+    monkeypatch.setenv("A", "a-secret-key")
+    for text in (
+        "[gateway.state]\nkeep_text = true",
+        '[gateway.keys]\na = "env:A"\n[gateway.key_settings.a]\nkeep_text = true',
+    ):
+        file.write_text(text)
+        with pytest.raises(BadInput, match="keep_text requires gateway.state.encryption_keys"):
+            Gateway(config.read(file))
