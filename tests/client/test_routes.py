@@ -16,6 +16,11 @@ from polychat.routing.hedging import HedgeBudget
 from ..support.running_gateway import DONE, END, FIRST, Stage, configured, good, row, streaming, text, until
 from ..support.scripted_vendors import ScriptedVendor
 
+
+async def failing(seen: Any, say: Any) -> None:
+    await say.whole({"error": {"message": "out of order"}}, 500)
+
+
 CUT = streaming(FIRST, text("Once upon "), cut=True)
 
 
@@ -142,6 +147,38 @@ async def test_provider_in_openais_shape_and_for_vectors(serve: Any) -> None:
     ):
         with pytest.raises(BadInput, match="zdr"):
             await refused
+
+
+async def test_models_are_fallbacks(serve: Any) -> None:
+    """They are called in order where ``model`` fails, by ``ask``, ``stream`` and OpenAI's shape; no backend gets the field."""
+    first, second = await serve(failing), await serve(good)
+    client, messages = routed(first, second), [{"role": "user", "content": "hi"}]
+    named: dict[str, Any] = {"model": "house/small", "models": ["house/small", "other/big"]}
+    assert (await client.ask("hi", **named)).provider == "other"
+    assert (await streamed(client, **named))[1].provider == "other"
+    await client.chat.completions.create(messages=messages, **named)
+    await client.chat.completions.create(messages=messages, model="house/small", extra_body={"models": ["other/big"]})
+    assert [seen.json["model"] for seen in second.seen] == ["big"] * 4
+    assert not any("models" in seen.json for seen in (*first.seen, *second.seen))
+    count = len(first.seen)
+    assert (await client.ask("hi", **named, provider={"ignore": ["house"]})).provider == "other"
+    assert len(first.seen) == count
+    for models, field in (("other/big", "models"), ([1], r"models\[0\]"), (["other/big"] * 65, "models")):
+        with pytest.raises(BadInput, match=field):
+            await client.ask("hi", model="house/small", models=models)  # type: ignore[arg-type]  # what it refuses
+    with pytest.raises(UnknownTarget):
+        await client.ask("hi", model="house/small", models=["nobody/x"])
+
+
+async def test_openrouter_gets_its_own_fields(serve: Any) -> None:
+    """``models`` and ``provider`` mean its own names, where it alone answers."""
+    server = await serve(good)
+    openrouter = Client("openrouter/a/x", api_key="sk-or", base_url=server.url, config=configured({}))
+    own: dict[str, Any] = {"models": ["b/y"], "provider": {"order": ["deepinfra"]}}
+    await openrouter.ask("hi", **own)
+    await openrouter.chat.completions.create(messages=[{"role": "user", "content": "hi"}], **own)
+    for seen in server.seen:
+        assert {name: seen.json[name] for name in own} == own
 
 
 async def test_what_of_provider_cannot_be_obeyed_is_a_loss(serve: Any) -> None:

@@ -204,6 +204,8 @@ def _read(
     if "config" in options:
         raise BadInput("config belongs to a client: polychat.Client(config=…).ask(…)", field="config")
     target = targets.default_model() if target is None else target
+    if "models" in options or "provider" in options:
+        target = targets.chain(target, options)
     prepared = targets.prepared(target, system, options, streamed=streamed)
     if type(prompt) is str and prepared.is_kept:
         return Stream(targets, targets.prepared_call(prepared, None, prompt))

@@ -20,7 +20,7 @@ from ..wire.framing import DataLines
 from ..wire.json_text import decoded, sendable
 from .prepared import LossPolicy, loses_nothing, unknown_losses
 from .streaming import Stream
-from .targets import Targets
+from .targets import Targets, chain_of
 
 
 class AttributeDict(dict[str, Any]):
@@ -114,9 +114,11 @@ class Completions:
         """
         options, body = _sorted({**self._options, **fields})
         targets = self._targets()
-        target = self._target(model, targets)
+        name = target = self._target(model, targets)
         plan = targets.plan(target)
-        provider = targets.provider_in(body, plan)
+        models, provider = targets.preferences_in(body, plan)
+        if models is not None:
+            plan = targets.plan(target := chain_of(target, models))
         form, shape = body.get("response_format"), None
         if form is not None and not isinstance(form, Mapping):
             shape = shape_of(body.pop("response_format"))
@@ -134,7 +136,7 @@ class Completions:
             unknown_losses(unknown, policy.on_loss)
         call_info = CallInfo(*policy)
         reply = Stream(targets, targets.call(plan, request, call_info, options), shape=shape)
-        writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), target)
+        writer = openai_chat.writer(request, secrets.token_hex(12), int(time.time()), name)
         return ChunkStream(reply, writer) if stream else await _whole(reply, writer)
 
     async def parse(self, *, messages: Any, response_format: Any = None, **fields: Any) -> Any:

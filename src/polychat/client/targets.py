@@ -18,7 +18,7 @@ from ..calls.info import CallInfo
 from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
-from ..wire.checks import item
+from ..wire.checks import item, several, text
 from .prepared import PreparedCall, are_lasting, call_key
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ DEFAULT_MODEL = "local/smollm2"
 
 _KNOWN = 1_000
 """Maximum number of names whose meaning is kept."""
+_OPENROUTERS = ("models", "provider")
+"""Fields of OpenRouter's API that are obeyed here, unless it is asked itself."""
+_MODELS = 64
+"""Maximum number of fallbacks of one call."""
 _ROUTERS = 256
 """Maximum number of accounts and addresses whose targets' health is kept."""
 
@@ -109,12 +113,35 @@ class Targets:
         plan, unknown = self.wanted(prepared.plan, name, prepared.wanted, prepared.options, prepared.carries)
         prepared.narrow(plan, unknown)
 
-    @staticmethod
-    def provider_in(body: dict[str, Any], plan: Plan) -> object:
-        """``provider`` of a request in OpenAI's format, removed from ``body``; ``None`` if it is for OpenRouter itself."""
+    def chain(self, model: str, options: dict[str, Any]) -> str:
+        """The name of ``model`` and its fallbacks, ``models`` in ``options``, which is removed from there.
+
+        Where OpenRouter itself answers, ``models`` and ``provider`` are its own: they become members of ``extra``. Raises
+        ``BadInput`` and ``UnknownTarget``.
+        """
+        named = {name: options.pop(name) for name in _OPENROUTERS if options.get(name) is not None}
+        if not named:
+            options.pop("models", None)
+            return model
         from ..routing.provider_preferences import is_for_openrouter  # it loads the router
 
-        return None if "provider" not in body or is_for_openrouter(plan) else body.pop("provider")
+        if is_for_openrouter(self.plan(model)):
+            options["extra"] = {**named, **item(options.get("extra") or {}, "extra")}
+            return model
+        models = named.pop("models", ())
+        options.update(named)
+        return chain_of(model, models)
+
+    @staticmethod
+    def preferences_in(body: dict[str, Any], plan: Plan) -> tuple[object, object]:
+        """``models`` and ``provider`` of a request in OpenAI's format, removed from ``body``; ``None`` if OpenRouter itself is
+        to get them.
+        """
+        if body.keys().isdisjoint(_OPENROUTERS):
+            return None, None
+        from ..routing.provider_preferences import is_for_openrouter  # it loads the router
+
+        return (None, None) if is_for_openrouter(plan) else (body.pop("models", None), body.pop("provider", None))
 
     def wanted(
         self, plan: Plan, name: str, provider: object, options: dict[str, Any], carries: Callable[[Target], bool]
@@ -254,6 +281,14 @@ def as_target(name: str) -> str:
     """The target that a model's name is if it is the path of a GGUF file, such as ``./model.gguf``; else the name itself."""
     is_path = name.startswith(_PATHS) and name.lower().endswith(".gguf") and "," not in name
     return f"local/{os.path.abspath(os.path.expanduser(name))}" if is_path else name
+
+
+def chain_of(model: str, models: object) -> str:
+    """One name for a model and its fallbacks. Raises ``BadInput`` for ``models`` that are no list of names."""
+    names = several(models, "models")
+    if len(names) > _MODELS:
+        raise BadInput(f"models has {len(names):,} names; the limit is {_MODELS}: pass fewer", field="models")
+    return ",".join(dict.fromkeys([model, *(text(name, f"models[{place}]") for place, name in enumerate(names))]))
 
 
 _PATHS = ("./", "../", "/", "~/", ".\\", "..\\")
