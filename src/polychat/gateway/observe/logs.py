@@ -62,22 +62,24 @@ class Log:
         if write is None:
             write, most, coloured = _standard_error()
         self._paint = _COLOURED if coloured else _PLAIN
-        self._dim = self._paint[0].encode()
         self._random, self._clock = random, clock
         self._writer_thread = _WriterThread(write, most, lambda lines: self._event_line("log lines dropped", {"lines": lines}))
         self._held = bytearray()
+        self._records: list[tuple[float, Record]] = []
+        """Usual requests that ended, and when: their lines are made together, which takes half the time."""
         self._dropped = 0
         self._timer: TimerHandle | None = None
-        self._stamp = (0, b"")
+        self._stamp = (0, "")
         """A moment in milliseconds, and how it is written."""
-        self._statuses: dict[tuple[int, str | None], bytes] = {}
+        self._statuses: dict[tuple[int, str | None], str] = {}
         """By status and verdict: the column of the line for people."""
-        self._by_kind: dict[RecordKind, tuple[bytes, bytes, str, str]] = {}
+        self._by_kind: dict[RecordKind, tuple[str, str, str, str]] = {}
         """What ``_constant`` gives."""
-        self.change(form, sample)
+        self._form, self._sample = form, sample
 
     def change(self, form: Form, sample: float) -> None:
         """Use these settings from now on."""
+        self._write_records()
         self._form, self._sample = form, sample
 
     def __call__(self, record: Record) -> None:
@@ -91,19 +93,15 @@ class Log:
             and self._random() >= self._sample
         ):
             return
-        held = self._held
-        if len(held) >= _BATCH and not self._has_room():
-            return
-        if self._form == "json":
-            _encoder.encode_into(_line(record, self._time().decode()), held, -1)
-            held += b"\n"
-        else:
-            held += self._human(record)
+        self._records.append((self._clock(), record))
+        if record.kind is None or len(self._records) >= _RECORDS:
+            self._write_records()
         if self._timer is None:
             self._later()
 
     def event(self, message: str, **facts: Any) -> None:
         """Write an event of the gateway itself, at once. A fact may be text of several lines."""
+        self._write_records()
         if len(self._held) < _MOST:
             self._held += self._event_line(message, facts)
         else:
@@ -112,6 +110,34 @@ class Log:
 
     def flush(self) -> None:
         """Hand the buffer to the writer; if that is busy, try again later."""
+        self._write_records()
+        self._hand_over()
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Write the rest, and wait at most ``seconds`` for that."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._write_records()
+        self._writer_thread.close(bytes(self._held), self._dropped, seconds)
+        self._held.clear()
+
+    def _write_records(self) -> None:
+        """Put the lines of requests that ended into the buffer."""
+        records, self._records = self._records, []
+        for moment, record in records:
+            held = self._held
+            if len(held) >= _BATCH and not self._has_room():
+                continue
+            stamp = self._time(moment)
+            if self._form == "json":
+                _encoder.encode_into(_line(record, stamp), held, -1)
+                held += b"\n"
+            else:
+                held += self._human(record, stamp).encode()
+
+    def _hand_over(self) -> None:
+        """Give the buffer to the writer, or try again later."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -121,18 +147,10 @@ class Log:
         else:
             self._later()
 
-    def close(self, seconds: float = 1.0) -> None:
-        """Write the rest, and wait at most ``seconds`` for that."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._writer_thread.close(bytes(self._held), self._dropped, seconds)
-        self._held.clear()
-
     def _has_room(self) -> bool:
         """Whether one more line may be buffered."""
         if self._writer_thread.free:
-            self.flush()
+            self._hand_over()
         elif len(self._held) >= _MOST:
             self._dropped += 1
             return False
@@ -144,30 +162,31 @@ class Log:
         except RuntimeError:  # no loop: the next event or the end writes it
             self._timer = None
 
-    def _time(self) -> bytes:
-        """The present time in RFC 3339 format."""
-        now = int(self._clock() * 1000)
+    def _time(self, moment: float) -> str:
+        """A moment in RFC 3339 format."""
+        now = int(moment * 1000)
         known, stamp = self._stamp
         if now != known:
-            stamp = b"%b.%03dZ" % (_second(now // 1000), now % 1000)
+            stamp = f"{_second(now // 1000)}.{now % 1000:03}Z"
             self._stamp = (now, stamp)  # in one step: the writer thread uses it too
         return stamp
 
-    def _human(self, record: Record) -> bytes:
+    def _human(self, record: Record, stamp: str) -> str:
         kind = record.kind
         status, columns, notes, end = (None if kind is None else self._by_kind.get(kind)) or self._constant(record)
         duration = int((record.over - record.start) * 1000)
-        shown = _DURATIONS[duration] if 0 <= duration < 1000 else b"%7d ms  " % duration
+        shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
         if notes := _counts(record) + notes:
             end = f"{notes[:-2]}  {end}"
-        request_id = record.request_id
-        last = f"{end}{request_id if request_id.isprintable() else redact(request_id)}{self._paint[1]}\n"
+        request_id = record.request_id if record.request_id.isprintable() else redact(record.request_id)
+        dim, plain, *_ = self._paint
+        line = f"{dim}{stamp}{status}{shown}{columns}{end}{request_id}{plain}\n"
         if record.text is not None:
             request_text, response_text = record.text
-            last += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
-        return b"".join((self._dim, self._time(), status, shown, columns, last.encode()))
+            line += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
+        return line
 
-    def _constant(self, record: Record) -> tuple[bytes, bytes, str, str]:
+    def _constant(self, record: Record) -> tuple[str, str, str, str]:
         """What the lines of all records of a kind have in common: status, columns, notes, and what follows those."""
         known = record.status, record.verdict
         columns = _columns[record.method, record.path, record.model, record.provider, record.served]
@@ -179,18 +198,18 @@ class Log:
             self._by_kind[record.kind] = constant
         return constant
 
-    def _status(self, known: tuple[int, str | None]) -> bytes:
+    def _status(self, known: tuple[int, str | None]) -> str:
         """A status in the colour of what became of the request."""
         _, plain, good, bad, awful = self._paint
         status, verdict = known
         colour = awful if status >= 500 or verdict not in (None, "complete") else good if status < 400 else bad
-        column = self._statuses[known] = f"{plain}  {colour}{status or '---'}{plain} ".encode()
+        column = self._statuses[known] = f"{plain}  {colour}{status or '---'}{plain} "
         return column
 
     def _event_line(self, message: str, facts: dict[str, Any]) -> bytes:
         """An event as bytes, in the present form; the human one where that is ``off``."""
         values = {name: _fact(value) for name, value in facts.items()}
-        now = self._time().decode()
+        now = self._time(self._clock())
         if self._form == "json":
             return _encoder.encode({"time": now, "event": message, **values}) + b"\n"
         dim, plain, *_ = self._paint
@@ -204,12 +223,13 @@ class Log:
 
 
 @lru_cache(maxsize=4)
-def _second(second: int) -> bytes:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)).encode()
+def _second(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
 
 
 _KINDS = 1000
-_DURATIONS = [b"%7d ms  " % number for number in range(1000)]
+_RECORDS = 64
+_DURATIONS = [f"{number:7} ms  " for number in range(1000)]
 _PLAIN = ("",) * 5
 _COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
 """Dim, reset, success, client error, failure."""
@@ -357,13 +377,13 @@ class _NameCache(dict[str, str]):
         return fit
 
 
-class _RequestColumns(dict[tuple[str, str, str, str, str], bytes]):
+class _RequestColumns(dict[tuple[str, str, str, str, str], str]):
     """Method, path, model and target in two columns for people; cached as names are."""
 
-    def __missing__(self, names: tuple[str, str, str, str, str]) -> bytes:
+    def __missing__(self, names: tuple[str, str, str, str, str]) -> str:
         method, path, model, provider, served = (_fit[name] for name in names)
         who = f"{model} → {provider}/{served}" if provider else model
-        columns = f"{f'{method} {path}':<27}  {who:<30}  ".encode()
+        columns = f"{f'{method} {path}':<27}  {who:<30}  "
         if sum(map(len, names)) <= 4 * _NAME:
             if len(self) >= 1000:
                 self.clear()

@@ -12,8 +12,10 @@ import secrets
 import stat
 from asyncio import TimerHandle, get_running_loop
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -118,30 +120,36 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     attempts: _Count = 0
     fields_dropped: _Count = 0
 
-    def count(self, record: Record) -> None:
-        start, first = record.start, record.first
-        self.requests += 1
-        if record.verdict is not None:
-            took = record.over - start
-            self.seconds += took
-            self.within[bisect_left(BOUNDS, took)] += 1
-        if first is not None and record.stream:
-            self.streams += 1
-            self.first_seconds += first - start
-            self.first_within[bisect_left(BOUNDS, first - start)] += 1
-        if prompt := record.prompt_tokens:
-            self.prompt += prompt
-        if completion := record.completion_tokens:
-            self.completion += completion
-        if cached := record.cached_tokens:
-            self.cached += cached
-        if record.cost is not None:
-            self.cost += record.cost
-        elif first is not None:
-            self.unpriced += 1
-        self.attempts += record.attempts
-        if record.fields_dropped:
-            self.fields_dropped += record.fields_dropped
+    def count(self, records: Sequence[Record]) -> None:
+        within, prompt, completion, attempts, seconds = self.within, 0, 0, 0, 0.0
+        for record in records:
+            if record.verdict is not None:
+                took = record.over - record.start
+                seconds += took
+                within[bisect_left(BOUNDS, took)] += 1
+            if record.stream and record.first is not None:
+                self._count_first(record.first - record.start)
+            prompt += record.prompt_tokens or 0
+            completion += record.completion_tokens or 0
+            attempts += record.attempts
+            if record.cached_tokens:
+                self.cached += record.cached_tokens
+            if record.cost is not None:
+                self.cost += record.cost
+            elif record.first is not None:
+                self.unpriced += 1
+            if record.fields_dropped:
+                self.fields_dropped += record.fields_dropped
+        self.requests += len(records)
+        self.seconds += seconds
+        self.prompt += prompt
+        self.completion += completion
+        self.attempts += attempts
+
+    def _count_first(self, took: float) -> None:
+        self.streams += 1
+        self.first_seconds += took
+        self.first_within[bisect_left(BOUNDS, took)] += 1
 
     def add(self, other: Numbers) -> None:
         for name in self.__struct_fields__:
@@ -179,6 +187,7 @@ class LabelledNumbers(dict[Labels, Numbers]):
 
 _Usual: TypeAlias = RecordKind | tuple[str, int, str | None, str, str, str, str]
 _MOST_USUAL = 1000
+_RECORDS = 64
 
 
 class Metrics:
@@ -197,6 +206,8 @@ class Metrics:
         self._running, self._pid, self._states, self._stores_away = running, os.getpid(), states, stores_away
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         self._shadows = ShadowCounts()
+        self._records: list[Record] = []
+        """Usual requests that ended: they are counted together, which takes half the time."""
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
         """Where answered requests are counted, found without making their labels."""
         # A process may have the number of one that died: its file is not to be overwritten.
@@ -210,19 +221,31 @@ class Metrics:
         self._later()
 
     def __call__(self, record: Record) -> None:
-        usual: _Usual | None = record.kind
-        if usual is None:
-            usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
-        known = self._usual.get(usual)
-        if known is None or record.first is None or record.failures:
-            self._count(record, usual)
+        if record.kind is not None:
+            self._records.append(record)
+            if len(self._records) >= _RECORDS:
+                self._count_usual()
         else:
-            numbers, attempt = known
-            numbers.count(record)
-            self._attempts[attempt] += 1
+            usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
+            self._count_alike(usual, [record])
         self._changed = True
         if self._timer is None and self._file is not None:
             self._later()
+
+    def _count_usual(self) -> None:
+        records, self._records = self._records, []
+        for kind, alike in groupby(records, attrgetter("kind")):
+            self._count_alike(kind, list(alike))
+
+    def _count_alike(self, usual: _Usual, records: list[Record]) -> None:
+        known = self._usual.get(usual)
+        if known is None or records[0].first is None or records[0].failures:
+            for record in records:
+                self._count(record, usual)
+        else:
+            numbers, attempt = known
+            numbers.count(records)
+            self._attempts[attempt] += len(records)
 
     def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
         """A mirrored request is over."""
@@ -234,7 +257,7 @@ class Metrics:
             self._usual.clear()  # others' labels may give way to these, and are made anew then
         labels = Labels(record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
         numbers = self._table.of(labels)
-        numbers.count(record)
+        numbers.count([record])
         self._attempts.count(record)
         attempt = Attempt(record.route, record.answered, "answered")
         if record.first is not None and attempt in self._attempts:
@@ -257,6 +280,7 @@ class Metrics:
         self._write()
 
     def _taken(self) -> Snapshot:
+        self._count_usual()
         attempts, shadows = list(self._attempts.items()), list(self._shadows.items())
         table, states = list(self._table.items()), self._states()
         away = self._stores_away()
