@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ def _policy(parser: argparse.ArgumentParser) -> None:
     for limit in _LIMITS:
         kind = float if limit.metric == "dollars" else int
         limits.add_argument(f"--{limit.flag}", metavar="N", type=kind, help=limit.about)
+    limits.add_argument(
+        "--per-user",
+        metavar="LIST",
+        help="limits of each end user that requests name, such as rpm=10,dollars-per-day=0.5; an empty text removes all",
+    )
     more = parser.add_argument_group("permissions and settings", "an empty text removes one")
     more.add_argument("--models", metavar="LIST", help="routes and targets, such as team,openai/*")
     more.add_argument("--dialects", metavar="LIST", help="dialects, such as anthropic,openai-chat")
@@ -111,7 +116,10 @@ def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
     from ..state.store import Policy
 
     values: dict[str, Any] = to_builtins(policy)
-    values["limits"] = _limits_from(arguments, values.get("limits", ()))
+    amounts = {limit.flag: getattr(arguments, limit.flag.replace("-", "_")) for limit in _LIMITS}
+    values["limits"] = _limits_from(amounts, values.get("limits", ()), "--")
+    if (text := arguments.per_user) is not None:
+        values["user_limits"] = _limits_from(_per_user(text), values.get("user_limits", ()) if text else (), "--per-user ")
     for name in ("models", "dialects"):
         if (text := getattr(arguments, name)) is not None:
             values[name] = [word.strip() for word in text.split(",") if word.strip()]
@@ -128,18 +136,37 @@ def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
         raise BadInput(f"the policy is not valid: {error}", field="policy") from None
 
 
-def _limits_from(arguments: argparse.Namespace, before: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The limits ``before`` with those that the arguments set; 0 removes one. Raises ``BadInput``."""
+def _per_user(text: str) -> dict[str, float]:
+    """The amounts in a list such as ``rpm=10,tpm=5000``. Raises ``BadInput``."""
+    from ..errors import BadInput
+
+    amounts = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, number = part.partition("=")
+        if name not in {limit.flag for limit in _LIMITS}:
+            names = ", ".join(limit.flag for limit in _LIMITS)
+            raise BadInput(f"--per-user has {part[:40]!r}: write NAME=NUMBER with one of {names}", field="per_user")
+        try:
+            amounts[name] = float(number)
+        except ValueError:
+            raise BadInput(f"--per-user {name} is {number[:40]!r}: write a number from 0", field="per_user") from None
+    return amounts
+
+
+def _limits_from(amounts: Mapping[str, float | None], before: Iterable[dict[str, Any]], prefix: str) -> list[dict[str, Any]]:
+    """The limits ``before`` with those that the amounts set, by flag; 0 removes one. Raises ``BadInput``, which names the flag
+    with ``prefix`` before it.
+    """
     from ..errors import BadInput
 
     limits = {(limit["metric"], limit["window"]): limit for limit in before}
     for flag in _LIMITS:
-        value = getattr(arguments, flag.flag.replace("-", "_"))
+        value = amounts.get(flag.flag)
         if value is None:
             continue
         unit = _NANO if flag.metric == "dollars" else 1
         if not 0 <= value < 2**62 / unit:
-            raise BadInput(f"--{flag.flag} is {value}: it must be a number from 0", field=flag.flag)
+            raise BadInput(f"{prefix}{flag.flag} is {value}: it must be a number from 0", field=flag.flag)
         cap = round(value * unit)
         limits.pop((flag.metric, flag.window), None)
         if cap:

@@ -129,7 +129,7 @@ def _owner_line(owner: Owner) -> str:
 
 def _summary(policy: Policy) -> str:
     facts = _policy(policy)
-    words = [*facts.pop("limits", [])]
+    words = [*facts.pop("limits", []), *(f"{limit} for each user" for limit in facts.pop("user_limits", []))]
     words += [f"{name}: {', '.join(value) if isinstance(value, (list, tuple)) else value}" for name, value in facts.items()]
     return "; ".join(words)
 

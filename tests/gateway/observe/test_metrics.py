@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 import polychat
 from polychat.errors import FaultKind
+from polychat.gateway.observe import key_counts
 from polychat.gateway.observe import metrics as module
 from polychat.gateway.observe.metrics import Metrics, Snapshot, fold, snapshots, total
 from polychat.gateway.observe.prometheus import View
@@ -180,6 +181,28 @@ def test_any_name_can_be_a_label(name: str, accept: str) -> None:
 
 
 # Several workers
+
+
+def test_what_each_key_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the client's key, of all workers and of those that ended, up to a number of keys: others are counted together."""
+    monkeypatch.setattr(key_counts, "KEYS", 2)
+    first, second = Metrics(lambda: 0, tmp_path), Metrics(lambda: 0, tmp_path)
+    used = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.5}
+    for metrics, key in ((first, "ada"), (second, "ada"), (first, "bob"), (first, "eve"), (second, "")):
+        metrics(record(key=key, **ANSWERED, **used))
+    first(record(key="ada", status=429))
+    second.close()
+    fold(tmp_path, {os.getpid() + 1})
+    seen = {
+        (name, *dict(labels).values()): number
+        for (name, labels), number in scraped(first).items()
+        if name.startswith("polychat_key_")
+    }
+    assert seen["polychat_key_requests_total", "ada"] == 3
+    assert seen["polychat_key_requests_limited_total", "ada"] == 1
+    assert (seen["polychat_key_tokens_total", "ada", "prompt"], seen["polychat_key_cost_usd_total", "ada"]) == (6, 1.0)
+    assert [seen["polychat_key_requests_total", key] for key in ("bob", "other")] == [1, 1]
+    assert ("polychat_key_requests_total", "eve") not in seen
 
 
 def test_workers_add_up(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from msgspec.msgpack import Decoder, Encoder
 
 from ...errors import redact
 from .attempts import Attempt, AttemptCounts, Counts
+from .key_counts import Counts as KeysUsed
+from .key_counts import KeyCounts
 from .record import Record, RecordKind
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
@@ -205,7 +207,7 @@ class Metrics:
     ) -> None:
         self._running, self._pid, self._states, self._stores_away = running, os.getpid(), states, stores_away
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
-        self._shadows = ShadowCounts()
+        self._shadows, self._keys = ShadowCounts(), KeyCounts()
         self._records: list[Record] = []
         """Usual requests that ended: they are counted together, which takes half the time."""
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
@@ -238,6 +240,9 @@ class Metrics:
             self._count_alike(kind, list(alike))
 
     def _count_alike(self, usual: _Usual, records: list[Record]) -> None:
+        for record in records:
+            if record.key:
+                self._keys.count(record)
         known = self._usual.get(usual)
         if known is None or records[0].first is None or records[0].failures:
             for record in records:
@@ -283,8 +288,10 @@ class Metrics:
         self._count_usual()
         attempts, shadows = list(self._attempts.items()), list(self._shadows.items())
         table, states = list(self._table.items()), self._states()
-        away = self._stores_away()
-        return Snapshot(self._pid, self._running(), table, attempts=attempts, states=states, shadows=shadows, stores_away=away)
+        keys, away = list(self._keys.items()), self._stores_away()
+        return Snapshot(
+            self._pid, self._running(), table, attempts=attempts, states=states, shadows=shadows, keys=keys, stores_away=away
+        )
 
     def _later(self) -> None:
         if self._file is not None:
@@ -328,6 +335,7 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     attempts: Counts = []
     states: RouteStates = field(default_factory=RouteStates)
     shadows: ShadowsSent = []
+    keys: KeysUsed = []
     stores_away: dict[str, bool] = {}
     """Of each store of shared limits, whether this worker cannot reach it."""
 
@@ -357,7 +365,8 @@ def fold(folder: Path, alive: Collection[int]) -> None:
             counted = [before, *fresh.values()]
             attempts = list(AttemptCounts.total(snapshot.attempts for snapshot in counted).items())
             shadows = list(ShadowCounts.total(snapshot.shadows for snapshot in counted).items())
-            folded = Snapshot(0, 0, list(total(counted).items()), list(dead), attempts, shadows=shadows)
+            keys = list(KeyCounts.total(snapshot.keys for snapshot in counted).items())
+            folded = Snapshot(0, 0, list(total(counted).items()), list(dead), attempts, shadows=shadows, keys=keys)
             _replace(folder / _FOLDED, folded)
             for name in dead:
                 (folder / name).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import MissingPackage, redact
 from ...version import __version__
 from .attempts import Attempt, AttemptCounts
+from .key_counts import KeyCounts
 from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, total
 from .route_states import STATES, RouteStates
 from .shadows import ShadowCounts, ShadowLabels, ShadowNumbers
@@ -40,6 +41,7 @@ class View(Collector):
         self._running = sum(snapshot.running for snapshot in living)
         self._pids = [snapshot.pid for snapshot in living]
         self._states = [snapshot.states for snapshot in living]
+        self._keys = KeyCounts.total(snapshot.keys for snapshot in snapshots)
         self._stores_away = [snapshot.stores_away for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:
@@ -59,6 +61,7 @@ class View(Collector):
         yield _attempts(self._attempts)
         yield from _states(self._states)
         yield from _shadows(self._shadows)
+        yield from _keys(self._keys)
         yield from _stores_away(self._stores_away)
         yield from _processes(self._pids)
 
@@ -154,6 +157,27 @@ def _shadows(counts: ShadowCounts) -> Iterator[Metric]:
         seconds.add_metric(names_of, numbers.seconds)
         cost.add_metric(names_of, numbers.cost)
     yield from (requests, seconds, cost)
+
+
+def _keys(counts: KeyCounts) -> Iterator[Metric]:
+    """Only where requests have keys."""
+    if not counts:
+        return
+    requests = CounterMetricFamily("polychat_key_requests", "Requests with a client's key that ended.", labels=("key",))
+    refused = CounterMetricFamily("polychat_key_requests_limited", "Of these, those answered with 429.", labels=("key",))
+    tokens = CounterMetricFamily(
+        "polychat_key_tokens", "Tokens that requests with a client's key used.", labels=("key", "kind")
+    )
+    cost = CounterMetricFamily(
+        "polychat_key_cost_usd", "Known cost of requests with a client's key in US dollars.", labels=("key",)
+    )
+    for key, numbers in counts.items():
+        requests.add_metric((key,), numbers.requests)
+        refused.add_metric((key,), numbers.refused)
+        tokens.add_metric((key, "prompt"), numbers.prompt)
+        tokens.add_metric((key, "completion"), numbers.completion)
+        cost.add_metric((key,), numbers.cost)
+    yield from (requests, refused, tokens, cost)
 
 
 def _stores_away(workers: list[dict[str, bool]]) -> Iterator[Metric]:
