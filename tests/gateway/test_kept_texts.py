@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncGenerator
@@ -12,19 +13,21 @@ from typing import Any
 import pytest
 
 from polychat import config
-from polychat.config.settings import KeySettings, State
+from polychat.config.settings import Direct, KeySettings, State
 from polychat.errors import BadInput
+from polychat.gateway.admission import shared_replies
 from polychat.gateway.app import Gateway
 from polychat.gateway.storage import store_of
 from polychat.state.encryption import TextCipher
 from polychat.state.store import StoreUnavailable, TextPlace
 
-from ..support.running_gateway import Running, completion, configured, gateway, row
+from ..support.running_gateway import Running, configured, gateway, good, row, until
 from ..support.scripted_server import Say, Seen
 
 pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat[state]'")
 pytest.importorskip("cryptography", reason="needs the extra: pip install 'polychat[encryption]'")
 KEYS = [base64.b64encode(bytes([number]) * 32).decode() for number in range(3)]
+AGAIN = {"idempotency-key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 SECRET = "the name of the cat is Schnurr"
 
 
@@ -33,10 +36,19 @@ class Remembering:
 
     def __init__(self) -> None:
         self.asked: list[list[Any]] = []
+        self.came, self.second, self.go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.go.set()
+        self.fails = False
 
     async def __call__(self, seen: Seen, say: Say) -> None:
         self.asked.append(seen.json["messages"])
-        await say.whole(completion("I will remember Schnurr"))
+        (self.second if self.came.is_set() else self.came).set()
+        fails, self.fails = self.fails, False
+        await self.go.wait()
+        if fails:
+            await say.whole({"error": {"message": "no", "type": "server_error"}}, 500)
+        else:
+            await good(seen, say)
 
 
 class Machines:
@@ -53,7 +65,7 @@ class Machines:
             encryption_keys=tuple(f"env:TEXT_KEY_{number}" for number in keys),
             keep_text=keep,
         )
-        settings = configured({"house": row("openai-chat", self._url)}, state=state, **more)
+        settings = configured({"house": row("openai-chat", self._url)}, state=state, **{"direct": Direct(attempts=1), **more})
         return await self._running.enter_async_context(gateway(settings))
 
     def files(self) -> bytes:
@@ -96,8 +108,8 @@ async def test_another_gateway_goes_on(serve: Any, tmp_path: Path, monkeypatch: 
         third = await said(here, "thanks", previous_response_id=second["id"])
         assert third["previous_response_id"] == second["id"]
         spoken = [
-            *[("user", SECRET), ("assistant", "I will remember Schnurr")],
-            *[("user", "what is its name?"), ("assistant", "I will remember Schnurr"), ("user", "thanks")],
+            *[("user", SECRET), ("assistant", "Hello")],
+            *[("user", "what is its name?"), ("assistant", "Hello"), ("user", "thanks")],
         ]
         assert [(message["role"], message["content"]) for message in backend.asked[-1]] == spoken
         got = await there.ask(f"/v1/responses/{first['id']}")
@@ -149,9 +161,6 @@ async def test_encryption_keys_change(serve: Any, tmp_path: Path, monkeypatch: p
 async def test_the_database_may_be_away(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chats go on with what the gateway has in memory, also afterwards; only a deletion has to wait, and says so."""
 
-    def away(*_: Any) -> None:
-        raise StoreUnavailable("the database cannot be used")
-
     async with machines(serve, tmp_path, monkeypatch) as (house, backend):
         here = await house.gateway(0)
         assert here.app.texts is not None
@@ -169,12 +178,87 @@ async def test_the_database_may_be_away(serve: Any, tmp_path: Path, monkeypatch:
         assert len(backend.asked[-1]) == 3
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_comes_again_to_another_gateway(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """With the same ``Idempotency-Key``: it gets the same bytes, another body is refused, and nothing of it can be read."""
+    async with machines(serve, tmp_path, monkeypatch) as (house, backend):
+        here, there = await house.gateway(0), await house.gateway(0)
+        body = {"model": "house/small", "messages": [{"role": "user", "content": SECRET}], "stream": stream}
+        first = await here.ask("/v1/chat/completions", body, headers=AGAIN)
+        await written(here)
+        for _ in range(2):  # from the database, then from memory
+            again = await there.ask("/v1/chat/completions", body, headers=AGAIN)
+            assert (again.status, again.body) == (200, first.body)
+            assert (again.headers["x-polychat-replayed"], again.headers["content-type"]) == (
+                "true",
+                first.headers["content-type"],
+            )
+        other = await there.ask("/v1/chat/completions", {**body, "seed": 1}, headers=AGAIN)
+        assert other.status == 422
+        third = await house.gateway(0)
+        assert (await third.ask("/v1/chat/completions", {**body, "seed": 1}, headers=AGAIN)).status == 422
+        assert len(backend.asked) == 1
+        assert not any(text in house.files() for text in (b"Schnurr", b"Hello", AGAIN["idempotency-key"].encode()))
+
+
+@pytest.mark.parametrize("end", ["complete", "failed", "killed", "away"])
+async def test_a_request_that_runs_at_another_gateway(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The second waits for the first. Where that fails, is killed, or the database is away, the second runs it itself."""
+    monkeypatch.setattr(shared_replies, "_EVERY", 0.01)
+    if end == "killed":  # what it leaves behind is a claim that nobody renews
+        monkeypatch.setattr(shared_replies, "_CLAIM", 0.2)
+        monkeypatch.setattr(shared_replies, "_RENEW", 3600)
+    async with machines(serve, tmp_path, monkeypatch) as (house, backend):
+        here, there = await house.gateway(0), await house.gateway(0)
+        assert there.app.texts is not None
+        body = {"model": "house/small", "messages": [{"role": "user", "content": SECRET}]}
+        backend.go.clear()
+        backend.fails = end == "failed"
+        callers = [await gate.caller() for gate in (here, there)]
+        callers[0].ask("/v1/chat/completions", body, headers=AGAIN)
+        await until(backend.came)
+        looks = Looks(there.app.texts.claim, is_away=end == "away")
+        monkeypatch.setattr(there.app.texts, "claim", looks)
+        callers[1].ask("/v1/chat/completions", body, headers=AGAIN)
+        await until(looks.waits if end in ("complete", "failed") else backend.second)
+        backend.go.set()
+        answers = [await caller.whole() for caller in callers]
+        assert [answer.status for answer in answers] == [502 if end == "failed" else 200, 200]
+        assert ("x-polychat-replayed" in answers[1].headers) == (end == "complete")
+        assert len(backend.asked) == (1 if end == "complete" else 2)
+
+
+class Looks:
+    """A gateway's looks for a claim; ``waits`` is set after two."""
+
+    def __init__(self, claim: Any, *, is_away: bool) -> None:
+        self._claim, self._is_away, self._count = claim, is_away, 0
+        self.waits = asyncio.Event()
+
+    async def __call__(self, *arguments: Any) -> Any:
+        if self._is_away:
+            away()
+        found = await self._claim(*arguments)
+        self._count += 1
+        if self._count == 2:
+            self.waits.set()
+        return found
+
+
+def away(*_: Any) -> None:
+    raise StoreUnavailable("the database cannot be used")
+
+
 def test_texts_are_deleted_when_they_are_due(tmp_path: Path) -> None:
     """And one that is due is not read any more, deleted or not."""
     store = store_of(State(url=f"sqlite:///{tmp_path}/gateway.db"))
     places = [TextPlace("response", "ada", name) for name in "ab"]
-    for place, until in zip(places, (10.0, 20.0), strict=True):
-        store.keep_text(place, b"text", until)
+    for place, end in zip(places, (10.0, 20.0), strict=True):
+        store.keep_text(place, b"text", end)
     assert [store.text(place, 10.0) for place in places] == [None, b"text"]
     assert [store.forget_texts(15.0), store.forget_texts(15.0)] == [1, 0]
     store.close()

@@ -149,10 +149,8 @@ def steps(draw: st.DrawFn) -> Step:
             place, until = TextPlace("reply", draw(NAMES), draw(NAMES)), draw(MOMENTS)
             last = draw(st.sampled_from([lambda store: store.forget_text(place), lambda store: store.forget_texts(now)]))
             return lambda store: [
-                store.keep_text(place, b"\0", until),
-                store.text(place, now),
-                last(store),
-                store.text(place, 0),
+                [store.claim_text(place, data, until, now) for data in (b"\0", b"1")],
+                [store.keep_text(place, b"2", until), store.text(place, now), last(store), store.text(place, 0)],
             ]
         case _:
             return lambda store: store.forget_usage(now * 86.4 * 36)

@@ -8,7 +8,7 @@ is looked for a second time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -58,23 +58,58 @@ class KeptTexts:
             self._note(away=True)
             return
         self._waiting += size
-        task = asyncio.get_running_loop().create_task(self._put(place, text, size, time() + seconds))
+        self.work(self._put(place, text, size, seconds))
+
+    def work(self, work: Coroutine[None, None, None]) -> None:
+        """Run it in a task, which ``close`` waits for."""
+        task = asyncio.get_running_loop().create_task(work)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def _put(self, place: TextPlace, text: Callable[[], bytes], size: int, until: float) -> None:
-        def write() -> None:
-            self._store.keep_text(place, self.cipher.encrypt(text(), place), until)
-
+    async def _put(self, place: TextPlace, text: Callable[[], bytes], size: int, seconds: float) -> None:
         try:
-            async with self._turn:
-                await in_thread(write)
-            self._unwritten.discard(place)
-            self._note(away=False)
-        except StoreUnavailable:
-            self._note(away=True)
+            if await self.write(place, text, seconds):
+                self._unwritten.discard(place)
         finally:
             self._waiting -= size
+
+    async def write(self, place: TextPlace, text: Callable[[], bytes], seconds: float) -> bool:
+        """Write a text now; returns whether the database was there."""
+        until = time() + seconds
+        return await self._tried(lambda: self._store.keep_text(place, self.cipher.encrypt(text(), place), until))
+
+    async def forget(self, place: TextPlace) -> bool:
+        """Delete a text; returns whether the database was there."""
+        return await self._tried(lambda: self._store.forget_text(place))
+
+    async def _tried(self, change: Callable[[], None]) -> bool:
+        try:
+            async with self._turn:
+                await in_thread(change)
+        except StoreUnavailable:
+            self._note(away=True)
+            return False
+        self._note(away=False)
+        return True
+
+    async def claim(self, place: TextPlace, text: bytes, seconds: float) -> bytes | None:
+        """Keep a text where none is; ``None`` if that was done, else the one that is there. Raises ``StoreUnavailable``."""
+        now = time()
+
+        def claim() -> bytes | None:
+            found = self._store.claim_text(place, self.cipher.encrypt(text, place), now + seconds, now)
+            if found is None:
+                return None
+            if (read := self.cipher.decrypt(found, place)) is not None:
+                return read
+            self._store.keep_text(place, self.cipher.encrypt(text, place), now + seconds)  # its key is gone
+            return None
+
+        try:
+            return await in_thread(claim)
+        except StoreUnavailable:
+            self._note(away=True)
+            raise
 
     def is_unwritten(self, place: TextPlace) -> bool:
         """Whether the text was put here, and is not written, or not yet."""
@@ -99,11 +134,9 @@ class KeptTexts:
 
     async def drop(self, place: TextPlace) -> None:
         """Delete it. Raises ``Refused`` where that cannot be done now."""
-        try:
-            await in_thread(self._store.forget_text, place)
-        except StoreUnavailable:
+        if not await self.forget(place):
             message = "the stored text cannot be deleted, as the gateway's database cannot be reached: retry later"
-            raise Refused(Fault(message, "overloaded", 503, retry_after=2.0)) from None
+            raise Refused(Fault(message, "overloaded", 503, retry_after=2.0))
 
     async def close(self) -> None:
         """Write what waits, for a while at most."""

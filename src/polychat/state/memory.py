@@ -53,6 +53,14 @@ class MemoryStore:
         with self._lock:
             self._texts[place] = data, until
 
+    def claim_text(self, place: TextPlace, data: bytes, until: float, now: float) -> bytes | None:
+        with self._lock:
+            kept, ends = self._texts.get(place, (data, 0.0))
+            if ends <= now:
+                self._texts[place] = data, until
+                return None
+            return None if kept == data else kept
+
     def text(self, place: TextPlace, now: float) -> bytes | None:
         with self._lock:
             data, until = self._texts.get(place, (None, 0.0))

@@ -400,6 +400,9 @@ class TextStore(Protocol):
     def keep_text(self, place: TextPlace, data: bytes, until: float) -> None:
         """Keep it, in place of an earlier one."""
 
+    def claim_text(self, place: TextPlace, data: bytes, until: float, now: float) -> bytes | None:
+        """Keep it where nothing else is kept; ``None`` if that was done, else what is there."""
+
     def text(self, place: TextPlace, now: float) -> bytes | None: ...
 
     def forget_text(self, place: TextPlace) -> None: ...

@@ -11,6 +11,8 @@ had another body      is refused with 422
 A client that leaves ends its request, unless others joined: then that goes on until the last of them has left. Keys of
 different clients do not meet: the name of the client's API key is a part of each.
 
+Where texts of the client's key may be kept in a database, gateways share their replies through it: see ``shared_replies``.
+
 Bounds: ``[gateway.idempotency]``. The oldest reply goes first; one of more than a quarter of the bytes is not kept.
 """
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,9 +34,11 @@ from ...wire.reading import finish_of
 from ...worker_threads import in_thread
 from ..chat.delivery import Delivery
 from ..chat.opening import LARGE
+from ..chat.preferences import keeps_text
 from ..context import RequestContext
 from ..reply_copy import ReplyCopy
 from ..responder import Refused
+from .shared_replies import Claim, SharedReply, claimed, written
 
 if TYPE_CHECKING:
     from ...config.settings import Idempotency
@@ -78,26 +83,46 @@ class RepeatedRequests:
         self._forget_old()
         earlier = self._copies.get(place)
         if earlier is None:
-            self._begin(place, context, fingerprint)
-            await reply(context)
+            await self._run(place, context, fingerprint, reply)
         elif earlier.fingerprint != fingerprint:
             raise _used_otherwise()
         else:
             await _repeat(context, earlier)
 
-    def _begin(self, place: _Place, context: RequestContext, fingerprint: bytes) -> None:
-        if not self._has_room():
-            return  # all that is kept is running: this one is answered, and not kept
+    async def _run(
+        self,
+        place: _Place,
+        context: RequestContext,
+        fingerprint: bytes,
+        reply: Callable[[RequestContext], Awaitable[None]],
+    ) -> None:
+        """Answer a request that is the first one here."""
+        if not self._has_room():  # all that is kept is running: this one is answered, and not kept
+            await reply(context)
+            return
+        claim: Claim | SharedReply | None = None
 
         def over() -> None:
             copy.close()
-            if not _is_kept(context, copy):
+            kept = _is_kept(context, copy)
+            if isinstance(claim, Claim):
+                claim.end(partial(_shared, copy) if kept else None, seconds)
+            if not kept:
                 self._drop(place, copy)
 
-        copy = ReplyCopy(context, fingerprint, self._grow)
-        copy.until = self._clock() + self._bounds.seconds
+        copy, seconds = ReplyCopy(context, fingerprint, self._grow), self._bounds.seconds
+        copy.until = self._clock() + seconds
         self._copies[place] = copy
         context.responder.copy_to(copy, over)
+        texts = context.service.texts
+        if texts is not None and keeps_text(context):
+            claim = await claimed(texts, *place, fingerprint)
+        if isinstance(claim, SharedReply):
+            if claim.fingerprint != fingerprint:
+                raise _used_otherwise()
+            await _send_again(context, claim)
+        else:
+            await reply(context)
 
     def _has_room(self) -> bool:
         """For one more, after the oldest that is over has gone if that is necessary."""
@@ -173,6 +198,27 @@ def _is_kept(context: RequestContext, copy: _Copy) -> bool:
     return copy.is_whole and copy.status < 300 and context.record.verdict in ("complete", None)
 
 
+def _shared(copy: _Copy) -> bytes:
+    """A whole reply, as other gateways send it again."""
+    return written(SharedReply(copy.fingerprint, copy.status, copy.stream, copy.lines, b"".join(copy.pieces)))
+
+
+async def _send_again(context: RequestContext, reply: SharedReply) -> None:
+    responder = context.responder
+    lines = _again(context, reply.lines)
+    if reply.stream:
+        await responder.start(reply.status, lines)
+        await responder.last(reply.body)
+    else:
+        await responder.whole(reply.status, lines, reply.body)
+
+
+def _again(context: RequestContext, lines: bytes) -> bytes:
+    """The head of a response that is sent again."""
+    same = [header for header in headers_in(lines) if header[0] in _REPEATED]
+    return header_lines([*context.responder.id_headers, *same, REPLAYED])
+
+
 async def _repeat(context: RequestContext, copy: _Copy) -> None:
     """Answer by a response to an earlier request. Raises ``Refused``."""
     record, responder = context.record, context.responder
@@ -186,8 +232,7 @@ async def _repeat(context: RequestContext, copy: _Copy) -> None:
             await copy.changed()
         if owner is not None:
             record.error = owner.record.error
-        same = [header for header in headers_in(copy.lines) if header[0] in _REPEATED]
-        lines = header_lines([*responder.id_headers, *same, REPLAYED])
+        lines = _again(context, copy.lines)
         if copy.stream:
             await responder.start(copy.status, lines)
             await _read_along(context, copy, owner)

@@ -26,6 +26,20 @@ class DatabaseTexts:
 
         self._database.write(write)
 
+    def claim_text(self, place: TextPlace, data: bytes, until: float, now: float) -> bytes | None:
+        values = {"data": data, "until": until}
+
+        def write(connection: Connection) -> bytes | None:
+            new = inserting(connection, texts).statement.values(**place._asdict(), **values)
+            connection.execute(
+                new.on_conflict_do_update(index_elements=list(place._fields), set_=values, where=texts.c.until <= now)
+            )
+            kept: bytes = bytes(connection.execute(select(texts.c.data).where(*_at(place))).scalar_one())
+            return None if kept == data else kept
+
+        found: bytes | None = self._database.write(write)
+        return found
+
     def text(self, place: TextPlace, now: float) -> bytes | None:
         query = select(texts.c.data).where(*_at(place), texts.c.until > now)
         with self._database.reading() as connection:
