@@ -131,6 +131,8 @@ class SharedBuckets:
             with self._ledger.lock:
                 closing = [kept for kept in self._open.values() if not kept.is_over(now)]
                 reports = [(kept, Settlement(kept.id, kept.stored, kept.spent, True)) for kept in closing]
+            if self.is_away:
+                self._count_holders(now)
             self._settle(reports, now)
 
     # For a request
