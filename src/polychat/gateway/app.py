@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .admission.people_keys import PeopleKeys
     from .kept_texts import KeptTexts
     from .observe.usage import UsageLog
+    from .shared_rests import SharedRests
 
 _HEADS = 256
 """Maximum number of heads that are kept prepared: clients may send any number."""
@@ -89,6 +90,7 @@ class Gateway:
         """``None`` if no key has limits, and there is no database."""
         self.people: PeopleKeys | None = None
         self._keep_keys(configured)
+        self._shared_rests = self._sharing_rests()
         self.texts = self._keeping_texts(configured)
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], PreparedHead] = {}
@@ -174,6 +176,8 @@ class Gateway:
             await self.texts.close()
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.shutdown)
+        if self._shared_rests is not None:
+            await self._shared_rests.close()
         if self.accounting is not None:
             await asyncio.to_thread(self.accounting.close)
         if self.usage is not None:
@@ -262,6 +266,16 @@ class Gateway:
         stores = () if usage is None else (usage.store, usage.shared, usage.tell)
         return accounting(configured, self.accounting, *stores)
 
+    def _sharing_rests(self) -> SharedRests | None:
+        if self.usage is None or self.usage.shared is None:
+            return None
+        from .shared_rests import SharedRests  # only for several machines
+
+        def domain_of(target: str) -> str:
+            return self.runtime.registry.find(target.partition("/")[0]).quota_domain()
+
+        return SharedRests(self.usage.shared, self.health, domain_of, self.runtime.router.clock)
+
     def _keeping(self, configured: Config) -> UsageLog | None:
         if configured.gateway.state is None:
             return None
@@ -327,6 +341,8 @@ class Gateway:
             self.usage.start()
         if self.accounting is not None:
             self.accounting.start(self.of_people.end)
+        if self._shared_rests is not None:
+            self._shared_rests.start()
 
     def _other_paths(self) -> Any:
         if self._rest is None:

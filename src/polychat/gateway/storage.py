@@ -14,7 +14,7 @@ from ..state.probes import folder
 from ..user.secrets import secret
 
 if TYPE_CHECKING:
-    from ..state.store import LedgerStore, StateStore
+    from ..state.store import SharedStore, StateStore
 
 
 def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
@@ -27,8 +27,11 @@ def store_of(settings: State, *, patience: float = 0.5) -> StateStore:
     return DatabaseStore(url_of(settings), patience=patience, renewed=renewed)
 
 
-def shared_ledger_of(settings: State) -> LedgerStore | None:
-    """Where limits are counted that end within a minute; ``None``: in the database. Raises ``PolychatError``, opens nothing."""
+def shared_store_of(settings: State) -> SharedStore | None:
+    """Where limits are counted that end within a minute, and what else machines share; ``None``: nowhere but in the database.
+
+    Raises ``PolychatError``, opens nothing.
+    """
     if not settings.shared:
         return None
     if url_of(settings).startswith("sqlite"):

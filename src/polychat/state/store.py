@@ -281,6 +281,17 @@ class LedgerStore(Protocol):
     def close(self) -> None: ...
 
 
+class RetryTimes(Protocol):
+    """The moments before which backends asked for no request."""
+
+    def retry_times(self, news: Mapping[str, float], now: float) -> dict[str, float]:
+        """All that are to come, with these: by a name for the backend and the key. Of two for one name the later counts."""
+
+
+class SharedStore(LedgerStore, RetryTimes, Protocol):
+    """What machines share that lasts for a minute or so."""
+
+
 # Usage
 
 

@@ -9,7 +9,7 @@ Lua's numbers are exact up to 2**53, which is nine million dollars in one bucket
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,9 @@ _KEPT = 172_800
 """Seconds for which a bucket is kept after its window, or since it was last used where no window ends it."""
 _HOLDERS = "polychat:holders"
 """A sorted set: processes by the end of their latest allotments, in milliseconds."""
+_RESTS = "polychat:retry-times"
+"""A sorted set: backends by the moments before which they asked for no request, in milliseconds."""
+_MOMENTS = 4096
 _LEVEL = """
 local function held(text)
     local amount, spent, ends, closed = string.match(text, '(%d+) (%d+) (%d+) (%d)')
@@ -155,6 +158,16 @@ class ValkeyLedger:
     def holders(self, now: float) -> int:
         with _errors_translated():
             return int(self._client.zcount(_HOLDERS, f"({_milliseconds(now)}", "+inf"))
+
+    def retry_times(self, news: Mapping[str, float], now: float) -> dict[str, float]:
+        """See ``RetryTimes``; at most ``_MOMENTS``."""
+        with _errors_translated():
+            pipeline = self._client.pipeline(transaction=False)
+            if news:
+                pipeline.zadd(_RESTS, {name: _milliseconds(until) for name, until in news.items()}, gt=True)
+            pipeline.zremrangebyscore(_RESTS, "-inf", _milliseconds(now))
+            pipeline.zrange(_RESTS, 0, _MOMENTS - 1, desc=True, withscores=True)
+            return {name: until / 1000 for name, until in pipeline.execute()[-1]}
 
     def forget_buckets(self, before: float) -> int:
         """Nothing: the server forgets them by itself."""

@@ -23,7 +23,7 @@ from ...state.ledger import NANO
 from ...state.spool import Spool
 from ...state.store import Attempted, UsageLabels, UsageRecord
 from ...state.usage_writer import UsageWriter
-from ..storage import shared_ledger_of, spool_of, store_of
+from ..storage import shared_store_of, spool_of, store_of
 from .paid_attempts import PaidAttempt, paid_beside
 from .record import Record
 
@@ -48,7 +48,7 @@ class UsageLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.settings = settings
         self.store: StateStore = store_of(settings)
-        self.shared = shared_ledger_of(settings)
+        self.shared = shared_store_of(settings)
         self._prices = prices
         self._writer = UsageWriter[Record | PaidAttempt](
             self.store, Spool(spool_of(settings)), Conversion(), self.tell, self._forget_old
