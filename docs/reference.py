@@ -12,10 +12,10 @@ import runpy
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import polychat
-from polychat import errors, events, providers, transport, types
+from polychat import choices, errors, events, providers, transport, types
 from polychat.client import keywords
 from polychat.gateway.paths import DIALECTS
 from polychat.http.session.session import Options
@@ -329,15 +329,21 @@ def _members(kind: type) -> list[str]:
     rows = []
     for statement, after in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            rows.append((statement.target.id, ast.unparse(statement.annotation), _said(after)))
+            rows.append((statement.target.id, _hint(statement.annotation), _said(after)))
         elif isinstance(statement, ast.FunctionDef) and any(ast.unparse(one) == "property" for one in statement.decorator_list):
-            gives = "" if statement.returns is None else ast.unparse(statement.returns)
+            gives = "" if statement.returns is None else _hint(statement.returns)
             rows.append((statement.name, gives, ast.get_docstring(statement) or ""))
     rows = [(name, hint, said) for name, hint, said in rows if not name.startswith("_")]
     if not rows:
         return []
     table = [_row([f"`{name}`", f"`{hint}`", _marked(said)]) for name, hint, said in rows]
     return [_row(["name", "type", "meaning"]), _row(["---"] * 3), *table, ""]
+
+
+def _hint(annotation: ast.expr) -> str:
+    """An annotation as it stands in the source; a name of ``choices`` as its words."""
+    words = {name: f"Literal{list(get_args(value))}" for name, value in vars(choices).items() if get_origin(value) is Literal}
+    return re.sub(r"\w+", lambda name: words.get(name[0], name[0]), ast.unparse(annotation))
 
 
 def _said(statement: ast.stmt | None) -> str:

@@ -33,6 +33,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 ROOMS = [
     "version",
+    "choices",
     "values",
     "types",
     "errors",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from msgspec import field
 
+from ..choices import HostedTools, OnLoss
 from ..errors import BadInput
 from ..types import ChatRequest
 from ..values import Value
 from ..wire.adapting import required_hosted_tool, without_foreign, without_foreign_files
 from ..wire.field import SupportTable
-from ..wire.losses import Loss, OnLoss, apply_loss_policy, losses
+from ..wire.losses import Loss, apply_loss_policy, losses
 from ..wire.placeholders import Placeholders
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class CallInfo(Value):
     """The policy of one request about losses, and what its backend records: losses, address, rate limits, raw body."""
 
     on_loss: OnLoss | None = None
-    hosted_tools: Literal["drop", "refuse"] | None = None
+    hosted_tools: HostedTools | None = None
     """What to do with tools that another vendor's backend runs; ``None``: as ``on_loss``."""
     losses: list[Loss] = field(default_factory=list)
     """What of the request did not reach the backend as it was meant."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from ..choices import SitesEra
 from ..errors import BadInput, redact
 from ..version import __version__
 from .ask_arguments import add_ask
@@ -163,7 +164,7 @@ def _sites(sites: argparse.ArgumentParser) -> None:
     answers.add_argument("--echo", action="store_true", help="reply with «echo: » and the prompt, in chunks")
     sites.add_argument(
         "--era",
-        choices=("1.9", "2.0", "2.4"),
+        choices=get_args(SitesEra),
         default="1.9",
         help="the AI Engine version that the WordPress sites emulate: 1.9 suits clients from 2023 to early 2025 "
         "(no nonce, no streaming from AI Power); 2.0 and 2.4 require a nonce and stream (default: "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..backends.compiled import STAND_IN, CompiledRequest
 from ..calls.info import CallInfo
 from ..calls.request import KEYWORDS, request_of, system_first
 from ..calls.schemas import Shape
+from ..choices import HostedTools, OnLoss
 from ..errors import PolychatError
 from ..http.timeouts import Timeouts
 from ..types import ChatRequest, Conversation
@@ -19,7 +20,6 @@ from ..wire.losses import Loss, apply_loss_policy
 if TYPE_CHECKING:
     from ..routing import Plan, Router, Target
     from ..routing.straight import StraightPlan
-    from ..wire.losses import OnLoss
 
 _KEYWORDS = frozenset(KEYWORDS)
 _LASTING = frozenset((str, int, float, bool, type(None), Timeouts))
@@ -32,7 +32,7 @@ class LossPolicy(NamedTuple):
     """What to do about parts of a request that a backend does not support, as set by the caller or the route."""
 
     on_loss: OnLoss | None
-    hosted_tools: Literal["drop", "refuse"] | None
+    hosted_tools: HostedTools | None
 
     @classmethod
     def of(cls, options: dict[str, Any], plan: Plan) -> LossPolicy:
@@ -40,7 +40,7 @@ class LossPolicy(NamedTuple):
         value.
         """
         value = options.pop("on_loss", None)
-        if value not in (None, "refuse", "warn", "report", "allow"):
+        if value is not None and value not in get_args(OnLoss):
             raise bad("on_loss", '"refuse", "warn", "report" or "allow"', value)
         return cls(value or plan.rules.on_loss, plan.rules.hosted_tools)
 

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Type
 
 from msgspec import Meta, Struct, structs
 
+from ..choices import HostedTools, LogForm, OnLossSetting, Priority, SitesEra, Unpriced
 from .strategy_names import STRATEGIES
 
 T = TypeVar("T")
-OnLossSetting: TypeAlias = Literal["refuse", "report", "allow"]
-HostedSetting: TypeAlias = Literal["drop", "refuse"]
 if TYPE_CHECKING:
     Strategy: TypeAlias = str
 else:
     Strategy: TypeAlias = Literal[STRATEGIES]
-SitesEra: TypeAlias = Literal["1.9", "2.0", "2.4"]
-LogForm: TypeAlias = Literal["human", "json", "off"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -141,12 +138,6 @@ class Idempotency(Table, frozen=True):
     seconds: Annotated[float, Meta(ge=1), about("Seconds for which a reply is kept.")] = 86_400.0
 
 
-Priority: TypeAlias = Literal["high", "normal", "low"]
-
-
-Unpriced: TypeAlias = Literal["refuse", "allow"]
-
-
 class Budget(Table, frozen=True):
     """How much requests may cost together in each hour, day and month of UTC, in US dollars."""
 
@@ -182,7 +173,7 @@ class KeySettings(Allowance, frozen=True):
     """Settings for requests with one key of `gateway.keys`: what they may use, and what differs for them."""
 
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests with this key.")] = None
-    hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None
+    hosted_tools: Annotated[HostedTools | None, about("Overrides `gateway.hosted_tools` for requests with this key.")] = None
     priority: Annotated[
         Priority | None,
         about("The priority of requests with this key in a queue; the header `x-polychat-priority` can only lower it."),
@@ -345,9 +336,7 @@ class Rules(Table, frozen=True, kw_only=True):
         ),
     ] = False
     on_loss: Annotated[OnLossSetting | None, about("Overrides `gateway.on_loss` for requests to these targets.")] = None
-    hosted_tools: Annotated[HostedSetting | None, about("Overrides `gateway.hosted_tools` for requests to these targets.")] = (
-        None
-    )
+    hosted_tools: Annotated[HostedTools | None, about("Overrides `gateway.hosted_tools` for requests to these targets.")] = None
 
 
 class Direct(Rules, frozen=True, kw_only=True):
@@ -490,7 +479,7 @@ class GatewaySettings(Table, frozen=True):
         ),
     ] = "report"
     hosted_tools: Annotated[
-        HostedSetting,
+        HostedTools,
         about(
             "What to do with tools that only another vendor's backend can run, such as its web search: `drop` "
             "leaves out those that `tool_choice` does not require and lists them in `x-polychat-losses`; "

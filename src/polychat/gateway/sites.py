@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from ..backends.registry import Registry
+from ..choices import SitesEra
 from ..errors import PolychatError
 from ..events import Event, Finish, Text
 from ..http.server.asgi import (
@@ -27,7 +28,7 @@ from ..http.server.asgi import (
 from ..providers import every
 from ..routing import Target
 from ..routing.attempts import Attempts
-from ..wire.answering import ERA, Era, Request, Response, Site, SiteRequest
+from ..wire.answering import ERA, Request, Response, Site, SiteRequest
 from ..wire.reading import complete, failure_in, finish_of
 
 if TYPE_CHECKING:
@@ -86,13 +87,13 @@ def routed(runtime: Runtime, name: str) -> Answer:
     return answer
 
 
-def services(era: Era = ERA) -> dict[str, Site]:
+def services(era: SitesEra = ERA) -> dict[str, Site]:
     """A new ``Site`` of each service that has one, by the name under which it is mounted."""
     return {provider.__name__.lower(): _made(provider.site, era) for provider in every() if provider.site is not None}
 
 
-def _made(site: type[Site], era: Era) -> Site:
-    dated: Callable[[Era], Site] | None = getattr(site, "in_era", None)
+def _made(site: type[Site], era: SitesEra) -> Site:
+    dated: Callable[[SitesEra], Site] | None = getattr(site, "in_era", None)
     return site() if dated is None else dated(era)
 
 

@@ -9,11 +9,11 @@ from hashlib import blake2b
 from types import MappingProxyType
 
 from ..calls.info import CallInfo
+from ..choices import OnLoss
 from ..errors import PolychatError, redact
 from ..types import AudioPart, ChatRequest, FilePart, ImagePart, TextPart
 from ..wire.estimating import estimated_prompt
 from ..wire.faults import is_misconfiguration
-from ..wire.losses import OnLoss
 from ..wire.models import ModelInfo
 from .fair_queue import NORMAL
 from .resolve import Target

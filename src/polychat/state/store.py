@@ -17,12 +17,12 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
+from ..choices import HostedTools, OnLossSetting, Priority, Unpriced
 from ..errors import PolychatError
+from .ledger import Metric
+from .windows import WindowKind
 
 OwnerKind: TypeAlias = Literal["org", "team", "person"]
-Metric: TypeAlias = Literal["requests", "tokens", "dollars", "concurrent"]
-WindowKind: TypeAlias = Literal["minute", "hour", "day", "month"]
-Unpriced: TypeAlias = Literal["refuse", "allow"]
 UsageDimension: TypeAlias = Literal[
     "key", "person", "team", "org", "user", "model", "target", "route", "dialect", "verdict", "day"
 ]
@@ -62,9 +62,9 @@ class Policy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     routes: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     dialects: tuple[str, ...] = ()
-    priority: Literal["high", "normal", "low"] | None = None
-    on_loss: Literal["refuse", "report", "allow"] | None = None
-    hosted_tools: Literal["drop", "refuse"] | None = None
+    priority: Priority | None = None
+    on_loss: OnLossSetting | None = None
+    hosted_tools: HostedTools | None = None
     keep_text: bool | None = None
     """Whether texts of its requests may be kept in the database."""
     unpriced: Unpriced | int | None = None

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
+from ..choices import SitesEra
 from .contract import Writer
 
-Era = Literal["1.9", "2.0", "2.4"]
-"""The period whose behaviour a site shows, by versions of AI Engine, which changed its nonces twice: see ``AIEngineSite``."""
-ERA: Era = "1.9"
+ERA: SitesEra = "1.9"
 """The default: what clients of 2023 to early 2025 understand."""
 
 
@@ -69,7 +68,7 @@ class SiteRequest:
 class Site(Protocol):
     """The server side of one service. A provider's module has its own as the class attribute ``site``.
 
-    If the service changed over time, its class method ``in_era(era)`` returns the site as of that era; see ``Era``.
+    If the service changed over time, its class method ``in_era(era)`` returns the site as of that era; see ``SitesEra``.
     """
 
     limits: ClassVar[int]

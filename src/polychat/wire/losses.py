@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
+from ..choices import OnLoss
 from ..errors import BadInput, LossWarning
 from ..types import (
     AudioPart,
@@ -32,8 +33,6 @@ from ..types import (
 from ..warn import warn_caller
 from .field import Kind, SupportTable
 from .fields import FIELDS, SILENT, plain_fields
-
-OnLoss: TypeAlias = Literal["refuse", "warn", "report", "allow"]
 
 FORM = frozenset(row.name for row in FIELDS.values() if row.form)
 """Without these the answer has another form or answers another question: dropping one is refused unless it is allowed."""

@@ -22,11 +22,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
 from time import time
+from typing import get_args
 
 from ...errors import PolychatError
 from ...state.key_admin import owners_above, ownership, state_of
 from ...state.key_text import digest_of, is_key, mistake_in
-from ...state.store import KeyStore, StoredKey
+from ...state.store import KeyStore, OwnerKind, StoredKey
 from ...wire.faults import Fault
 from ..responder import Refused
 from .accounts import Account, Buckets, Holder
@@ -215,7 +216,7 @@ class PeopleKeys:
         return {
             name
             for name, account in list(self._accounts.items())
-            if any((kind, getattr(account.ownership, kind)) in owners for kind in ("person", "team", "org"))
+            if any((kind, getattr(account.ownership, kind)) in owners for kind in get_args(OwnerKind))
         }
 
     def _load(self, digest: bytes) -> Account | str:

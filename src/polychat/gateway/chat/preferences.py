@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
+from ...choices import HostedTools, OnLossSetting, Priority
 from ...config.decoding import misfit
-from ...config.settings import GatewaySettings, HostedSetting, KeySettings, OnLossSetting, Priority, Rules
+from ...config.settings import GatewaySettings, KeySettings, Rules
 from ...errors import BadInput, redact
 from ...routing.fair_queue import NORMAL
 
@@ -47,9 +48,9 @@ def on_loss(context: RequestContext, rules: Rules) -> OnLossSetting:
     return chosen
 
 
-def hosted_tools(context: RequestContext, rules: Rules) -> HostedSetting:
+def hosted_tools(context: RequestContext, rules: Rules) -> HostedTools:
     """What to do with tools that only another vendor's backend can run. Raises ``BadInput`` for an invalid header."""
-    chosen: HostedSetting = _chosen(context, rules, "hosted_tools")
+    chosen: HostedTools = _chosen(context, rules, "hosted_tools")
     return chosen
 
 

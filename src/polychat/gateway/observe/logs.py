@@ -19,15 +19,15 @@ from queue import SimpleQueue
 from random import random as _random
 from threading import Thread
 from time import gmtime, strftime, time
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Encoder
 
+from ...choices import LogForm
 from ...errors import redact
 from .record import Record, RecordKind, has_passed_over, passed_over
 
-Form: TypeAlias = Literal["human", "json", "off"]
 Write: TypeAlias = Callable[[bytes], object]
 """Takes whole lines; runs in a thread of its own, may block, and may raise ``OSError``."""
 
@@ -50,7 +50,7 @@ class Log:
 
     def __init__(
         self,
-        form: Form,
+        form: LogForm,
         sample: float,
         write: Write | None = None,
         *,
@@ -77,7 +77,7 @@ class Log:
         """What ``_constant`` gives."""
         self._form, self._sample = form, sample
 
-    def change(self, form: Form, sample: float) -> None:
+    def change(self, form: LogForm, sample: float) -> None:
         """Use these settings from now on."""
         self._write_records()
         self._form, self._sample = form, sample

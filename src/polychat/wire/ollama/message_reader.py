@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from binascii import a2b_base64
-from typing import Any
+from typing import Any, get_args
 
 from ...errors import BadInput, redact
-from ...types import ChatMessage, ImagePart, ReasoningPart, TextPart, ToolCall, ToolResult
+from ...types import ChatMessage, ImagePart, ReasoningPart, Role, TextPart, ToolCall, ToolResult
 from ..checks import item, several, text
 from ..extras import remaining
 from ..json_text import encoded
@@ -14,7 +14,7 @@ from ..tags import untagged
 from .constants import CALL_SIGNATURE, REASONING_SIGNATURE, VENDOR, image_type
 
 Object = dict[str, Any]
-_ROLES = ("system", "developer", "user", "assistant", "tool")
+_ROLES = get_args(Role)
 
 
 def text_of(taken: Object, name: str, field: str | None = None) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ...choices import SitesEra
 from ...events import Event, Finish, Text, Usage
-from ..answering import Era, Request, Response, SiteRequest
+from ..answering import Request, Response, SiteRequest
 from ..reading import parsed
 from .ai_engine import MESSAGE_LIMIT, START_SESSION, SUBMIT, TRIMMED
 from .wordpress import Nonces, php_json
@@ -34,7 +35,7 @@ class AIEngineSite:
 
     limits: ClassVar[int] = 2 * 1024 * 1024
 
-    era: Era = "2.4"
+    era: SitesEra = "2.4"
     clock: Callable[[], float] = time.time
     rng: random.Random = field(default_factory=random.SystemRandom)
     context_id: int = 28
@@ -47,7 +48,7 @@ class AIEngineSite:
         self.nonces = Nonces(self.clock, self.rng)
 
     @classmethod
-    def in_era(cls, era: Era) -> AIEngineSite:
+    def in_era(cls, era: SitesEra) -> AIEngineSite:
         """The site as of that era."""
         return cls(era=era)
 
@@ -165,7 +166,7 @@ def _line(value: dict[str, Any]) -> bytes:
 class Writer:
     """An answer in the plugin's format: ``live`` and ``end`` events, or one object with status 500 if the model failed."""
 
-    def __init__(self, streams: bool, nonce: str | None = None, era: Era = "2.4") -> None:
+    def __init__(self, streams: bool, nonce: str | None = None, era: SitesEra = "2.4") -> None:
         self.streams = streams
         self._era = era
         self.status = 200
@@ -212,7 +213,7 @@ def _escaped(text: str) -> str:
     return html.escape(text, quote=True).replace("&#x27;", "&#039;")
 
 
-def _switches(era: Era, streams: bool) -> dict[str, Any]:
+def _switches(era: SitesEra, streams: bool) -> dict[str, Any]:
     speech = {"speech_recognition": False, "speech_synthesis": False}
     if era != "2.4":
         return {"debugMode": True, "typewriter": False, **speech, "stream": streams}
@@ -220,7 +221,7 @@ def _switches(era: Era, streams: bool) -> dict[str, Any]:
     return {"stream": streams, "debugMode": False, **speech, "typewriter": False, "virtual_keyboard_fix": False, **extensions}
 
 
-def _looks(era: Era) -> dict[str, Any]:
+def _looks(era: SitesEra) -> dict[str, Any]:
     later = era == "2.4"
     return {
         "aiName": "AI: ",

@@ -12,8 +12,9 @@ from email.message import Message
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
+from ...choices import SitesEra
 from ...events import Event, Finish, Text
-from ..answering import Era, Request, Response, SiteRequest
+from ..answering import Request, Response, SiteRequest
 from ..framing import data_line
 from ..reading import parsed
 from .ai_power import AJAX, TAGS
@@ -53,7 +54,7 @@ class AIPowerSite:
         self.nonces = Nonces(self.clock, self.rng)
 
     @classmethod
-    def in_era(cls, era: Era) -> AIPowerSite:
+    def in_era(cls, era: SitesEra) -> AIPowerSite:
         """The site as of that era: clients of the first era read one JSON object, whatever the content type."""
         return cls(streams=era != "1.9")
 
