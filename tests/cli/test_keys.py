@@ -1,104 +1,125 @@
-"""``polychat gateway keys``, ``people``, ``teams`` and ``orgs``: from one key to a team's, in the database of a gateway."""
+"""``polychat keys``: a vendor's key is kept, used, listed by its source, and removed; it is never shown."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
+import os
+import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polychat.cli import main
-from polychat.state.key_text import mistake_in
+from polychat.backends.registry import Registry
+from polychat.config import Config
+from polychat.errors import NotReady
+from polychat.events import Finish, Text
+from polychat.user import vendor_keys
 
-pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat[state]'")
+from ..support.command import run
+from ..support.scripted_vendors import ScriptedVendor
 
 
 @pytest.fixture
-def gateway_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs ``polychat gateway …``, and gives its exit code and what it printed."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    file = tmp_path / "polychat.toml"
-    file.write_text(f'[gateway.state]\nurl = "sqlite:///{tmp_path}/kept.db"\n')
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(["gateway", *arguments, "--config", str(file)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+async def vendor(serve: Any, monkeypatch: pytest.MonkeyPatch, own_config: Callable[[str], Path]) -> ScriptedVendor:
+    """OpenAI on loopback, without a key, and a configuration folder of this test."""
+    own_config("")
+    vendor = ScriptedVendor("openai-chat", [[Text("Hello")], [Finish("complete", "stop")]])
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{(await serve(vendor)).url}/v1")
+    return vendor
 
 
-def test_from_one_key_to_a_team(gateway_command: Any, tmp_path: Path) -> None:
-    """A key is printed once, alone; everything else shows it by its public id. Limits are changed one by one, and an audit
-    log has each step; neither the database nor any other output contains the secret."""
-    assert gateway_command("teams", "set", "red", "--dollars-per-month", "200") == (0, "red  -  $200.00 per month\n", "")
-    assert gateway_command("people", "set", "ada", "--team", "red", "--rpm", "60")[0] == 0
-    code, key, note = gateway_command(
-        "keys", "create", "laptop", "--person", "ada", "--expires", "90d", "--models", "team,openai/*"
-    )
-    assert (code, mistake_in(key.strip().encode())) == (0, "")
-    public, secret = key.split("-")[1:3]
-    assert (public in note, secret in note) == (True, False)
-    _, changed, _ = gateway_command("keys", "set-limit", "laptop", "--tpm", "1000", "--dollars-per-day", "2.5", "--models", "")
-    assert changed == f"{public}  laptop  person ada  in use  never used  1,000 tokens per minute; $2.50 per day\n"
-    _, changed, _ = gateway_command("keys", "set-limit", public, "--tpm", "0", "--unpriced", "2")
-    assert changed.endswith("never used  $2.50 per day; unpriced: $2.00 per million tokens\n")
-    per_user = ("rpm=10,dollars-per-day=0.5", "rpm=0", "")
-    users = [gateway_command("keys", "set-limit", public, "--per-user", text)[1] for text in per_user]
-    assert ["10 requests per minute for each user" in line for line in users] == [True, False, False]
-    assert ["$0.50 per day for each user" in line for line in users] == [True, True, False]
-    _, rotated, _ = gateway_command("keys", "rotate", "laptop", "--grace", "1h")
-    new = rotated.split("-")[1]
-    assert gateway_command("keys", "revoke", "laptop") == (0, f"{new} is revoked\n", ""), "the name means the key that goes on"
-    listed = json.loads(gateway_command("keys", "list", "--json")[1])
-    assert [(entry["id"], entry["owner"], entry["state"]) for entry in listed] == [
-        (public, "person:ada", "in use"),
-        (new, "person:ada", "revoked"),
-    ]
-    assert gateway_command("people", "delete", "ada")[0] == 0
-    assert gateway_command("people", "list")[1] == ""
-    with sqlite3.connect(tmp_path / "kept.db") as database:
-        audited = [row[0] for row in database.execute("SELECT action FROM audit ORDER BY at, rowid")]
-    database.close()
-    assert audited == [
-        *("team.create", "person.create", "key.create", *["key.change"] * 5, "key.create", "key.rotate"),
-        *("key.revoke", "person.delete"),
-    ]
-    for file in tmp_path.glob("kept.db*"):
-        assert secret.encode() not in file.read_bytes()
+async def test_a_key_is_kept_used_listed_and_removed(vendor: ScriptedVendor, tmp_path: Path) -> None:
+    """Piped in, in a file for its owner alone; the environment overrides it; no output has it."""
+    ran = [await run("keys", "set", "OpenAI", "--file", piped=b" sk-canary-1\n")]
+    file = tmp_path / "own-configuration/polychat/keys.toml"
+    assert ran[0].err == f"polychat: note: the key for OpenAI is kept in {file}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    ran += [await run("-m", "openai/m", "Say hello")]
+    assert (ran[1].out, vendor.seen[0].headers["authorization"]) == ("Hello\n", "Bearer sk-canary-1")
+    ran += [await run("keys"), await run("keys", "list", "--json"), await run("providers")]
+    assert f"set: {file}" in ran[2].out.splitlines()[0]
+    rows = {row["name"]: row for row in json.loads(ran[3].out)}
+    assert (rows["openai"]["is_set"], rows["openai-responses"]["is_set"], rows["groq"]["is_set"]) == (True, True, False)
+    assert "OPENAI_API_KEY, set" in ran[4].out
+    environment = {"OPENAI_API_KEY": "sk-canary-2"}
+    ran += [await run("-m", "openai/m", "Say hello", env=environment), await run("keys", env=environment)]
+    assert vendor.seen[1].headers["authorization"] == "Bearer sk-canary-2"
+    assert "set: OPENAI_API_KEY\n" in ran[6].out
+    ran += [await run("keys", "rm", "openai"), await run("keys", "rm", "openai"), await run("-m", "openai/m", "Say hello")]
+    assert ["removed" in ran[7].err, "not kept here" in ran[8].err, ran[9].code] == [True, True, 1]
+    assert not any("canary" in one.out + one.err for one in ran)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "piped", "says"),
     [
-        (("keys", "create", "x", "--person", "nobody"), "no person 'nobody': create it first"),
-        (("keys", "create", "a/b"), "without a slash"),
-        (("keys", "create", "x", "--expires", "yesterday"), "--expires is 'yesterday'"),
-        (("keys", "create", "x", "--expires", "2020-01-01"), "expired already"),
-        (("keys", "create", "x", "--unpriced", "free"), "--unpriced is 'free'"),
-        (("keys", "create", "x", "--dollars-per-day", "-1"), "--dollars-per-day is -1.0"),
-        (("keys", "create", "x", "--dollars-per-day", "nan"), "--dollars-per-day is nan"),
-        (("keys", "rotate", "labtop"), "no key 'labtop'; did you mean laptop?"),
-        (("keys", "rotate", "laptop", "--grace", "soon"), "--grace is 'soon'"),
-        (("people", "set", "bob", "--team", "x' OR 1=1 --"), "no team"),
-        (("teams", "delete", "blue"), "no team 'blue'"),
+        (["set", "opnai"], b"k", "no vendor 'opnai'; did you mean openai?"),
+        (["set", "openai"], b"\n", "no key was given"),
+        (["set", "openai"], b"two\nlines", "that is no key"),
+        (["set", "openai"], None, "there is no terminal to type the key at"),
     ],
 )
-def test_what_cannot_be_is_told(gateway_command: Any, arguments: tuple[str, ...], message: str) -> None:
-    """In one line that names the argument, with exit code 2; nothing is changed."""
-    gateway_command("keys", "create", "laptop")
-    before = gateway_command("keys", "list")
-    code, out, err = gateway_command(*arguments)
-    assert (code, out) == (2, "")
-    assert message in err
-    assert gateway_command("keys", "list") == before
+async def test_what_is_no_key_is_refused(vendor: ScriptedVendor, arguments: list[str], piped: bytes | None, says: str) -> None:
+    """Nothing is kept, and what was given is not shown."""
+    ran = await run("keys", *arguments, piped=piped)
+    assert (ran.code, says in ran.err) == (2, True), ran.err
+    assert not os.path.exists(vendor_keys.key_file())
 
 
-def test_two_keys_of_one_name(gateway_command: Any) -> None:
-    """Are told apart by their ids, which the error lists."""
-    ids = [gateway_command("keys", "create", "laptop")[1].split("-")[1] for _ in range(2)]
-    code, _, err = gateway_command("keys", "show", "laptop")
-    assert (code, all(name in err for name in ids)) == (2, True)
-    assert gateway_command("keys", "show", ids[0])[1].startswith(f"{ids[0]}  laptop  -  in use")
+class Keyring:
+    """A system's keyring in memory."""
+
+    priority = 5
+
+    def __init__(self) -> None:
+        self.keys: dict[tuple[str, str], str] = {}
+
+    def get_keyring(self) -> Keyring:
+        return self
+
+    def set_password(self, service: str, name: str, key: str) -> None:
+        self.keys[service, name] = key
+
+    def get_password(self, service: str, name: str) -> str | None:
+        return self.keys.get((service, name))
+
+    def delete_password(self, service: str, name: str) -> None:
+        del self.keys[service, name]
+
+
+async def test_a_key_may_be_in_the_systems_keyring(monkeypatch: pytest.MonkeyPatch, own_config: Callable[[str], Path]) -> None:
+    """The file then has no key; a change of it reaches a backend that was used before; a damaged file is named."""
+    own_config("")
+    keyring = Keyring()
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    backend = Registry(Config()).find("openai")
+    assert (vendor_keys.has_keyring(), backend.lacks_key) == (True, True)
+    assert vendor_keys.keep_key("OPENAI_API_KEY", "sk-1", keyring=True) == "the system's keyring"
+    assert "sk-1" not in Path(vendor_keys.key_file()).read_text()
+    assert (vendor_keys.kept_key("OPENAI_API_KEY"), backend.lacks_key) == ("sk-1", False)
+    vendor_keys.keep_key("OPENAI_API_KEY", "sk-2", keyring=False)
+    assert (keyring.keys, vendor_keys.kept_key("OPENAI_API_KEY")) == ({}, "sk-2")
+    vendor_keys.keep_key("OPENAI_API_KEY", "sk-3", keyring=True)
+    assert vendor_keys.forget_key("OPENAI_API_KEY")
+    assert (keyring.keys, backend.lacks_key) == ({}, True)
+    Path(vendor_keys.key_file()).write_text("OPENAI_API_KEY = sk-4")
+    with pytest.raises(NotReady, match=r"keys\.toml cannot be read: it is not TOML") as raised:
+        vendor_keys.kept_keys()
+    assert "sk-4" not in str(raised.value)
+
+
+async def test_a_kept_key_goes_to_no_address_that_a_folder_names(
+    vendor: ScriptedVendor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A ``./polychat.toml`` that came with other people's files can send it nowhere, as it can none of the environment."""
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    vendor_keys.keep_key("OPENAI_API_KEY", "sk-canary", keyring=False)
+    (tmp_path / "polychat.toml").write_text('[providers.openai]\nbase_url = "http://127.0.0.1:1/v1"\n')
+    request = tmp_path / "request.json"
+    request.write_text('{"model": "openai/m", "messages": [{"role": "user", "content": "hi"}]}')
+    ran = await run("explain", str(request), cwd=tmp_path)
+    assert "is not sent to an address" in ran.out + ran.err
+    assert "canary" not in ran.out + ran.err

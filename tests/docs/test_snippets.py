@@ -251,7 +251,7 @@ def test_each_command_is_one_that_there_is(snippet: Snippet) -> None:
 def test_a_synopsis_names_options_that_there_are(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is in the help of its command."""
     command, *rest = line.removeprefix("polychat ").split()
-    deeper = {"config": 1, "gateway": 2, "log": 1}.get(command, 0)
+    deeper = {"config": 1, "gateway": 2, "keys": 1, "log": 1}.get(command, 0)
     with pytest.raises(SystemExit):
         parser().parse_args([command, *(word.split("|")[0] for word in rest[:deeper]), "--help"])
     help_text = capsys.readouterr().out

@@ -18,6 +18,7 @@ from ..errors import BadInput, NotReady, PolychatError
 from ..http.proxy import PROXY_VARIABLES, environment_proxy
 from ..user.command_secret import command_secret
 from ..user.secrets import secret
+from ..user.vendor_keys import KEYRING, kept_key, kept_keys, key_file, key_file_stamp
 from .builtin import known
 
 if TYPE_CHECKING:
@@ -50,11 +51,12 @@ class VendorEndpoint:
     permanently; a gateway makes new ones when it reloads its configuration.
     """
 
-    __slots__ = ("_fixed", "_key_file", "_last", "_row", "_variables", "command")
+    __slots__ = ("_fixed", "_key_file", "_keys", "_last", "_may_be_kept", "_row", "_variables", "command")
 
     def __init__(self, row: VendorSpec, *, fixed: bool) -> None:
         self._row, self._fixed = row, fixed and not row.api_key.startswith("exec:")
         self._variables = Variables(_variables_of(row))
+        self._keys, self._may_be_kept = 2 + len(row.key), bool(row.key) and not row.api_key
         kind, _, name = row.api_key.partition(":")
         self._key_file = os.path.expanduser(name) if kind == "file" else ""
         self.command = command_secret(name) if kind == "exec" else None
@@ -133,6 +135,8 @@ class VendorEndpoint:
         if self._fixed:
             return resolved
         state = self._variables.values()
+        if self._may_be_kept and not any(state[1 : self._keys]):
+            state.append(key_file_stamp())
         if self._key_file:
             state.append(_stamp(self._key_file))
         if self.command is not None:
@@ -253,7 +257,7 @@ def _key_of(row: VendorSpec) -> str:
         return token.value
     if row.api_key:
         return secret(row.api_key, f"providers.{row.name}.api_key")
-    return _from_environment(row)[1]
+    return _own_key(row)[1]
 
 
 def has_key(row: VendorSpec) -> bool:
@@ -267,10 +271,38 @@ def has_key(row: VendorSpec) -> bool:
         return False
 
 
-def _from_environment(row: VendorSpec) -> tuple[str, str]:
-    """The variable that holds the key, and the key."""
-    names = (*row.key, variable_of(row, "API_KEY"))
-    return next(((name, value) for name in names if (value := set_to(name).strip())), ("", ""))
+def key_source(row: VendorSpec) -> str:
+    """Where the key for this vendor is set: a reference of polychat.toml, a variable, or a file; empty if it is not set.
+
+    A keyring is not opened for that, nor a command run.
+    """
+    if row.api_key:
+        kind = row.api_key.partition(":")[0]
+        if kind in ("exec", "keyring"):
+            return f"{kind} in polychat.toml"
+        return f"{row.api_key} in polychat.toml" if has_key(row) else ""
+    for name in _key_names(row):
+        if set_to(name).strip():
+            return name
+    try:
+        kept = kept_keys()
+    except NotReady as error:
+        return str(error)
+    value = next((kept[name] for name in _key_names(row) if kept.get(name)), "")
+    return "" if not value else "the system's keyring" if value == KEYRING else key_file()
+
+
+def _key_names(row: VendorSpec) -> tuple[str, ...]:
+    return (*row.key, variable_of(row, "API_KEY"))
+
+
+def _own_key(row: VendorSpec) -> tuple[str, str]:
+    """The variable that holds the key, or under which ``polychat keys`` keeps it, and the key."""
+    names = _key_names(row)
+    if (found := next(((name, value) for name in names if (value := set_to(name).strip())), None)) is not None:
+        return found
+    kept = kept_keys()
+    return next(((name, value) for name in names if kept.get(name) and (value := kept_key(name))), ("", ""))
 
 
 def variable_of(row: VendorSpec, of: str) -> str:
@@ -299,7 +331,7 @@ def distrusted(row: VendorSpec) -> tuple[str, str] | None:
         return "base_url", (
             f"has a placeholder for a variable, which a configuration file found in the current folder must not fill; {trust}"
         )
-    variable, value = _from_environment(row)
+    variable, value = _own_key(row)
     for key in _ADDRESSES:
         if key in row.untrusted and value and (key != "base_url" or not _moved(row)):
             if key == "models" and not row.models.startswith("https://"):

@@ -61,6 +61,20 @@ def _with_command(argv: Sequence[str]) -> list[str]:
     raise BadInput(f"no command {name!r}{guess or '.'} To send it as a prompt: polychat ask {name!r}", field="COMMAND")
 
 
+def _keys(keys: argparse.ArgumentParser) -> None:
+    keys.add_argument("--json", action="store_true", help="print the list as JSON; no key is shown")
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    listing = actions.add_parser("list", help="list which vendors have a key, and where it is set (default)")
+    listing.add_argument("--json", action="store_true", help="print JSON; no key is shown")
+    put = actions.add_parser("set", help="type a key, or pipe it in, and keep it")
+    put.add_argument("name", metavar="VENDOR", help="such as openai")
+    place = put.add_mutually_exclusive_group()
+    place.add_argument("--keyring", action="store_true", help="in the system's keyring (default, if there is one)")
+    place.add_argument("--file", action="store_true", help="in keys.toml in your configuration folder, mode 0600")
+    remove = actions.add_parser("rm", help="remove a key that was kept so")
+    remove.add_argument("name", metavar="VENDOR", help="such as openai")
+
+
 def _templates(templates: argparse.ArgumentParser) -> None:
     templates.add_argument(
         "action", nargs="?", default="list", choices=("list", "show", "rm", "path"), help="list (default), show, rm, or path"
@@ -277,7 +291,7 @@ def _audit(audit: argparse.ArgumentParser) -> None:
 
 
 def _gateway(gateway: argparse.ArgumentParser) -> None:
-    from .key_arguments import KINDS, add_keys, add_owners
+    from .gateway_key_arguments import KINDS, add_keys, add_owners
 
     actions = gateway.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _usage(actions.add_parser("usage", help="sum up the usage and cost of the gateway's requests"))
@@ -301,6 +315,13 @@ _COMMANDS = (
         add_ask,
         "send one prompt and print the reply",
         "Send one prompt and print the reply as it arrives. Input from a pipe or a redirected file stands before the prompt.",
+    ),
+    _Command(
+        "keys",
+        _keys,
+        "the keys of vendors' APIs: set, list, remove (of a gateway's clients: polychat gateway keys)",
+        "The keys with which this machine uses vendors' APIs: keep one in the system's keyring or in a file that only you can "
+        "read, list which are set and where, or remove one. The keys of your gateway's clients are: polychat gateway keys.",
     ),
     _Command(
         "log",

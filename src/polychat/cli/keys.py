@@ -1,141 +1,94 @@
-"""``polychat gateway keys``, ``people``, ``teams`` and ``orgs``: who may use the gateway, and how much."""
+"""``polychat keys``: the keys of vendors' APIs. Those of a gateway's clients are ``polychat gateway keys``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from getpass import getuser
-from pathlib import Path
-from time import time
-from typing import Any
+from collections.abc import Mapping
+from getpass import getpass
 
-from msgspec import to_builtins
-
-from ..config.settings import State
-from ..gateway.admin.bodies import grace_in, later
-from ..gateway.admin.facts import key_facts, moment, owner_facts
-from ..gateway.process.source import ConfigSource
-from ..gateway.storage import store_of
-from ..state.key_admin import PARENTS, KeyAdmin, state_of
-from ..state.key_text import NewKey
-from ..state.store import Owner, OwnerKind, Policy, StateStore, StoredKey
+from ..backends.keys import key_source
+from ..backends.registry import user_registry
+from ..config.file_errors import near
+from ..config.vendor_spec import VendorSpec
+from ..errors import BadInput, NotReady, redact
+from ..user.vendor_keys import forget_key, has_keyring, keep_key, key_file
 from . import ANSWERED, complain, print_json
-from .key_arguments import KINDS, policy_from
+from .prompting import is_piped
 
-_NANO = 1_000_000_000
-_PATIENCE = 5.0
+_LONGEST = 16_384
+"""Characters of a key: some are whole certificates."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One step. Raises ``BadInput`` for what cannot be, ``StoreUnavailable`` where the database is away."""
-    now = time()
-    with _store(arguments.config) as store:
-        admin = KeyAdmin(store, f"command:{_user()}", now)
-        if arguments.action == "keys":
-            _keys(arguments, admin, store, now)
-        else:
-            _owners(arguments, admin, store, KINDS[arguments.action])  # type: ignore[arg-type]  # the kinds are OwnerKind
+    """List, set or remove keys. Raises ``BadInput``, and ``NotReady`` where a key cannot be kept."""
+    rows = user_registry().vendors()
+    try:
+        match arguments.action:
+            case "set":
+                _set(rows, arguments)
+            case "rm":
+                _remove(rows, arguments.name)
+            case _:
+                _list(rows, arguments)
+    except OSError as error:
+        raise NotReady(f"{error.filename or key_file()} cannot be written: {error.strerror}") from None
     return ANSWERED
 
 
-@contextmanager
-def _store(file: str | None) -> Iterator[StateStore]:
-    settings = ConfigSource(Path(file) if file else None, {}).read().gateway.state
-    if settings is None:
-        complain("add [gateway.state] to polychat.toml: without it the gateway does not read its database", "note")
-    store = store_of(settings or State(), patience=_PATIENCE)
-    try:
-        yield store
-    finally:
-        store.close()
+def _variable(rows: Mapping[str, VendorSpec], name: str) -> str:
+    """The variable of a vendor's key. Raises ``BadInput`` for an unknown vendor, and for one without a key."""
+    row = rows.get(name.lower())
+    if row is None:
+        guess = near(name.lower(), rows, "; ") or " (polychat providers lists them)"
+        raise BadInput(f"no vendor {redact(name, 40)!r}{guess}", field="NAME")
+    if not row.key:
+        raise BadInput(f"{row.title or row.name} needs no key", field="NAME")
+    return row.key[0]
 
 
-def _keys(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, now: float) -> None:
-    match arguments.step:
-        case "create":
-            kind = next((kind for kind in PARENTS if getattr(arguments, kind)), None)
-            expires = later(arguments.expires or "", now, "--expires")
-            policy = policy_from(arguments, Policy())
-            owner = None if kind is None else (kind, getattr(arguments, kind))
-            _told(*admin.create(arguments.name, owner=owner, policy=policy, expires_at=expires))
-        case "rotate":
-            _told(*admin.rotate(arguments.key, grace_in(arguments.grace, "--grace")))
-        case "revoke":
-            print(f"{admin.revoke(arguments.key, ends_streams=arguments.end_streams).id} is revoked")
-        case "set-limit":
-            key = admin.key(arguments.key)
-            print(_line(admin.set_policy(key.id, policy_from(arguments, key.policy)), now))
-        case "show":
-            key = admin.key(arguments.key)
-            print_json(key_facts(key, now), indent=2) if arguments.json else print(_line(key, now))
-        case _:
-            keys = store.keys()
-            if arguments.json:
-                print_json([key_facts(key, now) for key in keys], indent=2)
-            else:
-                sys.stdout.writelines(f"{_line(key, now)}\n" for key in keys)
+def _set(rows: Mapping[str, VendorSpec], arguments: argparse.Namespace) -> None:
+    variable = _variable(rows, arguments.name)
+    row = rows[arguments.name.lower()]
+    key = _given(row.title or row.name)
+    keyring = has_keyring() if not arguments.file and not arguments.keyring else arguments.keyring
+    if keyring and not has_keyring():
+        raise NotReady('there is no keyring on this machine (pip install "polychat[keyring]"): use --file')
+    complain(f"the key for {row.title or row.name} is kept in {keep_key(variable, key, keyring=keyring)}", "note")
+    if ((source := key_source(row)) and source == variable) or row.api_key:
+        complain(f"{source} is set, and overrides it", "note")
 
 
-def _owners(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, kind: OwnerKind) -> None:
-    match arguments.step:
-        case "set":
-            existing = store.owner(kind, arguments.name)
-            policy = policy_from(arguments, Policy() if existing is None else existing.policy)
-            above = "team" if kind == "person" else "org"
-            parent = getattr(arguments, above, None) or ""
-            print(_owner_line(admin.put_owner(kind, arguments.name, parent=parent, policy=policy)))
-        case "delete":
-            print(f"the {kind} {admin.delete_owner(kind, arguments.name).name} is deleted, and its keys are refused")
-        case _:
-            owners = [owner for owner in store.owners(kind) if owner.deleted_at is None]
-            if arguments.json:
-                print_json([owner_facts(owner) for owner in owners], indent=2)
-            else:
-                sys.stdout.writelines(f"{_owner_line(owner)}\n" for owner in owners)
+def _given(title: str) -> str:
+    """The key, typed without being shown, or piped in. Raises ``BadInput`` for what cannot be one."""
+    if is_piped():
+        key = sys.stdin.read(_LONGEST + 1).strip()
+    elif sys.stdin is not None and sys.stdin.isatty():
+        key = getpass(f"The key for {title} (it is not shown): ").strip()
+    else:
+        raise BadInput("there is no terminal to type the key at: pipe it in", field="key")
+    if not key:
+        raise BadInput("no key was given", field="key")
+    if len(key) > _LONGEST or not key.isascii() or not key.isprintable():
+        raise BadInput("that is no key: it must be one line of ASCII letters", field="key")
+    return key
 
 
-def _told(key: StoredKey, made: NewKey) -> None:
-    """The key alone on standard output, for scripts; the rest beside it."""
-    complain(f"this is the key {key.id} ({key.name}): it is not kept and cannot be shown again", "note")
-    print(made.text)
+def _remove(rows: Mapping[str, VendorSpec], name: str) -> None:
+    variable = _variable(rows, name)
+    gone = forget_key(variable)
+    complain(f"the key for {name} is {'removed' if gone else 'not kept here'}", "note")
+    if source := key_source(rows[name.lower()]):
+        complain(f"{name} still has a key: {source}", "note")
 
 
-def _policy(policy: Policy) -> dict[str, Any]:
-    facts: dict[str, Any] = to_builtins(policy)
-    if isinstance(facts.get("unpriced"), int):
-        facts["unpriced"] = f"${facts['unpriced'] * 1_000_000 / _NANO:,.2f} per million tokens"
-    for name in ("limits", "user_limits"):
-        if name in facts:
-            facts[name] = [_limit(limit) for limit in facts[name]]
-    return facts
-
-
-def _limit(limit: dict[str, Any]) -> str:
-    amount = f"${limit['cap'] / _NANO:,.2f}" if limit["metric"] == "dollars" else f"{limit['cap']:,} {limit['metric']}"
-    return f"{amount} per {limit['window']}" if limit["window"] else amount
-
-
-def _line(key: StoredKey, now: float) -> str:
-    owner = "-" if key.owner is None else " ".join(key.owner)
-    used = f"used {moment(key.last_used_at)}" if key.last_used_at else "never used"
-    return "  ".join((key.id, key.name, owner, state_of(key, now) or "in use", used, _summary(key.policy))).rstrip()
-
-
-def _owner_line(owner: Owner) -> str:
-    return "  ".join((owner.name, owner.parent or "-", _summary(owner.policy))).rstrip()
-
-
-def _summary(policy: Policy) -> str:
-    facts = _policy(policy)
-    words = [*facts.pop("limits", []), *(f"{limit} for each user" for limit in facts.pop("user_limits", []))]
-    words += [f"{name}: {', '.join(value) if isinstance(value, (list, tuple)) else value}" for name, value in facts.items()]
-    return "; ".join(words)
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # a container's user that has no name
-        return "unknown"
+def _list(rows: Mapping[str, VendorSpec], arguments: argparse.Namespace) -> None:
+    keyed = [(row, key_source(row)) for row in rows.values() if row.key or row.api_key]
+    keyed.sort(key=lambda entry: (not entry[1], entry[0].name))
+    if arguments.json:
+        facts = ({"name": row.name, "is_set": bool(source), "source": source, "key": list(row.key)} for row, source in keyed)
+        print_json(list(facts), indent=2)
+        return
+    width = max(len(row.name) for row, _ in keyed)
+    for row, source in keyed:
+        print(f"{row.name:<{width}}  {f'set: {source}' if source else f'not set ({row.key[0]})'}")

@@ -46,14 +46,14 @@ def given_input(words: Sequence[str]) -> Given:
 
 
 def piped() -> str:
-    if not _is_piped():
+    if not is_piped():
         return ""
     if os.name == "posix" and not select.select([sys.stdin], [], [], _PATIENCE)[0]:
         complain("reading standard input too; if it has no input, add  </dev/null", "note")
     return from_stdin()
 
 
-def _is_piped() -> bool:
+def is_piped() -> bool:
     """Whether standard input is a pipe or a file. A terminal, the null device and none at all bring nothing to add, and a
     socket is what other programs give a child without input: only ``-`` reads from it."""
     try:

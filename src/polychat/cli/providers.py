@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from ..backends.keys import key_source
+from ..backends.registry import user_registry
 from ..calls.call import options_of
 from ..config.vendor_spec import VendorSpec
 from ..errors import redact
-from ..providers import every, vendors
+from ..providers import every
 from ..redact import bare_url
 from ..state.probes import Probes
 from . import print_json
@@ -19,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """A form of each provider: what it can do, and how that it works is known; then the API vendors."""
     probes = Probes().kept()
     forms = [_form(provider, probes.get(provider.__name__.lower())) for provider in every()]
-    rows = sorted(vendors().values(), key=lambda row: row.name)
+    rows = sorted(user_registry().vendors().values(), key=lambda row: row.name)
     if arguments.json:
         print_json([*forms, *map(_vendor, rows)], indent=2)
         return 0
@@ -28,8 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     width = max(len(row.name) for row in rows)
     for row in rows:
         key = row.key[0] if row.key else "no key"
-        key += " (optional)" if row.key and row.key_optional else ""
+        key += ", set" if key_source(row) else " (optional)" if row.key and row.key_optional else ""
         print(f"  {row.name:<{width}}  {key:<34}  {bare_url(row.base_url)}")
+    print("\nKeys, and where they are set: polychat keys")
     return 0
 
 
@@ -40,6 +43,7 @@ def _vendor(row: VendorSpec) -> dict[str, Any]:
         "url": bare_url(row.base_url),
         "wire": row.wire,
         "key": list(row.key),
+        "key_set": bool(key_source(row)),
         "can": list(row.can),
         "embeddings": row.embeddings,
         "source": row.source,
