@@ -59,7 +59,7 @@ def uncollected() -> Iterator[None]:
 
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
+@pytest.mark.parametrize("dialect", ["openai-chat", "anthropic", "openai-responses"])
 @pytest.mark.parametrize("becomes", BACKENDS)
 async def test_a_request_leaves_nothing(
     becomes: str, dialect: str, stream: bool, serve: Callable[..., Awaitable[Server]]

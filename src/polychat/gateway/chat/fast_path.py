@@ -62,6 +62,7 @@ from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
 from .passing import forwarded, passed_whole
 from .prepared import PreparedPlan, Unusual
+from .run import Chats
 from .traits import kind_in
 from .translation import TranslatedBody
 
@@ -83,6 +84,7 @@ class PreparedHead:
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
         """``guards`` returns those of the configuration in force."""
         assert isinstance(endpoint.dialect, Dialect)
+        self.answer_of = endpoint.answer.answer_of if isinstance(endpoint.answer, Chats) else None
         self.service, self.endpoint, self.path, self.dialect = service, endpoint, path, endpoint.dialect
         self._scope, self._guards_now = scope, guards
         self.guards = Guards()
@@ -222,7 +224,7 @@ class FastChat:
         try:
             share.take(len(body))
             inbound = head.dialect.inbound(self)
-            if not _is_usual(inbound):
+            if not _is_usual(inbound) or (head.answer_of is not None and head.answer_of(self, inbound) is not None):
                 raise Unusual
             self._plan = prepared = head.plan(inbound.model)
             if not (prepared.is_alone or prepared.suits(inbound)):

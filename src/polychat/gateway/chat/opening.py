@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import TypeAlias
 
 from ...worker_threads import in_thread
 from ..context import RequestContext
@@ -12,17 +10,6 @@ from ..dialects.dialect import open_body
 
 LARGE = 1024 * 1024
 """Bytes of a body above which it is read and written in a thread."""
-_Answer: TypeAlias = Callable[[RequestContext], Awaitable[None]]
-
-
-def opens_body(answer: _Answer) -> _Answer:
-    """An endpoint's ``answer``, called once the body is open where it is large. Raises ``BadInput`` as ``open_body``."""
-
-    @wraps(answer)
-    def opening(context: RequestContext) -> Awaitable[None]:
-        return after_opening(context, answer) if needs_opening(context) else answer(context)
-
-    return opening
 
 
 def needs_opening(context: RequestContext) -> bool:
@@ -30,7 +17,7 @@ def needs_opening(context: RequestContext) -> bool:
     return len(context.body) > LARGE and context.opened is None
 
 
-async def after_opening(context: RequestContext, answer: _Answer) -> None:
+async def after_opening(context: RequestContext, answer: Callable[[RequestContext], Awaitable[None]]) -> None:
     """``answer``, once the body is open. Raises ``BadInput`` as ``open_body``."""
     context.opened = await in_thread(open_body, context.body, context.runtime.limits)
     await answer(context)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...backends.relay import rate_limits
 from ...calls.info import CallInfo
@@ -29,7 +29,7 @@ from ...wire.reading import failure_in, finish_of
 from ...worker_threads import in_thread
 from ..admission.demand import ChatDemand
 from ..context import EarlyStream, RequestContext, reason_of
-from ..dialects.dialect import Dialect, InboundChat
+from ..dialects.dialect import Dialect, InboundChat, InboundRequest
 from ..responder import Refused
 from .candidates import plan_of
 from .delivery import Delivery
@@ -51,18 +51,27 @@ MAX_REPLY = 64 * 1024 * 1024
 """Maximum bytes of a whole reply that is passed through."""
 
 
+Answers: TypeAlias = Callable[[RequestContext, InboundChat], Awaitable[None]]
+
+
 class Chats:
-    """Answers at an endpoint for one dialect's chats only: without a task, if possible."""
+    """Answers at an endpoint for one dialect's chats: without a task, if possible."""
 
-    __slots__ = ("_dialect",)
+    __slots__ = ("_dialect", "answer_of")
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
+    def __init__(
+        self, dialect: Dialect, answer_of: Callable[[InboundRequest, InboundChat], Answers | None] | None = None
+    ) -> None:
+        """``answer_of`` returns what answers a request that is no usual chat; ``None`` for one that is."""
+        self._dialect, self.answer_of = dialect, answer_of
 
     def __call__(self, context: RequestContext) -> Awaitable[None]:
         if needs_opening(context):
             return after_opening(context, self)
-        return ChatRun(context, context.chat or self._dialect.inbound(context)).run()
+        inbound = context.chat or self._dialect.inbound(context)
+        if self.answer_of is not None and (answer := self.answer_of(context, inbound)) is not None:
+            return answer(context, inbound)
+        return ChatRun(context, inbound).run()
 
 
 class ChatRun:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import UTC, datetime
+from functools import partial
 
 from ....http.server.asgi import Scope
 from ....routing import Target
@@ -12,13 +12,12 @@ from ....wire.abilities import Abilities
 from ....wire.embeddings import Embed
 from ....wire.json_text import encoded
 from ....wire.models import OLLAMA_DETAILS, OLLAMA_FAMILY
-from ...chat.opening import opens_body
-from ...chat.run import ChatRun
+from ...chat.run import Answers, Chats
 from ...context import RequestContext
 from ...embedding import embedded
 from ...endpoint import Endpoint
 from ...listing import listed, planned, tags
-from ..dialect import InboundChat, shallow, value_of
+from ..dialect import InboundChat, InboundRequest, shallow, value_of
 from .dialect import Ollama, OllamaGenerate, known
 
 DIALECT = Ollama()
@@ -32,23 +31,17 @@ _EMPTY = 64
 """Bytes of JSON that may still be an empty list."""
 
 
-@opens_body
-def chat(context: RequestContext) -> Awaitable[None]:
-    """``/api/chat``. A request without messages loads or unloads the model, and is answered here."""
-    return _answer_or_load(context, DIALECT.inbound(context), ("messages",))
+_QUESTIONS = ("messages",), ("prompt", "images", "suffix")
+"""The fields of ``/api/chat``, and of ``/api/generate``, without which a request loads or unloads the model."""
 
 
-@opens_body
-def generate(context: RequestContext) -> Awaitable[None]:
-    """``/api/generate``. A request without a prompt loads or unloads the model, and is answered here."""
-    return _answer_or_load(context, GENERATE.inbound(context), ("prompt", "images", "suffix"))
-
-
-def _answer_or_load(context: RequestContext, inbound: InboundChat, names: tuple[str, ...]) -> Awaitable[None]:
+def _loading(names: tuple[str, ...], request: InboundRequest, inbound: InboundChat) -> Answers | None:
+    """What answers a request that has none of the fields ``names``."""
     fields = inbound.fields
-    if any(name in fields and (len(fields[name]) > _EMPTY or value_of(fields, name)) for name in names):
-        return ChatRun(context, inbound).run()
-    return _loaded(context, inbound)
+    for name in names:
+        if name in fields and (len(fields[name]) > _EMPTY or value_of(fields, name)):
+            return None
+    return _loaded
 
 
 async def _loaded(context: RequestContext, inbound: InboundChat) -> None:
@@ -122,8 +115,8 @@ def _capabilities(targets: tuple[Target, ...], known: Abilities) -> list[str]:
 
 
 ENDPOINTS = {
-    "/api/chat": Endpoint(DIALECT, "POST", chat),
-    "/api/generate": Endpoint(GENERATE, "POST", generate),
+    "/api/chat": Endpoint(DIALECT, "POST", Chats(DIALECT, partial(_loading, _QUESTIONS[0]))),
+    "/api/generate": Endpoint(GENERATE, "POST", Chats(GENERATE, partial(_loading, _QUESTIONS[1]))),
     "/api/embed": Endpoint(DIALECT, "POST", embed),
     "/api/embeddings": Endpoint(DIALECT, "POST", embed_one),
     "/api/show": Endpoint(DIALECT, "POST", show),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ....client.reply import Reply
 from ....errors import BadInput, redact
@@ -21,7 +22,7 @@ from ...context import RequestContext
 from ...responder import Refused
 from ..dialect import RAW, Dialect, InboundChat, InboundRequest, value_of
 from ..openrouter import prefer
-from .kept import keep, response_of
+from .kept import RequestOrigin, keep, response_of
 
 _PREFIX = "resp_"
 
@@ -29,8 +30,22 @@ _PREFIX = "resp_"
 class _Storage:
     """Whether a request asks to store its reply, and the stored reply that it continues."""
 
-    def __init__(self, request: InboundRequest, previous: StoredResponse | None, name: str | None, *, keep: bool) -> None:
-        self.request, self.previous, self.name, self.keep = request, previous, name, keep
+    __slots__ = ("keep", "name", "origin", "previous")
+
+    def __init__(self, request: InboundRequest, name: Any, *, keep: bool) -> None:
+        """``name``: of the stored reply. ``request`` is not kept: it may hold what holds this."""
+        self.origin = RequestOrigin(request.record, request.runtime, request.service)
+        self.name, self.keep = name, keep and request.runtime.gateway.store.replies > 0
+        self.previous = request.service.responses.get(name, request.record.key) if isinstance(name, str) else None
+
+    def can_hold(self, size: int) -> bool:
+        """Whether a conversation of so many bytes may be stored."""
+        return size <= self.origin.runtime.gateway.store.bytes
+
+    def put(self, name: str, body: bytes, messages: Messages, size: int) -> None:
+        """Store a reply, and the conversation with it, which has ``size`` bytes besides the reply."""
+        origin = self.origin
+        origin.service.responses.put(name, origin.record.key, body, messages, size, origin.runtime.gateway.store)
 
 
 class OpenAIResponses(Dialect):
@@ -52,10 +67,8 @@ class OpenAIResponses(Dialect):
         if value_of(fields, "background"):
             raise BadInput("background is not supported: omit it and stream the reply", field="background")
         name = value_of(fields, "previous_response_id")
-        previous = request.service.responses.get(name, request.record.key) if isinstance(name, str) else None
-        keep = value_of(fields, "store") is not False and request.runtime.gateway.store.replies > 0
-        inbound.own = _Storage(request, previous, name, keep=keep)
-        inbound.may_pass = previous is None
+        inbound.own = storage = _Storage(request, name, keep=value_of(fields, "store") is not False)
+        inbound.may_pass = storage.previous is None
         return inbound
 
     def continues(self, inbound: InboundChat) -> bool:
@@ -165,9 +178,9 @@ class _StoringWriter:
         return body
 
     def _store(self, body: bytes) -> None:
-        request, previous = self._storage.request, self._storage.previous
+        storage, previous = self._storage, self._storage.previous
         before = self._inbound.size + (0 if previous is None else previous.size)
-        if before > request.runtime.gateway.store.bytes:
+        if not storage.can_hold(before):
             return
         collected = self._collected.first
         reply = Reply("", None, collected.text, "complete", thoughts=collected.thoughts, tool_calls=collected.calls)
@@ -177,15 +190,8 @@ class _StoringWriter:
             messages = _conversation_of(self._inbound.with_media(), reply.turn())
         else:  # as received it is smaller
             messages = partial(_conversation, self._inbound.original_body(), reply.turn())
-        keep(request, self._inbound, self._name, body, previous)
-        request.service.responses.put(
-            self._name,
-            request.record.key,
-            body,
-            messages,
-            before,
-            request.runtime.gateway.store,
-        )
+        keep(storage.origin, self._inbound, self._name, body, previous)
+        storage.put(self._name, body, messages, before)
 
 
 def _conversation(body: bytes, reply: ChatMessage) -> list[ChatMessage]:

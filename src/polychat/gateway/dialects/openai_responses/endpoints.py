@@ -20,13 +20,12 @@ from ....wire import openai_responses
 from ....wire.faults import Fault
 from ....wire.json_text import encoded
 from ...chat.candidates import plan_of
-from ...chat.opening import opens_body
-from ...chat.run import ChatRun
+from ...chat.run import Answers, ChatRun, Chats
 from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...endpoint import Endpoint, no_websocket
 from ...responder import Refused
-from ..dialect import RAW, InboundChat, value_of
+from ..dialect import RAW, InboundChat, InboundRequest, value_of
 from .compacting import compacted
 from .dialect import OpenAIResponses, prepend_previous
 from .kept import drop, response_of
@@ -38,24 +37,24 @@ FAMILY = ""
 """Its paths begin as many others do."""
 
 
-@opens_body
-def create(context: RequestContext) -> Awaitable[None]:
-    """``POST /v1/responses``, and each ``response.create`` over WebSocket."""
-    inbound = DIALECT.inbound(context)
-    if context.service.texts is not None and DIALECT.continues(inbound):
-        return _continued(context, inbound)
-    return _created(context, inbound)
+def _answer_of(request: InboundRequest, inbound: InboundChat) -> Answers | None:
+    """What answers a request for a stream without output, and a chat that continues another gateway's reply."""
+    if request.service.texts is not None and DIALECT.continues(inbound):
+        return _continued
+    return _warm_up if _is_preparation(inbound) else None
+
+
+def _is_preparation(inbound: InboundChat) -> bool:
+    return inbound.stream and "generate" in inbound.fields and value_of(inbound.fields, "generate") is False
+
+
+create = Chats(DIALECT, _answer_of)
+"""``POST /v1/responses``, and each ``response.create`` over WebSocket."""
 
 
 async def _continued(context: RequestContext, inbound: InboundChat) -> None:
     await DIALECT.find_previous(context, inbound)
-    await _created(context, inbound)
-
-
-def _created(context: RequestContext, inbound: InboundChat) -> Awaitable[None]:
-    if inbound.stream and "generate" in inbound.fields and value_of(inbound.fields, "generate") is False:
-        return _warm_up(context, inbound)
-    return ChatRun(context, inbound).run()
+    await (_warm_up(context, inbound) if _is_preparation(inbound) else ChatRun(context, inbound).run())
 
 
 async def _warm_up(context: RequestContext, inbound: InboundChat) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -13,11 +13,14 @@ from ....state.store import StoreUnavailable, TextPlace
 from ....types import ChatMessage
 from ....wire import openai_responses
 from ...chat.preferences import keeps_text
-from ..dialect import RAW, InboundChat, InboundRequest, shallow
+from ..dialect import RAW, InboundChat, shallow
 from .conversation import items_of, sendable
 
 if TYPE_CHECKING:
     from ...context import RequestContext
+    from ...observe.record import Record
+    from ...runtime import Runtime
+    from ...service import Service
 
 
 class _Output(msgspec.Struct):
@@ -32,7 +35,15 @@ class _Text(msgspec.Struct):
 _output, _text = msgspec.json.Decoder(_Output), msgspec.json.Decoder(_Text)
 
 
-def keep(request: InboundRequest, inbound: InboundChat, name: str, body: bytes, previous: StoredResponse | None) -> None:
+class RequestOrigin(NamedTuple):
+    """Where a request came from, and whose it is: all that is needed of it when its reply is kept."""
+
+    record: Record
+    runtime: Runtime
+    service: Service
+
+
+def keep(request: RequestOrigin, inbound: InboundChat, name: str, body: bytes, previous: StoredResponse | None) -> None:
     """Keep a reply in the database, if its key's policy says so."""
     texts = request.service.texts
     before = b"" if previous is None else previous.items
@@ -71,7 +82,7 @@ async def drop(context: RequestContext, name: str) -> None:
         await context.service.texts.drop(_place(context, name))
 
 
-def _place(request: InboundRequest, name: str) -> TextPlace:
+def _place(request: RequestOrigin | RequestContext, name: str) -> TextPlace:
     return TextPlace("response", request.record.key, name)
 
 
