@@ -6,6 +6,7 @@ offsets into that text, so that a piece of text costs no more than an append.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from msgspec import field
@@ -104,6 +105,13 @@ class AssembledMessage:
 
     @property
     def text(self) -> str:
+        return self.answer.text
+
+    @property
+    def only_text(self) -> str:
+        """The text of an answer that has nothing else, as most; empty for any other."""
+        if self._parts or self._refusals or self.citations or self.logprobs:
+            return ""
         return self.answer.text
 
     @property
@@ -221,26 +229,33 @@ class AssembledReply:
 
     def take(self, event: Event) -> None:
         """Add one event."""
-        if type(event) is Text and event.choice == 0:
-            self.first.answer.pieces.append(event.text)
-            return
-        match event:
-            case Usage():
-                self.usage = event
-            case Finish():
-                self.finish = event
-            case Start():
-                self.start = event
-            case _ if event.choice == 0:
-                self.first.take(event)
-            case _:
-                choice = self.choices.get(event.choice)
-                if choice is None:
-                    choice = self.choices[event.choice] = AssembledMessage()
-                choice.take(event)
+        self.take_all((event,))
+
+    def take_all(self, events: Iterable[Event]) -> None:
+        """Add several events."""
+        for event in events:
+            kind = type(event)  # a match statement takes several times as long
+            if kind is Text and event.choice == 0:  # type: ignore[union-attr]  # it is a text
+                self.first.answer.pieces.append(event.text)  # type: ignore[union-attr]
+            elif kind is Usage:
+                self.usage = event  # type: ignore[assignment]
+            elif kind is Finish:
+                self.finish = event  # type: ignore[assignment]
+            elif kind is Start:
+                self.start = event  # type: ignore[assignment]
+            else:
+                self._of(event.choice).take(event)  # type: ignore[union-attr]  # all others have one
+
+    def _of(self, number: int) -> AssembledMessage:
+        choice = self.choices.get(number)
+        if choice is None:
+            choice = self.choices[number] = AssembledMessage()
+        return choice
 
     def reasons(self, finish: Finish) -> dict[int, str | None]:
         """Why each answer ended, by index in ascending order, including answers without any other event."""
+        if len(self.choices) == 1 and not finish.others:
+            return {0: finish.reason}
         reasons: dict[int, str | None] = dict.fromkeys(self.choices)
         reasons |= {**(finish.others or {}), 0: finish.reason}
         return dict(sorted(reasons.items()))

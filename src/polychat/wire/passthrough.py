@@ -126,7 +126,7 @@ def ending_in(events: list[Event]) -> tuple[Finish, Usage | None, str | None]:
     """The finish, the usage and the model of a reply, from its events."""
     usage: Usage | None = None
     served: str | None = None
-    finish = truncated("its events have no end")
+    finish: Finish | None = None
     for event in events:
         if type(event) is Usage:
             usage = event
@@ -134,4 +134,4 @@ def ending_in(events: list[Event]) -> tuple[Finish, Usage | None, str | None]:
             served = event.model
         elif type(event) is Finish:
             finish = event
-    return finish, usage, served
+    return truncated("its events have no end") if finish is None else finish, usage, served

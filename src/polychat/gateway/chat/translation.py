@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,4 +53,4 @@ class Translation:
 
 def writer_for(inbound: InboundChat, request: ChatRequest) -> Writer:
     """The writer of an answer to ``inbound`` for its client; ``request`` is the complete request."""
-    return inbound.dialect.writer(inbound, request, os.urandom(12).hex(), int(time()))
+    return inbound.dialect.writer(inbound, request, f"{getrandbits(96):024x}", int(time()))

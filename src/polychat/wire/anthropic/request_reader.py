@@ -20,6 +20,8 @@ from .message_reader import ConversationReader, texts
 _MODES = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
 _STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", "metadata", "thinking", "output_config")
 """Fields that the code below reads; the table has the plain ones."""
+_SELDOM = frozenset(_STRUCTURED) - {"model", "messages", "stream"}
+_USUAL_ROLES = ("user", "assistant", "system")
 _read_plain = reader(NAME)
 _LONGEST_USER = 64
 """Maximum characters of a user id at other vendors; a longer one is replaced by its hash."""
@@ -42,13 +44,14 @@ def _request(body: dict[str, Any], model: str | None, stream: bool | None) -> Ch
     name = model if model is not None else text(body.get("model"), "model")
     request = ChatRequest(name, _messages(body), wire=NAME)
     request.extra = {name: value for name, value in _read_plain(body, request).items() if name not in _STRUCTURED}
-    _bill(request, body.get("system"))
-    request.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
-    _choice(request, body.get("tool_choice"))
     request.stream = stream if stream is not None else bool(optional_flag(body.get("stream"), "stream"))
-    _metadata(request, body.get("metadata"))
-    _output(request, body.get("output_config"))
-    _thinking(request, body.get("thinking"))
+    if not _SELDOM.isdisjoint(body):
+        _bill(request, body.get("system"))
+        request.tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(several(body.get("tools") or [], "tools"))]
+        _choice(request, body.get("tool_choice"))
+        _metadata(request, body.get("metadata"))
+        _output(request, body.get("output_config"))
+        _thinking(request, body.get("thinking"))
     return request
 
 
@@ -58,6 +61,11 @@ def _messages(body: dict[str, Any]) -> list[ChatMessage]:
     messages = [ChatMessage("system", list[Any](blocks))] if blocks else []
     conversation = ConversationReader()
     for at, message in enumerate(several(body.get("messages"), "messages")):
+        if type(message) is dict and len(message) == 2:
+            role, content = message.get("role"), message.get("content")
+            if content and type(content) is str and role in _USUAL_ROLES:
+                messages.append(ChatMessage(role, [TextPart(content)]))
+                continue
         messages += conversation.messages(record(message, f"messages[{at}]"), f"messages[{at}]")
     return messages
 

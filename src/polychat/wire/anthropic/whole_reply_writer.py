@@ -34,8 +34,7 @@ class WholeWriter:
 
     def write(self, events: list[Event]) -> bytes:
         """Nothing yet."""
-        for event in events:
-            self._reply.take(event)
+        self._reply.take_all(events)
         return b""
 
     def end(self) -> bytes:
@@ -61,6 +60,8 @@ def _blocks(message: AssembledMessage, *, finished: bool) -> list[Block]:
 
     Of a call that was cut in a reply that is not ``finished``, the complete members remain, as in Anthropic's API.
     """
+    if text := message.only_text:
+        return [{"type": "text", "text": text, "citations": None}]
     blocks: list[Block] = []
     numbers = {id(call): number for number, call in enumerate(message.calls)}
     for part in message.parts:

@@ -210,6 +210,10 @@ def error_of_finish(finish: Finish | None) -> Fault:
 
 def _choice(number: int, message: AssembledMessage, reason: str | None) -> Object:
     """A complete answer, as one of the reply's choices."""
+    end = reason_of(reason, called=bool(message.calls))
+    if text := message.only_text:
+        usual = {"role": "assistant", "content": text, "refusal": None}
+        return {"index": number, "message": usual, "logprobs": None, "finish_reason": end}
     media = message.media
     fields: Object = {"role": "assistant", "content": message.text or None}
     if thoughts := message.thoughts:
@@ -224,7 +228,6 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
     }
     fields |= {name: value for name, value in further.items() if value}
     logprobs = {"content": message.logprobs, "refusal": None} if message.logprobs else None
-    end = reason_of(reason, called=bool(message.calls))
     return {"index": number, "message": fields, "logprobs": logprobs, "finish_reason": end}
 
 
@@ -250,8 +253,7 @@ class WholeWriter:
         self._reply = AssembledReply()
 
     def write(self, events: list[Event]) -> bytes:
-        for event in events:
-            self._reply.take(event)
+        self._reply.take_all(events)
         return b""
 
     def end(self) -> bytes:

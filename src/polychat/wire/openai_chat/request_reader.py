@@ -35,10 +35,11 @@ def read_fields(fields: Object, request: ChatRequest, model: str | None = None, 
     """
     name = fields.pop("model", None)
     request.model = text(name if model is None else model, "model")
-    _probabilities(fields, request)
-    _tools(fields, request)
-    _format(fields, request)
-    _reasoning(fields, request)
+    if len(fields) > ("stream" in fields):
+        _probabilities(fields, request)
+        _tools(fields, request)
+        _format(fields, request)
+        _reasoning(fields, request)
     _streaming(fields, request, stream)
     request.extra = fields
     return request
