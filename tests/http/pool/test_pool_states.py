@@ -70,6 +70,10 @@ class Transport:
             self.peer.close()
 
 
+class Steppable(PoolConnection):
+    """One whose methods can be replaced."""
+
+
 class Play:
     """A pool, and all that a test can do to it."""
 
@@ -133,7 +137,7 @@ class Play:
             raise
         finally:
             self.opening.remove(done)
-        connection = PoolConnection()
+        connection = Steppable()
         self.transports.append(Transport(connection, self.slow))
         self.states[connection] = "opening"
         self.within[connection] = "free"

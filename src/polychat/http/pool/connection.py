@@ -50,7 +50,7 @@ from typing import cast
 import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
-from ..timeouts import ExchangeTimeouts, ExchangeTimer
+from ..timeouts import UNLIMITED, ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
 
 MAX_HEAD = 64 * 1024
@@ -69,10 +69,17 @@ class PoolConnection(asyncio.Protocol):
     ``partly_sent``: the request was not written completely.
     """
 
+    __slots__ = (
+        *("coding", "done", "error", "has_head", "headers", "in_use", "keep_alive", "listener", "loop", "on_body"),
+        *("partly_sent", "reason", "received_any", "reusable_until", "sent_at", "sink", "sink_paused", "status", "timer"),
+        *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_head_size"),
+        *("_no_body", "_parser", "_parser_is_done", "_poll", "_read_paused", "_trailers_size", "_waiter", "_write_paused"),
+    )
+
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._write_paused = self._read_paused = self._no_body = self._parser_is_done = self.sink_paused = False
+        self._write_paused = self._read_paused = self._parser_is_done = self.sink_paused = False
         self.sink: Callable[[bytes], object] | None = None
         """Gets each read of a body in the call that receives it, unless ``sink_paused``. It must not raise."""
         self.listener: Callable[[], None] | None = None
@@ -83,12 +90,13 @@ class PoolConnection(asyncio.Protocol):
         self.reusable_until = 0.0
         self.sent_at = 0.0
         """When the current request was sent, if ``Pool.begin`` sent it."""
-        self.in_use = False
+        self.in_use: bool
         self.timer = ExchangeTimer(self.loop, self.abort)
         self._poll: select.poll | None = None
-        self._clear()
+        self._prepare(UNLIMITED, no_body=False)
+        self.in_use = False
 
-    def _clear(self) -> None:
+    def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
         if not self._parser_is_done:
             self._parser = httptools.HttpResponseParser(self)
         self._parser_is_done = False
@@ -99,6 +107,8 @@ class PoolConnection(asyncio.Protocol):
         # Held data of a body counts with its framing, as it was read.
         self.reason = self.coding = b""
         self.headers: list[tuple[bytes, bytes]] = []
+        self.timer.timeouts = timeouts
+        self.in_use, self._no_body = True, no_body
 
     # For an exchange
 
@@ -117,11 +127,6 @@ class PoolConnection(asyncio.Protocol):
         self._prepare(timeouts, no_body=no_body)
         await self._send(head, body, self.timer)
         return await self.head(self.loop.time())
-
-    def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
-        self._clear()
-        self.timer.timeouts = timeouts
-        self.in_use, self._no_body = True, no_body
 
     def begin(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
         """Send all of a request whose body has no more than ``WRITE_SIZE`` bytes; returns the time. ``head`` must follow."""

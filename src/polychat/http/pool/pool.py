@@ -111,6 +111,8 @@ class Pool:
         self._numbers = count()
         self._lingering: set[PoolConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._latest_limits = STEPS, exchange_timeouts(STEPS)
+        """Those of the latest request, which the next mostly has too."""
         self.closed = False
 
     def request(
@@ -226,7 +228,10 @@ class Pool:
 
     def _limits(self, timeouts: Timeouts, deadline: float | None) -> ExchangeTimeouts:
         """With the moment when all of it must be over, if there is one. Raises ``TimedOut`` where that is past already."""
-        limits = exchange_timeouts(timeouts)
+        known, limits = self._latest_limits
+        if known is not timeouts:
+            limits = exchange_timeouts(timeouts)
+            self._latest_limits = timeouts, limits
         if timeouts.total is None and deadline is None:
             return limits
         now = self._loop.time()
