@@ -65,6 +65,9 @@ class Keywords(CallKeywords, total=False):
     extra: Mapping[str, Any] | None
     """Request fields under the API's own names."""
 
+    models: Sequence[str] | None
+    """Models that are called, in this order, if ``model`` fails."""
+
     provider: Mapping[str, Any] | None
     """Which providers may answer, and in which order: OpenRouter's object."""
 
