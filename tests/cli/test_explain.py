@@ -98,6 +98,21 @@ async def test_a_dry_run_sends_nothing(tmp_path: Path, request_file: Path) -> No
     assert json.loads(as_anthropic.out)["candidates"][0]["outcome"] == "translated"
 
 
+async def test_a_dry_run_names_targets_that_a_condition_excludes(tmp_path: Path, request_file: Path) -> None:
+    """After those that would be called, each with the condition that the request does not meet."""
+    file = configuration(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
+    routes = file.read_text().replace("[providers.one]", 'conditions = ["tools", "", "prompt>8000"]\n[providers.one]', 1)
+    file.write_text(routes)
+    ran = await explained(file, request_file, "--dry-run", "--json")
+    candidates = json.loads(ran.out)["candidates"]
+    assert [(entry["target"], entry["outcome"]) for entry in candidates] == [
+        ("two/large", "passes"),
+        ("one/small", "passed over"),
+        ("three/x", "passed over"),
+    ]
+    assert [entry["reason"].rpartition(" ")[2] for entry in candidates[1:]] == ["tools", "prompt>8000"]
+
+
 async def test_a_request_that_fails_everywhere_is_1(tmp_path: Path, request_file: Path) -> None:
     """As for ``ask``; the explanation is there all the same."""
     async with serving(fault(401, "authentication_error", "no such key")) as server:

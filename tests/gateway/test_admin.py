@@ -12,8 +12,8 @@ from polychat.gateway.app import Gateway
 from polychat.gateway.observe.recent import RecentRequests
 from polychat.gateway.observe.record import Record
 
-from ..support.running_gateway import Running, asking, configured, fault, gateway, good, row
-from ..support.scripted_server import serving
+from ..support.running_gateway import Running, asking, completion, configured, fault, gateway, good, row
+from ..support.scripted_server import Say, Seen, serving
 
 KEY = "an-admin-key"
 ADMIN = {"authorization": f"Bearer {KEY}"}
@@ -184,6 +184,27 @@ async def test_targets_tell_how_they_are() -> None:
     assert (one["share_expected"], two["share_expected"]) == (0.5, 0.5)
     assert (one["attempts"], two["attempts"]) == (1, 2)
     assert two["share_actual"] == pytest.approx(2 / 3, abs=0.001)
+
+
+async def test_targets_show_the_limits_that_they_named() -> None:
+    """As their vendors put them, each with what is left and when it is all there again; one that is used up is called last."""
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-limit-requests": "60", "x-ratelimit-reset-requests": "6m0s"}
+
+    async def limited(seen: Seen, say: Say) -> None:
+        await say.whole(completion("Hello"), headers=headers.items())
+
+    async with serving(limited) as first, serving(good) as second:
+        providers = {"one": row("openai-chat", first.url), "two": row("openai-chat", second.url)}
+        routes = {"house": Route(targets=("one/small", "two/small"), strategy="ordered")}
+        async with gateway(configured(providers, routes=routes, **settings())) as running:
+            for _ in range(2):
+                assert (await running.ask(*asking("openai-chat", "house"))).status == 200
+            one, two = (await running.ask("/admin/targets", headers=ADMIN)).json["targets"]
+    (limit,) = one["limits"]
+    assert (limit["name"], limit["unit"], limit["remaining"], limit["limit"]) == ("requests", "requests", 0.0, 60.0)
+    assert 350.0 < limit["seconds"] <= 360.0
+    assert (one["remaining"]["requests"], two["limits"]) == (0.0, [])
+    assert (len(first.seen), len(second.seen)) == (1, 1)
 
 
 def test_what_is_kept_keeps_no_traceback() -> None:

@@ -62,7 +62,23 @@ def _state(facts: Facts, now: float) -> dict[str, Any]:
         "queued": 0 if slots is None else len(slots.queue),
         "time_to_first_token": round(facts.first_token(now), 3) or None,
         "remaining": {"requests": round(remaining.requests, 4), "tokens": round(remaining.tokens, 4)},
+        "limits": _limits(facts, now),
     }
+
+
+def _limits(facts: Facts, now: float) -> list[dict[str, Any]]:
+    """The limits that the target's latest answer named, as its backend puts them; ``seconds``: until all of it is there."""
+    limits, passed = facts.shared.limits(now)
+    return [
+        {
+            "name": limit.name,
+            "unit": limit.unit,
+            "remaining": limit.remaining,
+            "limit": limit.limit,
+            "seconds": None if limit.reset is None else round(max(0.0, limit.reset - passed), 1),
+        }
+        for limit in limits
+    ]
 
 
 def _attempts_of(route: str, counts: AttemptCounts) -> Mapping[str, int]:

@@ -57,5 +57,7 @@ def _candidates(context: RequestContext, inbound: InboundChat, plan: Plan) -> It
         if target in passed:
             entry |= {"outcome": "passed over", "reason": passed[target]}
         yield {**entry, "losses": [str(loss) for loss in call_info.losses]}
+    for target in (each for each in passed if each not in choice.targets):  # their conditions exclude the request
+        yield {"target": redact(target.name, 120), "outcome": "passed over", "reason": passed[target], "losses": []}
     for name in plan.unlisted:
         yield {"target": name, "outcome": "unlisted", "reason": UNLISTED, "losses": []}
