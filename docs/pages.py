@@ -284,6 +284,7 @@ _EXPLAINED = {
     "files": "as images",
     "reasoning": "an effort, or a number of tokens",
     "extra": "fields under the API's own names",
+    "models": "called in order where the first one fails",
 }
 """What the docstring of ``stream`` says of a keyword besides its name."""
 

@@ -47,6 +47,7 @@ STRUCTURED = (
         "reasoning", "Effort | int | bool | Thinking", "how much to reason: an effort, or a maximum number of reasoning tokens"
     ),
     Keyword("extra", "Mapping[str, Any]", "request fields under the API's own names"),
+    Keyword("models", "Sequence[str]", "models that are called, in this order, if ``model`` fails"),
     Keyword("provider", "Mapping[str, Any]", "which providers may answer, and in which order: OpenRouter's object"),
 )
 """Keywords with rules of their own. ``schema``, which determines the type of the reply, is a separate parameter."""
@@ -178,6 +179,10 @@ def _extra(request: ChatRequest, value: Any) -> None:
     request.extra = dict(item(value, "extra"))
 
 
+def _models(request: ChatRequest, value: Any) -> None:
+    raise BadInput("models are called if model fails, and this one is asked by itself: omit it", field="models")
+
+
 def _provider(request: ChatRequest, value: Any) -> None:
     raise BadInput("provider chooses among targets, and this one is asked by itself: omit it", field="provider")
 
@@ -192,6 +197,7 @@ _READERS: dict[str, Any] = {
     "stop": _stop,
     "logprobs": _logprobs,
     "extra": _extra,
+    "models": _models,
     "provider": _provider,
 }
 

@@ -43,8 +43,8 @@ def stream(
 
     ``prompt`` is text or a conversation; ``system`` is placed before it. The request's fields: ``schema`` (a type or a JSON
     schema), ``tools``, ``tool_choice``, ``response_format``, ``images`` (paths, URLs or bytes; read here), ``files`` (as
-    images), ``reasoning`` (an effort, or a number of tokens), ``extra`` (fields under the API's own names), ``models``
-    (called in order if ``model`` fails), ``provider``, ``parallel_tool_calls``, ``max_tokens``, ``temperature``, ``top_p``,
+    images), ``reasoning`` (an effort, or a number of tokens), ``extra`` (fields under the API's own names), ``models`` (called
+    in order where the first one fails), ``provider``, ``parallel_tool_calls``, ``max_tokens``, ``temperature``, ``top_p``,
     ``top_k``, ``min_p``, ``frequency_penalty``, ``presence_penalty``, ``repetition_penalty``, ``seed``, ``stop``, ``logprobs``,
     ``logit_bias``, ``n``, ``verbosity``, ``metadata``, ``user``, ``service_tier``, ``store``, ``previous``.
 
