@@ -49,6 +49,8 @@ def test_from_one_key_to_a_team(gateway_command: Any, tmp_path: Path) -> None:
     users = [gateway_command("keys", "set-limit", public, "--per-user", text)[1] for text in per_user]
     assert ["10 requests per minute for each user" in line for line in users] == [True, False, False]
     assert ["$0.50 per day for each user" in line for line in users] == [True, True, False]
+    texts = [gateway_command("keys", "set-limit", public, "--keep-text", word)[1] for word in ("yes", "")]
+    assert ["keep_text: True" in line for line in texts] == [True, False]
     _, rotated, _ = gateway_command("keys", "rotate", "laptop", "--grace", "1h")
     new = rotated.split("-")[1]
     assert gateway_command("keys", "revoke", "laptop") == (0, f"{new} is revoked\n", ""), "the name means the key that goes on"
@@ -63,7 +65,7 @@ def test_from_one_key_to_a_team(gateway_command: Any, tmp_path: Path) -> None:
         audited = [row[0] for row in database.execute("SELECT action FROM audit ORDER BY at, rowid")]
     database.close()
     assert audited == [
-        *("team.create", "person.create", "key.create", *["key.change"] * 5, "key.create", "key.rotate"),
+        *("team.create", "person.create", "key.create", *["key.change"] * 7, "key.create", "key.rotate"),
         *("key.revoke", "person.delete"),
     ]
     for file in tmp_path.glob("kept.db*"):

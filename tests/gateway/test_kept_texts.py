@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ import pytest
 from polychat import config
 from polychat.config.settings import Direct, KeySettings, State
 from polychat.errors import BadInput
+from polychat.gateway.admin.policies import changed, settings_of
 from polychat.gateway.admission import shared_replies
 from polychat.gateway.app import Gateway
 from polychat.gateway.storage import store_of
 from polychat.state.encryption import TextCipher
-from polychat.state.store import StoreUnavailable, TextPlace
+from polychat.state.key_admin import KeyAdmin
+from polychat.state.store import Policy, StoreUnavailable, TextPlace
 
 from ..support.running_gateway import Running, configured, gateway, good, row, until
 from ..support.scripted_server import Say, Seen
@@ -143,6 +146,26 @@ async def test_a_key_reads_its_own_and_policy_decides(serve: Any, tmp_path: Path
         ]
         assert found == [404, 404, 404, 200, 404]
         assert (await here.ask(f"/v1/responses/{of_ada}", headers=bearer["ada"])).status == 200, "it is in memory as before"
+
+
+async def test_an_owner_decides_for_all_keys_below(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the database's policies the nearest one to the key holds, as the admin API and the command write them."""
+    store = store_of(State(url=f"sqlite:///{tmp_path}/gateway.db"))
+    admin, yes = KeyAdmin(store, "test", time()), changed(Policy(), {"keep_text": True}, "settings")
+    assert settings_of(yes) == {"keep_text": True}
+    admin.put_owner("team", "red", policy=yes)
+    keys = {
+        name: admin.create(name, owner=owner, policy=Policy(keep_text=own))[1].text
+        for name, owner, own in (("above", ("team", "red"), None), ("own", ("team", "red"), False), ("alone", None, None))
+    }
+    store.close()
+    bearer = {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}
+    async with machines(serve, tmp_path, monkeypatch) as (house, _):
+        here, there = await house.gateway(0, keep=False), await house.gateway(0, keep=False)
+        names = {key: (await said(here, SECRET, headers))["id"] for key, headers in bearer.items()}
+        await written(here)
+        found = {key: (await there.ask(f"/v1/responses/{name}", headers=bearer[key])).status for key, name in names.items()}
+        assert found == {"above": 200, "own": 404, "alone": 404}
 
 
 async def test_encryption_keys_change(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,13 +286,15 @@ class Gateway:
     def _keeping_texts(self, configured: Config) -> KeptTexts | None:
         """Raises ``PolychatError``."""
         state = configured.gateway.state
-        if self.usage is None or state is None or not state.encryption_keys:
+        if state is None or not state.encryption_keys:
             keeping = [f"gateway.key_settings.{name}" for name, key in configured.gateway.key_settings.items() if key.keep_text]
             if keeping or (state is not None and state.keep_text):
                 message = (
                     f"{(keeping or ['gateway.state'])[0]}.keep_text requires gateway.state.encryption_keys: texts are encrypted"
                 )
                 raise BadInput(message, field="gateway.state.encryption_keys")
+            return None
+        if self.usage is None:  # the table is new in a reload: a database is opened at the start
             return None
         from .kept_texts import KeptTexts, cipher_of  # only where texts are kept
 

@@ -9,6 +9,7 @@ import pytest
 
 from polychat.config.settings import Direct, Idempotency, KeySettings
 from polychat.gateway.admission.idempotency import RepeatedRequests
+from polychat.gateway.context import Guard, RequestContext
 from polychat.gateway.paths import DIALECTS
 
 from ...support.endpoint_bodies import BODIES
@@ -29,6 +30,7 @@ from ...support.running_gateway import (
     streaming,
     text,
     until,
+    with_guards,
 )
 from ...support.scripted_server import Say, Seen
 
@@ -284,6 +286,23 @@ async def test_what_is_kept_is_bounded(serve: Any) -> None:
         now = 5.0
         assert "x-polychat-replayed" not in (await here.ask(path, body, headers={"idempotency-key": "b"})).headers
         assert (len(here.app._repeated), here.app._repeated.size) == (1, len(answer.body))
+
+
+class Louder(Guard):
+    """Changes what is sent."""
+
+    def before(self, context: RequestContext) -> None:
+        context.responder.tap(lambda data: data.replace(b"Hel", b"HEL"))
+
+
+async def test_what_guards_made_of_a_reply_is_kept(serve: Any) -> None:
+    """The bytes that the first client got, not those of the backend; and they are not changed again."""
+    server = await serve(good)
+    path, body = asking("openai-chat", stream=True)
+    async with gateway(house(server.url), **with_guards([], [Louder()])) as here:
+        first = await here.ask(path, body, headers=KEY)
+        assert b"HEL" in first.body
+        same(first, await here.ask(path, body, headers=KEY))
 
 
 async def test_it_can_be_switched_off_and_survives_a_reload(serve: Any) -> None:
