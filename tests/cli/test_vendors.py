@@ -10,6 +10,7 @@ import pytest
 
 from polychat.events import Citation, Finish, Start, Text, Usage
 from polychat.types import FilePart, ImagePart
+from polychat.wire.faults import Fault
 from polychat.wire.models import ModelInfo, write_models
 
 from ..support.command import run
@@ -106,7 +107,6 @@ async def test_a_loss_is_reported_in_one_line(dialect: ScriptedVendor) -> None:
 
 async def test_a_refused_key_is_1_and_not_shown(dialect: ScriptedVendor) -> None:
     """The vendor's words, without the key."""
-    from polychat.wire.faults import Fault
 
     dialect.fault = Fault("Incorrect API key provided: k-secret", "authentication", 401)
     ran = await run("ask", "-m", "openai/m", "hi")
@@ -143,3 +143,18 @@ async def test_models_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = await run("models", "grok")
     assert ran.code == 2
     assert "groq" in ran.err
+
+
+async def test_an_error_says_who_where_and_what_next(dialect: ScriptedVendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend with its host, for a rejected key where it is set; a server that is not there; an answer that was cut."""
+    dialect.fault = Fault("Incorrect API key provided", "authentication", 401)
+    ran = await run("ask", "-m", "openai/m", "hi")
+    start = "polychat: error: openai (127.0.0.1): 401 X: Incorrect API key provided"
+    assert ran.err.startswith(start), ran.err
+    assert ran.err.endswith(" (key from OPENAI_API_KEY)\n")
+    dialect.fault, dialect.answer = None, [[Text("Once")], [Finish("complete", "length")]]
+    ran = await run("ask", "-m", "openai/m", "hi")
+    assert (ran.code, ran.out, "stopped at max_tokens" in ran.err) == (0, "Once\n", True)
+    for host in ("127.0.0.1", "localhost"):
+        ran = await run("ask", "-m", "openai/m", "hi", env={"OPENAI_BASE_URL": f"http://{host}:1/v1"})
+        assert ran.err == f"polychat: error: cannot connect to {host}:1: connection refused. Is the server running?\n"

@@ -10,8 +10,19 @@ from ..client import Stream
 from ..errors import PolychatError
 from . import ANSWERED, FAILED, complain, print_json
 from .code_blocks import first_block
-from .printing import Printer, checked, code_of, in_json, print_sources, read_whole, report_of, usage_line, warn_if_cut
-from .question import questions_from, recorded
+from .printing import (
+    Printer,
+    checked,
+    code_of,
+    failure_line,
+    in_json,
+    print_sources,
+    read_whole,
+    report_of,
+    usage_line,
+    warn_if_cut,
+)
+from .question import Question, questions_from, recorded
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
         return propose(question)
     reply = question.stream()
     with recorded(question, reply):
-        return asyncio.run(_whole_json(reply) if arguments.json else _plain(reply, arguments))
+        return asyncio.run(_whole_json(question, reply) if arguments.json else _plain(question, reply, arguments))
 
 
-async def _plain(reply: Stream, arguments: argparse.Namespace) -> int:
+async def _plain(question: Question, reply: Stream, arguments: argparse.Namespace) -> int:
     printer = Printer(sys.stdout)
     extract: bool = arguments.extract
     wait: bool = arguments.no_stream or extract
@@ -49,7 +60,7 @@ async def _plain(reply: Stream, arguments: argparse.Namespace) -> int:
         if wait:
             printer.write(reply.text)
         printer.finish()
-        complain(str(error))
+        complain(failure_line(error, question.targets))
         return code_of(error)
     except asyncio.CancelledError:
         printer.finish()  # Ctrl-C: the shell's prompt begins on a line of its own
@@ -63,7 +74,7 @@ async def _plain(reply: Stream, arguments: argparse.Namespace) -> int:
     if arguments.usage:
         print(f"polychat: {usage_line(whole)}", file=sys.stderr)
     if failure is not None:
-        complain(str(failure))
+        complain(failure_line(failure, question.targets))
     return ANSWERED if failure is None else FAILED
 
 
@@ -74,9 +85,9 @@ def _extracted(text: str) -> str:
     return text if block is None else block
 
 
-async def _whole_json(reply: Stream) -> int:
+async def _whole_json(question: Question, reply: Stream) -> int:
     whole, failure = await read_whole(reply)
     if failure is not None:
-        complain(str(failure))
+        complain(failure_line(failure, question.targets))
     print_json(report_of(whole, failure), default=in_json)
     return ANSWERED if failure is None else code_of(failure)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..errors import BadInput
 from . import ANSWERED, FAILED, complain, print_json
-from .printing import Printer, in_json, print_sources, read_whole, report_of, usage_line
+from .printing import Printer, failure_line, in_json, print_sources, read_whole, report_of, usage_line
 from .question import Question, recorded
 
 
@@ -46,7 +46,7 @@ async def compare(questions: Sequence[Question], arguments: argparse.Namespace) 
         if arguments.usage:
             print(f"polychat: {question.model}: {usage_line(whole)}", file=sys.stderr)
         if failure is not None:
-            complain(f"{question.model}: {failure}")
+            complain(f"{question.model}: {failure_line(failure, question.targets)}")
     if arguments.json:
         print_json(reports, default=in_json)
     return FAILED if failed else ANSWERED

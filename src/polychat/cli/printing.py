@@ -8,8 +8,10 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, TextIO
 
+from ..backends.keys import key_source
 from ..client import Reply, Stream
-from ..errors import BadInput, BadReply, PolychatError
+from ..client.targets import Targets
+from ..errors import BadInput, BadReply, PolychatError, StatusError, Unauthorized
 from . import FAILED, MISUSED, complain
 
 
@@ -51,7 +53,7 @@ def print_sources(reply: Stream) -> None:
 
 def warn_if_cut(reply: Stream) -> None:
     if reply.reason == "length":
-        complain("the reply reached its token limit and may be incomplete: raise it with -o max_tokens=N", "warning")
+        complain("stopped at max_tokens: the reply may be incomplete; raise it with -o max_tokens=N", "warning")
 
 
 def checked(reply: Stream) -> tuple[Reply, BadReply | None]:
@@ -84,6 +86,17 @@ def _unpriced(reply: Reply) -> str:
         return 'unpriced (prices come with  pip install "polychat[prices]", or from [prices] of polychat.toml)'
     model = printable(reply.served or reply.model or "this model")
     return f"unpriced (no price is known for {model}: add one to [prices] of polychat.toml)"
+
+
+def failure_line(error: PolychatError, targets: Targets) -> str:
+    """The error with the backend that it came from, and for a rejected key where that key is set."""
+    text = str(error)
+    host, answered, rest = text.partition(" answered ")
+    if not isinstance(error, StatusError) or not answered or " " in host or not error.provider:
+        return text
+    row = targets.registry.vendors().get(error.provider.lower()) if isinstance(error, Unauthorized) else None
+    source = "" if row is None else key_source(row)
+    return f"{error.provider} ({host}): {rest}{f' (key from {source})' if source else ''}"
 
 
 async def read_whole(reply: Stream) -> tuple[Reply, PolychatError | None]:

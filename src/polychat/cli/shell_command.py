@@ -10,7 +10,7 @@ import subprocess
 from ..errors import BadReply
 from . import ANSWERED, FAILED, complain
 from .code_blocks import first_block
-from .printing import code_of, read_whole
+from .printing import code_of, failure_line, read_whole
 from .question import Question, recorded
 from .terminal import TERMINAL_INPUT, confirmed
 
@@ -22,7 +22,7 @@ def propose(question: Question) -> int:
     with recorded(question, reply):
         whole, failure = asyncio.run(read_whole(reply))
     if failure is not None:
-        complain(str(failure))
+        complain(failure_line(failure, question.targets))
         return code_of(failure)
     command = _command_in(whole.text)
     print(command, flush=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -90,16 +92,26 @@ def _number_of(error: BaseException) -> int | None:
     return below.errno if isinstance(below, OSError) else None
 
 
+def _shared_number(error: BaseException) -> int | None:
+    """The number that the attempts at all addresses of a host failed with, such as ``localhost``'s two."""
+    numbers = set(re.findall(r"\[Errno (\d{1,4})\]", str(error)[:1000]))
+    return int(numbers.pop()) if len(numbers) == 1 else None
+
+
 def _no_connection(error: Exception, place: FailedRequest) -> str:
     address = f"{place.url.host}:{place.url.port}"
     if place.connected:
         return f"{address} closed the connection before replying"
     below = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(below, socket.gaierror) or isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot resolve {place.url.host}: {redact(str(below))}"
+        reason = below.strerror.lower() if isinstance(below, OSError) and below.strerror else str(below)
+        return f"cannot resolve {place.url.host}: {redact(reason)}"
     if isinstance(error, ssl.SSLError):
         return f"TLS handshake with {address} failed: {redact(error.strerror or str(error))}; does it use https at all?"
-    return f"cannot connect to {address}: {redact(_reason_of(error))}"
+    number = _number_of(error) or _shared_number(below)
+    reason = _reason_of(error) if number is None or number <= 0 else os.strerror(number).lower()
+    question = ". Is the server running?" if number == errno.ECONNREFUSED else ""
+    return f"cannot connect to {address}: {redact(reason)}{question}"
 
 
 def _certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
