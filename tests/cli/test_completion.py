@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from polychat.cli.arguments import parser
 from polychat.cli.completion import FILES, SCRIPTS, candidates
 
 from ..support.command import run
+from ..support.terminal import in_terminal
 
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -124,26 +123,9 @@ def test_fish_completes(tmp_path: Path) -> None:
 
 async def test_zsh_completes(tmp_path: Path) -> None:
     """In a terminal, as its completion works nowhere else: the only option that fits is written out."""
-    ours, theirs = pty.openpty()
     environment = {"PATH": PATH, "HOME": str(tmp_path), "TERM": "xterm"}
-    process = await asyncio.create_subprocess_exec(
-        shell("zsh"), "-f", "-i", stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
-    )
-    os.close(theirs)
-    try:
-        os.write(ours, b"autoload -Uz compinit; compinit -u -D; source <(polychat completion zsh 2>/dev/null); echo re''ady\n")
-        await shown(ours, b"ready\r")
-        os.write(ours, b"polychat ask --no-s\t")
-        await shown(ours, b"tream")  # what it adds
-    finally:
-        process.kill()
-        await process.wait()
-        os.close(ours)
-
-
-async def shown(terminal: int, text: bytes) -> None:
-    """Returns when the terminal has shown it."""
-    seen = b""
-    async with asyncio.timeout(60):
-        while text not in seen:
-            seen += await asyncio.to_thread(os.read, terminal, 4096)
+    async with in_terminal(shell("zsh"), "-f", "-i", env=environment) as terminal:
+        terminal.press(b"autoload -Uz compinit; compinit -u -D; source <(polychat completion zsh 2>/dev/null); echo re''ady\n")
+        await terminal.shows(b"ready\r")
+        terminal.press(b"polychat ask --no-s\t")
+        await terminal.shows(b"tream")  # what it adds

@@ -142,6 +142,13 @@ def _bench(bench: argparse.ArgumentParser) -> None:
     add_connection(bench)
 
 
+def _chat(chat: argparse.ArgumentParser) -> None:
+    chat.add_argument("-m", "--model", metavar="MODEL", help="the model to talk to (default: see polychat default)")
+    chat.add_argument("-s", "--system", metavar="TEXT", help="a system message to begin with")
+    chat.add_argument("-n", "--no-record", action="store_true", help="keep no history of what is typed")
+    add_connection(chat)
+
+
 def _setup(setup: argparse.ArgumentParser) -> None:
     setup.add_argument(
         "tool",
@@ -355,6 +362,13 @@ _COMMANDS = (
         _models,
         "list a vendor's models; list, download and remove local models",
         "Without arguments, list the local models. With a vendor's name, list that vendor's models.",
+    ),
+    _Command(
+        "chat",
+        _chat,
+        "talk to a model in the terminal",
+        "Talk to a model in the terminal, with Markdown, history and completion. Lines that begin with / are commands: /help "
+        "lists them. It needs the extra chat.",
     ),
     _Command(
         "setup",

@@ -189,6 +189,13 @@ def _about(of: argparse.ArgumentParser, action: argparse.Action) -> str:
     return re.split(r"[;:,] | \(", text, maxsplit=1)[0]
 
 
+def target_names(typed: str) -> list[str]:
+    """What a model's name may be that begins so; empty where the configuration is invalid."""
+    with suppress(PolychatError):
+        return [candidate.value for candidate in _targets(typed)]
+    return []
+
+
 def _targets(typed: str) -> Iterator[Completion]:
     """Routes, aliases and providers; after a provider's name, its models that are known without a request."""
     from ..backends.registry import user_registry

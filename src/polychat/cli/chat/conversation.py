@@ -1,0 +1,115 @@
+"""A conversation that can be retried, changed and taken back: a tree of exchanges, of which one branch is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ...client import Reply
+from ...types import ChatMessage, Part, TextPart
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A question and its reply."""
+
+    question: ChatMessage
+    parent: Turn | None
+    model: str
+    reply: Reply | None = None
+    """``None`` until there is one, and where it failed before its first piece."""
+    later: list[Turn] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """What the person typed."""
+        parts = self.question.parts
+        return parts[-1].text if parts and isinstance(parts[-1], TextPart) else ""
+
+    def path(self) -> list[Turn]:
+        """From the first exchange to this one."""
+        found: list[Turn] = []
+        turn: Turn | None = self
+        while turn is not None:
+            found.append(turn)
+            turn = turn.parent
+        return found[::-1]
+
+
+class BranchingConversation:
+    """All that was asked. ``last`` is the exchange that the next one follows."""
+
+    def __init__(self, model: str, system: str | None = None) -> None:
+        self.model = model
+        self.system = system
+        self.last: Turn | None = None
+        self._first: list[Turn] = []
+
+    def ask(self, parts: Sequence[Part], text: str) -> Turn:
+        """A new question after the last exchange."""
+        return self._added(ChatMessage("user", [*parts, TextPart(text)]), self.last)
+
+    def retry(self, model: str | None = None) -> Turn | None:
+        """The last question once more, beside its reply; ``None`` where nothing was asked."""
+        if self.last is None:
+            return None
+        if model is not None:
+            self.model = model
+        return self._added(self.last.question, self.last.parent)
+
+    def edit(self, text: str) -> Turn | None:
+        """The last question with another text, beside it; its attachments stay."""
+        if self.last is None:
+            return None
+        return self._added(ChatMessage("user", [*self.last.question.parts[:-1], TextPart(text)]), self.last.parent)
+
+    def undo(self) -> Turn | None:
+        """Take the last exchange back: the next question follows the one before. It stays a branch."""
+        undone = self.last
+        if undone is not None:
+            self.last = undone.parent
+        return undone
+
+    def branches(self) -> list[Turn]:
+        """The end of each branch, in the order of their beginnings."""
+        return [turn for turn in self._all() if not turn.later]
+
+    def switch(self, number: int) -> Turn | None:
+        """Go on from the end of that branch, counted from 1; ``None`` if there is none."""
+        ends = self.branches()
+        if not 1 <= number <= len(ends):
+            return None
+        self.last = ends[number - 1]
+        return self.last
+
+    def messages(self, turn: Turn) -> list[ChatMessage]:
+        """What is sent to have ``turn`` answered."""
+        sent: list[ChatMessage] = []
+        for each in turn.path():
+            sent.append(each.question)
+            if each is not turn and each.reply is not None and each.reply.text:
+                sent.append(each.reply.turn())
+        return sent
+
+    def forget(self, turn: Turn) -> None:
+        """Leave out a question that got no reply at all: the one before it is the last again."""
+        siblings = self._first if turn.parent is None else turn.parent.later
+        siblings.remove(turn)
+        self.last = turn.parent
+
+    def replies(self) -> Iterator[Reply]:
+        """Of all branches: each was paid for."""
+        return (turn.reply for turn in self._all() if turn.reply is not None)
+
+    def _added(self, question: ChatMessage, parent: Turn | None) -> Turn:
+        turn = Turn(question, parent, self.model)
+        (self._first if parent is None else parent.later).append(turn)
+        self.last = turn
+        return turn
+
+    def _all(self) -> Iterator[Turn]:
+        waiting = self._first[::-1]
+        while waiting:
+            turn = waiting.pop()
+            yield turn
+            waiting += turn.later[::-1]

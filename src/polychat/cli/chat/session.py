@@ -1,0 +1,323 @@
+"""A chat in the terminal: prompts, replies and commands, until the person leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from ...calls.attachments import file, image
+from ...client import Stream
+from ...client.calls import stream_of
+from ...client.reply import Reply
+from ...client.targets import Targets
+from ...config.file_errors import near
+from ...errors import BadInput, PolychatError
+from ...types import ImagePart, Part
+from ...user.whole_files import write_whole
+from ..printing import printable, usage_line
+from .conversation import BranchingConversation, Turn
+from .slash_commands import commands_of, split, words
+
+if TYPE_CHECKING:
+    from .reply_view import ReplyView
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+_COPIED = 100_000
+"""Bytes that terminals accept for the clipboard."""
+
+
+class ChatSession:
+    """One chat. ``handle`` takes what the person typed."""
+
+    def __init__(
+        self, targets: Targets, conversation: BranchingConversation, console: Console, options: dict[str, Any]
+    ) -> None:
+        """``options`` are keywords of each request."""
+        self.conversation = conversation
+        self.commands = commands_of(self)
+        self.is_over = False
+        self.prefilled = ""
+        """What the next prompt begins with."""
+        self._targets, self._console, self._options = targets, console, options
+        self._attached: list[Part] = []
+
+    async def handle(self, typed: str) -> None:
+        """Ask, or run a command. Errors are printed."""
+        try:
+            if typed.startswith("/") and not typed.startswith("//"):
+                await self._command(typed)
+            elif text := typed.removeprefix("/") if typed.startswith("//") else typed:
+                turn = self.conversation.ask(self._attached, text)
+                self._attached = []
+                await self._ask(turn)
+        except PolychatError as error:
+            self.tell(str(error), "red")
+
+    def tell(self, text: str, style: str = "dim") -> None:
+        """One line, or more, of the chat itself."""
+        self._console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+    async def _command(self, line: str) -> None:
+        name, rest = split(line)
+        command = self.commands.get(name)
+        if command is None:
+            guess = near(name, self.commands, "; ") or ". /help lists them"
+            raise BadInput(f"no command /{name[:40]}{guess} (// begins a prompt with a slash)", field="command")
+        outcome = command.run(rest)
+        if outcome is not None:
+            await outcome
+
+    async def _ask(self, turn: Turn) -> None:
+        """Get the reply to a question; Ctrl-C stops it and keeps what came."""
+        try:
+            reply = stream_of(
+                self._targets, self.conversation.messages(turn), turn.model, self.conversation.system, dict(self._options)
+            )
+        except PolychatError:
+            self.conversation.forget(turn)
+            raise
+        failure = await self._shown(reply)
+        whole = reply.reply()
+        if whole.text or whole.tool_calls or failure is None:
+            turn.reply = whole
+        else:
+            self.conversation.forget(turn)
+            self.prefilled = turn.text  # nothing that was typed is lost
+        if failure:
+            self.tell(failure, "red")
+        elif whole.reason == "length":
+            self.tell("(stopped at max_tokens)")
+
+    async def _shown(self, reply: Stream[Any]) -> str | None:
+        """Draw the reply; gives what failed, or ``None``."""
+        from .reply_view import ReplyView  # drawing Markdown takes longer to load than the prompt
+
+        view = ReplyView(self._console)
+        reading = asyncio.ensure_future(self._read(reply, view))
+        with _interrupts(reading.cancel):
+            try:
+                await reading
+            except asyncio.CancelledError:
+                if not reading.cancelled():
+                    raise
+                self.tell("(stopped)")
+            except PolychatError as error:
+                return str(error)
+        return None
+
+    async def _read(self, reply: Stream[Any], view: ReplyView) -> None:
+        async with reply:
+            await view.show(reply)
+
+    def status(self) -> str:
+        """The model, and the tokens and the cost of the last exchange and of all."""
+        last = self.conversation.last
+        reply = None if last is None else last.reply
+        parts = [self.conversation.model]
+        if reply is not None:
+            parts.append(usage_line(reply).split("; unpriced")[0])
+        total = self._total_cost()
+        if total:
+            parts.append(f"${total:.4f} in all")
+        if self._attached:
+            parts.append(f"{len(self._attached)} attached")
+        return " · ".join(parts)
+
+    def _total_cost(self) -> float:
+        return sum(reply.cost or 0.0 for reply in self.conversation.replies())
+
+    def _last_reply(self) -> Reply:
+        last = self.conversation.last
+        if last is None or last.reply is None:
+            raise BadInput("there is no reply yet", field="command")
+        return last.reply
+
+    def _last_turn(self) -> Turn:
+        if self.conversation.last is None:
+            raise BadInput("nothing was asked yet", field="command")
+        return self.conversation.last
+
+    # Commands: their docstrings are their help
+
+    def do_help(self, rest: str) -> None:
+        """: list these commands"""
+        width = max(len(f"{command.name} {command.usage}") for command in self.commands.values())
+        for command in self.commands.values():
+            self.tell(f"/{f'{command.name} {command.usage}':<{width}}  {command.about}")
+        self.tell("Enter sends, Alt-Enter begins a new line, Ctrl-R searches the history, Ctrl-C stops a reply, Ctrl-D leaves.")
+
+    def do_model(self, rest: str) -> None:
+        """[MODEL]: use another model from here on, or show which one is used"""
+        if rest:
+            self._targets.plan(rest)
+            self.conversation.model = rest
+        self.tell(f"model: {self.conversation.model}")
+
+    def do_system(self, rest: str) -> None:
+        """[TEXT]: set the system message, or show it; - removes it"""
+        if rest:
+            self.conversation.system = None if rest == "-" else rest
+        self.tell(f"system message: {self.conversation.system or 'none'}")
+
+    async def do_retry(self, rest: str) -> None:
+        """[MODEL]: ask the last question once more, of another model if one is named"""
+        if rest:
+            self._targets.plan(rest)
+        turn = self.conversation.retry(rest or None)
+        if turn is None:
+            raise BadInput("nothing was asked yet", field="command")
+        await self._ask(turn)
+
+    async def do_edit(self, rest: str) -> None:
+        """[TEXT]: ask the last question with another text; without one, the prompt begins with it"""
+        last = self._last_turn()
+        if not rest:
+            self.conversation.undo()
+            self._attached = list(last.question.parts[:-1])
+            self.prefilled = last.text
+            return
+        turn = self.conversation.edit(rest)
+        if turn is not None:
+            await self._ask(turn)
+
+    def do_undo(self, rest: str) -> None:
+        """: take back the last question and its reply"""
+        self._last_turn()
+        undone = self.conversation.undo()
+        self.tell(f"taken back: {_excerpt(undone.text) if undone else ''}")
+
+    def do_branch(self, rest: str) -> None:
+        """[N]: list the branches that retries, edits and undos left, or go on from one"""
+        if rest and (not rest.isdecimal() or self.conversation.switch(int(rest)) is None):
+            raise BadInput(f"/branch takes a number of the list, not {rest[:40]}", field="command")
+        for number, turn in enumerate(self.conversation.branches(), 1):
+            mark = "*" if self.conversation.last is not None and self.conversation.last in turn.path() else " "
+            self.tell(f"{mark} {number}  {len(turn.path())} questions, {turn.model}: {_excerpt(turn.text)}")
+
+    async def do_compare(self, rest: str) -> None:
+        """MODEL MODEL…: ask the last question of several models; the conversation goes on with the last of them"""
+        models = words(rest)
+        if not models:
+            raise BadInput("/compare takes models: /compare a/x b/y", field="command")
+        for model in models:
+            self._targets.plan(model)
+        self._last_turn()
+        before = self.conversation.model
+        for model in models:
+            turn = self.conversation.retry(model)
+            self.tell(f"── {model}")
+            if turn is not None:
+                await self._ask(turn)
+        self.conversation.model = before
+
+    def do_attach(self, rest: str) -> None:
+        """FILE…: attach files or images to the next question; without one, forget what is attached"""
+        if not rest:
+            self._attached = []
+        for name in words(rest):
+            path = str(Path(name).expanduser())
+            is_image = path.lower().endswith(_IMAGES)
+            self._attached.append(image(path, "/attach") if is_image else file(path, "/attach", plain=True))
+        kinds = ", ".join("an image" if isinstance(part, ImagePart) else "a file" for part in self._attached)
+        self.tell(f"attached to the next question: {kinds or 'nothing'}")
+
+    def do_save(self, rest: str) -> None:
+        """FILE: write the conversation to a new file, as Markdown, or as JSON if its name ends with .json"""
+        if not rest:
+            raise BadInput("/save takes the name of a file", field="command")
+        path = Path(rest).expanduser()
+        if path.exists():
+            raise BadInput(f"{path} exists: choose another name", field="command")
+        text = self._as_json() if path.suffix == ".json" else "\n\n".join(self._as_markdown()) + "\n"
+        try:
+            write_whole(path, text.encode("utf-8", "surrogatepass"))
+        except OSError as error:
+            raise BadInput(f"{path} cannot be written: {error.strerror}", field="command") from None
+        self.tell(f"written to {path}")
+
+    def do_copy(self, rest: str) -> None:
+        """: copy the last reply to the clipboard, if the terminal allows it"""
+        data = self._last_reply().text.encode("utf-8", "replace")
+        if len(data) > _COPIED:
+            raise BadInput(f"the reply has {len(data):,} bytes; terminals copy up to {_COPIED:,}: use /save", field="command")
+        self._console.file.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
+        self.tell(f"{len(data):,} bytes were sent to the clipboard")
+
+    def do_cost(self, rest: str) -> None:
+        """: tokens and cost of the last reply and of the whole conversation"""
+        self.tell(f"last reply: {usage_line(self._last_reply())}")
+        replies = list(self.conversation.replies())
+        unpriced = sum(reply.cost is None for reply in replies)
+        note = f", {unpriced} without a price" if unpriced else ""
+        self.tell(f"conversation: {len(replies)} replies, ${self._total_cost():.6f}{note}")
+
+    def do_reasoning(self, rest: str) -> None:
+        """: show the reasoning of the last reply"""
+        self.tell(self._last_reply().reasoning or "the last reply has no reasoning")
+
+    def do_sources(self, rest: str) -> None:
+        """: list the sources that the last reply cites"""
+        sources = self._last_reply().sources
+        for number, source in enumerate(sources, 1):
+            self.tell(f"[{number}] {source.title} {source.url}")
+        if not sources:
+            self.tell("the last reply cites nothing")
+
+    def do_losses(self, rest: str) -> None:
+        """: what of the last request the backend does not support"""
+        losses = self._last_reply().losses
+        for loss in losses:
+            self.tell(f"- {loss}")
+        if not losses:
+            self.tell("nothing was lost")
+
+    def do_quit(self, rest: str) -> None:
+        """: leave"""
+        self.is_over = True
+
+    def _as_markdown(self) -> Iterator[str]:
+        if self.conversation.system:
+            yield f"**System:** {self.conversation.system}"
+        for turn in self._last_turn().path():
+            yield f"## You\n\n{turn.text}"
+            yield f"## {turn.model}\n\n{turn.reply.text if turn.reply is not None else '(no reply)'}"
+
+    def _as_json(self) -> str:
+        turns = [
+            {
+                "question": turn.text,
+                "model": turn.model,
+                "reply": None if turn.reply is None else turn.reply.text,
+                "verdict": None if turn.reply is None else turn.reply.verdict,
+            }
+            for turn in self._last_turn().path()
+        ]
+        return json.dumps({"system": self.conversation.system, "turns": turns}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _excerpt(text: str) -> str:
+    first = " ".join(text.split())
+    return first if len(first) <= 60 else f"{first[:59]}…"
+
+
+class _interrupts:  # noqa: N801  # used as a context
+    """Ctrl-C calls ``stop`` within the block, where the platform allows it."""
+
+    def __init__(self, stop: Any) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
