@@ -41,6 +41,7 @@ check: .venv/.dev  ## lint, format, types, and the rules of the house
 fix: .venv/.dev  ## mend what a tool can mend, and make again what is made from tables
 	@.venv/bin/python docs/pages.py
 	@.venv/bin/python docs/reference.py
+	@.venv/bin/python docs/manual_page.py
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
@@ -50,6 +51,7 @@ bench: .venv/.dev  ## measure (B=imports runs one; RECORD=1 writes to benchmarks
 docs: .venv/.dev  ## build the documentation into site/
 	@.venv/bin/python docs/pages.py
 	@.venv/bin/python docs/reference.py
+	@.venv/bin/python docs/manual_page.py
 	@.venv/bin/properdocs build --strict
 	@echo "site/index.html"
 
