@@ -138,6 +138,27 @@ async def test_models_of_a_vendor(serve: Any, monkeypatch: pytest.MonkeyPatch) -
     assert [(one["id"], one["context"]) for one in printed] == [("b", 5), ("a", None)]
 
 
+async def test_models_of_all_vendors(serve: Any, monkeypatch: pytest.MonkeyPatch, own_config: Any) -> None:
+    """Of those that are set up, with what is known of each; one that does not answer is reported, and the others are listed."""
+
+    async def listing(seen: Seen, say: Say) -> None:
+        await say.whole(write_models("openai-chat", [ModelInfo("b", context=131_072, can={"tools": True}), ModelInfo("a")]))
+
+    server = await serve(listing)
+    own_config('[prices."groq/b"]\nprompt = 0.25\ncompletion = 2\n')
+    for vendor, url in {"GROQ": f"{server.url}/v1", "MISTRAL": "http://127.0.0.1:1/v1"}.items():
+        monkeypatch.setenv(f"{vendor}_API_KEY", "k")
+        monkeypatch.setenv(f"{vendor}_BASE_URL", url)
+    plain = await run("models", "all")
+    assert (plain.code, plain.out, "mistral: cannot connect" in plain.err) == (0, "groq/a\ngroq/b\n", True)
+    table = (await run("models", "all", "--long")).out.splitlines()
+    assert table[0].split() == ["groq/a", "?", "?"]
+    assert table[1].split()[:5] == ["groq/b", "131,072", "$0.25", "/", "$2"]
+    rows = json.loads((await run("models", "all", "--json")).out)
+    assert [(one["target"], one["price"]) for one in rows] == [("groq/b", [0.25, 2.0]), ("groq/a", None)]
+    assert "one vendor" in (await run("models", "all", "--base-url", server.url)).err
+
+
 async def test_models_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown name is reported with the most similar one."""
     ran = await run("models", "grok")

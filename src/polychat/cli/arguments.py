@@ -98,9 +98,17 @@ def _models(models: argparse.ArgumentParser) -> None:
         nargs="?",
         default="list",
         metavar="VENDOR|ACTION",
-        help="a vendor's name, or an action for local weights: list (default), pull, path, rm",
+        help="a vendor's name, all for every vendor that is set up, or an action for local weights: list (default), pull, "
+        "path, rm",
     )
     models.add_argument("name", nargs="?", default="smollm2", help="the local model (default: %(default)s)")
+    models.add_argument(
+        "-l",
+        "--long",
+        action="store_true",
+        help="print what is known of each: the context in tokens, the price of a million tokens of prompts and of replies, and "
+        "what it supports",
+    )
     models.add_argument("--json", action="store_true", help="print a vendor's models as JSON")
     models.add_argument("--base-url", metavar="URL", help="the address of another instance of the vendor's API")
     models.add_argument("--proxy", metavar="URL", help="the proxy to use, as for polychat ask")
@@ -361,7 +369,8 @@ _COMMANDS = (
         "models",
         _models,
         "list a vendor's models; list, download and remove local models",
-        "Without arguments, list the local models. With a vendor's name, list that vendor's models.",
+        "Without arguments, list the local models. With a vendor's name, list that vendor's models; with all, those of every "
+        "vendor that is set up.",
     ),
     _Command(
         "chat",
