@@ -22,6 +22,7 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
         "fallbacks in that order (default: see polychat default)",
     )
     _request(ask.add_argument_group("the request"))
+    _tools(ask.add_argument_group("tools"))
     _conversation(ask.add_argument_group("the conversation"))
     _output(ask.add_argument_group("the output"))
     add_connection(ask)
@@ -80,6 +81,18 @@ def _request(ask: argparse._ArgumentGroup) -> None:
             "changes the form of the reply)"
         ),
     )
+
+
+def _tools(ask: argparse._ArgumentGroup) -> None:
+    ask.add_argument(
+        "--tools",
+        metavar="MODULE|FILE.py",
+        action="append",
+        default=[],
+        help="functions that the model may call: the public ones of a Python module, with type hints; repeatable",
+    )
+    ask.add_argument("--yes", action="store_true", help="run the model's calls without asking; they are shown all the same")
+    ask.add_argument("--tool-timeout", metavar="SECONDS", type=float, help="timeout for one call (default: 120)")
 
 
 def _conversation(ask: argparse._ArgumentGroup) -> None:

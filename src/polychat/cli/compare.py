@@ -18,8 +18,9 @@ def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     Raises ``BadInput`` for fewer than two models, and beside arguments that are for one.
     """
-    if arguments.extract or arguments.execute or arguments.model is not None or arguments.continues or arguments.conversation:
-        raise BadInput("--compare goes without -m, -x, -e, -c and --conversation", field="compare")
+    names = ("model", "extract", "execute", "continues", "conversation", "tools")
+    if any(getattr(arguments, name) for name in names):
+        raise BadInput("--compare goes without -m, -x, -e, -c, --conversation and --tools", field="compare")
     values = arguments.compare
     cut = next((place for place, value in enumerate(values) if len(value.split()) > 1), len(values))
     if cut < 2:

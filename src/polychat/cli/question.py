@@ -33,11 +33,11 @@ class Question:
     is_kept: bool
     """Whether it is recorded; see ``polychat log``."""
 
-    def stream(self) -> Stream:
-        """The reply, which is requested when it is first read. Raises ``BadInput``."""
+    def stream(self, *more: ChatMessage) -> Stream:
+        """The reply, which is requested when it is first read; ``more`` follows the prompt. Raises ``BadInput``."""
         prompt: str | Conversation = self.prompt
-        if (self.attachments or self.earlier.messages) and self.prompt.strip():
-            prompt = [*self.earlier.messages, self.message()]
+        if (self.attachments or self.earlier.messages or more) and self.prompt.strip():
+            prompt = [*self.earlier.messages, self.message(), *more]
         return stream_of(self.targets, prompt, self.model, self.system, dict(self.options))
 
     def message(self) -> ChatMessage:
@@ -70,11 +70,14 @@ def questions_from(arguments: argparse.Namespace, models: Sequence[str | None]) 
 
 
 @contextmanager
-def recorded(question: Question, reply: Stream) -> Generator[None]:
-    """Keep what the reply to a question has in the end, also of one that failed or was interrupted."""
+def recorded(question: Question, reply: Stream, more: Sequence[ChatMessage] = ()) -> Generator[None]:
+    """Keep what the reply to a question has in the end, also of one that failed or was interrupted.
+
+    ``more`` are the calls and results before it. A reply that calls tools is kept with the one that follows it.
+    """
     try:
         yield
     finally:
-        if question.is_kept and (reply.text or reply.tool_calls):
+        if question.is_kept and reply.text and not reply.tool_calls:
             model = question.targets.default_model() if question.model is None else question.model
-            keep(question.earlier, model, question.system, question.prompt, [question.message()], reply)
+            keep(question.earlier, model, question.system, question.prompt, [question.message(), *more], reply)
