@@ -196,7 +196,10 @@ PARAMETERS: Schema = {
     },
     "idempotency-key": {
         **{"name": "Idempotency-Key", "in": "header", "required": False},
-        "schema": text("A new UUID for each new request: one that is sent again gets the same response.", maxLength=255),
+        "schema": text(
+            "A new UUID for each new request: one that is sent again gets the same response.",
+            pattern="^[!#-~]([ !#-~]{0,253}[!#-~])?$",
+        ),
     },
     _PRIORITY: {
         **{"name": _PRIORITY, "in": "header", "required": False},
