@@ -36,6 +36,8 @@ _REQUESTS = 8
 """Requests like the one at hand that an allotment is asked for."""
 _PARTS = 16
 """Into how many parts a cap is divided for larger allotments."""
+_AT_ONCE = 100
+"""Buckets that are reported or renewed in one transaction."""
 _REMEMBERED = 1800.0
 """Seconds after its end for which every store still knows what was reported of an allotment."""
 
@@ -201,28 +203,39 @@ class SharedBuckets:
             self.refresh()
 
     def refresh(self) -> None:
-        """Report what was spent, renew what ends soon, and give back what nobody uses. Blocks."""
-        with self._lock:
-            now = self._clock()
-            with self._ledger.lock:
-                reports, wishes = self._due(now)
-            self._count_holders(now)
-            self._settle(reports, now)
-            self._renew(wishes, now)
-            if self.is_away:
-                with self._ledger.lock:
-                    self._share([(bucket, 0) for bucket in self._open], now)
+        """Report what was spent, renew what ends soon, and give back what nobody uses. Blocks.
 
-    def _due(self, now: float) -> tuple[list[tuple[_Open, Settlement]], list[_Wish]]:
+        Some at a time: requests that need more are served in between.
+        """
+        now, was_away = self._clock(), self.is_away
+        with self._lock:
+            self._count_holders(now)
+        opened = list(self._open.items())
+        for start in range(0, len(opened), _AT_ONCE):
+            some = opened[start : start + _AT_ONCE]
+            with self._lock:
+                with self._ledger.lock:
+                    reports, wishes = self._due(some, now, all_of_them=was_away)
+                self._settle(reports, now)
+                self._renew(wishes, now)
+                if self.is_away:
+                    with self._ledger.lock:
+                        self._share([(bucket, 0) for bucket, kept in some if not kept.is_over(now)], now)
+
+    def _due(
+        self, some: Sequence[tuple[Bucket, _Open]], now: float, *, all_of_them: bool
+    ) -> tuple[list[tuple[_Open, Settlement]], list[_Wish]]:
         reports, wishes = [], []
-        for bucket, kept in list(self._open.items()):
+        for bucket, kept in some:
+            if self._open.get(bucket) is not kept:
+                continue
             if kept.is_over(now):
                 del self._open[bucket]
                 self._full.pop(bucket, None)
                 continue
             self._opened(bucket, now)
             is_loose = bucket.name.window is None and kept.rest > bucket.reserved
-            if is_loose or self.is_away or kept.until - now < _SECONDS * 2 / 3:
+            if is_loose or all_of_them or kept.until - now < _SECONDS * 2 / 3:
                 wishes.append(self._renewal(kept))
             elif bucket.used != kept.reported:
                 reports.append((kept, Settlement(kept.id, kept.stored, kept.spent, False)))

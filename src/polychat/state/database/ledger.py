@@ -1,12 +1,13 @@
-"""The ledger of limits and budgets in SQL. A transaction locks its buckets, in one order, before it reads them."""
+"""The ledger of limits and budgets in SQL: a few statements for any number of buckets, which a transaction locks first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy import Boolean, Connection, bindparam, case, delete, func, select, tuple_, update
 
 from ..store import Ask, Grant, Level, Settlement, StoredBucket
 from .engine import Database
@@ -28,20 +29,12 @@ class DatabaseLedger:
         self._database = database
 
     def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
-        def renew(connection: Connection) -> list[Grant]:
-            ordered = sorted(asks, key=lambda ask: _order(ask.bucket))
-            granted = {ask.allotment: _renewed(connection, ask, holder, until, now) for ask in ordered}
-            return [granted[ask.allotment] for ask in asks]
-
-        grants: list[Grant] = self._database.write(renew)
+        grants: list[Grant] = self._database.write(lambda connection: _renewed(connection, asks, holder, until, now))
         return grants
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
-        def settle(connection: Connection) -> None:
-            for settlement in sorted(settlements, key=lambda one: _order(one.bucket)):
-                _settled(connection, settlement, now)
-
-        self._database.write(settle)
+        if settlements:
+            self._database.write(lambda connection: _settled(connection, settlements, now))
 
     def levels(self, wanted: Sequence[StoredBucket], now: float) -> list[Level]:
         with self._database.reading() as connection:
@@ -67,72 +60,110 @@ class DatabaseLedger:
         return count
 
 
-def _order(bucket: StoredBucket) -> tuple[str, ...]:
-    return tuple(str(part) for part in bucket)
+def _place(bucket: StoredBucket) -> tuple[str, str, str, str, int]:
+    """What is unique."""
+    return bucket.owner, bucket.level, bucket.metric, bucket.window or "", bucket.start
 
 
-def _is(bucket: StoredBucket) -> Any:
-    return (
-        (buckets.c.owner == bucket.owner)
-        & (buckets.c.level == bucket.level)
-        & (buckets.c.metric == bucket.metric)
-        & (buckets.c.window == (bucket.window or ""))
-        & (buckets.c.start == bucket.start)
-    )
+_PLACE = (buckets.c.owner, buckets.c.level, buckets.c.metric, buckets.c.window, buckets.c.start)
 
 
-def _locked(connection: Connection, bucket: StoredBucket) -> _Locked:
-    values = {**bucket._asdict(), "window": bucket.window or "", "spent": 0}
+def _locked(connection: Connection, wanted: Iterable[StoredBucket]) -> dict[StoredBucket, _Locked]:
+    """Buckets that nobody else changes until the transaction is over; they are made first where they are not there.
+
+    No two transactions wait for each other: each makes all that it needs in one order, and then locks it in another.
+    """
+    ordered = sorted(set(wanted), key=_place)
+    values = [{**bucket._asdict(), "window": bucket.window or "", "spent": 0} for bucket in ordered]
     connection.execute(inserting(connection, buckets).once(), values)
-    row = connection.execute(select(buckets.c.id, buckets.c.spent).where(_is(bucket)).with_for_update()).one()
-    return _Locked(row.id, row.spent)
+    places = tuple_(*_PLACE).in_([_place(bucket) for bucket in ordered])
+    query = select(buckets.c.id, buckets.c.spent, *_PLACE).where(places).order_by(buckets.c.id).with_for_update()
+    found = {tuple(place): _Locked(number, spent) for number, spent, *place in connection.execute(query)}
+    return {bucket: found[_place(bucket)] for bucket in ordered}
 
 
-def _renewed(connection: Connection, ask: Ask, holder: str, until: float, now: float) -> Grant:
-    bucket, before = _locked(connection, ask.bucket), _spent(connection, ask.allotment)
-    total = bucket.spent + _counted(connection, bucket, ask.spent, before)
-    elsewhere = _allotted(connection, bucket.id, now, besides=ask.allotment)
-    amount = ask.granted(ask.cap - total - elsewhere)
-    spent = max(ask.spent, before or 0)
-    values = {"id": ask.allotment, "bucket": bucket.id, "holder": holder, "amount": spent + amount, "spent": spent}
-    connection.execute(inserting(connection, allotments).replacing({**values, "until": until, "closed": False}, "id"))
-    return Grant(amount, total, elsewhere)
+def _renewed(connection: Connection, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+    if not asks:
+        return []
+    locked = _locked(connection, [ask.bucket for ask in asks])
+    names = [ask.allotment for ask in asks]
+    before, elsewhere = _spent(connection, names), _elsewhere(connection, locked, names, now)
+    grants, rows, more = [], [], {}
+    for ask in asks:
+        number, counted = locked[ask.bucket]
+        spent = max(ask.spent, before.get(ask.allotment, 0))
+        more[number] = spent - before.get(ask.allotment, 0)
+        held = elsewhere.get(number, 0)
+        grant = Grant(ask.granted(ask.cap - counted - more[number] - held), counted + more[number], held)
+        values = {"id": ask.allotment, "bucket": number, "holder": holder, "spent": spent, "amount": spent + grant.amount}
+        rows.append({**values, "until": until, "closed": False})
+        grants.append(grant)
+    connection.execute(inserting(connection, allotments).replacing_all("id"), rows)
+    _count(connection, more)
+    return grants
 
 
-def _spent(connection: Connection, allotment: str) -> int | None:
-    """``None`` for an allotment that is not known."""
-    spent: int | None = connection.execute(select(allotments.c.spent).where(allotments.c.id == allotment)).scalar()
-    return spent
+def _settled(connection: Connection, settlements: Sequence[Settlement], now: float) -> None:
+    locked = _locked(connection, [settlement.bucket for settlement in settlements])
+    before = _spent(connection, [settlement.allotment for settlement in settlements])
+    more: dict[int, int] = defaultdict(int)
+    known, new = [], []
+    for settlement in settlements:
+        number = locked[settlement.bucket].id
+        spent = max(settlement.spent, before.get(settlement.allotment, 0))
+        more[number] += spent - before.get(settlement.allotment, 0)
+        if settlement.allotment in before:
+            known.append({"name": settlement.allotment, "now_spent": spent, "now_closed": settlement.closed})
+        else:
+            values = {"id": settlement.allotment, "bucket": number, "holder": "", "amount": 0, "until": now}
+            new.append({**values, "spent": spent, "closed": settlement.closed})
+    if known:
+        closed = allotments.c.closed | bindparam("now_closed", type_=Boolean)
+        change = update(allotments).where(allotments.c.id == bindparam("name"))
+        connection.execute(change.values(spent=bindparam("now_spent"), closed=closed), known)
+    if new:
+        connection.execute(allotments.insert(), new)
+    _count(connection, more)
 
 
-def _counted(connection: Connection, bucket: _Locked, spent: int, before: int | None) -> int:
-    """Count what was spent of an allotment beyond what was counted ``before``; give how much that is."""
-    more = max(0, spent - (before or 0))
-    if more:
-        connection.execute(update(buckets).where(buckets.c.id == bucket.id).values(spent=buckets.c.spent + more))
-    return more
+def _spent(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Of those allotments that are known."""
+    query = select(allotments.c.id, allotments.c.spent).where(allotments.c.id.in_(names))
+    return {row.id: row.spent for row in connection.execute(query)}
 
 
-def _allotted(connection: Connection, bucket: int, now: float, *, besides: str = "") -> int:
+def _elsewhere(
+    connection: Connection, locked: Mapping[StoredBucket, _Locked], names: Sequence[str], now: float
+) -> dict[int, int]:
+    """What allotments but those of these ``names`` hold, by the numbers of buckets."""
+    numbers = [bucket.id for bucket in locked.values()]
+    query = select(allotments.c.bucket, _rest()).where(_is_open(now), allotments.c.bucket.in_(numbers))
+    rows = connection.execute(query.where(allotments.c.id.not_in(names)).group_by(allotments.c.bucket))
+    return {number: int(rest) for number, rest in rows}
+
+
+def _rest() -> Any:
+    """The sum of what is not spent of allotments."""
     rest = allotments.c.amount - allotments.c.spent
-    is_open = (allotments.c.bucket == bucket) & (allotments.c.until > now) & ~allotments.c.closed & (allotments.c.id != besides)
-    total: int = connection.execute(
-        select(func.coalesce(func.sum(case((rest > 0, rest), else_=0)), 0)).where(is_open)
-    ).scalar_one()
-    return int(total)
+    return func.coalesce(func.sum(case((rest > 0, rest), else_=0)), 0)
 
 
-def _settled(connection: Connection, settlement: Settlement, now: float) -> None:
-    bucket, before = _locked(connection, settlement.bucket), _spent(connection, settlement.allotment)
-    if before is None:
-        values = {"id": settlement.allotment, "bucket": bucket.id, "holder": "", "amount": 0, "until": now}
-        connection.execute(allotments.insert(), {**values, "spent": settlement.spent, "closed": settlement.closed})
-    else:
-        changed = {"spent": max(before, settlement.spent), **({"closed": True} if settlement.closed else {})}
-        connection.execute(update(allotments).where(allotments.c.id == settlement.allotment).values(**changed))
-    _counted(connection, bucket, settlement.spent, before)
+def _is_open(now: float) -> Any:
+    return (allotments.c.until > now) & ~allotments.c.closed
+
+
+def _count(connection: Connection, more: Mapping[int, int]) -> None:
+    """Add to what was spent of these buckets."""
+    rows = [{"number": number, "more": amount} for number, amount in more.items() if amount]
+    if rows:
+        change = update(buckets).where(buckets.c.id == bindparam("number"))
+        connection.execute(change.values(spent=buckets.c.spent + bindparam("more")), rows)
 
 
 def _level(connection: Connection, bucket: StoredBucket, now: float) -> Level:
-    row = connection.execute(select(buckets.c.id, buckets.c.spent).where(_is(bucket))).first()
-    return Level(0, 0) if row is None else Level(row.spent, _allotted(connection, row.id, now))
+    is_it = tuple_(*_PLACE) == tuple_(*_place(bucket))
+    row = connection.execute(select(buckets.c.id, buckets.c.spent).where(is_it)).first()
+    if row is None:
+        return Level(0, 0)
+    rest = select(_rest()).where(_is_open(now), allotments.c.bucket == row.id)
+    return Level(row.spent, int(connection.execute(rest).scalar_one()))

@@ -22,6 +22,11 @@ class Inserting(NamedTuple):
         """Rows that are there stay as they are."""
         return self.statement.on_conflict_do_nothing()
 
+    def replacing_all(self, *known_by: str) -> Any:
+        """Of each row that is given, the one with the same values in the columns ``known_by`` gets all other values."""
+        others = {column.name: self.statement.excluded[column.name] for column in self.table.c if column.name not in known_by}
+        return self.statement.on_conflict_do_update(index_elements=list(known_by), set_=others)
+
     def replacing(self, values: Mapping[str, Any], *known_by: str) -> Any:
         """The row with the same values in the columns ``known_by`` gets all other ``values``."""
         others = {name: value for name, value in values.items() if name not in known_by}
