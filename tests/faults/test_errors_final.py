@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from polychat.config.settings import Admin, Limits
+from polychat.config.access import Admin
+from polychat.config.settings import Limits
 from polychat.gateway.paths import ENDPOINTS
 from polychat.gateway.sites import Sites, echo
 from polychat.http.server.refusals import FIRST, RefusedRequest

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from polychat.config.settings import Admin, Route
+from polychat.config.access import Admin
+from polychat.config.settings import Route
 from polychat.errors import Resting
 from polychat.gateway.app import Gateway
 from polychat.gateway.observe.recent import RecentRequests

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from polychat.config.settings import Admin, State
+from polychat.config.access import Admin
+from polychat.config.settings import Allowance, Budget, KeySettings, State, TokenBudget
 from polychat.errors import BadInput
+from polychat.gateway.admin.policies import changed, settings_of
+from polychat.gateway.admission.accounts import policy_of
 from polychat.state.key_admin import KeyAdmin
 from polychat.state.memory import MemoryStore
 from polychat.state.store import Policy, StoredKey, Superseded
@@ -94,6 +98,31 @@ async def test_from_an_organisation_to_a_revoked_key(office: Office) -> None:
     assert [entry["id"] for entry in listed["keys"]] == [public, rotated["id"]]
     for text in (key, rotated["key"]):
         assert text.split("-")[2] not in json.dumps([listed, audit])
+
+
+def test_settings_say_all_that_a_policy_has() -> None:
+    """What is shown, and changed in one place, loses nothing of the rest."""
+    settings = KeySettings(
+        rpm=7,
+        tpm=100,
+        concurrent=3,
+        budget=Budget(hour=0.5, day=2.25, month=30.0),
+        tokens=TokenBudget(hour=10, day=20, month=30),
+        warn_at=0.5,
+        on_loss="refuse",
+        hosted_tools="refuse",
+        priority="low",
+        keep_text=True,
+        models=("team", "openai/*"),
+        dialects=("anthropic",),
+        unpriced=2.5,
+        per_user=Allowance(rpm=1),
+    )
+    policy = policy_of(settings)
+    assert all(getattr(settings, name) != default for name, default in structs.asdict(KeySettings()).items())
+    assert changed(policy, {}, "settings") == policy
+    assert changed(policy, {"rpm": 8}, "settings") == policy_of(settings.replace(rpm=8))
+    assert settings_of(Policy()) == {}
 
 
 async def test_a_key_opens_what_its_scopes_say(office: Office) -> None:

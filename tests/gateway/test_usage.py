@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from polychat.config.settings import Admin, Price, Route, State
+from polychat.config.access import Admin
+from polychat.config.settings import Price, Route, State
 from polychat.gateway.app import Gateway
 from polychat.gateway.storage import spool_of
 from polychat.state.database.store import DatabaseStore

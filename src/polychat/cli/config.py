@@ -16,6 +16,7 @@ from ..config.file_errors import FileErrors
 from ..config.schema import schema
 from ..config.writing import config_text
 from ..errors import BadInput, UnknownTarget
+from ..gateway.admission.signed_accounts import verifier_of
 from ..gateway.runtime import Runtime
 from ..http.server.listening import check, encrypting
 from ..prompt import decoded_text
@@ -91,6 +92,8 @@ def _check_gateway(configured: Config) -> None:
     check(configured.gateway)
     encrypting(configured.gateway)
     Runtime(configured, Health())
+    if configured.gateway.signed_keys is not None:
+        verifier_of(configured.gateway.signed_keys)
 
 
 _DEFAULT = "default_model"

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import config
 from ..config import Config
-from ..config.settings import Admin
+from ..config.access import Admin
 from ..errors import BadInput, redact
 from ..gateway.admission.guards import Guards, in_order
 from ..gateway.app import Gateway as App

@@ -46,6 +46,13 @@ def add_keys(keys: argparse.ArgumentParser) -> None:
     create.add_argument("--expires", metavar="WHEN", help="when it expires: 2027-01-31, or an age such as 90d")
     _policy(create)
     _common(create)
+    sign = actions.add_parser("sign", help="make a key that no database has: it is valid until it expires")
+    sign.add_argument("name", metavar="NAME", help="what the key is for")
+    for kind in KINDS.values():
+        sign.add_argument(f"--{kind}", metavar="NAME", default="", help=f"the {kind} that its usage is booked on")
+    sign.add_argument("--expires", metavar="WHEN", required=True, help="when it expires: 2027-01-31, or an age such as 30d")
+    _policy(sign)
+    _common(sign)
     _common(actions.add_parser("list", help="list all keys, without their secrets"), json=True)
     _common(_of_key(actions.add_parser("show", help="show one key and what it may use")), json=True)
     revoke = _of_key(actions.add_parser("revoke", help="refuse a key from now on"))

@@ -23,6 +23,7 @@ from ..state.key_text import NewKey
 from ..state.store import Owner, OwnerKind, Policy, StateStore, StoredKey
 from . import ANSWERED, complain, print_json
 from .gateway_key_arguments import KINDS, policy_from
+from .signed_key import sign
 
 _NANO = 1_000_000_000
 _PATIENCE = 5.0
@@ -31,6 +32,8 @@ _PATIENCE = 5.0
 def run(arguments: argparse.Namespace) -> int:
     """One step. Raises ``BadInput`` for what cannot be, ``StoreUnavailable`` where the database is away."""
     now = time()
+    if arguments.step == "sign":
+        return sign(arguments, now)
     with _store(arguments.config) as store:
         admin = KeyAdmin(store, f"command:{_user()}", now)
         if arguments.action == "keys":

@@ -15,7 +15,8 @@ from .checks import check_gateway, check_model_name, check_names, check_price_na
 from .configured import FILE, Config
 from .decoding import decoded
 from .file_errors import FileErrors
-from .settings import GatewaySettings, LocalModel, Price, Route, Table, about
+from .settings import GatewaySettings, LocalModel, Price, Route
+from .value_types import Table, about
 from .vendor_spec import VendorTable, check_base_url
 
 _MODEL = f'the path of a file ("path/to/model.gguf") or a table with {", ".join(LocalModel.__struct_fields__)}'

@@ -7,75 +7,35 @@ in ``vendor_spec.py``. Importing this loads msgspec: who asks a chat without a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, structs
 
 from ..choices import HostedTools, LogForm, OnLossSetting, Priority, SitesEra, Unpriced
+from .access import Admin, MetricsAccess, SignedKeySettings
 from .strategy_names import STRATEGIES
+from .value_types import (
+    Attempts,
+    Bytes,
+    Count,
+    Disconnect,
+    Dollars,
+    OneOrMore,
+    Pause,
+    Positive,
+    Reference,
+    Seconds,
+    Table,
+    Terms,
+    Timeout,
+    about,
+)
 
-T = TypeVar("T")
 if TYPE_CHECKING:
     Strategy: TypeAlias = str
 else:
     Strategy: TypeAlias = Literal[STRATEGIES]
-
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Positive: TypeAlias = Annotated[int, Meta(ge=1)]
-Bytes: TypeAlias = Annotated[int, Meta(ge=1024)]
-Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
-Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
-Pause: TypeAlias = Annotated[float, Meta(ge=0.1)]
-Timeout: TypeAlias = Annotated[float, Meta(ge=0.001)]
-Dollars: TypeAlias = Annotated[float, Meta(ge=0)]
-Reference: TypeAlias = Annotated[
-    str,
-    Meta(
-        pattern="^(env|file|keyring|exec):.",
-        extra={"form": "a reference to the secret: env:NAME, file:PATH, keyring:NAME or exec:COMMAND", "hidden": True},
-    ),
-]
-"""Where a secret is. A wrong value may be the secret itself, and is not shown in an error."""
-Disconnect: TypeAlias = Annotated[
-    str, Meta(pattern=r"^(cancel|drain:[0-9]+(\.[0-9]+)?)(?!\n)$", extra={"form": '"cancel" or "drain:SECONDS"'})
-]
-Terms: TypeAlias = Annotated[
-    str,
-    Meta(
-        pattern=r"^( *(!?(tools|images|audio|files|schema|json)|prompt(<=|>)[0-9]{1,9}|[a-z][a-z0-9_-]*=[^ =]+))* *(?!\n)$",
-        extra={"form": "terms such as tools, !images, prompt<=8000 or region=eu, with spaces between them"},
-    ),
-]
-if TYPE_CHECKING:
-    OneOrMore: TypeAlias = tuple[T, ...]
-else:
-    OneOrMore: TypeAlias = T | tuple[T, ...]
-"""A list in the file, or one of its values alone; a tuple in Python."""
-
-
-def about(text: str) -> Meta:
-    """What a key means: for the documentation, and for editors."""
-    return Meta(description=text)
-
-
-class Table(Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of polychat.toml; a key that is not in the file has its default."""
-
-    def __post_init__(self) -> None:
-        """One value alone becomes a list of it. Raises ``ValueError`` for ``inf`` and ``nan``, which no bound excludes."""
-        for name, default in zip(self.__struct_fields__[::-1], self.__struct_defaults__[::-1], strict=False):
-            value = getattr(self, name)
-            if isinstance(default, tuple) and isinstance(value, str):
-                structs.force_setattr(self, name, (value,))
-            numbers = value if isinstance(value, tuple) else (value,)
-            if not all(isfinite(number) for number in numbers if isinstance(number, float)):
-                raise ValueError(f"{name} is not finite")
-
-    def replace(self, **changes: Any) -> Self:
-        """The same with other values."""
-        return structs.replace(self, **changes)
 
 
 class Limits(Table, frozen=True):
@@ -199,44 +159,6 @@ class KeySettings(Allowance, frozen=True):
     per_user: Annotated[
         Allowance, about("What the requests may use that name the same end user, in `user` or `metadata.user_id`.")
     ] = Allowance()
-
-
-class MetricsAccess(Table, frozen=True):
-    """Who may read `/metrics`."""
-
-    key: Annotated[
-        Reference | None,
-        about(
-            "The key of the program that reads `/metrics`. It opens nothing else, and no other key opens `/metrics` then. By "
-            "default the keys of clients do, and none is needed where chats need none."
-        ),
-    ] = None
-
-
-AdminScope: TypeAlias = Literal["read", "usage", "config", "keys", "audit"]
-
-
-class Admin(Table, frozen=True):
-    """What operators can inspect and change below `/admin`."""
-
-    keys: Annotated[
-        Annotated[Mapping[str, Reference], Meta(extra={"form": 'a table of references to secrets: { name = "env:NAME" }'})],
-        about(
-            "The keys for `/admin/…`, which `gateway.keys` do not open: a name of your choice, and a reference to the key. "
-            "Without any, the paths do not exist."
-        ),
-    ] = {}
-    scopes: Annotated[
-        Mapping[str, tuple[AdminScope, ...]],
-        about(
-            "What each of these keys may do: `read` requests and targets, read `usage`, read the `config` in force, read and "
-            "change `keys` and their owners, read the `audit` log. A key that is not named here has `read` and `usage`."
-        ),
-    ] = {}
-    requests: Annotated[
-        Annotated[int, Meta(ge=1, le=100_000)],
-        about("Number of the latest requests that `/admin/requests` lists; each worker keeps its own, in memory."),
-    ] = 500
 
 
 class Rules(Table, frozen=True, kw_only=True):
@@ -520,6 +442,10 @@ class GatewaySettings(Table, frozen=True):
         about("Settings for targets that clients name themselves as `provider/model`: those of a route, without `targets`."),
     ] = Direct()
     admin: Annotated[Admin, about("What operators can inspect, and the keys for it.")] = Admin()
+    signed_keys: Annotated[
+        SignedKeySettings | None,
+        about("Keys that no database has, made by `polychat gateway keys sign`. Without this table none is accepted."),
+    ] = None
     metrics: Annotated[MetricsAccess, about("Who may read `/metrics`.")] = MetricsAccess()
     state: Annotated[
         State | None, about("What is kept in a database. Without this table nothing is, and no database is opened.")

@@ -10,7 +10,7 @@ from msgspec import Meta
 from .addresses import BASE_URL, address_fault
 from .decoding import decoded
 from .file_errors import FileErrors
-from .settings import Count, OneOrMore, Reference, Table, about
+from .value_types import Count, OneOrMore, Reference, Table, about
 
 KeyHeader: TypeAlias = Literal["authorization", "x-api-key", "x-goog-api-key", "api-key"]
 """Headers that can carry a key; the first as ``Bearer``."""

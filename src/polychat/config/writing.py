@@ -11,7 +11,7 @@ from msgspec import structs
 
 from ..redact import bare_url
 from .configured import Config
-from .settings import Table
+from .value_types import Table
 
 HIDDEN = "(hidden)"
 

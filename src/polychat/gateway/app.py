@@ -17,7 +17,6 @@ from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..http.server.cycle import FastPath
 from ..routing import Health
 from ..state.responses import ResponseStore
-from .admission.accounts import Account
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
@@ -41,7 +40,9 @@ from .tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from .admission.accounting import Accounting
+    from .admission.accounts import Account
     from .admission.people_keys import PeopleKeys
+    from .admission.signed_accounts import SignedAccounts
     from .kept_texts import KeptTexts
     from .observe.usage import UsageLog
     from .shared_rests import SharedRests
@@ -211,6 +212,11 @@ class Gateway:
         """Whether requests with this key are counted."""
         return self.account(key) is not None
 
+    @property
+    def signed(self) -> SignedAccounts | None:
+        """The accounts of signed keys; ``None`` if none are accepted."""
+        return None if self.accounting is None else self.accounting.signed
+
     def account(self, key: str) -> Account | None:
         """What requests with this key may use; ``None`` for one without limits."""
         return None if self.accounting is None else self.accounting.account(key)
@@ -258,8 +264,8 @@ class Gateway:
 
     def _counting(self, configured: Config) -> Accounting | None:
         """What is counted from now on, going on from what was counted so far."""
-        usage = self.usage
-        if usage is None and self.accounting is None and not configured.gateway.key_settings:
+        usage, gateway = self.usage, configured.gateway
+        if usage is None and self.accounting is None and not gateway.key_settings and gateway.signed_keys is None:
             return None
         from .admission.accounting import accounting  # a twentieth of the time that a gateway without limits takes to start
 

@@ -119,6 +119,13 @@ class RequestContext:
         return self.query_string.decode("latin-1")
 
     @property
+    def address(self) -> str:
+        """The client's address; empty where it has none."""
+        cycle = self.responder.cycle
+        client = None if cycle is None else cycle.scope.get("client")
+        return client[0] if client else ""
+
+    @property
     def repeated(self) -> int:
         """How many times the client sent this request before, by the retry header of OpenAI's and Anthropic's clients."""
         count = self.headers.get(b"x-stainless-retry-count")

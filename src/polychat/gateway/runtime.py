@@ -28,7 +28,9 @@ class Runtime:
         self.admin_keys = AdminKeys(gateway.admin)
         self.metrics_key = Keys({} if gateway.metrics.key is None else {"key": gateway.metrics.key}, "gateway.metrics")
         """The one key of ``/metrics``, if it has one of its own."""
-        self.guarded = bool(self.keys) or (gateway.state is not None and not is_loopback(gateway.host))
+        self.guarded = (
+            bool(self.keys) or gateway.signed_keys is not None or (gateway.state is not None and not is_loopback(gateway.host))
+        )
         """Whether requests need a key."""
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)
         self.registry = Registry(configured, fixed=True)

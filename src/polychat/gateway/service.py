@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
-from .admission.accounts import Account
 from .admission.bodies import Bodies
 from .admission.running import RunningRequests
 from .observe.paid_attempts import PaidAttempt
@@ -17,7 +16,9 @@ from .runtime import Runtime
 from .tasks import BackgroundTasks
 
 if TYPE_CHECKING:
+    from .admission.accounts import Account
     from .admission.people_keys import PeopleKeys
+    from .admission.signed_accounts import SignedAccounts
     from .kept_texts import KeptTexts
 
 
@@ -45,6 +46,10 @@ class Service(Protocol):
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer another request, as an ASGI application."""
+
+    @property
+    def signed(self) -> SignedAccounts | None:
+        """The accounts of signed keys; ``None`` if none are accepted."""
 
     def account(self, key: str) -> Account | None:
         """What requests with this key may use; ``None`` for one without limits."""

@@ -9,7 +9,8 @@ import pytest
 
 from polychat.config.settings import KeySettings
 from polychat.gateway.admission import people_keys
-from polychat.gateway.admission.people_keys import GUESSES, PeopleKeys
+from polychat.gateway.admission.guesses import GUESSES
+from polychat.gateway.admission.people_keys import PeopleKeys
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.state.key_text import new_key
 from polychat.state.store import Policy, UsageLimit

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from polychat.config.settings import KeySettings, MetricsAccess
+from polychat.config.access import MetricsAccess
+from polychat.config.settings import KeySettings
 
 from ...support.gateway_with_people import house
 from ...support.running_gateway import asking, configured, gateway, lists, row

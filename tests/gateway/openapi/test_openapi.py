@@ -13,8 +13,8 @@ import pytest
 
 import polychat.gateway as gateway_package
 from polychat.config import Config
+from polychat.config.access import Admin
 from polychat.config.decoding import choices_of, keys_of
-from polychat.config.settings import Admin
 from polychat.config.settings import GatewaySettings as Settings
 from polychat.gateway import paths
 from polychat.gateway.app import Gateway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...config.settings import Admin, AdminScope
+from ...config.access import Admin, AdminScope
 from ..admission.keys import Keys
 
 USUAL: tuple[AdminScope, ...] = ("read", "usage")

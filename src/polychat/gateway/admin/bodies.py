@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeVar
 from msgspec import structs
 
 from ...config.decoding import decoded, keys_of, meaning
-from ...config.settings import KeySettings, Table, about
+from ...config.settings import KeySettings
+from ...config.value_types import Table, about
 from ...errors import BadInput, redact
 from ...state.key_admin import PARENTS, OwnerName
 from ...state.usage_query import age_in, moment_of

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ...config.settings import AdminScope
+from ...config.access import AdminScope
 from ...errors import BadInput, PolychatError
 from ...http.server.asgi import ClientLeft, TooLarge, TooSlow, body_of, with_read_limits
 from ...state.store import StateStore, StoreUnavailable, Superseded

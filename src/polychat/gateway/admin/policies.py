@@ -21,6 +21,12 @@ from ..admission.accounts import policy_of
 _MILLION = 1_000_000
 _RATES = {("requests", "minute"): "rpm", ("tokens", "minute"): "tpm", ("concurrent", None): "concurrent"}
 _BUDGETS = {"tokens": "tokens", "dollars": "budget"}
+_ALIKE = [
+    name
+    for name in Policy.__struct_fields__
+    if name in KeySettings.__struct_fields__ and name not in ("models", "dialects", "unpriced")
+]
+"""What both have by the same name and in the same form."""
 _USUAL_WARNING = Allowance().warn_at
 
 
@@ -39,7 +45,7 @@ def settings_of(policy: Policy) -> dict[str, Any]:
     settings = _allowance(policy.limits)
     if policy.user_limits:
         settings["per_user"] = _allowance(policy.user_limits)
-    for name in ("priority", "on_loss", "hosted_tools", "keep_text"):
+    for name in _ALIKE:
         if (value := getattr(policy, name)) is not None:
             settings[name] = value
     if models := (*policy.routes, *policy.models):

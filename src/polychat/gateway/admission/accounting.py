@@ -16,6 +16,7 @@ from .accounts import Account, Buckets, Holder, policy_of
 from .demand import Prices
 from .limits import LIFETIME, LimitGuard
 from .people_keys import PeopleKeys
+from .signed_accounts import SignedAccounts, verifier_of
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -55,6 +56,7 @@ class Accounting:
         self._accounts: dict[str, Account] = {}
         self.people = None if store is None else PeopleKeys(store, self._buckets, self._now)
         """The keys of ``store``."""
+        self.signed: SignedAccounts | None = None
         self.configure(configured)
 
     def _share(self, name: str, store: LedgerStore, windows: Collection[WindowKind | None], tell: Callable[..., None]) -> None:
@@ -71,12 +73,15 @@ class Accounting:
         return {name: shared.is_away for name, shared in self._shared.items()}
 
     def configure(self, configured: Config) -> None:
-        """Use these limits from now on; what was used of them stays."""
+        """Use these limits from now on; what was used of them stays. Raises what ``verifier_of`` raises, before any change."""
+        signing = configured.gateway.signed_keys
+        verifier = None if signing is None else verifier_of(signing)
         accounts = {
             name: Account(name, [Holder("key", name, policy_of(settings))], self._buckets, Ownership(key=name))
             for name, settings in configured.gateway.key_settings.items()
         }
         self._accounts = {name: account for name, account in accounts.items() if account.is_limited}
+        self.signed = None if verifier is None else SignedAccounts(verifier, self._buckets, self._now)
         if any(bucket.name.metric == "dollars" for account in accounts.values() for bucket in account.buckets):
             warm()
 
@@ -102,7 +107,7 @@ class Accounting:
                 kept.close()
 
     def __bool__(self) -> bool:
-        return bool(self._accounts) or self.people is not None
+        return bool(self._accounts) or self.people is not None or self.signed is not None
 
     def guard(self, runtime: Runtime) -> LimitGuard:
         """What reserves for requests that one configuration serves."""
@@ -111,10 +116,17 @@ class Accounting:
 
     def account(self, key: str) -> Account | None:
         """That of a key by its name or id; ``None`` for one without limits."""
-        account = self._accounts.get(key)
-        if account is None and self.people is not None:
-            account = self.people.account(key)
+        account = self._accounts.get(key) or self._made(key)
         return None if account is None or not account.is_limited else account
+
+    def is_accepted(self, key: str) -> bool:
+        """Whether this is the id of a key of the store, or of a signed one, that is accepted now."""
+        return self._made(key) is not None
+
+    def _made(self, key: str) -> Account | None:
+        """The account of a key that is not the configuration's, by its id."""
+        account = None if self.people is None else self.people.account(key)
+        return self.signed.account(key) if account is None and self.signed is not None else account
 
     def settle(self, record: Record) -> None:
         """An observer: a request is over."""
@@ -136,6 +148,7 @@ def accounting(
     if earlier is not None:
         earlier.configure(configured)
         return earlier
-    if not configured.gateway.key_settings and store is None:
+    gateway = configured.gateway
+    if not gateway.key_settings and gateway.signed_keys is None and store is None:
         return None
     return Accounting(configured, store, fast, tell) or None

@@ -15,8 +15,9 @@ from ..context import Guard, ModelGuard, RequestContext
 from ..responder import Refused
 from ..runtime import Runtime
 from ..service import Service
+from .guesses import Guesses
 from .idempotency import RepeatedRequests
-from .keys import Keys
+from .keys import Keys, keys_in, unauthorized
 from .origins import OriginPolicy
 
 
@@ -45,10 +46,10 @@ def _asked(guards: Sequence[Guard]) -> tuple[Guard, ...]:
 def guards_of(runtime: Runtime, service: Service) -> Guards:
     """The guards that a configuration needs."""
     keys: list[Guard] = [KeyGuard(runtime.keys)] if runtime.guarded else []
-    if service.people is not None:
-        from .people_guard import PeopleKeyGuard  # only where there is a database
+    if service.people is not None or service.signed is not None:
+        from .people_guard import PeopleKeyGuard  # only where there is a database, or keys are signed
 
-        keys = [PeopleKeyGuard(runtime.keys, service.people, guarded=runtime.guarded)]
+        keys = [PeopleKeyGuard(runtime.keys, service.people, service.signed, guarded=runtime.guarded)]
     return in_order([*keys, OriginGuard(runtime.origins, guarded=runtime.guarded), LoadGuard(service, runtime)])
 
 
@@ -58,7 +59,7 @@ class KeyGuard(Guard):
     by_head = True
 
     def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+        self._keys, self._guesses = keys, Guesses()
         if keys.renews:
             self.by_head = False  # type: ignore[misc]  # of this guard
 
@@ -71,8 +72,10 @@ class KeyGuard(Guard):
 
     def before(self, context: RequestContext) -> None:
         if not self._passes(context):
-            message = "missing or unknown API key: send a valid one as Authorization: Bearer …"
-            raise Refused(Fault(message, "authentication", 401), [(b"www-authenticate", b"Bearer")])
+            if keys_in(context.headers, context.query_string):
+                self._guesses.check(context.address)
+                self._guesses.add(context.address)
+            raise unauthorized()
 
 
 class OriginGuard(Guard):

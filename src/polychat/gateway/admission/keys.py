@@ -12,7 +12,10 @@ from urllib.parse import parse_qs
 from ...errors import BadInput, NotReady
 from ...user.command_secret import CommandSecret, Token, command_secret
 from ...user.secrets import secret
+from ...wire.faults import Fault
+from ..responder import Refused
 
+UNKNOWN_KEY = "missing or unknown API key: send a valid one as Authorization: Bearer …"
 _SHORTEST = 8
 _SEEN = 1024
 
@@ -94,6 +97,11 @@ class Keys:
         for digest in [digest for digest, end in self._ends.items() if end <= now]:
             del self._ends[digest]
             self._names.pop(digest, None)
+
+
+def unauthorized(message: str = UNKNOWN_KEY) -> Refused:
+    """The refusal of a request whose key is missing or not accepted."""
+    return Refused(Fault(message, "authentication", 401), [(b"www-authenticate", b"Bearer")])
 
 
 def keys_in(headers: Mapping[bytes, bytes], query: bytes) -> list[bytes]:

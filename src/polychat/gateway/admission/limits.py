@@ -145,6 +145,9 @@ class AccountSource(Protocol):
     def account(self, key: str) -> Account | None:
         """That of a key by its name; ``None``: its requests are not counted."""
 
+    def is_accepted(self, key: str) -> bool:
+        """Whether this is the id of a key that is accepted now."""
+
 
 class LimitGuard:
     """Reserves for requests whose model is known, and refuses those that do not fit or are not allowed."""
@@ -193,6 +196,9 @@ class LimitGuard:
         if self._names_users or (account is not None and account.counts_users):
             record.user = demand.user() or ""
         if account is None:
+            if record.ownership is not None and not self._accounts.is_accepted(record.key):
+                # It expired or was revoked since the request's head was read: without its account nothing would limit it.
+                raise Refused(Fault(f"the API key {record.key} is not accepted any more", "authentication", 401))
             return None
         if fault := account.wrong_dialect(record.dialect):
             raise Refused(Fault(fault, "permission", 403))

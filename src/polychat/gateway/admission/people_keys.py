@@ -6,7 +6,7 @@ known                 nothing waits: the account is in memory
 not known yet         it waits for one look into the store, of which few run at a time
 known as unknown      refused at once, for ``_FORGOTTEN`` seconds
 mistyped              refused at once: the checksum does not match, and the store is not asked
-one guess too many    refused with 429: an address may send ``GUESSES`` unknown keys a minute
+one guess too many    refused with 429: an address may send so many unknown keys a minute
 ====================  =================================================================================
 
 A thread asks every ``_EVERY`` seconds what has changed: a key that was revoked, and one whose owner's policy was changed, is
@@ -31,15 +31,13 @@ from ...state.store import KeyStore, OwnerKind, StoredKey
 from ...wire.faults import Fault
 from ..responder import Refused
 from .accounts import Account, Buckets, Holder
-from .keys import keys_in
+from .guesses import Guesses
+from .keys import UNKNOWN_KEY, keys_in, unauthorized
 
-GUESSES = 30
 _EVERY = 2.0
 _FORGOTTEN = 5.0
-_KNOWN, _UNKNOWN, _ADDRESSES = 50_000, 4_096, 4_096
+_KNOWN, _UNKNOWN = 50_000, 4_096
 _LOOKING, _WAITING = 4, 256
-_BEARER = [(b"www-authenticate", b"Bearer")]
-UNKNOWN_KEY = "missing or unknown API key: send a valid one as Authorization: Bearer …"
 
 
 class PeopleKeys:
@@ -59,8 +57,7 @@ class PeopleKeys:
         """Ids by digest."""
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """By digest: until when a key is known as unknown, and what is wrong with it."""
-        self._guesses: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        """By address: the minute, and how many in it."""
+        self._guesses = Guesses(clock)
         self._used: dict[str, float] = {}
         self._looking = asyncio.Semaphore(_LOOKING)
         self._waiting = 0
@@ -123,26 +120,26 @@ class PeopleKeys:
             if not is_key(key):
                 continue
             if mistake := mistake_in(key):
-                raise _unauthorized(f"the API key {mistake}")
+                raise unauthorized(f"the API key {mistake}")
             await self._look_up(digest_of(key), address)
         if (account := self.known(headers, query)) is not None:
             return account
-        raise _unauthorized(UNKNOWN_KEY)
+        raise unauthorized(UNKNOWN_KEY)
 
     async def _look_up(self, digest: bytes, address: str) -> None:
         """Raises ``Refused`` for a key that is not accepted."""
         until, wrong = self._refused.get(digest, (0.0, ""))
         if until <= self.clock():
-            self._check_guesses(address)
+            self._guesses.check(address)
             found = await self._looked(lambda: self._load(digest))
             if isinstance(found, Account):
                 return
-            self._guessed(address)
+            self._guesses.add(address)
             wrong, refused = str(found), self._refused
             if len(refused) >= _UNKNOWN:
                 refused.popitem(last=False)
             refused[digest] = self.clock() + _FORGOTTEN, wrong
-        raise _unauthorized(wrong)
+        raise unauthorized(wrong)
 
     async def _looked(self, look: Callable[[], object]) -> object:
         """What a look into the store gives, in a thread. Raises ``Refused`` where too many wait, or the store is away."""
@@ -157,19 +154,6 @@ class PeopleKeys:
             raise Refused(Fault(message, "overloaded", 503, retry_after=2.0)) from None
         finally:
             self._waiting -= 1
-
-    def _check_guesses(self, address: str) -> None:
-        minute, count = self._guesses.get(address, (0, 0))
-        if count >= GUESSES and minute == int(self.clock() // 60):
-            message = f"more than {GUESSES} unknown API keys in a minute from this address: retry later"
-            raise Refused(Fault(message, "rate_limit", 429, retry_after=60.0))
-
-    def _guessed(self, address: str) -> None:
-        now = int(self.clock() // 60)
-        minute, count = self._guesses.pop(address, (now, 0))
-        if len(self._guesses) >= _ADDRESSES:
-            self._guesses.popitem(last=False)
-        self._guesses[address] = (now, count + 1 if minute == now else 1)
 
     # In a thread
 
@@ -251,7 +235,3 @@ class PeopleKeys:
         self._accounts[key.id] = account
         self._ids[key.digest] = key.id
         return account
-
-
-def _unauthorized(message: str) -> Refused:
-    return Refused(Fault(message, "authentication", 401), _BEARER)

@@ -32,7 +32,8 @@ def check(settings: GatewaySettings) -> None:
         raise BadInput(
             "gateway.reuse_port shares a port, and a Unix socket has none: leave one of them out", field="gateway.uds"
         )
-    if settings.uds or settings.keys or settings.state is not None or is_loopback(settings.host):
+    has_keys = settings.keys or settings.state is not None or settings.signed_keys is not None
+    if settings.uds or has_keys or is_loopback(settings.host):
         return
     raise BadInput(
         f"gateway.host is {settings.host!r}, which other machines can reach, but gateway.keys is empty: add a "

@@ -1,0 +1,64 @@
+"""The types of values in polychat.toml, with their bounds, and what every table of it is."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, TypeVar
+
+from msgspec import Meta, Struct, structs
+
+T = TypeVar("T")
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Bytes: TypeAlias = Annotated[int, Meta(ge=1024)]
+Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
+Pause: TypeAlias = Annotated[float, Meta(ge=0.1)]
+Timeout: TypeAlias = Annotated[float, Meta(ge=0.001)]
+Dollars: TypeAlias = Annotated[float, Meta(ge=0)]
+Reference: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^(env|file|keyring|exec):.",
+        extra={"form": "a reference to the secret: env:NAME, file:PATH, keyring:NAME or exec:COMMAND", "hidden": True},
+    ),
+]
+"""Where a secret is. A wrong value may be the secret itself, and is not shown in an error."""
+Disconnect: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(cancel|drain:[0-9]+(\.[0-9]+)?)(?!\n)$", extra={"form": '"cancel" or "drain:SECONDS"'})
+]
+Terms: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^( *(!?(tools|images|audio|files|schema|json)|prompt(<=|>)[0-9]{1,9}|[a-z][a-z0-9_-]*=[^ =]+))* *(?!\n)$",
+        extra={"form": "terms such as tools, !images, prompt<=8000 or region=eu, with spaces between them"},
+    ),
+]
+if TYPE_CHECKING:
+    OneOrMore: TypeAlias = tuple[T, ...]
+else:
+    OneOrMore: TypeAlias = T | tuple[T, ...]
+"""A list in the file, or one of its values alone; a tuple in Python."""
+
+
+def about(text: str) -> Meta:
+    """What a key means: for the documentation, and for editors."""
+    return Meta(description=text)
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of polychat.toml; a key that is not in the file has its default."""
+
+    def __post_init__(self) -> None:
+        """One value alone becomes a list of it. Raises ``ValueError`` for ``inf`` and ``nan``, which no bound excludes."""
+        for name, default in zip(self.__struct_fields__[::-1], self.__struct_defaults__[::-1], strict=False):
+            value = getattr(self, name)
+            if isinstance(default, tuple) and isinstance(value, str):
+                structs.force_setattr(self, name, (value,))
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(isfinite(number) for number in numbers if isinstance(number, float)):
+                raise ValueError(f"{name} is not finite")
+
+    def replace(self, **changes: Any) -> Self:
+        """The same with other values."""
+        return structs.replace(self, **changes)
