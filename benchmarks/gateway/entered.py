@@ -28,7 +28,7 @@ def measure(bench: Bench, _: float | None = None) -> Iterator[Table]:
     columns = ["", "", "calls", "functions", "files"]
     table = Table("Code that a request enters", columns)
     for gateway in bench.gateways:
-        if gateway.ours:
+        if gateway.ours and not gateway.standin:
             with bench.fresh(_counting(gateway, bench.folder / "entered")) as live:
                 for way in gateway.ways:
                     progress(f"gateway/entered: {way.label}")
@@ -61,8 +61,8 @@ def _entered(live: Live, way: Way, scenario: str, out: Path) -> dict[tuple[str, 
     _turn(live)
     run(_asked(live, way, scenario, times))
     _turn(live)
-    said: list[tuple[str, str, int]] = json.loads(_read(live, out))
-    return {(Path(file).name, name): number / times for file, name, number in said}
+    counted: list[tuple[str, str, int]] = json.loads(_read(live, out))
+    return {(Path(file).name, name): number / times for file, name, number in counted}
 
 
 async def _asked(live: Live, way: Way, scenario: str, times: int) -> None:
@@ -100,9 +100,9 @@ def _read(live: Live, out: Path) -> str:
         if time.monotonic() > end:
             raise TimeoutError("the gateway did not say what it entered")
         time.sleep(0.01)
-    said = out.read_text()
+    counted = out.read_text()
     out.unlink()
-    return said
+    return counted
 
 
 def _counting(gateway: Gateway, out: Path) -> Gateway:
