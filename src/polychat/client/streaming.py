@@ -133,17 +133,14 @@ class Stream(Generic[Parsed]):
         if self.verdict is not None:
             return self.reply()
         assembled = self._assembled
-        take = assembled.take
         try:
             if self._batches is None:
                 self._unread = chain.from_iterable(await self._call.begin())
                 self._begun()
-            for event in self._unread:
-                take(event)
+            assembled.take_all(self._unread)
             if assembled.finish is None:
                 async for batch in self._call.batches:
-                    for event in batch:
-                        take(event)
+                    assembled.take_all(batch)
             await self._call.batches.aclose()
             if assembled.finish is not None:
                 self._settle(assembled.finish)
@@ -226,12 +223,10 @@ class Stream(Generic[Parsed]):
             assert batches is not None  # it has begun
             async with aclosing(batches):
                 for batch in first:
-                    for event in batch:
-                        assembled.take(event)
+                    assembled.take_all(batch)
                     yield batch
                 async for batch in batches:
-                    for event in batch:
-                        assembled.take(event)
+                    assembled.take_all(batch)
                     yield batch
                 if assembled.finish is not None:
                     self._settle(assembled.finish)
