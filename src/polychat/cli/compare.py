@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..errors import BadInput
 from . import ANSWERED, FAILED, complain, print_json
 from .printing import Printer, failure_line, in_json, print_sources, read_whole, report_of, usage_line
+from .prompting import is_piped
 from .question import Question, recorded
 
 
@@ -25,6 +26,11 @@ def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     cut = next((place for place, value in enumerate(values) if len(value.split()) > 1), len(values))
     if cut < 2:
         raise BadInput("--compare needs two models or more: --compare openai/gpt-4o-mini groq/llama-3.3-70b", field="compare")
+    if cut == len(values) and not arguments.prompt and not arguments.template and not is_piped():
+        raise BadInput(
+            "--compare takes words without a blank as models: write the prompt before it, polychat ask Why? --compare a/x b/y",
+            field="prompt",
+        )
     return list(values[:cut]), list(values[cut:])
 
 
