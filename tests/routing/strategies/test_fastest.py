@@ -21,6 +21,15 @@ def test_two_equal_targets(seed: int, known: bool) -> None:
     assert 45 <= counts["a"] <= 55
 
 
+def test_times_that_differ_by_chance() -> None:
+    """Few milliseconds are noise, be one several times as long as the other: both targets get half."""
+    route = SimulatedRoute(plan(*map(target, "ab"), strategy="fastest"), seed=1)
+    route.facts("a").answered(0.002, route.now)
+    route.facts("b").answered(0.02, route.now)
+    counts = Counter(route.ask() for _ in range(100))
+    assert 45 <= counts["a"] <= 55
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_one_slow_of_three(seed: int) -> None:
     """Within 5 s its share is below a tenth, it is asked now and then, and when it is fast again it has its share."""

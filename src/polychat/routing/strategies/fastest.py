@@ -9,6 +9,8 @@ from ..traits import Traits
 
 FLOOR = 0.01
 """The share of requests that each target gets at least while it is able: one that was slow is found to be fast again."""
+LEAST = 0.05
+"""Seconds that shorter times count as: what differs among those is mostly what else this machine does."""
 
 
 class Fastest(Strategy):
@@ -43,4 +45,4 @@ def _cost(candidate: C, able: Sequence[C], now: float) -> float:
         if not load:
             return 0.0
         seconds = min((known for other in able if (known := other.facts.first_token(now))), default=1.0)
-    return seconds * (load + 1)
+    return max(seconds, LEAST) * (load + 1)
