@@ -255,6 +255,24 @@ async def test_a_failure_after_a_heartbeat_uses_nothing(serve: Any, monkeypatch:
         assert (day.used, day.reserved) == (0, 0)
 
 
+async def test_a_reply_that_cannot_be_read_was_paid_for(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its vendor bills it, so its estimated prompt counts; an error page of the same backend costs nothing."""
+    replies = [{"id": "c", "choices": [{"index": 0, "message": "wrong"}]}]
+
+    async def broken(seen: Seen, say: Say) -> None:
+        await say.whole(replies.pop() if replies else b"<html>gone</html>")
+
+    upstream = await serve(broken)
+    path, body = asking("anthropic")
+    async with limited(monkeypatch, upstream.url, TOKENS) as here:
+        used = []
+        for number in (1, 2):
+            assert (await here.ask(path, body, headers=carrying("key"))).status == 502
+            await here.app.recorded(number)
+            used.append(bucket(here.app, "key").used)
+    assert used == [len(json.dumps(body)) // 4 + 1] * 2
+
+
 async def test_a_hedged_stream_counts_both_prompts(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two targets are asked and one reply is delivered: its count is settled, and the same prompt for the other."""
     first, second = await serve(Stage(None)), await serve(backend)

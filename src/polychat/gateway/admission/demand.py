@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -91,19 +92,26 @@ def _whole(inbound: InboundChat, name: str) -> int | None:
 
 def _value(inbound: InboundChat, name: str) -> Any:
     """The value of a row of the table of fields, from the body as it came; ``None`` where it is absent or unreadable."""
-    place = FIELDS[name].on(inbound.dialect.wire.NAME)
-    if not isinstance(place, At):
-        return None
-    for path in (place.path, *place.older):
-        top, *inner = path.split(".")
-        for spelling in (top, _snake(top)):  # Gemini's API reads both
-            with suppress(BadInput, AttributeError):
-                value = value_of(inbound.fields, spelling)
-                for member in inner:
-                    value = value.get(member, value.get(_snake(member)))
-                if value is not None:
-                    return value
+    for spelling, inner in _places(name, inbound.dialect.wire.NAME):
+        if spelling not in inbound.fields:
+            continue
+        with suppress(BadInput, AttributeError):
+            value = value_of(inbound.fields, spelling)
+            for member in inner:
+                value = value.get(member, value.get(_snake(member)))
+            if value is not None:
+                return value
     return None
+
+
+@cache
+def _places(name: str, wire: str) -> list[tuple[str, list[str]]]:
+    """Where a row's value may be in a body: the name of a field, and of its member, and so on."""
+    place = FIELDS[name].on(wire)
+    if not isinstance(place, At):
+        return []
+    paths = [path.split(".") for path in (place.path, *place.older)]
+    return [(spelling, inner) for top, *inner in paths for spelling in dict.fromkeys((top, _snake(top)))]  # Gemini reads both
 
 
 def _snake(name: str) -> str:

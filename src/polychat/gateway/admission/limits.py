@@ -8,6 +8,7 @@ end                                    tokens that count
 complete, or the backend told          the backend's own count, and its cost
 complete without a count               the estimated prompt, and what was read of the reply
 cancelled or cut off while it came     the backend's count if it came, else the same
+failed, as its reply cannot be read    the estimated prompt: the vendor has replied and is paid
 refused, or failed before any reply    none
 =====================================  =========================================================================
 
@@ -104,7 +105,8 @@ class Meter:
     def _estimate(self, record: Record) -> None:
         """Fill in the tokens that the backend did not count, and the cost at the price that was reserved for."""
         if record.prompt_tokens is None and record.completion_tokens is None:
-            if not record.attempts or record.verdict is None or (record.verdict == "failed" and record.first is None):
+            is_free = record.verdict == "failed" and record.first is None and not record.billed
+            if not record.attempts or record.verdict is None or is_free:
                 return
             record.usage = usage = Usage(self._prompt, self._read_tokens(), estimated=True)
             record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens

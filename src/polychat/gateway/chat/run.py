@@ -228,7 +228,7 @@ class ChatRun:
         self._credit()
         record.verdict = "truncated" if isinstance(error, Truncated) else "failed"
         fault = fault_of(error)
-        record.error = reason_of(error)
+        record.error, record.billed = reason_of(error), isinstance(error, BackendError) and error.paid
         release_locals(error)
         if not responder.started:
             await responder.refuse(fault, delivery.limits if delivery.call_info is None else delivery.call_info.limits)

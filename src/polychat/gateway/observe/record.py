@@ -46,6 +46,7 @@ class Record:
     __slots__ = (
         "answered",
         "attempts",
+        "billed",
         "cached_tokens",
         "called_at",
         "completion_tokens",
@@ -118,6 +119,8 @@ class Record:
         self.served = ""
         """The model that answered, by its provider's name."""
         self.attempts = 0
+        self.billed = False
+        """Whether the reply of a request that failed arrived, and only could not be read here: its vendor is paid for it."""
         self.answered = ""
         """The target that began to answer: ``provider/model``."""
         self.failures: Sequence[Failure] = ()
