@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _store(file: str | None) -> Iterator[StateStore]:
     settings = ConfigSource(Path(file) if file else None, {}).read().gateway.state
     if settings is None:
-        complain("add [gateway.state] to polychat.toml: without it the gateway does not read its database", "note")
+        complain("this makes the gateway's database: restart a gateway that is running, so that it reads it", "note")
     store = store_of(settings or State(), patience=_PATIENCE)
     try:
         yield store

@@ -54,6 +54,11 @@ def url_of(settings: State) -> str:
     return secret(settings.url, "gateway.state.url") if is_reference else settings.url
 
 
+def has_database() -> bool:
+    """Whether the SQLite file that is used by default exists."""
+    return (folder() / "gateway.db").is_file()
+
+
 def spool_of(settings: State) -> Path:
     """Where usage records wait for this database: what another gateway left there is delivered to it."""
     address = re.sub(r":[^:@/]*@", "@", url_of(settings))

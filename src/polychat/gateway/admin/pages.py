@@ -20,6 +20,7 @@ from ...config.access import AdminScope
 from ...errors import BadInput, PolychatError
 from ...http.server.asgi import ClientLeft, TooLarge, TooSlow, body_of, with_read_limits
 from ...state.store import StateStore, StoreUnavailable, Superseded
+from ..admission.guesses import GUESSES
 from .access import NO_KEY
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 LONGEST_BODY = 64 * 1024
+_RETRY_AFTER = {429: "60", 503: "2"}
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -96,8 +98,14 @@ def route_of(gateway: AdminService, path: str, pages: Sequence[Page]) -> Route:
 
 async def _answer(gateway: AdminService, page: Page, request: Request) -> Response:
     keys = gateway.runtime.admin_keys
-    name = keys.name_of(dict(request.scope["headers"]))
+    headers, address = dict(request.scope["headers"]), "" if request.client is None else request.client.host
+    name = keys.name_of(headers)
     if not name:
+        if not keys.is_guess(headers):
+            return refusal(401, NO_KEY)
+        if keys.guesses.are_too_many(address):
+            return refusal(429, f"more than {GUESSES} unknown admin keys in a minute from this address: retry later")
+        keys.guesses.add(address)
         return refusal(401, NO_KEY)
     if lack := keys.lack(name, page.scope):
         return refusal(403, lack)
@@ -139,7 +147,7 @@ def refusal(status: int, message: str, field: str = "") -> JSONResponse:
     headers = {"cache-control": "no-store"}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status == 503:
-        headers["retry-after"] = "2"
+    if status in _RETRY_AFTER:
+        headers["retry-after"] = _RETRY_AFTER[status]
     error = {"message": message, "code": status, **({"field": field} if field else {})}
     return JSONResponse({"error": error}, status, headers)

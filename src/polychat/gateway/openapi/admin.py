@@ -19,6 +19,7 @@ _REASONS = {
     "409": "Somebody else changed the same thing at the same time: read it again.",
     "408": "The request body did not arrive in time.",
     "413": "The request body is too large.",
+    "429": "Too many unknown admin keys came from this address.",
     "503": "The database cannot be used at the moment.",
 }
 _NOTHING_KEPT = "There is no `[gateway.state]`, or `gateway.admin` has no keys."

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ... import config
+from ...config.settings import State
 from ...errors import PolychatError
 from ...http.server.listening import check
+from ..storage import has_database
 
 
 class EventLog(Protocol):
@@ -29,11 +31,16 @@ class ConfigSource:
     """Settings of the command line, which override the file's ``[gateway]``."""
 
     def read(self) -> config.Config:
-        """Raises ``BadInput`` if the file cannot be read, or if the gateway would be open to other machines without keys."""
+        """The file's settings; the usual database is used where it exists, also if the file does not name it.
+
+        Raises ``BadInput`` if the file cannot be read, or if the gateway would be open to other machines without keys.
+        """
         from_file = config.load_here() if self.file is None else config.read(self.file)
         settings = dict(self.given)
         if "uds" not in settings and {"host", "port"} & settings.keys():
             settings["uds"] = ""  # the file's socket is not where the command line wants to listen
+        if from_file.gateway.state is None and has_database():
+            settings["state"] = State()  # somebody made a key there
         configured = replace(from_file, gateway=from_file.gateway.replace(**settings))
         check(configured.gateway)
         return configured
