@@ -388,7 +388,8 @@ class Run(Generic[T]):
         """The answer, if it begins in time, or later while no other target is left. Raises ``TimedOut``."""
         begun = self.router.clock()
         until = begun + seconds
-        patience = Patience(self.router.watchdogs, min(seconds, LEAST), lambda: self._look(target, facts, until))
+        first_look = LEAST if seconds > LEAST else seconds
+        patience = Patience(self.router.watchdogs, first_look, lambda: self._look(target, facts, until))
         try:
             return await self.ask(target)
         except asyncio.CancelledError:

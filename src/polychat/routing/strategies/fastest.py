@@ -45,4 +45,4 @@ def _cost(candidate: C, able: Sequence[C], now: float) -> float:
         if not load:
             return 0.0
         seconds = min((known for other in able if (known := other.facts.first_token(now))), default=1.0)
-    return max(seconds, LEAST) * (load + 1)
+    return (seconds if seconds > LEAST else LEAST) * (load + 1)  # max would take several times as long
