@@ -16,6 +16,7 @@ from ..choices import HostedTools, LogForm, OnLossSetting, Priority, SitesEra, U
 from .access import Admin, MetricsAccess, SignedKeySettings
 from .strategy_names import STRATEGIES
 from .value_types import (
+    Amount,
     Attempts,
     Bytes,
     Count,
@@ -109,17 +110,17 @@ class Budget(Table, frozen=True):
 class TokenBudget(Table, frozen=True):
     """How many tokens, of prompts and replies together, requests may use in each hour, day and month of UTC."""
 
-    hour: Annotated[Positive | None, about("Tokens per hour.")] = None
-    day: Annotated[Positive | None, about("Tokens per day.")] = None
-    month: Annotated[Positive | None, about("Tokens per month.")] = None
+    hour: Annotated[Amount | None, about("Tokens per hour.")] = None
+    day: Annotated[Amount | None, about("Tokens per day.")] = None
+    month: Annotated[Amount | None, about("Tokens per month.")] = None
 
 
 class Allowance(Table, frozen=True):
     """What requests may use: limits and budgets. A request reserves the most that it may use and is settled by what it used."""
 
-    rpm: Annotated[Positive | None, about("Requests per minute.")] = None
-    tpm: Annotated[Positive | None, about("Tokens per minute, of prompts and replies together.")] = None
-    concurrent: Annotated[Positive | None, about("Number of concurrent requests.")] = None
+    rpm: Annotated[Amount | None, about("Requests per minute.")] = None
+    tpm: Annotated[Amount | None, about("Tokens per minute, of prompts and replies together.")] = None
+    concurrent: Annotated[Amount | None, about("Number of concurrent requests.")] = None
     budget: Annotated[Budget, about("Budgets in US dollars, by the prices of `[prices]` and of the extra `prices`.")] = Budget()
     tokens: Annotated[TokenBudget, about("Budgets in tokens.")] = TokenBudget()
     warn_at: Annotated[

@@ -15,7 +15,9 @@ Attempts: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Pause: TypeAlias = Annotated[float, Meta(ge=0.1)]
 Timeout: TypeAlias = Annotated[float, Meta(ge=0.001)]
-Dollars: TypeAlias = Annotated[float, Meta(ge=0)]
+Dollars: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000_000)]
+Amount: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000_000_000)]
+"""Requests or tokens. Databases keep 64 bits, of dollars in billionths."""
 Reference: TypeAlias = Annotated[
     str,
     Meta(

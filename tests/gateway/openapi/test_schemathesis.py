@@ -6,9 +6,9 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -20,7 +20,7 @@ from schemathesis.specs.openapi import checks  # noqa: E402
 
 from polychat import config  # noqa: E402
 from polychat.config import Config  # noqa: E402
-from polychat.config.settings import Direct, Route  # noqa: E402
+from polychat.config.settings import Admin, AdminScope, Direct, Route, State  # noqa: E402
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage  # noqa: E402
 from polychat.gateway.app import Gateway  # noqa: E402
 from polychat.gateway.openapi import document  # noqa: E402
@@ -77,7 +77,7 @@ class Backend:
         await self._chat(seen, say)
 
 
-async def _serve(made: Any) -> None:
+async def _serve(made: Any, settings: dict[str, Any]) -> None:
     """Backends and the gateway, until the server is stopped; ``made`` gets it."""
     async with AsyncExitStack() as stack:
         rows = {}
@@ -85,7 +85,9 @@ async def _serve(made: Any) -> None:
             backend = await stack.enter_async_context(serving(Backend(wire)))
             base = backend.url if wire == "ollama" else f"{backend.url}/v1"
             rows[f"{wire}-house"] = {"wire": wire, "base_url": base, "serves": ["small"], "embeddings": wire != "anthropic"}
-        quiet = config.settings.GatewaySettings(port=0, log="off", direct=Direct(attempts=1, max_wait=0, cooldown=0))
+        quiet = config.settings.GatewaySettings(
+            port=0, log="off", direct=Direct(attempts=1, max_wait=0, cooldown=0), **settings
+        )
         routes = {"fast": Route(targets=tuple(MODELS[:3]), strategy="round-robin", attempts=1, max_wait=0, cooldown=0)}
         configured = Config(providers=rows, routes=routes, gateway=quiet)
         listeners = listen(quiet)
@@ -94,8 +96,8 @@ async def _serve(made: Any) -> None:
         await server.serve(listeners)
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Config, str]]:
+@contextmanager
+def running(**settings: Any) -> Iterator[tuple[Config, str]]:
     """A gateway before backends of all wires, in a thread of its own."""
     began, url = threading.Event(), []
 
@@ -103,7 +105,7 @@ def served() -> Iterator[tuple[Config, str]]:
         url.extend(facts)
         began.set()
 
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(made)))
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(made, settings)))
     thread.start()
     assert began.wait(20)
     configured, server, loop, base = url
@@ -113,9 +115,29 @@ def served() -> Iterator[tuple[Config, str]]:
     assert not thread.is_alive()
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Config, str]]:
+    """That of clients."""
+    with running() as made:
+        yield made
+
+
 @pytest.fixture
 def gateway(served: tuple[Config, str]) -> str:
     return served[1]
+
+
+ADMIN_KEY = "a-key-of-the-operator"
+
+
+@pytest.fixture(scope="module")
+def administered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That of an operator, with a database; the keys that are made in it close it for clients."""
+    folder = tmp_path_factory.mktemp("administered")
+    (folder / "key").write_text(ADMIN_KEY)
+    admin = Admin(keys={"ops": f"file:{folder}/key"}, scopes={"ops": get_args(AdminScope)})
+    with running(admin=admin, state=State(url=f"sqlite:///{folder}/gateway.db")) as (_, url):
+        yield url
 
 
 def with_models(models: list[str]) -> dict[str, Any]:
@@ -156,9 +178,13 @@ def operation(request: pytest.FixtureRequest) -> Any:
 
 @schemathesis.pytest.from_fixture("operation").parametrize()
 @BOUNDS
-def test_each_operation(case: Any, gateway: str) -> None:
-    """No request makes the gateway fail, and each answer is as it is described."""
-    case.call_and_validate(base_url=gateway, checks=CHECKS)
+def test_each_operation(case: Any, gateway: str, administered: str) -> None:
+    """No request makes the gateway fail, and each answer is as it is described; an operator's is sent with a key."""
+    if case.path.startswith("/admin/"):
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        case.call_and_validate(base_url=administered, headers=headers, checks=CHECKS)
+    else:
+        case.call_and_validate(base_url=gateway, checks=CHECKS)
 
 
 def kept() -> Any:
