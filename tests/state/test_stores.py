@@ -15,7 +15,7 @@ from polychat.errors import BadInput
 from polychat.state.database.store import DatabaseStore
 from polychat.state.memory import MemoryStore
 from polychat.state.store import (
-    Ask,
+    AllotmentRequest,
     AuditEntry,
     Owner,
     Policy,
@@ -56,7 +56,7 @@ BUCKETS = made(
 ALLOTMENTS = st.tuples(st.sampled_from("xyz"), BUCKETS).map(lambda known: (f"{known[0]} of {tuple(known[1])}", known[1]))
 AMOUNTS = st.integers(0, 50)
 ASKS = ALLOTMENTS.flatmap(
-    lambda known: st.builds(Ask, *map(st.just, known), st.integers(0, 120), st.integers(0, 90), *[AMOUNTS] * 3)
+    lambda known: st.builds(AllotmentRequest, *map(st.just, known), st.integers(0, 120), st.integers(0, 90), *[AMOUNTS] * 3)
 )
 POLICIES = made(
     Policy,
@@ -207,7 +207,7 @@ def test_many_processes_spend_one_budget_and_not_more(url: str) -> None:
         store = DatabaseStore(url, patience=30)
         for count in range(12):
             allotment = f"{name}-{count}"
-            (grant,) = store.renew([Ask(allotment, bucket, 1000, 0, 0, 300, 1)], str(name), 100, 0)
+            (grant,) = store.renew([AllotmentRequest(allotment, bucket, 1000, 0, 0, 300, 1)], str(name), 100, 0)
             granted.append(grant.amount)
             store.settle([Settlement(allotment, bucket, grant.amount // 2, True)] if grant.amount else [], 0)
         store.close()

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from .store import (
-    Ask,
+    AllotmentRequest,
     AuditEntry,
     Changes,
     Grant,
@@ -142,11 +142,11 @@ class MemoryStore:
 
     # Limits and budgets
 
-    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
         with self._lock:
             return [self._renewed(ask, holder, until, now) for ask in asks]
 
-    def _renewed(self, ask: Ask, holder: str, until: float, now: float) -> Grant:
+    def _renewed(self, ask: AllotmentRequest, holder: str, until: float, now: float) -> Grant:
         held = self._counted(ask.allotment, ask.bucket, ask.spent, now)
         held.closed = True
         spent, elsewhere = self._level(ask.bucket, now)

@@ -26,7 +26,7 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple, TypeVar
 
 from .ledger import Bucket, Charge, Ledger
-from .store import Ask, Grant, LedgerStore, Settlement, StoredBucket, StoreUnavailable
+from .store import AllotmentRequest, Grant, LedgerStore, Settlement, StoredBucket, StoreUnavailable
 from .windows import KINDS, WindowKind
 
 _SECONDS = 15.0
@@ -82,7 +82,7 @@ class _Wish(NamedTuple):
     """What is asked for an allotment, and what its bucket held as used then."""
 
     kept: _Open
-    ask: Ask
+    ask: AllotmentRequest
     used: int
 
 
@@ -179,7 +179,9 @@ class SharedBuckets:
 
     def _wish(self, kept: _Open, keep: int, amount: int, least: int) -> _Wish:
         bucket = kept.bucket
-        return _Wish(kept, Ask(kept.id, kept.stored, bucket.hard or 0, kept.spent, keep, amount, least), bucket.used)
+        return _Wish(
+            kept, AllotmentRequest(kept.id, kept.stored, bucket.hard or 0, kept.spent, keep, amount, least), bucket.used
+        )
 
     def _share(self, charges: Sequence[Charge], now: float) -> None:
         """Without the store: let these be spent up to this process's share of them."""

@@ -205,7 +205,7 @@ class StoredBucket(NamedTuple):
     """When it ends; the bucket is forgotten some time after that."""
 
 
-class Ask(NamedTuple):
+class AllotmentRequest(NamedTuple):
     """What one process wants of a bucket: its *allotment*, which it may spend without asking.
 
     It has one of each bucket that it spends, and renews it, all in one step: what it spent is counted, what it kept stays
@@ -232,7 +232,7 @@ class Ask(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """The answer to an ``Ask``."""
+    """The answer to an ``AllotmentRequest``."""
 
     amount: int
     """What the process may spend from now on."""
@@ -264,7 +264,7 @@ class Level(NamedTuple):
 class LedgerStore(Protocol):
     """Buckets that several processes spend together without exceeding a cap."""
 
-    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
         """Answer each; each bucket occurs once. ``holder`` names the process. After ``until`` others may get what it kept."""
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:

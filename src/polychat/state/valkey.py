@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import BadInput, MissingPackage, redact
-from .store import Ask, Grant, Level, Settlement, StoredBucket, StoreUnavailable
+from .store import AllotmentRequest, Grant, Level, Settlement, StoredBucket, StoreUnavailable
 
 try:
     from valkey import Valkey
@@ -125,7 +125,7 @@ class ValkeyLedger:
             raise BadInput("gateway.state.shared is not a URL of Valkey: write valkey://HOST:PORT", field="shared") from None
         self._renew, self._settle, self._read = (self._client.register_script(text) for text in (_RENEW, _SETTLE, _READ))
 
-    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
         """Each bucket by itself: if this raises, some may have been renewed."""
         times = _milliseconds(until), _milliseconds(now)
         calls = []

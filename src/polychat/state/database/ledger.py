@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, bindparam, case, delete, func, select, tuple_, update
 
-from ..store import Ask, Grant, Level, Settlement, StoredBucket
+from ..store import AllotmentRequest, Grant, Level, Settlement, StoredBucket
 from .engine import Database
 from .statements import inserting
 from .tables import allotments, buckets
@@ -28,7 +28,7 @@ class DatabaseLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def renew(self, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
         grants: list[Grant] = self._database.write(lambda connection: _renewed(connection, asks, holder, until, now))
         return grants
 
@@ -82,7 +82,7 @@ def _locked(connection: Connection, wanted: Iterable[StoredBucket]) -> dict[Stor
     return {bucket: found[_place(bucket)] for bucket in ordered}
 
 
-def _renewed(connection: Connection, asks: Sequence[Ask], holder: str, until: float, now: float) -> list[Grant]:
+def _renewed(connection: Connection, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
     if not asks:
         return []
     locked = _locked(connection, [ask.bucket for ask in asks])
