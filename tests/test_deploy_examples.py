@@ -22,12 +22,12 @@ HELM = "helm is not installed: go install helm.sh/helm/v3/cmd/helm@latest, or ht
 
 @pytest.fixture(scope="module")
 def objects() -> list[dict[str, Any]]:
-    return [found for found in yaml.safe_load_all(MANIFESTS.read_text()) if found]
+    return [manifest for manifest in yaml.safe_load_all(MANIFESTS.read_text()) if manifest]
 
 
 def compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
-    return found
+    content: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+    return content
 
 
 def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -99,20 +99,20 @@ def test_both_configurations_are_good(objects: list[dict[str, Any]], tmp_path: P
 
 def test_compose_is_as_careful() -> None:
     """Each service: a file system that cannot be written, no rights, a limit, a test of health; secrets are files."""
-    found = compose()
-    services, grace = found["services"], config.read(COMPOSE / "polychat.toml").gateway.grace
+    services_file = compose()
+    services, grace = services_file["services"], config.read(COMPOSE / "polychat.toml").gateway.grace
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
         assert name == "load-balancer" or (service["healthcheck"]["test"] and not service["user"].startswith("0"))
-        assert {*service.get("secrets", ())} <= found["secrets"].keys()
-        assert {*service["networks"]} <= found["networks"].keys()
+        assert {*service.get("secrets", ())} <= services_file["secrets"].keys()
+        assert {*service["networks"]} <= services_file["networks"].keys()
         for value in (service.get("environment") or {}).values():
             assert "secret" not in str(value) or str(value).startswith("/run/secrets/")
     assert int(services["gateway"]["stop_grace_period"].removesuffix("s")) > grace + 5
-    assert found["networks"]["back"] == {"internal": True}
-    assert all(one["file"].startswith("./secrets/") for one in found["secrets"].values())
+    assert services_file["networks"]["back"] == {"internal": True}
+    assert all(one["file"].startswith("./secrets/") for one in services_file["secrets"].values())
     assert (COMPOSE / ".gitignore").read_text() == "/secrets/\n"
 
 
@@ -151,17 +151,17 @@ def rendered(*settings: str) -> str:
 
 def test_the_manifests_are_the_charts(objects: list[dict[str, Any]]) -> None:
     """With its default values: ``helm template polychat examples/deploy/helm/polychat``, in whatever order."""
-    found = [one for one in yaml.safe_load_all(rendered()) if one]
-    by_name = [{(one["kind"], one["metadata"]["name"]): one for one in each} for each in (found, objects)]
+    manifests = [one for one in yaml.safe_load_all(rendered()) if one]
+    by_name = [{(one["kind"], one["metadata"]["name"]): one for one in each} for each in (manifests, objects)]
     assert by_name[0] == by_name[1]
 
 
 def test_the_chart_without_its_databases() -> None:
     """And with what scales by itself: the schema of Kubernetes takes it, and no database is left."""
     settings = ["--set", "postgresql.enabled=false,valkey.enabled=false,autoscaling.enabled=true"]
-    found = [one for one in yaml.safe_load_all(rendered(*settings)) if one]
-    assert {one["kind"] for one in found} & {"StatefulSet", "NetworkPolicy"} == set()
-    assert "HorizontalPodAutoscaler" in {one["kind"] for one in found}
+    manifests = [one for one in yaml.safe_load_all(rendered(*settings)) if one]
+    assert {one["kind"] for one in manifests} & {"StatefulSet", "NetworkPolicy"} == set()
+    assert "HorizontalPodAutoscaler" in {one["kind"] for one in manifests}
     validating = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
-    for one in found:
+    for one in manifests:
         validating.validate(one, KUBERNETES, strict=True)

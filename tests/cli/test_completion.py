@@ -31,8 +31,8 @@ def lines(of: ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def values(*words: str) -> list[str] | None:
-    found = candidates(words)
-    return None if found is None else [candidate.value for candidate in found]
+    offered = candidates(words)
+    return None if offered is None else [candidate.value for candidate in offered]
 
 
 def test_each_command_and_option_is_offered() -> None:
@@ -89,10 +89,10 @@ async def test_what_is_printed_for_a_shell() -> None:
 
 
 def shell(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(f"{name} is not here: apt-get install {name}")
-    return found
+    return path
 
 
 def printed(interpreter: str, script: str, environment: dict[str, str]) -> list[str]:

@@ -58,8 +58,8 @@ async def test_what_is_kept_is_shown_found_exported_and_deleted(vendor: Scripted
     await run("Why is the sky blue?")
     vendor.answer = [[Text("これは空です"), Finish("truncated", None)]]
     await run("Again, please", piped=b"first\n")
-    found = await run("log", "search", "blu", "WHY")
-    assert "Why is the sky blue?" in found.out
+    listed = await run("log", "search", "blu", "WHY")
+    assert "Why is the sky blue?" in listed.out
     assert (await run("log", "search", "空で")).out.count("Again, please") == 1
     assert (await run("log", "search", 'no"thing')).out == ""
     shown = (await run("log", "show")).out

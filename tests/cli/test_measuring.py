@@ -74,8 +74,8 @@ def test_rates_and_percentiles() -> None:
 
 async def embeddings(seen: Seen, say: Say) -> None:
     """Vectors by the length of each text."""
-    asked = json.loads(seen.body)
-    data = [{"index": at, "embedding": [len(text), asked.get("dimensions", 0)]} for at, text in enumerate(asked["input"])]
+    body = json.loads(seen.body)
+    data = [{"index": at, "embedding": [len(text), body.get("dimensions", 0)]} for at, text in enumerate(body["input"])]
     await say.whole(json.dumps({"model": "m-1", "data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}}).encode())
 
 

@@ -113,7 +113,7 @@ async def test_calls_are_shown_and_their_results_go_back_until_there_are_none(
     ran = await run("-m", "openai/m", "--tools", module, "Add two numbers", start_new_session=True)
     assert (ran.code, ran.out) == (0, "It is the user declined this call.\n")
     assert "no terminal to confirm it on" in ran.err
-    kept = json.loads((await run("log", "export", "--json")).out)[0]["exchanges"][0]
-    assert [message["role"] for message in kept["messages"]] == ["user", "assistant", "tool", "assistant"]
+    exchange = json.loads((await run("log", "export", "--json")).out)[0]["exchanges"][0]
+    assert [message["role"] for message in exchange["messages"]] == ["user", "assistant", "tool", "assistant"]
     await run("-c", "And then?")
     assert [message.role for message in vendor.asks[-1].messages] == ["user", "assistant", "tool", "assistant", "user"]

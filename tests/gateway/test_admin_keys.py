@@ -65,10 +65,10 @@ async def test_from_an_organisation_to_a_revoked_key(office: Office) -> None:
     await office.done("PUT", "teams/red", {"parent": "acme"})
     person = await office.done("PUT", "people/ada", {"parent": "red", "settings": {"rpm": 60, "warn_at": 0.5}})
     assert (person["parent"], person["settings"]) == ("red", {"rpm": 60, "warn_at": 0.5})
-    wanted = {"name": "laptop", "owner": "person:ada", "expires": "90d", "settings": {"models": ["house/*"], "concurrent": 2}}
-    made = await office.done("POST", "keys", wanted)
+    body = {"name": "laptop", "owner": "person:ada", "expires": "90d", "settings": {"models": ["house/*"], "concurrent": 2}}
+    made = await office.done("POST", "keys", body)
     key, public = made.pop("key"), made["id"]
-    assert (made["owner"], made["state"], made["settings"]) == ("person:ada", "in use", wanted["settings"])
+    assert (made["owner"], made["state"], made["settings"]) == ("person:ada", "in use", body["settings"])
     assert [await office.chat(text) for text in (key, "")] == [200, 401], "the first key closes the gateway at once"
     changes = {"settings": {"models": None, "tokens": {"day": 500_000}, "unpriced": 2.5}}
     changed = await office.done("PATCH", "keys/laptop", changes)
@@ -196,8 +196,8 @@ async def test_the_command_reads_what_the_api_wrote(office: Office, tmp_path: Pa
     await office.done("POST", "keys", {"name": "laptop\u2028ERROR"[:6]})
     file = tmp_path / "polychat.toml"
     file.write_text(f'[gateway.state]\nurl = "sqlite:///{tmp_path}/kept.db"\n')
-    told = await run("gateway", "audit", "--config", str(file))
-    assert "admin:boss  key.create  key:" in told.out
+    printed = await run("gateway", "audit", "--config", str(file))
+    assert "admin:boss  key.create  key:" in printed.out
     as_json = await run("gateway", "audit", "--json", "--limit", "1", "--config", str(file))
     assert json.loads(as_json.out)[0]["action"] == "key.create"
 
@@ -225,9 +225,9 @@ def test_no_change_undoes_a_revocation_that_came_between() -> None:
     store.between = lambda: other.revoke(key.id)
     with pytest.raises(Superseded):
         one.set_policy(key.id, Policy(models=("x",)))
-    kept = store.key_by_id(key.id)
-    assert kept is not None
-    assert kept.revoked_at == 100.0
+    row = store.key_by_id(key.id)
+    assert row is not None
+    assert row.revoked_at == 100.0
     second, _ = one.create("phone")
     store.between = lambda: other.set_policy(second.id, Policy(models=("y",)))
     assert one.revoke(second.id).policy.models == ("y",)

@@ -110,11 +110,11 @@ async def test_another_gateway_goes_on(serve: Any, tmp_path: Path, monkeypatch: 
         await written(there)
         third = await said(here, "thanks", previous_response_id=second["id"])
         assert third["previous_response_id"] == second["id"]
-        spoken = [
+        conversation = [
             *[("user", SECRET), ("assistant", "Hello")],
             *[("user", "what is its name?"), ("assistant", "Hello"), ("user", "thanks")],
         ]
-        assert [(message["role"], message["content"]) for message in backend.asked[-1]] == spoken
+        assert [(message["role"], message["content"]) for message in backend.asked[-1]] == conversation
         got = await there.ask(f"/v1/responses/{first['id']}")
         assert (got.status, got.json["id"], got.json["output"]) == (200, first["id"], first["output"])
         items = (await there.ask(f"/v1/responses/{second['id']}/input_items")).json["data"]
@@ -140,11 +140,11 @@ async def test_a_key_reads_its_own_and_policy_decides(serve: Any, tmp_path: Path
         of_ada, of_bob = [(await said(here, SECRET, bearer[name]))["id"] for name in ("ada", "bob")]
         unkept = (await said(here, SECRET, bearer["bob"], store=False))["id"]
         await written(here)
-        found = [
+        statuses = [
             (await there.ask(f"/v1/responses/{name}", headers=bearer[key])).status
             for name, key in ((of_ada, "ada"), (of_ada, "bob"), (of_bob, "ada"), (of_bob, "bob"), (unkept, "bob"))
         ]
-        assert found == [404, 404, 404, 200, 404]
+        assert statuses == [404, 404, 404, 200, 404]
         assert (await here.ask(f"/v1/responses/{of_ada}", headers=bearer["ada"])).status == 200, "it is in memory as before"
 
 
@@ -164,8 +164,8 @@ async def test_an_owner_decides_for_all_keys_below(serve: Any, tmp_path: Path, m
         here, there = await house.gateway(0, keep=False), await house.gateway(0, keep=False)
         names = {key: (await said(here, SECRET, headers))["id"] for key, headers in bearer.items()}
         await written(here)
-        found = {key: (await there.ask(f"/v1/responses/{name}", headers=bearer[key])).status for key, name in names.items()}
-        assert found == {"above": 200, "own": 404, "alone": 404}
+        statuses = {key: (await there.ask(f"/v1/responses/{name}", headers=bearer[key])).status for key, name in names.items()}
+        assert statuses == {"above": 200, "own": 404, "alone": 404}
 
 
 async def test_encryption_keys_change(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,11 +265,11 @@ class Looks:
     async def __call__(self, *arguments: Any) -> Any:
         if self._is_away:
             away()
-        found = await self._claim(*arguments)
+        claimed = await self._claim(*arguments)
         self._count += 1
         if self._count == 2:
             self.waits.set()
-        return found
+        return claimed
 
 
 def away(*_: Any) -> None:

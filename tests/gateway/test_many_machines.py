@@ -137,10 +137,10 @@ async def test_one_of_two_machines_is_killed_under_load(serve: Any, tmp_path: Pa
             assert survived > 10
         async with machine(folders[0], configuration, keys[0]):
             pass
-    kept = recorded()
+    records = recorded()
     store.close()
-    assert kept[ids[1]] == survived
-    assert 10 <= kept[ids[0]] <= first.statuses[200] + CLIENTS
+    assert records[ids[1]] == survived
+    assert 10 <= records[ids[0]] <= first.statuses[200] + CLIENTS
     answered = first.statuses[200] + survived
     assert CAP // 2 < answered * EACH <= CAP + CLIENTS * EACH
     assert second.statuses[429] + first.statuses[429] == CLIENTS

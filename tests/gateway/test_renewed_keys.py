@@ -120,12 +120,12 @@ async def test_what_is_no_chat_has_it_too(serve: Any, command: str) -> None:
         "count": row("anthropic", server.url, api_key=command),
         "list": row("openai-chat", server.url, api_key=command, serves=[]),
     }
-    asked = [
+    requests = [
         ("/v1/embeddings", {"model": "house/small", "input": "hi"}),
         ("/v1/messages/count_tokens", {"model": "count/small", "messages": [{"role": "user", "content": "hi"}]}),
         ("/v1/chat/completions", {"model": "small", "messages": [{"role": "user", "content": "hi"}]}),  # which only a list has
     ]
-    for number, (path, body) in enumerate(asked, 1):
+    for number, (path, body) in enumerate(requests, 1):
         backend.good = f"token-number-{number}"
         providers = rows if number < 3 else {"list": rows["list"]}
         async with gateway(configured(providers, direct=Direct(attempts=1))) as here:
@@ -145,11 +145,11 @@ async def test_a_clients_key_that_a_command_prints_is_renewed(serve: Any, comman
 
         async def statuses() -> list[int]:
             caller = await here.caller()  # one connection: the fast path knows its head
-            found = []
+            codes = []
             for number in (1, 2, 2):
                 caller.ask(*asking("openai-chat"), headers={"authorization": f"Bearer token-number-{number}"})
-                found.append((await caller.whole()).status)
-            return found
+                codes.append((await caller.whole()).status)
+            return codes
 
         assert await statuses() == [200, 401, 401]
         now += 3500  # the next one is due; the old one lasts for another 100 seconds

@@ -43,11 +43,11 @@ async def test_a_pause_that_one_gateway_was_asked_for(serve: Any, tmp_path: Path
                 here.app.health.facts("", "house/small")
             for one in rests:
                 await one.exchange()
-            asked = len(upstream.seen)
+            before = len(upstream.seen)
             answers = [await here.ask(path, body) for here in (second, third)]
             assert [answer.status for answer in answers] == [429, 429]
             assert 25 < float(answers[0].headers["retry-after"]) <= 30
-            assert len(upstream.seen) == asked + 1, "the third one has another key"
+            assert len(upstream.seen) == before + 1, "the third one has another key"
             until = left(second)
             await rests[1].exchange()
             assert left(second) == until

@@ -69,13 +69,13 @@ async def answers_of(world: World, seconds: Callable[[str, int], float], count: 
     """
     loop = asyncio.get_running_loop()
     world.router = Router(world.health, clock=loop.time, rng=Random(5))
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
 
     async def client(number: int) -> float:
         attempts, begun = Attempts(), loop.time()
 
         async def ask(target: Target) -> str:
-            asked[target.label] += 1
+            counts[target.label] += 1
             await asyncio.sleep(seconds(target.label, number))
             return target.label
 
@@ -90,7 +90,7 @@ async def answers_of(world: World, seconds: Callable[[str, int], float], count: 
     for number in range(count):
         clients.append(asyncio.ensure_future(client(number)))
         await asyncio.sleep(0.05)
-    return asked, await asyncio.gather(*clients)
+    return counts, await asyncio.gather(*clients)
 
 
 def test_a_varied_one_that_hangs() -> None:
@@ -136,10 +136,10 @@ def test_one_that_hangs() -> None:
     """Costs the few requests that were sent before that showed; all of them are answered by the next target."""
 
     async def main() -> None:
-        asked, waits = await answers_of(
+        counts, waits = await answers_of(
             World({"a": [good], "b": [good]}), lambda label, number: 1e6 if label == "a" and number >= 200 else 0.1, 400
         )
         assert len(waits) == 400
-        assert asked["a"] <= 200 + 12 + 8, "those before it showed, and its probes"
+        assert counts["a"] <= 200 + 12 + 8, "those before it showed, and its probes"
 
     run_virtually(main())

@@ -19,45 +19,45 @@ def exchange(at: float, prompt: str = "Why?", answer: str = "So.") -> LogEntry:
 def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the number that is kept, and beyond the age; one that went on is young again, and its words are found."""
     monkeypatch.setattr(conversations, "MOST", 2)
-    kept = Conversations(tmp_path / "c.db")
-    first, second = kept.add(exchange(1, "one"), None), kept.add(exchange(2, "two"), None)
+    conversation_store = Conversations(tmp_path / "c.db")
+    first, second = conversation_store.add(exchange(1, "one"), None), conversation_store.add(exchange(2, "two"), None)
     assert first is not None
-    assert kept.add(exchange(3, "more"), first) == first
-    third = kept.add(exchange(4, "three"), None)
-    assert [one.id for one in kept.listed()] == [third, first]
-    assert kept.search(["two"], 9) == []
-    assert [one.prompt for one in kept.exchanges(first)] == ["one", "more"]
-    kept.limit_age(10, 13.5)
-    assert [one.id for one in kept.listed()] == [third]
+    assert conversation_store.add(exchange(3, "more"), first) == first
+    third = conversation_store.add(exchange(4, "three"), None)
+    assert [one.id for one in conversation_store.listed()] == [third, first]
+    assert conversation_store.search(["two"], 9) == []
+    assert [one.prompt for one in conversation_store.exchanges(first)] == ["one", "more"]
+    conversation_store.limit_age(10, 13.5)
+    assert [one.id for one in conversation_store.listed()] == [third]
     assert second not in {third, first}
 
 
 def test_ids_are_found_by_their_beginning(tmp_path: Path) -> None:
     """One that several have, and one that none has, are refused; a pattern's letters are letters."""
-    kept = Conversations(tmp_path / "c.db")
+    conversation_store = Conversations(tmp_path / "c.db")
     with pytest.raises(BadInput, match="kept yet"):
-        kept.found(None)
-    names = [kept.add(exchange(at), None) for at in range(40)]
-    assert kept.found(None) == names[-1]
-    assert kept.found(names[0]) == names[0]
+        conversation_store.found(None)
+    names = [conversation_store.add(exchange(at), None) for at in range(40)]
+    assert conversation_store.found(None) == names[-1]
+    assert conversation_store.found(names[0]) == names[0]
     with pytest.raises(BadInput, match="several"):
-        kept.found("")
+        conversation_store.found("")
     with pytest.raises(BadInput, match="no conversation begins"):
-        kept.found("%")
+        conversation_store.found("%")
 
 
 def test_half_a_surrogate_pair_is_kept_as_what_can_be(tmp_path: Path) -> None:
     """SQLite refuses such a text, and a model can write one."""
-    kept = Conversations(tmp_path / "c.db")
-    name = kept.add(exchange(1, answer="a\ud800b"), None)
+    conversation_store = Conversations(tmp_path / "c.db")
+    name = conversation_store.add(exchange(1, answer="a\ud800b"), None)
     assert name is not None
-    assert kept.exchanges(name)[0].answer == "a?b"
+    assert conversation_store.exchanges(name)[0].answer == "a?b"
 
 
 def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what is wrong; the next exchange that fits is kept."""
-    kept = Conversations(tmp_path / "c.db")
-    kept.add(exchange(1), None)
+    conversation_store = Conversations(tmp_path / "c.db")
+    conversation_store.add(exchange(1), None)
     opened = Conversations._opened
 
     def small(self: Conversations) -> sqlite3.Connection:
@@ -68,19 +68,19 @@ def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Conversations, "_opened", small)
     with pytest.raises(NotReady, match="full"):
-        kept.add(exchange(2, answer="x" * 1_000_000), None)
+        conversation_store.add(exchange(2, answer="x" * 1_000_000), None)
     monkeypatch.undo()
-    kept.add(exchange(3), None)
-    assert len(kept.listed()) == 2
+    conversation_store.add(exchange(3), None)
+    assert len(conversation_store.listed()) == 2
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     """Nor is one kept that is too large."""
-    kept = Conversations(tmp_path / "c.db")
-    kept.add(exchange(1), None)
+    conversation_store = Conversations(tmp_path / "c.db")
+    conversation_store.add(exchange(1), None)
     with pytest.raises(NotReady, match="an exchange may have"):
-        kept.add(exchange(2, answer="x" * (conversations._LARGEST + 1)), None)
-    with sqlite3.connect(kept.file) as database:
+        conversation_store.add(exchange(2, answer="x" * (conversations._LARGEST + 1)), None)
+    with sqlite3.connect(conversation_store.file) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(NotReady, match="newer polychat"):
-        kept.add(exchange(2), None)
+        conversation_store.add(exchange(2), None)

@@ -47,11 +47,11 @@ def ledger(url: str) -> Iterator[ValkeyLedger]:
 
 
 def called(ledger: Any, call: Any) -> Any:
-    kind, number, name, (cap, spent, kept, amount, least), closed, now, lasts = call
+    kind, number, name, (cap, spent, still, amount, least), closed, now, lasts = call
     bucket = BUCKETS[number]
     if kind == "renew":
         return ledger.renew(
-            [AllotmentRequest(f"{number}-{name}", bucket, cap, spent, kept, amount, least)], "one", now + lasts, now
+            [AllotmentRequest(f"{number}-{name}", bucket, cap, spent, still, amount, least)], "one", now + lasts, now
         )
     return ledger.settle([Settlement(f"{number}-{name}", bucket, spent, closed)], now)
 

@@ -27,8 +27,8 @@ LINES = [
 
 def blocks_of(*pieces: str) -> list[str]:
     blocks = MarkdownBlocks()
-    found = [block for piece in pieces for block in blocks.feed(piece)]
-    return found + blocks.end()
+    result = [block for piece in pieces for block in blocks.feed(piece)]
+    return result + blocks.end()
 
 
 @pytest.mark.parametrize(

@@ -225,10 +225,10 @@ async def test_a_running_stream_is_joined(serve: Any, leaves: str) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_plain_request_is_joined(serve: Any, fails: bool, leaves: bool) -> None:
     """The second waits for the first's reply, whole or a failure, also where the first client leaves meanwhile."""
-    go, asked = asyncio.Event(), asyncio.Event()
+    go, arrived = asyncio.Event(), asyncio.Event()
 
     async def slow(seen: Seen, say: Say) -> None:
-        asked.set()
+        arrived.set()
         await go.wait()
         await (fault(502)(seen, say) if fails else say.whole(completion("Hello")))
 
@@ -238,7 +238,7 @@ async def test_a_plain_request_is_joined(serve: Any, fails: bool, leaves: bool) 
     async with gateway(house(server.url, direct=Direct(attempts=1))) as here:
         first, second = [await here.caller() for _ in range(2)]
         first.ask(path, body, headers=KEY)
-        await until(asked)
+        await until(arrived)
         second.ask(path, body, headers=KEY)
         await joined(here, 2)
         if leaves:
@@ -272,8 +272,8 @@ async def test_what_is_kept_is_bounded(serve: Any) -> None:
         cut = await callers[1].rest()
         assert b'"error"' in cut
         assert b"[DONE]" not in cut
-        kept = here.app._repeated
-        assert (len(kept), kept.size) == (0, 0)
+        repeated = here.app._repeated
+        assert (len(repeated), repeated.size) == (0, 0)
 
     server = await serve(good)
     path, body = asking("openai-chat")

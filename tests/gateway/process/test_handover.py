@@ -84,8 +84,8 @@ def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, w
         load = Load(port)
         try:
             before = set(load.more(20))
-            with connected(port) as stream, connected(port) as kept:
-                old_pid = int(kept.ask("/pid").body)
+            with connected(port) as stream, connected(port) as idle:
+                old_pid = int(idle.ask("/pid").body)
                 stream.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
                 until(stream, b"begun")
                 with at_its_port(file, workers=bool(workers)) as new:
@@ -95,7 +95,7 @@ def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, w
                         pass
                     assert not before & set(load.more(50))
                     if not workers:  # else another worker may have the stream
-                        assert kept.ask("/go").headers["connection"] == "close"
+                        assert idle.ask("/go").headers["connection"] == "close"
                         until(stream, b"ended")
                         assert old.wait() == 0
                         load.more(20)
