@@ -7,7 +7,7 @@ from contextlib import aclosing
 from time import process_time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polychat.errors import BackendError, PolychatError, ReplyFailed, StatusError, Truncated
@@ -76,6 +76,7 @@ def test_a_seam_takes_nothing_else(text: str, more: str, size: int) -> None:
 
 
 @given(st.text("ab \n", max_size=60), st.text("ab \n", max_size=60), st.integers(1, 20), st.booleans())
+@example("  ", "\n ", 1, False)
 def test_the_longest_repetition_is_left_out(text: str, more: str, size: int, is_anew: bool) -> None:
     """As if every length were tried; a target that begins anew is known by it, however its pieces are cut."""
     more = text + more if is_anew else more

@@ -72,6 +72,10 @@ class Seam:
         self._places: list[int] | None = None
         """Positions in the text where all that is held may be; ``None`` while less is held than is searched for at once."""
         self._is_over = False
+        self._blanks = len(text) - len(text.rstrip())
+        """Blanks at the end of the text, which the second part may begin with again."""
+        self._is_blank = True
+        """Whether all that is held is blank."""
 
     def feed(self, piece: str) -> str:
         """What of the second part is new, as far as that can be known."""
@@ -90,6 +94,9 @@ class Seam:
         before, self._size = self._size, self._size + len(piece)
         if self._size >= len(self._text):
             return False
+        self._is_blank = self._is_blank and not piece.strip()
+        if self._is_blank and self._size < self._blanks:
+            return True
         if self._places is not None:
             self._places = [place for place in self._places if self._text.startswith(piece, place + before)]
         elif self._size < _SEED:
