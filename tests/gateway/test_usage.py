@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from polychat.config.settings import Price, Route, State
 from polychat.gateway.app import Gateway
 from polychat.gateway.storage import spool_of
 from polychat.state.database.store import DatabaseStore
+from polychat.state.key_admin import KeyAdmin
 from polychat.state.spool import Spool
 from polychat.state.store import UsageFilter, UsageLabels, UsageRecord
 
@@ -195,16 +197,27 @@ async def test_what_a_killed_process_left_is_delivered_by_the_next(place: Path, 
     assert spool_of(State(url="env:A")) == spool_of(State(url="env:B")) != spool_of(State())
 
 
-async def test_old_usage_is_deleted(place: Path) -> None:
-    """What is older than the policy's days goes when a gateway starts to keep something; the rest stays."""
-    app = Gateway(configured({}, state=State(usage_days=30)))
-    assert app.usage is not None
-    app.usage.store.write_usage([UsageRecord(at=1, id=1, took=1, labels=UsageLabels(model="old"))])
-    async with serving(good) as server:
-        await app.close()
-        async with gateway(configured({"house": row("openai-chat", server.url)}, state=State(usage_days=30))) as running:
-            await running.ask(*asking("openai-chat"))
-    assert [one["model"] for one in usage_rows(place)] == ["house/small"]
+async def test_what_is_old_is_deleted(place: Path) -> None:
+    """Usage, and entries of the audit log, that are older than the policy's days go when a gateway starts to keep something;
+    the rest stays, and all of the audit log where it has no days."""
+    for audit_days, actors in ((0, ["new", "old"]), (30, ["new"])):
+        app = Gateway(configured({}, state=State(usage_days=30)))
+        assert app.usage is not None
+        store = app.usage.store
+        store.write_usage([UsageRecord(at=1, id=1, took=1, labels=UsageLabels(model="old"))])
+        for actor, at in (("old", 1.0), ("new", time())):
+            if actor not in [entry.actor for entry in store.audit()]:
+                KeyAdmin(store, actor, at).put_owner("team", actor)
+        async with serving(good) as server:
+            await app.close()
+            state = State(usage_days=30, audit_days=audit_days)
+            keys = {"alice": "env:CHAT_KEY"}
+            async with gateway(configured({"house": row("openai-chat", server.url)}, state=state, keys=keys)) as running:
+                await running.ask(*asking("openai-chat"), headers={"authorization": "Bearer a-chat-key-of-alice"})
+        kept_store = DatabaseStore(f"sqlite:///{place}/gateway.db")
+        assert [entry.actor for entry in kept_store.audit()] == actors
+        kept_store.close()
+    assert {one["model"] for one in usage_rows(place)} == {"house/small"}
 
 
 async def test_gateways_go_on_while_their_database_is_stopped(place: Path, postgresql_server: PostgreSQL) -> None:
