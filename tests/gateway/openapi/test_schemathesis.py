@@ -20,7 +20,8 @@ from schemathesis.specs.openapi import checks  # noqa: E402
 
 from polychat import config  # noqa: E402
 from polychat.config import Config  # noqa: E402
-from polychat.config.settings import Admin, AdminScope, Direct, Route, State  # noqa: E402
+from polychat.config.access import Admin, AdminScope  # noqa: E402
+from polychat.config.settings import Direct, Route, State  # noqa: E402
 from polychat.events import Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage  # noqa: E402
 from polychat.gateway.app import Gateway  # noqa: E402
 from polychat.gateway.openapi import document  # noqa: E402
