@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 from ..choices import SitesEra
 from ..errors import BadInput, redact
 from ..version import __version__
-from .ask_arguments import add_ask
+from .ask_arguments import add_ask, add_conversation
 from .client_tools import TOOLS
 from .connection import add_connection
 from .log_arguments import add_log
@@ -153,7 +153,7 @@ def _bench(bench: argparse.ArgumentParser) -> None:
 def _chat(chat: argparse.ArgumentParser) -> None:
     chat.add_argument("-m", "--model", metavar="MODEL", help="the model to talk to (default: see polychat default)")
     chat.add_argument("-s", "--system", metavar="TEXT", help="a system message to begin with")
-    chat.add_argument("-n", "--no-record", action="store_true", help="keep no history of what is typed")
+    add_conversation(chat.add_argument_group("the conversation"))
     add_connection(chat)
 
 

@@ -23,7 +23,7 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
     )
     _request(ask.add_argument_group("the request"))
     _tools(ask.add_argument_group("tools"))
-    _conversation(ask.add_argument_group("the conversation"))
+    add_conversation(ask.add_argument_group("the conversation"))
     _output(ask.add_argument_group("the output"))
     add_connection(ask)
 
@@ -95,7 +95,8 @@ def _tools(ask: argparse._ArgumentGroup) -> None:
     ask.add_argument("--tool-timeout", metavar="SECONDS", type=float, help="timeout for one call (default: 120)")
 
 
-def _conversation(ask: argparse._ArgumentGroup) -> None:
+def add_conversation(ask: argparse._ArgumentGroup) -> None:
+    """Which conversation goes on, and whether it is kept."""
     choice = ask.add_mutually_exclusive_group()
     choice.add_argument(
         "-c", "--continue", dest="continues", action="store_true", help="go on with the latest conversation (see: polychat log)"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..client import Stream
+from ..client import Reply, Stream
 from ..errors import NotReady
 from ..types import ChatMessage, ReasoningPart
 from . import complain
@@ -51,19 +51,25 @@ def messages_in(exchange: LogEntry) -> list[ChatMessage]:
 
 def keep(earlier: Earlier, model: str, system: str | None, prompt: str, messages: Sequence[ChatMessage], reply: Stream) -> None:
     """Keep an exchange; ``messages`` are those before the reply. What cannot be kept is reported in one line."""
-    from ..state.conversations import Conversations, LogEntry  # it loads sqlite3
+    from ..state.conversations import Conversations  # it loads sqlite3
+
+    whole, _ = checked(reply)
+    try:
+        Conversations().add(entry_of(model, system, prompt, messages, whole), earlier.id)
+    except NotReady as error:
+        complain(f"this conversation is not kept: {error}", "warning")
+
+
+def entry_of(model: str, system: str | None, prompt: str, messages: Sequence[ChatMessage], whole: Reply) -> LogEntry:
+    """What is kept of an exchange; ``messages`` are those before the reply."""
+    from ..state.conversations import LogEntry
     from ..wire.json_text import encoded
     from ..wire.openai_chat.message_writer import messages_of
 
-    whole, _ = checked(reply)
     answer = whole.turn()
     # Reasoning is not sent back, and with its signatures it can be longer than the answer.
     answer.parts = [part for part in answer.parts if not isinstance(part, ReasoningPart)]
     written = encoded(messages_of([*messages, answer], "", native=True)).decode()
     usage = whole.usage
     tokens = (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
-    exchange = LogEntry(time.time(), model, system, prompt, whole.text, whole.verdict, written, *tokens, cost=whole.cost)
-    try:
-        Conversations().add(exchange, earlier.id)
-    except NotReady as error:
-        complain(f"this conversation is not kept: {error}", "warning")
+    return LogEntry(time.time(), model, system, prompt, whole.text, whole.verdict, written, *tokens, cost=whole.cost)

@@ -18,12 +18,14 @@ from prompt_toolkit.document import Document
 from rich.console import Console
 
 from polychat import config
+from polychat.cli.chat.chat_record import ChatRecord
 from polychat.cli.chat.conversation import BranchingConversation
 from polychat.cli.chat.prompt import SlashCompleter
 from polychat.cli.chat.session import ChatSession
 from polychat.client.targets import targets_of
 from polychat.events import Event, Finish, Reasoning, Text, Usage
-from polychat.types import ChatRequest, FilePart, ImagePart, TextPart
+from polychat.state.conversations import Conversations
+from polychat.types import ChatMessage, ChatRequest, FilePart, ImagePart, TextPart
 from polychat.wire.faults import Fault
 
 from ...support.command import run
@@ -51,9 +53,12 @@ class Chat:
     def __init__(self, vendor: ScriptedVendor, url: str) -> None:
         self.vendor, self.out = vendor, io.StringIO()
         rows = {name: row("openai-chat", url, key_optional=True) for name in ("house", "other")}
-        targets = targets_of(config.Config(providers=rows))
+        self._targets = targets_of(config.Config(providers=rows))
+        self.session = self.recorded(None)
+
+    def recorded(self, record: ChatRecord | None) -> ChatSession:
         console = Console(file=self.out, force_terminal=True, width=80, height=24, color_system=None, highlight=False)
-        self.session = ChatSession(targets, BranchingConversation("house/small"), console, {})
+        return ChatSession(self._targets, BranchingConversation("house/small"), console, {}, record)
 
     async def type(self, *lines: str) -> str:
         """What is shown for them, without what steers the terminal."""
@@ -185,6 +190,26 @@ async def test_completion(chat: Chat, tmp_path: Path) -> None:
     assert list(offered(completer, "/compare house/small ot")) == ["/compare house/small other/small"]
     assert list(offered(completer, f"/attach {tmp_path}/no")) == [f"/attach {tmp_path}/notes.txt"]
     assert list(offered(completer, "hello")) == list(offered(completer, "/model a\nb")) == []
+
+
+async def test_exchanges_are_kept(chat: Chat, tmp_path: Path) -> None:
+    """Each when its reply has ended; a branch is a conversation of its own, with what came before it."""
+    conversations = Conversations(tmp_path / "kept.db")
+    chat.session = chat.recorded(ChatRecord(conversations))
+    await chat.type("one", "two", "/retry", "three")
+    kept = {tuple(entry.prompt for entry in conversations.exchanges(one.id)) for one in conversations.listed()}
+    assert kept == {("one", "two"), ("one", "two", "three")}
+    (tmp_path / "kept.db").write_bytes(b"damaged" * 1000)
+    shown = await chat.type("four", "five")
+    assert (shown.count("is not kept"), "You said five" in shown) == (1, True)
+
+
+async def test_an_earlier_conversation_goes_on(chat: Chat) -> None:
+    """Its messages are sent before the first question."""
+    earlier = [ChatMessage("user", [TextPart("one")]), ChatMessage("assistant", [TextPart("1")])]
+    chat.session.conversation = BranchingConversation("house/small", None, earlier)
+    await chat.type("two")
+    assert [message.role for message in chat.vendor.asks[0].messages] == ["user", "assistant", "user"]
 
 
 async def test_it_needs_a_terminal() -> None:

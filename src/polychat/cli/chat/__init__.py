@@ -14,6 +14,7 @@ from ...errors import BadInput, MissingPackage
 from ...state.probes import folder
 from .. import ANSWERED
 from ..connection import connection_options
+from ..recording import earlier_of
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,11 +38,14 @@ async def _talk(arguments: argparse.Namespace) -> int:
     from .session import ChatSession
 
     targets = user_targets() if arguments.config is None else targets_of(arguments.config)
-    model = arguments.model or targets.default_model()
+    earlier = earlier_of(arguments)
+    model = arguments.model or earlier.model or targets.default_model()
     targets.plan(model)
     options: dict[str, Any] = connection_options(arguments)
-    session = ChatSession(targets, BranchingConversation(model, arguments.system), Console(highlight=False), options)
-    history = None if arguments.no_record else folder() / "chat_history"
+    conversation = BranchingConversation(model, arguments.system or earlier.system, earlier.messages)
+    record = None if arguments.no_log else _record(earlier.id)
+    session = ChatSession(targets, conversation, Console(highlight=False), options, record)
+    history = None if arguments.no_log else folder() / "chat_history"
     typing = typing_session(SlashCompleter(session.commands, target_names), session.status, history)
     asyncio.get_running_loop().run_in_executor(None, import_module, f"{__name__}.reply_view")  # while the person types
     session.tell(f"{model}. /help lists the commands; Ctrl-D leaves.")
@@ -58,3 +62,13 @@ async def _talk(arguments: argparse.Namespace) -> int:
     with suppress(OSError):
         sys.stdout.flush()
     return ANSWERED
+
+
+def _record(conversation: str | None) -> Any:
+    """Among the conversations of ``polychat log``; ``None`` where this Python has no SQLite."""
+    try:
+        from ...state.conversations import Conversations
+        from .chat_record import ChatRecord
+    except ImportError:
+        return None
+    return ChatRecord(Conversations(), conversation)

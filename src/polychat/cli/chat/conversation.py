@@ -39,9 +39,11 @@ class Turn:
 class BranchingConversation:
     """All that was asked. ``last`` is the exchange that the next one follows."""
 
-    def __init__(self, model: str, system: str | None = None) -> None:
+    def __init__(self, model: str, system: str | None = None, earlier: Sequence[ChatMessage] = ()) -> None:
+        """``earlier``: the messages before the first question."""
         self.model = model
         self.system = system
+        self._earlier = earlier
         self.last: Turn | None = None
         self._first: list[Turn] = []
 
@@ -84,7 +86,7 @@ class BranchingConversation:
 
     def messages(self, turn: Turn) -> list[ChatMessage]:
         """What is sent to have ``turn`` answered."""
-        sent: list[ChatMessage] = []
+        sent = list(self._earlier)
         for each in turn.path():
             sent.append(each.question)
             if each is not turn and each.reply is not None and each.reply.text:

@@ -19,7 +19,7 @@ from ...client.calls import stream_of
 from ...client.reply import Reply
 from ...client.targets import Targets
 from ...config.file_errors import near
-from ...errors import BadInput, PolychatError
+from ...errors import BadInput, NotReady, PolychatError
 from ...types import ImagePart, Part
 from ...user.whole_files import write_whole
 from ..printing import printable, usage_line
@@ -27,6 +27,7 @@ from .conversation import BranchingConversation, Turn
 from .slash_commands import commands_of, split, words
 
 if TYPE_CHECKING:
+    from .chat_record import ChatRecord
     from .reply_view import ReplyView
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -38,15 +39,20 @@ class ChatSession:
     """One chat. ``handle`` takes what the person typed."""
 
     def __init__(
-        self, targets: Targets, conversation: BranchingConversation, console: Console, options: dict[str, Any]
+        self,
+        targets: Targets,
+        conversation: BranchingConversation,
+        console: Console,
+        options: dict[str, Any],
+        record: ChatRecord | None = None,
     ) -> None:
-        """``options`` are keywords of each request."""
+        """``options`` are keywords of each request; ``record`` keeps the exchanges."""
         self.conversation = conversation
         self.commands = commands_of(self)
         self.is_over = False
         self.prefilled = ""
         """What the next prompt begins with."""
-        self._targets, self._console, self._options = targets, console, options
+        self._targets, self._console, self._options, self._record = targets, console, options, record
         self._attached: list[Part] = []
 
     async def handle(self, typed: str) -> None:
@@ -88,6 +94,7 @@ class ChatSession:
         whole = reply.reply()
         if whole.text or whole.tool_calls or failure is None:
             turn.reply = whole
+            self._keep(turn)
         else:
             self.conversation.forget(turn)
             self.prefilled = turn.text  # nothing that was typed is lost
@@ -95,6 +102,15 @@ class ChatSession:
             self.tell(failure, "red")
         elif whole.reason == "length":
             self.tell("(stopped at max_tokens)")
+
+    def _keep(self, turn: Turn) -> None:
+        if self._record is None:
+            return
+        try:
+            self._record.add(turn, self.conversation.system)
+        except NotReady as error:
+            self.tell(f"this conversation is not kept: {error}", "yellow")
+            self._record = None  # it would be told after each reply
 
     async def _shown(self, reply: Stream[Any]) -> str | None:
         """Draw the reply; gives what failed, or ``None``."""
