@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Future
 from weakref import ref
 
 import pytest
 
-from polychat.worker_threads import in_thread
+from polychat.worker_threads import in_store_thread, in_thread
 
 
 class Large:
@@ -40,3 +41,16 @@ async def test_what_is_raised_there_is_raised_here() -> None:
     with pytest.raises(ZeroDivisionError):
         await in_thread(divmod, 1, 0)
     assert await in_thread(int, "7f", base=16) == 127
+
+
+async def test_stores_that_hang_hold_up_no_other_thread() -> None:
+    """However many requests wait for one, names of hosts are looked up in the event loop's threads meanwhile."""
+    free = threading.Event()
+    waiting = [asyncio.ensure_future(in_store_thread(free.wait)) for _ in range(100)]
+    try:
+        async with asyncio.timeout(20):
+            assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
+            assert await in_thread(lambda: 1) == 1
+    finally:
+        free.set()
+    assert await asyncio.gather(*waiting) == [True] * 100

@@ -16,7 +16,7 @@ from ..state.encryption import TextCipher
 from ..state.store import StoreUnavailable, TextPlace, TextStore
 from ..user.secrets import secret
 from ..wire.faults import Fault
-from ..worker_threads import in_thread
+from ..worker_threads import in_store_thread
 from .responder import Refused
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class KeptTexts:
     async def _tried(self, change: Callable[[], None]) -> bool:
         try:
             async with self._turn:
-                await in_thread(change)
+                await in_store_thread(change)
         except StoreUnavailable:
             self._note(away=True)
             return False
@@ -106,7 +106,7 @@ class KeptTexts:
             return None
 
         try:
-            return await in_thread(claim)
+            return await in_store_thread(claim)
         except StoreUnavailable:
             self._note(away=True)
             raise
@@ -123,10 +123,10 @@ class KeptTexts:
             return None if found is None else self.cipher.decrypt(found, place)
 
         try:
-            found = await in_thread(read)
+            found = await in_store_thread(read)
             if found is None and twice:
                 await asyncio.sleep(_AGAIN)
-                found = await in_thread(read)
+                found = await in_store_thread(read)
         except StoreUnavailable:
             self._note(away=True)
             raise

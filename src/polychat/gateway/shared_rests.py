@@ -16,6 +16,7 @@ from time import time
 from ..errors import BackendError, PolychatError
 from ..routing import Health
 from ..state.store import RetryTimes, StoreUnavailable
+from ..worker_threads import in_store_thread
 
 _EVERY = 1.0
 _SHORTEST = 1.0
@@ -72,7 +73,7 @@ class SharedRests:
                 until = wall + seconds
                 if until > self._known.get(name, 0.0) + _SHORTEST:
                     news[name] = until
-        self._known = await asyncio.to_thread(self._store.retry_times, news, wall)
+        self._known = await in_store_thread(self._store.retry_times, news, wall)
         self._take()
 
     def _take(self) -> None:

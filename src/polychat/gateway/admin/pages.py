@@ -6,7 +6,6 @@ the ``field`` of the request that is at fault, where one is.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -20,6 +19,7 @@ from ...config.access import AdminScope
 from ...errors import BadInput, PolychatError
 from ...http.server.asgi import ClientLeft, TooLarge, TooSlow, body_of, with_read_limits
 from ...state.store import StateStore, StoreUnavailable, Superseded
+from ...worker_threads import in_store_thread
 from ..admission.guesses import GUESSES
 from .access import NO_KEY
 
@@ -112,7 +112,7 @@ async def _answer(gateway: AdminService, page: Page, request: Request) -> Respon
     try:
         body = {} if page.method in ("GET", "DELETE") else await _json_of(gateway, request)
         call = AdminCall(gateway, f"admin:{name}", time(), request.path_params, request.query_params, body)
-        value = await asyncio.to_thread(page.answer, call) if page.waits else page.answer(call)
+        value = await in_store_thread(page.answer, call) if page.waits else page.answer(call)
     except BadInput as error:
         return refusal(400, str(error), error.field)
     except Missing as error:

@@ -19,7 +19,6 @@ Every request counts as one in limits of requests, however it ends.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +27,7 @@ from ...http.server.asgi import Headers
 from ...state.ledger import NANO, BucketFull, Charge, Ledger, Metric, Reservation
 from ...state.sharing import SharedBuckets
 from ...wire.faults import Fault
+from ...worker_threads import in_store_thread
 from ..observe.paid_attempts import paid_beside
 from ..responder import Refused
 from .accounts import Account
@@ -180,7 +180,7 @@ class LimitGuard:
         return None
 
     async def _topped_up(self, context: RequestContext, plan: Plan, demand: Demand, charges: Sequence[Charge]) -> None:
-        await asyncio.to_thread(self._top_up, charges)
+        await in_store_thread(self._top_up, charges)
         self._count_stream(context, self.reserve(context.record, plan, demand))
 
     def _top_up(self, charges: Sequence[Charge]) -> None:

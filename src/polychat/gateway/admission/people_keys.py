@@ -29,6 +29,7 @@ from ...state.key_admin import owners_above, ownership, state_of
 from ...state.key_text import digest_of, is_key, mistake_in
 from ...state.store import KeyStore, OwnerKind, StoredKey
 from ...wire.faults import Fault
+from ...worker_threads import in_store_thread
 from ..responder import Refused
 from .accounts import Account, Buckets, Holder
 from .guesses import Guesses
@@ -148,7 +149,7 @@ class PeopleKeys:
         self._waiting += 1
         try:
             async with self._looking:
-                return await asyncio.to_thread(look)
+                return await in_store_thread(look)
         except PolychatError:
             message = "the API key cannot be checked, as the gateway's database cannot be reached: retry later"
             raise Refused(Fault(message, "overloaded", 503, retry_after=2.0)) from None
