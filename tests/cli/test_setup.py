@@ -188,3 +188,39 @@ def test_keys_are_named_and_never_written() -> None:
         text = "" if file is None else shown(ToolFile(file.path, file.content))
         named = text + "".join(tool.variables(access).values())
         assert "none" not in named
+
+
+async def test_a_file_of_the_folder_is_not_trusted_with_a_key(tmp_path: Path) -> None:
+    """It may be other people's: it must be named, or the address and the model must be."""
+    (tmp_path / "polychat.toml").write_text('default_model = "x; touch pwned #"\n[gateway]\nport = 1\n')
+    ran = await run("setup", "claude-code", "--no-test", cwd=tmp_path)
+    assert (ran.code, "--config polychat.toml" in ran.err, ran.out) == (2, True, "")
+    ran = await run("setup", "claude-code", "--no-test", "--config", "polychat.toml", cwd=tmp_path)
+    assert "ANTHROPIC_DEFAULT_OPUS_MODEL='x; touch pwned #'" in ran.out
+    assert "claude --model 'x; touch pwned #'" in ran.out
+    assert (await run("setup", "aider", "--url", "http://u:hunter2@host", "-m", "a/x", cwd=tmp_path)).code == 2
+
+
+def test_json_is_changed_only_where_nothing_is_lost() -> None:
+    """Another value, a name that is there twice, a number with more digits than Python's, a file that is a list."""
+    zed, gemini = FILES["zed"], FILES["gemini-cli"]
+    for file, before in (
+        (gemini, '{"security": "strict"}'),
+        (zed, '{"a": 1, "a": 2}'),
+        (zed, '{"a": 12345678901234567890.5}'),
+        (zed, "[1, 2]"),
+        (zed, '{"language_models": {"openai_compatible": {"polychat": {"api_url": "other"}}}}'),
+    ):
+        assert changed(file, before) is None, before
+
+
+async def test_the_earlier_content_is_never_overwritten(tmp_path: Path) -> None:
+    """A second writing keeps what the first one made beside what was there before it."""
+    file = tmp_path / ".codex" / "config.toml"
+    file.parent.mkdir()
+    file.write_text("# mine\n")
+    ask = ["setup", "codex", "--write", "--no-test", "--url", "http://127.0.0.1:1", "-m"]
+    await run(*ask, "a/x", env={"HOME": str(tmp_path)})
+    file.write_text("# mine again\n")
+    await run(*ask, "a/x", env={"HOME": str(tmp_path)})
+    assert sorted(one.read_text() for one in file.parent.glob("*.bak*")) == ["# mine\n", "# mine again\n"]

@@ -84,3 +84,18 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(NotReady, match="newer polychat"):
         conversation_store.add(exchange(2), None)
+
+
+def test_deleted_words_are_not_in_the_file(tmp_path: Path) -> None:
+    """Nor in its index of words; what was not deleted is found as before."""
+    file = tmp_path / "c.db"
+    conversation_store = Conversations(file)
+    first = conversation_store.add(exchange(1, "a chrysanthemum", "and a rhododendron"), None)
+    second = conversation_store.add(exchange(2, "a delphinium"), None)
+    assert first is not None
+    assert conversation_store.delete([first]) == 1
+    content = b"".join(part.read_bytes() for part in tmp_path.iterdir())
+    assert [word in content for word in (b"chrysanthemum", b"rhododendron", b"delphinium")] == [False, False, True]
+    assert [one.id for one in conversation_store.search(["delph"], 9)] == [second]
+    conversation_store.limit_age(86_400, 3 + 86_400)
+    assert b"delphinium" not in file.read_bytes()

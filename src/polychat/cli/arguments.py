@@ -65,7 +65,7 @@ def _keys(keys: argparse.ArgumentParser) -> None:
     keys.add_argument("--json", action="store_true", help="print the list as JSON; no key is shown")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", title="actions")
     listing = actions.add_parser("list", help="list which vendors have a key, and where it is set (default)")
-    listing.add_argument("--json", action="store_true", help="print JSON; no key is shown")
+    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON; no key is shown")
     put = actions.add_parser("set", help="type a key, or pipe it in, and keep it")
     put.add_argument("name", metavar="VENDOR", help="such as openai")
     place = put.add_mutually_exclusive_group()

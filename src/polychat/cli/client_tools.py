@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 NO_KEY = "none"
@@ -51,7 +52,7 @@ class ClientTool(NamedTuple):
     about: str
     """Its documentation of this."""
     variables: Callable[[Access], Mapping[str, str]] = lambda access: {}
-    """For the shell that starts it."""
+    """For the shell that starts it; the values as a shell reads them."""
     file: Callable[[Access], ToolFile | None] = lambda access: None
     run: Callable[[Access], str] = lambda access: ""
     """The command that starts it."""
@@ -77,8 +78,8 @@ def _codex(access: Access) -> ToolFile:
 
 
 def _claude(access: Access) -> Mapping[str, str]:
-    kinds = {f"ANTHROPIC_DEFAULT_{kind}_MODEL": access.model for kind in ("OPUS", "SONNET", "HAIKU")}
-    return {"ANTHROPIC_BASE_URL": access.url, "ANTHROPIC_AUTH_TOKEN": access.key, "ANTHROPIC_API_KEY": "", **kinds}
+    kinds = {f"ANTHROPIC_DEFAULT_{kind}_MODEL": quote(access.model) for kind in ("OPUS", "SONNET", "HAIKU")}
+    return {"ANTHROPIC_BASE_URL": quote(access.url), "ANTHROPIC_AUTH_TOKEN": access.key, "ANTHROPIC_API_KEY": "", **kinds}
 
 
 def _opencode(access: Access) -> ToolFile:
@@ -122,7 +123,7 @@ def _gemini(access: Access) -> ToolFile:
 
 
 def _openai(access: Access) -> Mapping[str, str]:
-    return {"OPENAI_API_BASE": f"{access.url}/v1", "OPENAI_API_KEY": access.key}
+    return {"OPENAI_API_BASE": quote(f"{access.url}/v1"), "OPENAI_API_KEY": access.key}
 
 
 TOOLS: Mapping[str, ClientTool] = {
@@ -138,16 +139,16 @@ TOOLS: Mapping[str, ClientTool] = {
         "anthropic",
         "https://code.claude.com/docs/en/llm-gateway",
         variables=_claude,
-        run=lambda access: f"claude --model {access.model}",
+        run=lambda access: f"claude --model {quote(access.model)}",
         note="The empty ANTHROPIC_API_KEY is intended: a key in it would take precedence.",
     ),
     "gemini-cli": ClientTool(
         "Gemini CLI",
         "gemini",
         "https://google-gemini.github.io/gemini-cli/docs/get-started/configuration.html",
-        variables=lambda access: {"GOOGLE_GEMINI_BASE_URL": access.url, "GEMINI_API_KEY": access.key},
+        variables=lambda access: {"GOOGLE_GEMINI_BASE_URL": quote(access.url), "GEMINI_API_KEY": access.key},
         file=_gemini,
-        run=lambda access: f"gemini -m {access.model}",
+        run=lambda access: f"gemini -m {quote(access.model)}",
         note='It also requests Gemini models by fixed names: map them in polychat.toml, [aliases] "gemini-*" = "…".',
     ),
     "opencode": ClientTool(
@@ -162,7 +163,7 @@ TOOLS: Mapping[str, ClientTool] = {
         "openai-chat",
         "https://aider.chat/docs/llms/openai-compat.html",
         variables=_openai,
-        run=lambda access: f"aider --model openai/{access.model}",
+        run=lambda access: f"aider --model {quote(f'openai/{access.model}')}",
         note="The prefix openai/ is its own; what follows is the name of the model at the gateway.",
     ),
     "continue": ClientTool(
@@ -191,7 +192,7 @@ TOOLS: Mapping[str, ClientTool] = {
         "Open WebUI",
         "openai-chat",
         "https://docs.openwebui.com/reference/env-configuration/",
-        variables=lambda access: {"OPENAI_API_BASE_URL": f"{access.url}/v1", "OPENAI_API_KEY": access.key},
+        variables=lambda access: {"OPENAI_API_BASE_URL": quote(f"{access.url}/v1"), "OPENAI_API_KEY": access.key},
         run=lambda access: "open-webui serve",
         note="It keeps these values after its first start: change them later in its admin settings.",
     ),
@@ -200,7 +201,7 @@ TOOLS: Mapping[str, ClientTool] = {
         "openai-chat",
         "https://llm.datasette.io/en/stable/other-models.html",
         file=_llm,
-        run=lambda access: f"llm -m polychat/{access.model} 'Hello'",
+        run=lambda access: f"llm -m {quote(f'polychat/{access.model}')} Hello",
         note="If the gateway requires a key: llm keys set polychat",
     ),
 }

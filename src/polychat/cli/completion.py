@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -77,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the script, or the candidates, a line each."""
     if arguments.complete is None:
         print(SCRIPTS[arguments.shell].lstrip())
-        complain(_USE[arguments.shell], "note")
+        if sys.stdout.isatty():
+            complain(_USE[arguments.shell], "note")
         return ANSWERED
     words = arguments.complete
     line = words[0] if arguments.shell == "bash" and words else ""

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from .. import config
 from ..backends.backend import Backend
-from ..backends.keys import has_key
+from ..backends.keys import has_key, key_source
 from ..backends.registry import Registry, user_registry
 from ..client.targets import DEFAULT_MODEL, Targets
-from ..config.environment import variable
 from ..config.vendor_spec import VendorSpec
 from ..config.writing import value_text
 from ..errors import BadInput, PolychatError, redact
@@ -76,9 +75,8 @@ async def _found(registry: Registry) -> list[Found]:
 
 
 async def _looked(backend: Backend, row: VendorSpec) -> Found:
-    key = next((name for name in row.key if variable(name)), "")
     is_here = _is_here(row)
-    found = Found(row.name, row.title, bare_url(backend.address()) if is_here else f"key from {key}", is_here)
+    found = Found(row.name, row.title, bare_url(backend.address()) if is_here else f"key from {key_source(row)}", is_here)
     try:
         async with asyncio.timeout(_SECONDS):
             models = await backend.list_models(timeout=_SECONDS)
@@ -109,7 +107,7 @@ def _is_here(row: VendorSpec) -> bool:
 
 def _report(found: Sequence[Found]) -> Iterator[str]:
     """Lines for a person."""
-    for title, is_local in (("API vendors with a key in the environment", False), ("Servers on this machine", True)):
+    for title, is_local in (("API vendors whose key is set", False), ("Servers on this machine", True)):
         yield f"{title}:"
         those = [one for one in found if one.is_local is is_local]
         for one in those:

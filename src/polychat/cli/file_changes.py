@@ -65,8 +65,30 @@ def _yaml(content: Any) -> str:
 
 def _merged_json(content: Any, before: str) -> str | None:
     with suppress(ValueError, RecursionError):  # comments, which some of these programs read, are no JSON
-        return _json(_merged(json.loads(before), content))
+        old = json.loads(before, object_pairs_hook=_members)
+        if isinstance(old, dict) and not _differs(old, content) and _numbers_kept(_json(old)) == _numbers_kept(before):
+            return _json(_merged(old, content))
     return None
+
+
+def _numbers_kept(text: str) -> Any:
+    """Numbers as they are written: some have more digits than Python's."""
+    return json.loads(text, parse_float=str, parse_int=str)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ``ValueError`` for a name that is there twice: one of the two would be lost."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError(pairs)
+    return members
+
+
+def _differs(old: Any, new: Any) -> bool:
+    """Whether ``old`` has another value where ``new`` has one."""
+    if not isinstance(old, dict) or not isinstance(new, Mapping):
+        return bool(old != new)
+    return any(name in old and _differs(old[name], value) for name, value in new.items())
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -23,14 +23,14 @@ _LONGEST = 16_384
 def run(arguments: argparse.Namespace) -> int:
     """List, set or remove keys. Raises ``BadInput``, and ``NotReady`` where a key cannot be kept."""
     rows = user_registry().vendors()
+    if arguments.action not in ("set", "rm"):
+        _list(rows, arguments)
+        return ANSWERED
     try:
-        match arguments.action:
-            case "set":
-                _set(rows, arguments)
-            case "rm":
-                _remove(rows, arguments.name)
-            case _:
-                _list(rows, arguments)
+        if arguments.action == "set":
+            _set(rows, arguments)
+        else:
+            _remove(rows, arguments.name)
     except OSError as error:
         raise NotReady(f"{error.filename or key_file()} cannot be written: {error.strerror}") from None
     return ANSWERED

@@ -19,6 +19,8 @@ from .log_arguments import LATEST
 from .printing import printable
 from .terminal import confirmed
 
+_DAY = 86_400.0
+
 
 def run(arguments: argparse.Namespace) -> int:
     """One action. Raises ``BadInput`` for what is not kept, ``NotReady`` where the file cannot be used."""
@@ -98,6 +100,8 @@ def _keep(conversations: Conversations, text: str | None) -> None:
         age = None if text == "forever" else age_in(text)
         if age is None and text != "forever":
             raise BadInput(f"AGE is {redact(text, 40)!r}: write an age such as 90d, or forever", field="AGE")
+        if age is not None and age < _DAY:
+            raise BadInput("AGE is less than a day: to delete conversations, see polychat log delete", field="AGE")
         conversations.limit_age(age, time.time())
     limit = conversations.age()
     print("forever" if limit is None else f"{limit / 86_400:g} days")

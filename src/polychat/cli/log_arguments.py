@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+_KEPT: dict[str, Any] = {"default": argparse.SUPPRESS}
 LATEST = 20
 """Conversations in a list, if nothing else is said."""
 
@@ -11,12 +13,13 @@ LATEST = 20
 def add_log(log: argparse.ArgumentParser) -> None:
     actions = log.add_subparsers(dest="action", metavar="ACTION", title="actions")
     _several(log)
-    _several(actions.add_parser("list", help="list the latest conversations (default)"))
+    log.set_defaults(most=LATEST)
+    _several(actions.add_parser("list", help="list the latest conversations (default)"), **_KEPT)
     show = actions.add_parser("show", help="print a conversation")
     show.add_argument("ids", nargs="*", metavar="ID", help="its id, or the beginning of it (default: the latest)")
     search = actions.add_parser("search", help="find conversations by words, or beginnings of words")
     search.add_argument("words", nargs="+", metavar="WORD", help="words that one prompt with its answer must have")
-    _several(search)
+    _several(search, **_KEPT)
     export = actions.add_parser("export", help="print conversations as Markdown or JSON")
     export.add_argument("ids", nargs="*", metavar="ID", help="which (default: all)")
     export.add_argument("--json", action="store_true", help="as one JSON array, with all messages, tokens and costs")
@@ -32,6 +35,7 @@ def add_log(log: argparse.ArgumentParser) -> None:
     actions.add_parser("path", help="print the file that conversations are in")
 
 
-def _several(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--most", type=int, metavar="N", default=LATEST, help="at most so many (default: %(default)s)")
-    action.add_argument("--json", action="store_true", help="print one JSON array")
+def _several(action: argparse.ArgumentParser, **default: Any) -> None:
+    """``default`` of an action's options keeps what stands before the action."""
+    action.add_argument("--most", type=int, metavar="N", help=f"at most so many (default: {LATEST})", **default)
+    action.add_argument("--json", action="store_true", help="print one JSON array", **default)

@@ -14,7 +14,7 @@ from ..client.calls import reply_of
 from ..client.targets import Targets
 from ..config.environment import variable
 from ..config.writing import table
-from ..errors import BadInput, PolychatError, redact
+from ..errors import BadInput, PolychatError
 from ..user.whole_files import write_whole
 from ..wire.models import ModelInfo
 from . import ANSWERED, FAILED, complain
@@ -50,10 +50,16 @@ def _access(arguments: argparse.Namespace) -> Access:
     configured = config.load_here() if arguments.config is None else config.read(Path(arguments.config))
     gateway = configured.gateway
     host = "127.0.0.1" if gateway.host in ("0.0.0.0", "::") else gateway.host  # noqa: S104  # where it listens
+    if configured.from_folder and not (arguments.url and arguments.model):
+        # It may have come with other people's files, and a key is sent where it says.
+        raise BadInput(
+            "./polychat.toml is not trusted with a key: name it as --config polychat.toml, or pass --url and --model",
+            field="config",
+        )
     url = arguments.url or f"http://{f'[{host}]' if ':' in host else host}:{gateway.port or 8000}"
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise BadInput(f"--url must be a URL such as http://127.0.0.1:8000, not {redact(url, 80)}", field="url")
+    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        raise BadInput("--url must be a URL without a user, such as http://127.0.0.1:8000", field="url")
     model = arguments.model or Targets(Registry(configured)).default_model()
     name = arguments.key_variable
     if not name.isidentifier():
@@ -129,11 +135,21 @@ def _write(tool: ClientTool, file: ToolFile | None) -> None:
         text = changed(file, None if before is None else before.decode())
         if text is None:
             raise BadInput(f"{file.path} has comments or other settings of these names: add\n\n{shown(file)}", field="write")
-        if before is not None and text.encode() != before:
-            write_whole(file.path.with_name(f"{file.path.name}.bak"), before)
+        kept = None if before is None or text.encode() == before else _kept(file.path, before)
         write_whole(file.path, text.encode())
     except UnicodeDecodeError:
         raise BadInput(f"{file.path} is not UTF-8 text: add\n\n{shown(file)}", field="write") from None
     except OSError as error:
         raise BadInput(f"{file.path} cannot be written: {error.strerror}", field="write") from None
-    print(f"{file.path} is written" + ("" if before is None else f"; what it was before is in {file.path.name}.bak"))
+    print(f"{file.path} is written" + ("" if kept is None else f"; what it was before is in {kept.name}"))
+
+
+def _kept(file: Path, content: bytes) -> Path:
+    """Where the earlier content is kept: no file that is there is overwritten. Raises ``OSError``."""
+    number = 0
+    while (kept := file.with_name(f"{file.name}.bak{number or ''}")).exists():
+        if kept.read_bytes() == content:
+            return kept
+        number += 1
+    write_whole(kept, content)
+    return kept

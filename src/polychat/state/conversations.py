@@ -183,8 +183,11 @@ class Conversations:
         """Delete these conversations, or all; gives how many there were. Their space in the file is freed and overwritten."""
         with self._writing() as database:
             if ids is None:
-                return int(database.execute("DELETE FROM conversations").rowcount)
-            return sum(database.execute("DELETE FROM conversations WHERE id = ?", [name]).rowcount for name in ids)
+                count = database.execute("DELETE FROM conversations").rowcount
+            else:
+                count = sum(database.execute("DELETE FROM conversations WHERE id = ?", [name]).rowcount for name in ids)
+            _forget_words(database, count)
+            return int(count)
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection | None]:
@@ -295,13 +298,20 @@ def _set(database: sqlite3.Connection, name: str, value: str | None) -> None:
 
 
 def _thin(database: sqlite3.Connection, now: float) -> None:
-    age = _setting(database, "age")
+    count, age = 0, _setting(database, "age")
     if age is not None:
-        database.execute("DELETE FROM conversations WHERE changed_at < ?", [now - float(age)])
-    database.execute(
+        count += database.execute("DELETE FROM conversations WHERE changed_at < ?", [now - float(age)]).rowcount
+    count += database.execute(
         "DELETE FROM conversations WHERE id IN (SELECT id FROM conversations ORDER BY changed_at DESC LIMIT -1 OFFSET ?)",
         [MOST],
-    )
+    ).rowcount
+    _forget_words(database, count)
+
+
+def _forget_words(database: sqlite3.Connection, deleted: int) -> None:
+    """Write the index of words anew after so many deletions: its old parts would still have the deleted words."""
+    if deleted > 0:
+        database.execute("INSERT INTO words (words) VALUES ('rebuild')")
 
 
 def _new_id(database: sqlite3.Connection) -> str:

@@ -154,7 +154,7 @@ async def test_a_conversation_is_saved(chat: Chat, tmp_path: Path) -> None:
     assert (tmp_path / "a.md").read_text().startswith("## You\n\none\n\n## house/small\n\n**You** said `one`")
     assert json.loads((tmp_path / "a.json").read_text())["turns"][0]["verdict"] == "complete"
     assert "exists" in await chat.type(f"/save {tmp_path}/a.md")
-    assert "cannot be written" in await chat.type(f"/save {tmp_path}/a.md/b")
+    assert "cannot be written" in " ".join((await chat.type(f"/save {tmp_path}/a.md/b")).split())
 
 
 async def test_the_other_commands(chat: Chat) -> None:
@@ -180,6 +180,25 @@ async def test_the_other_commands(chat: Chat) -> None:
 def offered(completer: SlashCompleter, text: str) -> Iterator[str]:
     for completion in completer.get_completions(Document(text), CompleteEvent()):
         yield text[: len(text) + completion.start_position] + completion.text
+
+
+async def test_a_retry_that_fails_changes_nothing(chat: Chat) -> None:
+    """The conversation goes on after the reply that there was, with the model that there was; so does a comparison."""
+    await chat.type("one", "two")
+    chat.vendor.fault = Fault("not now", "overloaded", 400)
+    await chat.type("/retry other/small")
+    assert "── other/small" in await chat.type("/compare other/small house/small")
+    chat.vendor.fault = None
+    assert chat.session.conversation.model == "house/small"
+    await chat.type("three")
+    assert [message.role for message in chat.vendor.asks[-1].messages] == ["user", "assistant"] * 2 + ["user"]
+
+
+async def test_paths_that_make_no_sense_end_nothing(chat: Chat, tmp_path: Path) -> None:
+    """A home folder of nobody, and a name that is too long."""
+    assert "home" in await chat.type("/attach ~nobody-at-all/x")
+    assert "too long" in await chat.type(f"/save {tmp_path}/{'x' * 300}")
+    assert chat.session.is_over is False
 
 
 async def test_completion(chat: Chat, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ class BranchingConversation:
         self.system = system
         self._earlier = earlier
         self.last: Turn | None = None
+        self._before: tuple[Turn | None, str] = None, model
+        """``last`` and ``model`` before the latest question."""
         self._first: list[Turn] = []
 
     def ask(self, parts: Sequence[Part], text: str) -> Turn:
@@ -55,9 +57,7 @@ class BranchingConversation:
         """The last question once more, beside its reply; ``None`` where nothing was asked."""
         if self.last is None:
             return None
-        if model is not None:
-            self.model = model
-        return self._added(self.last.question, self.last.parent)
+        return self._added(self.last.question, self.last.parent, model)
 
     def edit(self, text: str) -> Turn | None:
         """The last question with another text, beside it; its attachments stay."""
@@ -94,17 +94,19 @@ class BranchingConversation:
         return sent
 
     def forget(self, turn: Turn) -> None:
-        """Leave out a question that got no reply at all: the one before it is the last again."""
+        """Leave out a question that got no reply at all: the conversation is as it was before."""
         siblings = self._first if turn.parent is None else turn.parent.later
         siblings.remove(turn)
-        self.last = turn.parent
+        self.last, self.model = self._before
 
     def replies(self) -> Iterator[Reply]:
         """Of all branches: each was paid for."""
         return (turn.reply for turn in self._all() if turn.reply is not None)
 
-    def _added(self, question: ChatMessage, parent: Turn | None) -> Turn:
-        turn = Turn(question, parent, self.model)
+    def _added(self, question: ChatMessage, parent: Turn | None, model: str | None = None) -> Turn:
+        turn = Turn(question, parent, model or self.model)
+        self._before = self.last, self.model
+        self.model = turn.model
         (self._first if parent is None else parent.later).append(turn)
         self.last = turn
         return turn

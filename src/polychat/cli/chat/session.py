@@ -66,10 +66,12 @@ class ChatSession:
                 await self._ask(turn)
         except PolychatError as error:
             self.tell(str(error), "red")
+        except (OSError, RuntimeError) as error:  # of a path that a command was given
+            self.tell(getattr(error, "strerror", None) or str(error), "red")
 
     def tell(self, text: str, style: str = "dim") -> None:
         """One line, or more, of the chat itself."""
-        self._console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), style=style, markup=False, highlight=False)
 
     async def _command(self, line: str) -> None:
         name, rest = split(line)
@@ -97,7 +99,7 @@ class ChatSession:
             self._keep(turn)
         else:
             self.conversation.forget(turn)
-            self.prefilled = turn.text  # nothing that was typed is lost
+            self.prefilled = _typed(turn.text)  # nothing that was typed is lost
         if failure:
             self.tell(failure, "red")
         elif whole.reason == "length":
@@ -198,7 +200,7 @@ class ChatSession:
         if not rest:
             self.conversation.undo()
             self._attached = list(last.question.parts[:-1])
-            self.prefilled = last.text
+            self.prefilled = _typed(last.text)
             return
         turn = self.conversation.edit(rest)
         if turn is not None:
@@ -216,7 +218,8 @@ class ChatSession:
             raise BadInput(f"/branch takes a number of the list, not {rest[:40]}", field="command")
         for number, turn in enumerate(self.conversation.branches(), 1):
             mark = "*" if self.conversation.last is not None and self.conversation.last in turn.path() else " "
-            self.tell(f"{mark} {number}  {len(turn.path())} questions, {turn.model}: {_excerpt(turn.text)}")
+            count = len(turn.path())
+            self.tell(f"{mark} {number}  {count} question{'s' if count > 1 else ''}, {turn.model}: {_excerpt(turn.text)}")
 
     async def do_compare(self, rest: str) -> None:
         """MODEL MODEL…: ask the last question of several models; the conversation goes on with the last of them"""
@@ -227,12 +230,14 @@ class ChatSession:
             self._targets.plan(model)
         self._last_turn()
         before = self.conversation.model
-        for model in models:
-            turn = self.conversation.retry(model)
-            self.tell(f"── {model}")
-            if turn is not None:
-                await self._ask(turn)
-        self.conversation.model = before
+        try:
+            for model in models:
+                turn = self.conversation.retry(model)
+                self.tell(f"── {model}")
+                if turn is not None:
+                    await self._ask(turn)
+        finally:
+            self.conversation.model = before
 
     def do_attach(self, rest: str) -> None:
         """FILE…: attach files or images to the next question; without one, forget what is attached"""
@@ -317,6 +322,11 @@ class ChatSession:
             for turn in self._last_turn().path()
         ]
         return json.dumps({"system": self.conversation.system, "turns": turns}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _typed(text: str) -> str:
+    """A question as it has to be typed."""
+    return f"/{text}" if text.startswith("/") else text
 
 
 def _excerpt(text: str) -> str:
