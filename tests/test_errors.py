@@ -30,6 +30,7 @@ from polychat.errors import redact
         ("Cookie: a=b; sid=s3cr3t; c=d", "s3cr3t"),
         ('{"password": "hunter2"}', "hunter2"),
         ("api_key=sk-12345", "sk-12345"),
+        ("the key pcs-1.eyJpZCI6ImEifQ.c2lnbmF0dXJl is refused", "eyJpZCI6"),
         ("{'sessionId': 'q1w2e3'}", "q1w2e3"),
     ],
 )

@@ -299,7 +299,7 @@ _SECRETS = re.compile(
     """
 )
 _COOKIES = re.compile(r"(?i)(\bcookies?2?[ \t]*:[ \t]*)[^\r\n]+")
-_GATEWAY_KEYS = re.compile(r"(\bpc-[0-9A-Za-z]{12}-)[0-9A-Za-z]++(?:-[0-9A-Za-z]++)?")
+_GATEWAY_KEYS = re.compile(r"(\bpc-[0-9A-Za-z]{12}-)[0-9A-Za-z]++(?:-[0-9A-Za-z]++)?|(\bpcs-1\.)[\w.-]++", re.ASCII)
 """Keys of the gateway (``state.key_text``): the first part names one and may be shown."""
 
 
@@ -311,7 +311,7 @@ def redact(foreign: str | bytes, limit: int = 200) -> str:
     text = " ".join(text.split())
     if not text.isprintable():
         text = text.translate({ord(letter): "\ufffd" for letter in set(text) if not letter.isprintable()})
-    text = _GATEWAY_KEYS.sub(lambda match: match[1] + "…", _SECRETS.sub(lambda match: match["keep"] + "…", text))
+    text = _GATEWAY_KEYS.sub(lambda match: f"{match[1] or match[2]}…", _SECRETS.sub(lambda match: match["keep"] + "…", text))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

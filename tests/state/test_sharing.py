@@ -220,3 +220,29 @@ def test_requests_at_a_time_are_shared_too() -> None:
     store.away = True
     third.shared.refresh()
     assert [third.reserve(1), third.reserve(1)] == [True, False], "half of them"
+
+
+class Turns:
+    """In place of the event that ends a thread: it ends after so many turns."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def wait(self, seconds: float) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+def test_a_defect_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the next second is tried again: without the thread nothing would be reported any more."""
+    shared = Process(Store(), lambda: 0.0, 10).shared
+    turns = []
+
+    def refresh() -> None:
+        turns.append(1)
+        raise ValueError("the database refuses a value")
+
+    monkeypatch.setattr(shared, "refresh", refresh)
+    monkeypatch.setattr(shared, "_closed", Turns(3))
+    shared._run()
+    assert (len(turns), caplog.text.count("limits were not reported")) == (3, 3)

@@ -148,8 +148,8 @@ class Gateway:
         before = self.runtime
         try:
             self.runtime = Runtime(configured, self.health)
-            self.accounting = self._counting(configured)
             texts = self._keeping_texts(configured)
+            self.accounting = self._counting(configured)
             self._app = self._built()
         except PolychatError:
             self.runtime = before

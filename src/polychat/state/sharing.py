@@ -20,6 +20,7 @@ as if all processes that were there before spend alike, and at least one request
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from secrets import token_hex
 from threading import Event, Lock, Thread
@@ -29,6 +30,7 @@ from .ledger import Bucket, Charge, Ledger
 from .store import AllotmentRequest, Grant, LedgerStore, Settlement, StoredBucket, StoreUnavailable
 from .windows import KINDS, WindowKind
 
+_LOG = logging.getLogger(__name__)
 _SECONDS = 15.0
 """How long an allotment lasts; it is renewed after a third of that."""
 _EVERY = 1.0
@@ -202,7 +204,10 @@ class SharedBuckets:
 
     def _run(self) -> None:
         while not self._closed.wait(_EVERY):
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception:  # noqa: BLE001  # a thread that ended would do no more
+                _LOG.exception("limits were not reported to the store; please report this")
 
     def refresh(self) -> None:
         """Report what was spent, renew what ends soon, and give back what nobody uses. Blocks.

@@ -243,3 +243,23 @@ async def test_the_thread_asks_for_changes(backend: Any, monkeypatch: pytest.Mon
         row = made.store.key_by_id(stored.id)
         assert row is not None
         assert row.last_used_at == NOON
+
+
+async def test_a_defect_does_not_end_the_thread(
+    backend: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A revoked key would go on for ever; and changes are learned while the store cannot be written."""
+    async with house(monkeypatch, backend.url) as there:
+        stored, key = there.admin.create("laptop")
+        assert (await there.ask(key.text)).status == 200
+        there.admin.revoke(stored.id)
+
+        def unwritable(moments: Any) -> None:
+            raise RuntimeError("read-only")
+
+        monkeypatch.setattr(there.store, "keys_used", unwritable)
+        ends = iter([False, True])
+        monkeypatch.setattr(there.people._closed, "wait", lambda seconds: next(ends))
+        there.people._run()
+        assert "changes of keys could not be read" in caplog.text
+        assert (await there.ask(key.text)).status == 401

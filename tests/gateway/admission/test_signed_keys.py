@@ -9,6 +9,8 @@ import pytest
 
 from polychat.cli import main
 from polychat.config.access import SignedKeySettings
+from polychat.config.settings import KeySettings
+from polychat.errors import BadInput
 from polychat.gateway.admission.guesses import GUESSES
 
 from ...support.running_gateway import Running, asking, configured, gateway, good, row
@@ -98,3 +100,21 @@ def test_a_key_that_no_gateway_would_accept_is_not_made(signed: Any, monkeypatch
     assert "longest_days" in signed("laptop", "--expires", "500d")[1]
     monkeypatch.setenv("SIGNING_SECRET", "short")
     assert "fewer than 32 characters" in signed("laptop", "--expires", "1d")[1]
+
+
+async def test_a_reload_keeps_what_was_accepted(signed: Any, serve: Any) -> None:
+    """Requests under way go on; one that is refused changes nothing, and one that revokes the key does."""
+    key, name = signed("laptop", "--expires", "1d")
+    backend = await serve(good)
+    base = configured({"house": row("openai-chat", backend.url)}, signed_keys=SETTINGS)
+    async with gateway(base) as running:
+        assert await status(running, key) == 200
+        accounting = running.app.accounting
+        assert accounting is not None
+        running.app.reload(configured(base.providers, signed_keys=SETTINGS))
+        assert accounting.account(name) is not None or accounting.is_accepted(name)
+        with pytest.raises(BadInput, match="encryption_keys"):
+            running.app.reload(
+                configured(base.providers, signed_keys=SETTINGS, key_settings={"me": KeySettings(keep_text=True)})
+            )
+        assert await status(running, key) == 200

@@ -12,6 +12,7 @@ from ...config.value_types import Table, about
 from ...errors import BadInput, redact
 from ...state.key_admin import PARENTS, OwnerName
 from ...state.usage_query import age_in, moment_of
+from .facts import LATEST
 from .policies import BodyErrors
 
 T = TypeVar("T", bound=Table)
@@ -89,7 +90,10 @@ def later(text: str, now: float, field: str) -> float | None:
     if not text:
         return None
     age = age_in(text)
-    return moment_of(text, now, field) if age is None else now + age
+    at = moment_of(text, now, field) if age is None else now + age
+    if at > LATEST:
+        raise BadInput(f"{field} is after the year 9999: leave it out for a key that does not expire", field=field)
+    return at
 
 
 def grace_in(text: str, field: str = "grace") -> float:

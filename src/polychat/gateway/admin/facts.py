@@ -9,6 +9,9 @@ from ...state.key_admin import state_of
 from ...state.store import AuditEntry, Owner, StoredKey
 from .policies import settings_of
 
+LATEST = 253_402_300_799.0
+"""The last second of the year 9999, in seconds since 1970: later ones have no date."""
+
 
 def key_facts(key: StoredKey, now: float) -> dict[str, Any]:
     """What is known of a key; its digest is not shown."""
@@ -48,4 +51,4 @@ def audit_facts(entry: AuditEntry) -> dict[str, Any]:
 
 def moment(at: float | None) -> str | None:
     """In the form of ISO 8601, to the second."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if at is None else datetime.fromtimestamp(min(at, LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

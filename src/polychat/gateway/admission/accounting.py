@@ -81,7 +81,7 @@ class Accounting:
             for name, settings in configured.gateway.key_settings.items()
         }
         self._accounts = {name: account for name, account in accounts.items() if account.is_limited}
-        self.signed = None if verifier is None else SignedAccounts(verifier, self._buckets, self._now)
+        self.signed = None if verifier is None else SignedAccounts(verifier, self._buckets, self._now, self.signed)
         if any(bucket.name.metric == "dollars" for account in accounts.values() for bucket in account.buckets):
             warm()
 

@@ -73,6 +73,7 @@ class Buckets:
 
     def of_user(self, key: str, user: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
         """Those of one end user of a key, named ``KEY/USER``."""
+        user = user.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which no database keeps
         if len(user) > _LONGEST:
             user = f"{user[:_LONGEST]}…{blake2b(user.encode(errors='replace'), digest_size=8).hexdigest()}"
         place = key, user
@@ -125,7 +126,7 @@ class Account:
         self._names = [names for policy in policies if (names := (*policy.routes, *policy.models))]
         self._charged = ChargedBuckets(self.buckets)
         self.dialects = [policy.dialects for policy in policies if policy.dialects]
-        self._user_limits = [limit for policy in policies for limit in policy.user_limits]
+        self._user_limits = _smallest([limit for policy in policies for limit in policy.user_limits])
         self.priority = _nearest(policies, "priority")
         self.on_loss = _nearest(policies, "on_loss")
         self.hosted_tools = _nearest(policies, "hosted_tools")
@@ -165,6 +166,16 @@ class Account:
             return ""
         allowed = "; of these ".join(", ".join(names) for names in self._names)
         return f"the key {self.name} may not ask for this model, only for {allowed}"
+
+
+def _smallest(limits: Sequence[UsageLimit]) -> list[UsageLimit]:
+    """Of each metric and window the smallest: an end user has one bucket, whichever level limits it."""
+    kept: dict[tuple[Any, Any], UsageLimit] = {}
+    for limit in limits:
+        place = limit.metric, limit.window
+        if place not in kept or limit.cap < kept[place].cap:
+            kept[place] = limit
+    return list(kept.values())
 
 
 def _nearest(policies: Sequence[Policy], name: str) -> Any:

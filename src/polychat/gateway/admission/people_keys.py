@@ -18,6 +18,7 @@ Keys are found by their SHA-256, so the time that a search takes says nothing ab
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
@@ -35,6 +36,7 @@ from .accounts import Account, Buckets, Holder
 from .guesses import Guesses
 from .keys import UNKNOWN_KEY, keys_in, unauthorized
 
+_LOG = logging.getLogger(__name__)
 _EVERY = 2.0
 _FORGOTTEN = 5.0
 _KNOWN, _UNKNOWN = 50_000, 4_096
@@ -164,6 +166,8 @@ class PeopleKeys:
                 self.refresh()
             except PolychatError:
                 continue  # what is known goes on
+            except Exception:  # noqa: BLE001  # a thread that ended would do no more
+                _LOG.exception("changes of keys could not be read; please report this")
 
     def refresh(self) -> None:
         """Learn what has changed in the store since the last time. Any thread may call it. Raises ``StoreUnavailable``."""
@@ -171,9 +175,12 @@ class PeopleKeys:
             self._refresh()
 
     def _refresh(self) -> None:
+        self._learn()
         used, self._used = self._used, {}
-        if used:
+        if used:  # after the changes: a store that cannot be written may still be read
             self._store.keys_used(used)
+
+    def _learn(self) -> None:
         if self._change is None:
             self._change = self._store.last_change()
             self.has_keys = self._change > 0

@@ -27,13 +27,19 @@ def verifier_of(settings: SignedKeySettings) -> KeyVerifier:
 class SignedAccounts:
     """Those of the keys that one configuration accepts."""
 
-    def __init__(self, verifier: KeyVerifier, buckets: Buckets, clock: Callable[[], float]) -> None:
-        """``clock``: seconds since 1970."""
+    def __init__(
+        self, verifier: KeyVerifier, buckets: Buckets, clock: Callable[[], float], earlier: SignedAccounts | None = None
+    ) -> None:
+        """``clock``: seconds since 1970. ``earlier``: those of the configuration before, of which requests may be under way."""
         self._verifier, self._buckets, self._clock = verifier, buckets, clock
         self._by_key: dict[bytes, Account] = {}
         """Accounts by the texts of their keys, which were valid once."""
         self._by_id: dict[str, Account] = {}
         self._guesses = Guesses(clock)
+        for key in [] if earlier is None else list(earlier._by_key):
+            claims = verifier.claims(key, clock())
+            if isinstance(claims, Claims):
+                self._kept(key, claims)
 
     def account(self, key: str) -> Account | None:
         """By the id of a key that was accepted."""

@@ -85,6 +85,9 @@ def _key_settings(context: _Request) -> KeySettings | Account | None:
     people, name = context.service.people, context.record.key
     if people is not None and (account := people.account(name)) is not None:
         return account
+    signed = context.service.signed
+    if signed is not None and (account := signed.account(name)) is not None:
+        return account
     settings = context.runtime.gateway.key_settings
     return settings.get(name) if settings else None
 

@@ -85,12 +85,12 @@ class UsageLog:
             loop.call_soon_threadsafe(lambda: self._tell_now(message, **facts))
 
     def _forget_old(self) -> None:
-        if self.settings.usage_days:
-            self.store.forget_usage(time() - self.settings.usage_days * _DAY)
+        self.store.forget_texts(time())  # first: what follows may take long
+        self.store.forget_buckets(time() - 2 * _DAY)
         if self.settings.audit_days:
             self.store.forget_audit(time() - self.settings.audit_days * _DAY)
-        self.store.forget_buckets(time() - 2 * _DAY)
-        self.store.forget_texts(time())
+        if self.settings.usage_days:
+            self.store.forget_usage(time() - self.settings.usage_days * _DAY)
 
 
 class Conversion:

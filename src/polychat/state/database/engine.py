@@ -18,7 +18,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.url import URL
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ...errors import BadInput, MissingPackage, PolychatError, redact
 from ..store import StoreUnavailable
@@ -125,13 +126,15 @@ def _begin(connection: Connection) -> None:
 
 def _postgresql(url: URL, patience: float) -> Engine:
     options = f"-c statement_timeout={_STATEMENT_MILLISECONDS} -c lock_timeout={int(patience * 1000) + 1000} -c timezone=UTC"
-    arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 5000, "keepalives_idle": 10, "options": options}
+    arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 5000, "options": options}
+    arguments |= {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     try:
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args=arguments,
             pool_size=3,
             pool_timeout=_CONNECT_SECONDS,
+            hide_parameters=True,
             pool_pre_ping=True,  # a server that was restarted costs no reader an error
         )
     except ImportError:
@@ -166,9 +169,11 @@ def _errors_translated() -> Generator[None]:
     """Raises ``StoreUnavailable`` for whatever time may heal, ``ValueError`` for a value that no column holds."""
     try:
         yield
-    except (IntegrityError, ProgrammingError):
+    except IntegrityError:
         raise
     except DataError as error:
         raise ValueError(f"the database refuses a value: {redact(str(error.orig))}") from error
     except DBAPIError as error:
         raise StoreUnavailable(f"the database cannot be used: {redact(str(error.orig))}") from error
+    except PoolTimeout as error:
+        raise StoreUnavailable("the database cannot be used: no connection was free in time") from error

@@ -74,9 +74,14 @@ def _locked(connection: Connection, wanted: Iterable[StoredBucket]) -> dict[Stor
     No two transactions wait for each other: each makes all that it needs in one order, and then locks it in another.
     """
     ordered = sorted(set(wanted), key=_place)
-    values = [{**bucket._asdict(), "window": bucket.window or "", "spent": 0} for bucket in ordered]
-    connection.execute(inserting(connection, buckets).once(), values)
     places = tuple_(*_PLACE).in_([_place(bucket) for bucket in ordered])
+    # Each insertion takes a number, also where the row is there: only what is missing is inserted.
+    there = {tuple(place) for place in connection.execute(select(*_PLACE).where(places))}
+    values = [
+        {**bucket._asdict(), "window": bucket.window or "", "spent": 0} for bucket in ordered if _place(bucket) not in there
+    ]
+    if values:
+        connection.execute(inserting(connection, buckets).once(), values)
     query = select(buckets.c.id, buckets.c.spent, *_PLACE).where(places).order_by(buckets.c.id).with_for_update()
     found = {tuple(place): _Locked(number, spent) for number, spent, *place in connection.execute(query)}
     return {bucket: found[_place(bucket)] for bucket in ordered}

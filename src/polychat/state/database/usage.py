@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from msgspec import json, structs
-from sqlalchemy import Connection, Row, case, delete, func, select, text
+from sqlalchemy import Connection, Row, case, delete, exists, func, select, text
 
 from ..store import UsageDimension, UsageFilter, UsageLabels, UsageRecord, UsageSum
 from .engine import Database
@@ -100,4 +100,4 @@ def _forget_chunk(connection: Connection, before: int) -> int:
 def _forget_labels(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
         connection.execute(text("LOCK TABLE usage_labels IN SHARE ROW EXCLUSIVE MODE"))
-    connection.execute(delete(usage_labels).where(usage_labels.c.id.not_in(select(usage.c.labels))))
+    connection.execute(delete(usage_labels).where(~exists().where(usage.c.labels == usage_labels.c.id)))
