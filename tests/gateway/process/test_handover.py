@@ -13,6 +13,7 @@ import pytest
 
 from polychat.config.settings import GatewaySettings
 from polychat.errors import BadInput
+from polychat.http.server.handover import give_way
 from polychat.http.server.listening import check, listen
 
 from ...support.gateway_processes import at_its_port, body_at, connected, one
@@ -145,3 +146,21 @@ def test_systemd_is_told_when_it_serves(tmp_path: Path, monkeypatch: pytest.Monk
         file.write_text('[gateway]\nlog = "off"\n')
         with one(file):
             assert manager.recv(100) == b"READY=1"
+
+
+def test_after_a_handover_a_third_process_takes_only_its_share() -> None:
+    """The next one may fail before it serves: the one that serves still gets connections."""
+    settings = GatewaySettings(port=free_port(), reuse_port=True)
+    (first,), (second,) = listen(settings), listen(settings)
+    give_way([first])
+    first.close()
+    (third,) = listen(settings)
+    clients = [socket.create_connection(("127.0.0.1", settings.port)) for _ in range(64)]
+    second.setblocking(False)
+    accepted = []
+    with pytest.raises(BlockingIOError):
+        while True:
+            accepted.append(second.accept()[0])
+    assert accepted
+    for opened in (*clients, *accepted, second, third):
+        opened.close()

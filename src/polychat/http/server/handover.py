@@ -16,6 +16,8 @@ HANDOVER_SECONDS = 1.0
 """How long connections that had begun to be opened before ``give_way`` are accepted after it: a few round trips."""
 _ATTACH = 51
 """``SO_ATTACH_REUSEPORT_CBPF``: a program that gives the index of the socket, in the order in which they began to listen."""
+_DETACH = 68
+"""``SO_DETACH_REUSEPORT_BPF``: the system deals connections out again."""
 _RETURN = 0x06
 _YOUNGER = 1
 """Of two sockets. Where there is one only, the system takes that."""
@@ -26,6 +28,17 @@ def share_port(listener: socket.socket) -> None:
     if not hasattr(socket, "SO_REUSEPORT"):
         raise OSError(0, "this system cannot share a port (gateway.reuse_port)")
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def take_share(listener: socket.socket) -> None:
+    """Let a socket that listens have its share of new connections.
+
+    What an earlier handover told the system stays with the port, and would give all of them to the youngest socket, whose
+    process may not serve yet.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # nothing was told
+            listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
 
 
 def give_way(listeners: Sequence[socket.socket]) -> None:

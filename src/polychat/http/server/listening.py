@@ -18,7 +18,7 @@ from ...config import Config
 from ...config.decoding import misfit
 from ...config.settings import GatewaySettings
 from ...errors import BadInput
-from .handover import share_port
+from .handover import share_port, take_share
 
 BACKLOG = 2048
 
@@ -88,6 +88,8 @@ def _bound(family: int, address: tuple[Any, ...], *, shared: bool) -> socket.soc
             share_port(listener)
         listener.bind(address)
         listener.listen(BACKLOG)  # clients that connect from now on wait and are not refused
+        if shared:
+            take_share(listener)
     except OSError:
         listener.close()
         raise
