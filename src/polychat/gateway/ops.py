@@ -100,7 +100,7 @@ async def _metrics(gateway: OperatedService, request: Request) -> Response:
     from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
 
     # Rendering many label sets takes long; in a thread it delays no request.
-    view = View(*gateway.metrics.snapshots())
+    view = View(*gateway.metrics.snapshots(), shows_keys=gateway.runtime.metrics_key is not None)
     body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
     return Response(body, media_type=content_type)
 

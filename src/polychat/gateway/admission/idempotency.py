@@ -236,6 +236,8 @@ async def _repeat(context: RequestContext, copy: _Copy) -> None:
         if copy.stream:
             await responder.start(copy.status, lines)
             await _read_along(context, copy, owner)
+            if owner is not None:
+                record.error = record.error or owner.record.error  # of a stream that failed after its first piece
         else:
             await responder.whole(copy.status, lines, b"".join(copy.pieces))
 
@@ -253,7 +255,11 @@ async def _read_along(context: RequestContext, copy: _Copy, owner: RequestContex
     if copy.is_whole:
         await responder.last()
     elif owner is not None and owner.chat is not None:
-        await responder.last(Delivery(owner, owner.chat).failure(finish_of(Truncated(_LOST))))
+        context.record.error = _LOST
+        end = owner.chat.dialect.piece_end
+        # What was dropped may have begun an event: the error is one of its own.
+        broken = b"" if pieces and pieces[-1].endswith(end) else end
+        await responder.last(broken + Delivery(owner, owner.chat).failure(finish_of(Truncated(_LOST))))
     else:
         raise _lost()
 

@@ -118,6 +118,7 @@ class PassedBeginning:
 
     def resumed(self, error: Exception | None) -> OpenReply:
         if error is not None:
+            self.response.close()  # nobody reads it any more
             raise error
         return self._reply
 
@@ -188,6 +189,7 @@ class TranslatedBeginning:
         if isinstance(error, PolychatError):
             reply.first = [finish_of(error)]
         elif error is not None:
+            self.response.close()  # nobody reads it any more
             raise error
         call_info = CallInfo()
         reply.batches = VendorReply.begun(self._reader, self._change, self.response, call_info)

@@ -33,7 +33,8 @@ except ImportError as error:
 class View(Collector):
     """Snapshots of all workers as Prometheus metric families."""
 
-    def __init__(self, snapshots: list[Snapshot], broken: int) -> None:
+    def __init__(self, snapshots: list[Snapshot], broken: int, *, shows_keys: bool = True) -> None:
+        """``shows_keys``: what each client's key used, which other clients must not read."""
         living = [snapshot for snapshot in snapshots if snapshot.pid and _lives(snapshot.pid)]
         self._table, self._broken = total(snapshots), broken
         self._attempts = AttemptCounts.total(snapshot.attempts for snapshot in snapshots)
@@ -41,7 +42,7 @@ class View(Collector):
         self._running = sum(snapshot.running for snapshot in living)
         self._pids = [snapshot.pid for snapshot in living]
         self._states = [snapshot.states for snapshot in living]
-        self._keys = KeyCounts.total(snapshot.keys for snapshot in snapshots)
+        self._keys = KeyCounts.total(snapshot.keys for snapshot in snapshots if shows_keys)
         self._stores_away = [snapshot.stores_away for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:

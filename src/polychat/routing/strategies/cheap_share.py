@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from math import log
 
@@ -23,20 +24,18 @@ class CheapShare(Strategy):
         return [able[place] for _, place in ranked]
 
     def pick(self, able: Sequence[C], now: float, traits: Traits) -> C:
-        shares: list[float] = []
+        sums: list[float] = []
         total = 0.0
         for candidate in able:
             cost = candidate.cost(traits, now)
             if cost == 0.0:
                 return candidate
-            share = 0.0 if cost is None else 1.0 / (cost * cost)
-            total += share
-            shares.append(share)
-        drawn = self.rng.random() * total
-        for place, share in enumerate(shares):
-            drawn -= share
-            if drawn < 0.0:
-                return able[place]
+            if cost is not None:
+                total += 1.0 / (cost * cost)
+            sums.append(total)
+        place = bisect_right(sums, self.rng.random() * total)
+        if place < len(able):
+            return able[place]
         return self.order(list(able), now, traits, first=True)[0]  # no price is known, or what rounding leaves
 
 
