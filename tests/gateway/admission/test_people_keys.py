@@ -94,6 +94,17 @@ async def test_guesses_are_limited_by_address(backend: Any, monkeypatch: pytest.
         assert (await made.ask(new_key().text)).status == 401
 
 
+async def test_guesses_of_any_form_are_limited(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of the file may have eight letters; a request without a key is no guess, and a known key goes on."""
+    async with house(monkeypatch, backend.url) as there:
+        _, key = there.admin.create("laptop")
+        assert [(await there.ask("")).status for _ in range(GUESSES + 1)] == [401] * (GUESSES + 1)
+        guessed = [(await there.ask(f"guess-{number}")).status for number in range(GUESSES + 1)]
+        assert guessed == [401] * GUESSES + [429]
+        there.now += 60
+        assert (await there.ask(key.text)).status == 200
+
+
 async def test_rotation_and_expiry(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old key is accepted for the grace time, beside the new one, and then says that it has expired; policies go on."""
     async with house(monkeypatch, backend.url) as made:

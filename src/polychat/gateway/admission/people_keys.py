@@ -127,6 +127,9 @@ class PeopleKeys:
             await self._look_up(digest_of(key), address)
         if (account := self.known(headers, query)) is not None:
             return account
+        if any(keys_in(headers, query)):  # of another form than the store's: those of the file have any
+            self._guesses.check(address)
+            self._guesses.add(address)
         raise unauthorized(UNKNOWN_KEY)
 
     async def _look_up(self, digest: bytes, address: str) -> None:
