@@ -37,7 +37,7 @@ def traits(name: str, request: ChatRequest, headers: dict[bytes, bytes] | None =
     body = encoded({**wire_named(name).write_request(request, vendor=""), "model": "m", **fields})
     inbound = InboundChat(dialect, *open_body(body, Limits()), request.model, False, Limits(), dialect.passes)
     runtime = SimpleNamespace(catalog=SimpleNamespace(is_known=False), gateway=Settings())
-    service, record = SimpleNamespace(people=None), SimpleNamespace(key=None)
+    service, record = SimpleNamespace(people=None, signed=None), SimpleNamespace(key=None)
     context = SimpleNamespace(headers=headers or {}, runtime=runtime, service=service, record=record)
     return ChatTraits(context, inbound, Plan("fast", (), Route()))  # type: ignore[arg-type]  # all that is read of it
 
