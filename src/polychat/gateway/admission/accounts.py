@@ -28,7 +28,7 @@ _USERS = 10_000
 _LONGEST = 100
 """Letters of an end user's name; longer ones are cut, and a digest tells them apart."""
 _OTHERS = "(all others)"
-"""In whose place all end users count for whom there is no room."""
+"""The name that end users share when there is no room for a bucket of each."""
 _MILLION = 1_000_000
 
 
@@ -46,7 +46,7 @@ class Buckets:
     """All that is counted in this process, each bucket once, whoever it is that counts in it.
 
     A bucket that other processes share is kept while anything refers to it: what was used of it is in the store. Others are
-    kept for good, but for those of end users, of whom there are any number: they are kept as long as they hold anything.
+    kept for good, except those of end users, who may be any number: they are kept as long as they hold anything.
     """
 
     def __init__(self, clock: Callable[[], float] = time, *, shared: bool = False) -> None:
