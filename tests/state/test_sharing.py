@@ -39,9 +39,9 @@ class Store(MemoryStore):
         self._check()
         super().settle(*arguments)
 
-    def holders(self, now: float) -> int:
+    def announce(self, *arguments: Any) -> int:
         self._check()
-        return super().holders(now)
+        return super().announce(*arguments)
 
     def _check(self) -> None:
         if self.away:
@@ -222,6 +222,63 @@ def test_requests_at_a_time_are_shared_too() -> None:
     assert [third.reserve(1), third.reserve(1)] == [True, False], "half of them"
 
 
+def test_processes_that_were_idle_are_counted() -> None:
+    """Each tells the store that it is there, whether it spends or not: when the store goes away, those that begin to spend only
+    then take their share, and all together no more than the cap. The count is not believed to be lower at once, as a store that
+    is back hears of one process after the other."""
+    now = [1_000_000_000.0]
+    store = Store()
+    processes = [Process(store, lambda: now[0], 1000) for _ in range(8)]
+    for _ in range(2):
+        now[0] += 5
+        for process in processes:
+            process.shared.refresh()
+    for _ in range(2):
+        store.away = True
+        for process in processes:
+            while process.reserve(5):
+                process.settle(0)
+        assert sum(process.held for process in processes) == 1000
+        now[0] += 3600 * 24
+        store.away = False
+        for process in processes:
+            process.shared.refresh()
+
+
+def test_a_process_that_never_reached_the_store_takes_little() -> None:
+    """It cannot know how many there are: it spends a sixteenth of the cap, and one request if that is more."""
+    store = Store()
+    store.away = True
+    first, second = (Process(store, lambda: 1_000_000_000.0, 1600) for _ in range(2))
+    assert [first.reserve(50), first.reserve(50), first.reserve(1)] == [True, True, False]
+    assert [second.reserve(900), second.reserve(1)] == [True, False]
+
+
+@pytest.mark.parametrize("name", [NAME, BucketName("key", "k", "concurrent", None)])
+def test_a_bucket_that_is_idle_and_busy_in_turn_leaves_one_allotment(name: BucketName) -> None:
+    """It is given back each time, and the same one is taken again: a store looks at all of a bucket's in each step. After half
+    an hour, when stores begin to forget what was reported of it, it is another."""
+    now = [1_000_000_000.0]
+    store = Store()
+    process = Process(store, lambda: now[0], 1000, name)
+    for _ in range(100):
+        assert process.reserve(5)
+        process.settle(0)
+        for _ in range(12):
+            now[0] += 1
+            process.shared.refresh()
+        assert not process.shared._open
+    spent = store.levels([StoredBucket(*name, process.bucket.window.start, _end(process))], now[0])[0].spent
+    assert (len(store._allotments), spent) == (1, 0 if name.window is None else 500)
+    now[0] += 1900
+    assert process.reserve(5)
+    assert len(store._allotments) == 2
+
+
+def _end(process: Process) -> int | None:
+    return None if process.bucket.name.window is None else process.bucket.window.end
+
+
 class Turns:
     """In place of the event that ends a thread: it ends after so many turns."""
 
@@ -243,6 +300,6 @@ def test_a_defect_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch, caplo
         raise ValueError("the database refuses a value")
 
     monkeypatch.setattr(shared, "refresh", refresh)
-    monkeypatch.setattr(shared, "_closed", Turns(3))
+    monkeypatch.setattr(shared, "_closed", Turns(2))
     shared._run()
     assert (len(turns), caplog.text.count("limits were not reported")) == (3, 3)

@@ -113,7 +113,8 @@ def put(call: Callable[..., Any], value: Any, before: Any, entry: AuditEntry, is
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
     """A call with its arguments."""
-    kind = draw(st.sampled_from(["owner", "key", "used", "renew", "settle", "forget", "usage", "forget usage", "text"]))
+    kinds = ["owner", "key", "used", "renew", "announce", "settle", "forget", "usage", "forget usage", "text"]
+    kind = draw(st.sampled_from(kinds))
     now, is_current = draw(MOMENTS), draw(st.booleans())
     entry = AuditEntry(id=f"{now}", at=now, actor="test", action="put", subject="x", facts={"models": ["a"]})
     match kind:
@@ -128,12 +129,11 @@ def steps(draw: st.DrawFn) -> Step:
             return lambda store: store.keys_used(moments)
         case "renew":
             asks = draw(st.lists(ASKS, max_size=3, unique_by=lambda ask: ask.bucket))
-            until, holder = now + draw(MOMENTS), draw(st.sampled_from(["one", "other"]))
-            return lambda store: [
-                store.renew(asks, holder, until, now),
-                store.holders(now),
-                store.renew(asks, holder, until, now),
-            ]
+            until = now + draw(MOMENTS)
+            return lambda store: [store.renew(asks, until, now), store.renew(asks, until, now)]
+        case "announce":
+            process, until = draw(st.sampled_from(["one", "other"])), draw(MOMENTS)
+            return lambda store: store.announce(process, until, now)
         case "settle":
             settlement = ALLOTMENTS.flatmap(
                 lambda known: st.builds(Settlement, *map(st.just, known), st.integers(0, 90), st.booleans())
@@ -207,7 +207,7 @@ def test_many_processes_spend_one_budget_and_not_more(url: str) -> None:
         store = DatabaseStore(url, patience=30)
         for count in range(12):
             allotment = f"{name}-{count}"
-            (grant,) = store.renew([AllotmentRequest(allotment, bucket, 1000, 0, 0, 300, 1)], str(name), 100, 0)
+            (grant,) = store.renew([AllotmentRequest(allotment, bucket, 1000, 0, 0, 300, 1)], 100, 0)
             granted.append(grant.amount)
             store.settle([Settlement(allotment, bucket, grant.amount // 2, True)] if grant.amount else [], 0)
         store.close()

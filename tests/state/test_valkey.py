@@ -22,7 +22,7 @@ BUCKETS = [StoredBucket(level, "a, b", "dollars", "day", 0, 86_400) for level in
 ]
 MOMENTS = st.integers(0, 100_000).map(lambda milliseconds: milliseconds / 1000)
 CALLS = st.tuples(
-    st.sampled_from(["renew", "settle"]),
+    st.sampled_from(["renew", "settle", "announce"]),
     st.sampled_from(range(len(BUCKETS))),
     st.integers(0, 3),
     st.tuples(*[st.integers(0, 2**49)] * 5),
@@ -50,9 +50,9 @@ def called(ledger: Any, call: Any) -> Any:
     kind, number, name, (cap, spent, still, amount, least), closed, now, lasts = call
     bucket = BUCKETS[number]
     if kind == "renew":
-        return ledger.renew(
-            [AllotmentRequest(f"{number}-{name}", bucket, cap, spent, still, amount, least)], "one", now + lasts, now
-        )
+        return ledger.renew([AllotmentRequest(f"{number}-{name}", bucket, cap, spent, still, amount, least)], now + lasts, now)
+    if kind == "announce":
+        return ledger.announce(str(name), lasts, now)
     return ledger.settle([Settlement(f"{number}-{name}", bucket, spent, closed)], now)
 
 
@@ -75,7 +75,7 @@ def test_many_spend_one_budget_and_not_more(ledger: ValkeyLedger, url: str) -> N
         own = ValkeyLedger(url, patience=10)
         for count in range(30):
             allotment = f"{name}-{count}"
-            (grant,) = own.renew([AllotmentRequest(allotment, bucket, 1000, 0, 0, 300, 1)], str(name), 100, 0)
+            (grant,) = own.renew([AllotmentRequest(allotment, bucket, 1000, 0, 0, 300, 1)], 100, 0)
             granted.append(grant.amount)
             own.settle([Settlement(allotment, bucket, grant.amount // 2, True)], 0)
         own.close()
@@ -92,7 +92,7 @@ def test_many_spend_one_budget_and_not_more(ledger: ValkeyLedger, url: str) -> N
 
 def test_buckets_end_and_a_server_that_is_away_is_reported(ledger: ValkeyLedger, tmp_path: Path) -> None:
     """The server forgets every bucket some time after its window; without a server the error is the one of any store."""
-    ledger.renew([AllotmentRequest("a", BUCKETS[0], 10, 0, 0, 1, 1)], "one", 100, 86_000)
+    ledger.renew([AllotmentRequest("a", BUCKETS[0], 10, 0, 0, 1, 1)], 100, 86_000)
     ledger.settle([Settlement("b", BUCKETS[2], 1, False)], 0)
     lifetimes = sorted(ledger._client.ttl(key) for key in ledger._client.scan_iter("polychat:bucket:*"))
     assert lifetimes[0] <= 172_800 < lifetimes[1] <= 173_200

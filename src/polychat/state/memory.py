@@ -41,6 +41,7 @@ class MemoryStore:
         self._audit: dict[str, AuditEntry] = {}
         self._spent: dict[StoredBucket, int] = {}
         self._allotments: dict[str, _Held] = {}
+        self._processes: dict[str, float] = {}
         self._usage: dict[tuple[int, int], UsageRecord] = {}
         self._texts: dict[TextPlace, tuple[bytes, float]] = {}
 
@@ -142,16 +143,16 @@ class MemoryStore:
 
     # Limits and budgets
 
-    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
+    def renew(self, asks: Sequence[AllotmentRequest], until: float, now: float) -> list[Grant]:
         with self._lock:
-            return [self._renewed(ask, holder, until, now) for ask in asks]
+            return [self._renewed(ask, until, now) for ask in asks]
 
-    def _renewed(self, ask: AllotmentRequest, holder: str, until: float, now: float) -> Grant:
+    def _renewed(self, ask: AllotmentRequest, until: float, now: float) -> Grant:
         held = self._counted(ask.allotment, ask.bucket, ask.spent, now)
         held.closed = True
         spent, elsewhere = self._level(ask.bucket, now)
         amount = ask.granted(ask.cap - spent - elsewhere)
-        held.holder, held.amount, held.until, held.closed = holder, held.spent + amount, until, False
+        held.amount, held.until, held.closed = held.spent + amount, until, False
         return Grant(amount, spent, elsewhere)
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
@@ -174,11 +175,13 @@ class MemoryStore:
         rests = (held.rest(now) for held in self._allotments.values() if held.bucket == bucket)
         return Level(self._spent.get(bucket, 0), sum(rests))
 
-    def holders(self, now: float) -> int:
-        return len({held.holder for held in self._allotments.values() if held.holder and held.until > now})
+    def announce(self, process: str, until: float, now: float) -> int:
+        self._processes[process] = until
+        return sum(until > now for until in self._processes.values())
 
     def forget_buckets(self, before: float) -> int:
         old = [bucket for bucket in self._spent if bucket.end is not None and bucket.end < before]
+        _dropped(self._processes, [name for name, until in self._processes.items() if until < before])
         _dropped(
             self._allotments, [name for name, held in self._allotments.items() if held.bucket in old or held.until < before]
         )
@@ -209,7 +212,6 @@ class _Held:
 
     def __init__(self, bucket: StoredBucket, until: float) -> None:
         self.bucket, self.until = bucket, until
-        self.holder = ""
         self.amount = self.spent = 0
         self.closed = False
 

@@ -15,7 +15,9 @@ of a killed process      others get what was not reported of it after ``_SECONDS
 =======================  ============================================================================================
 
 While the store is away no request waits for it. Each process goes on with what it held, or with its share of the cap: as much
-as if all processes that were there before spend alike, and at least one request.
+as if all processes spend alike, and at least one request. Each tells the store all the time that it is there, also while it has
+nothing to spend, so the count of processes has those that only spend once the store is away. What others spent before is known
+of the buckets that this process spends, so all together pass a cap by less than another cap.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ from collections.abc import Callable, Collection, Sequence
 from secrets import token_hex
 from threading import Event, Lock, Thread
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from .ledger import Bucket, Charge, Ledger
+from .process_count import ProcessCount
 from .store import AllotmentRequest, Grant, LedgerStore, Settlement, StoredBucket, StoreUnavailable
 from .windows import KINDS, WindowKind
 
@@ -46,12 +50,22 @@ _REMEMBERED = 1800.0
 _Answer = TypeVar("_Answer")
 
 
+class _Idle(NamedTuple):
+    """An allotment that was given back, for when its bucket is spent from again: another one would stay in the store."""
+
+    id: str
+    base: int
+    start: int
+    """When the window began."""
+    until: float
+
+
 class _Open:
     """The allotment that a bucket is spent from."""
 
     __slots__ = ("base", "bucket", "id", "reported", "seen", "stored", "until")
 
-    def __init__(self, bucket: Bucket, now: float) -> None:
+    def __init__(self, bucket: Bucket, now: float, idle: _Idle | None = None) -> None:
         self.bucket = bucket
         window = bucket.window
         self.stored = StoredBucket(*bucket.name, window.start, None if bucket.name.window is None else window.end)
@@ -59,6 +73,8 @@ class _Open:
         self.seen = bucket.used
         """What the bucket held as used when it was renewed."""
         self.begin(bucket.used)
+        if idle is not None and idle.start == window.start and now <= idle.until + _REMEMBERED:
+            self.id, self.base, self.until = idle.id, idle.base, idle.until
 
     def begin(self, base: int) -> None:
         """By another name, for what is used beyond ``base``."""
@@ -69,6 +85,9 @@ class _Open:
         """Whether its window has ended: what that counts is of no use to anybody."""
         window = self.bucket.window
         return window.start != self.stored.start or now >= window.end
+
+    def idle(self) -> _Idle:
+        return _Idle(self.id, self.base, self.stored.start, self.until)
 
     @property
     def spent(self) -> int:
@@ -98,25 +117,29 @@ class SharedBuckets:
         clock: Callable[[], float],
         *,
         windows: Collection[WindowKind | None] = (None, *KINDS),
+        count: ProcessCount | None = None,
         on_change: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """``clock``: seconds since 1970. ``windows``: of which buckets; others are left alone.
 
-        ``on_change`` gets ``is_away`` when it changes, in any thread.
+        ``count``: what is known of other processes through any store. ``on_change`` gets ``is_away`` when it changes, in any
+        thread.
         """
         self._store, self._ledger, self._clock = store, ledger, clock
         self._windows = frozenset(windows)
         self._on_change = on_change
-        self._holder = token_hex(8)
+        self._name = token_hex(8)
+        self._count = count or ProcessCount()
+        self._announced_at = float("-inf")
+        """When it last told the store that it is there."""
         self._open: dict[Bucket, _Open] = {}
+        self._idle: WeakKeyDictionary[Bucket, _Idle] = WeakKeyDictionary()
         self._full: dict[Bucket, tuple[float, int, int]] = {}
         """Until when it is taken for granted that so much of a bucket with this cap is not left."""
         self._lock = Lock()
         """For one conversation with the store at a time."""
         self._closed = Event()
         self._thread: Thread | None = None
-        self._holders, self._counted_at = 1, float("-inf")
-        """How many processes spend the buckets, and when that was looked up."""
         self.is_away = False
         """Whether the store could not be reached the last time."""
 
@@ -135,8 +158,7 @@ class SharedBuckets:
             with self._ledger.lock:
                 closing = [kept for kept in self._open.values() if not kept.is_over(now)]
                 reports = [(kept, Settlement(kept.id, kept.stored, kept.spent, True)) for kept in closing]
-            if self.is_away:
-                self._count_holders(now)
+            self._announce(now, 0.0)
             self._settle(reports, now)
 
     # For a request
@@ -174,7 +196,7 @@ class SharedBuckets:
         kept = self._open.get(bucket)
         if kept is None or kept.is_over(now):
             self._full.pop(bucket, None)
-            kept = self._open[bucket] = _Open(bucket, now)
+            kept = self._open[bucket] = _Open(bucket, now, self._idle.pop(bucket, None))
         elif kept.until + _REMEMBERED < now:
             kept.begin(kept.reported)
         return kept
@@ -194,7 +216,7 @@ class SharedBuckets:
             self._opened(bucket, now)
             cap = bucket.hard or 0
             is_empty = not bucket.used and not bucket.reserved
-            share = max(cap // self._holders, min(amount, cap) if is_empty else 0)
+            share = max(cap // self._count.known, min(amount, cap) if is_empty else 0)
             if bucket.name.window is None:
                 bucket.granted = max(1, share)
             else:
@@ -203,11 +225,13 @@ class SharedBuckets:
     # Each second
 
     def _run(self) -> None:
-        while not self._closed.wait(_EVERY):
+        while True:
             try:
                 self.refresh()
             except Exception:  # noqa: BLE001  # a thread that ended would do no more
                 _LOG.exception("limits were not reported to the store; please report this")
+            if self._closed.wait(_EVERY):
+                return
 
     def refresh(self) -> None:
         """Report what was spent, renew what ends soon, and give back what nobody uses. Blocks.
@@ -215,8 +239,9 @@ class SharedBuckets:
         Some at a time: requests that need more are served in between.
         """
         now, was_away = self._clock(), self.is_away
-        with self._lock:
-            self._count_holders(now)
+        if was_away or self._announced_at + _SECONDS / 3 <= now:
+            with self._lock:
+                self._announce(now, _SECONDS)
         opened = list(self._open.items())
         for start in range(0, len(opened), _AT_ONCE):
             some = opened[start : start + _AT_ONCE]
@@ -268,7 +293,7 @@ class SharedBuckets:
         if self.is_away or not wishes:
             return
         until = now + _SECONDS
-        grants = self._reached(lambda: self._store.renew([wish.ask for wish in wishes], self._holder, until, now))
+        grants = self._reached(lambda: self._store.renew([wish.ask for wish in wishes], until, now))
         if grants is None:
             return
         with self._ledger.lock:
@@ -287,6 +312,7 @@ class SharedBuckets:
             self._full.pop(bucket, None)
         if not grant.amount and not bucket.reserved and bucket.used == wish.used:
             self._open.pop(bucket, None)
+            self._idle[bucket] = kept.idle()
 
     def _settle(self, reports: Sequence[tuple[_Open, Settlement]], now: float) -> None:
         if not self.is_away and reports:
@@ -295,12 +321,12 @@ class SharedBuckets:
             for kept, settlement in reports:
                 kept.reported = kept.base + settlement.spent
 
-    def _count_holders(self, now: float) -> None:
-        """Also shows whether the store is back."""
-        if self.is_away or self._counted_at + _SECONDS / 3 <= now:
-            holders = self._reached(lambda: self._store.holders(now))
-            if holders is not None:
-                self._holders, self._counted_at = max(1, holders), now
+    def _announce(self, now: float, seconds: float) -> None:
+        """Tell the store that this process is there for so long, and count all. Also shows whether the store is back."""
+        count = self._reached(lambda: self._store.announce(self._name, now + seconds, now))
+        if count is not None:
+            self._announced_at = now
+            self._count.learn(self._name, count, now)
 
     def _reached(self, call: Callable[[], _Answer]) -> _Answer | None:
         """The store's answer; ``None`` if it is away."""

@@ -264,16 +264,16 @@ class Level(NamedTuple):
 class LedgerStore(Protocol):
     """Buckets that several processes spend together without exceeding a cap."""
 
-    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
-        """Answer each; each bucket occurs once. ``holder`` names the process. After ``until`` others may get what it kept."""
+    def renew(self, asks: Sequence[AllotmentRequest], until: float, now: float) -> list[Grant]:
+        """Answer each; each bucket occurs once. After ``until`` others may get what was kept."""
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
         """Count what was spent, also of an allotment that has expired or is not known."""
 
     def levels(self, buckets: Sequence[StoredBucket], now: float) -> list[Level]: ...
 
-    def holders(self, now: float) -> int:
-        """How many processes have allotments."""
+    def announce(self, process: str, until: float, now: float) -> int:
+        """This process is there until then, unless it says so again; give how many are there now."""
 
     def forget_buckets(self, before: float) -> int:
         """Delete the buckets whose windows ended before then, and the allotments that did; give how many buckets."""

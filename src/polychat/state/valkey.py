@@ -24,8 +24,10 @@ except ImportError:
 
 _KEPT = 172_800
 """Seconds for which a bucket is kept after its window, or since it was last used where no window ends it."""
-_HOLDERS = "polychat:holders"
-"""A sorted set: processes by the end of their latest allotments, in milliseconds."""
+_PROCESSES = "polychat:processes"
+"""A sorted set: processes by the moments until which they are there, in milliseconds."""
+_GONE = 3600.0
+"""Seconds after which a process that is not there any more is forgotten."""
 _RESTS = "polychat:retry-times"
 """A sorted set: backends by the moments before which they asked for no request, in milliseconds."""
 _MOMENTS = 4096
@@ -59,10 +61,10 @@ end
 _RENEW = (
     _LEVEL
     + """
-local key, name, holder = KEYS[1], 'a:' .. ARGV[1], ARGV[2]
-local cap, spent, kept = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local wanted, least = tonumber(ARGV[6]), tonumber(ARGV[7])
-local ends, now = ARGV[8], tonumber(ARGV[9])
+local key, name = KEYS[1], 'a:' .. ARGV[1]
+local cap, spent, kept = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local wanted, least = tonumber(ARGV[5]), tonumber(ARGV[6])
+local ends, now = ARGV[7], tonumber(ARGV[8])
 local known = redis.call('HGET', key, name)
 local before = 0
 if known then
@@ -77,9 +79,7 @@ if left >= least then
 end
 spent = math.max(spent, before)
 redis.call('HSET', key, name, exact(spent + amount) .. ' ' .. exact(spent) .. ' ' .. ends .. ' 0')
-redis.call('EXPIRE', key, ARGV[10])
-redis.call('ZADD', KEYS[2], ends, holder)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', exact(now))
+redis.call('EXPIRE', key, ARGV[9])
 return {exact(amount), exact(total), exact(elsewhere)}
 """
 )
@@ -125,13 +125,13 @@ class ValkeyLedger:
             raise BadInput("gateway.state.shared is not a URL of Valkey: write valkey://HOST:PORT", field="shared") from None
         self._renew, self._settle, self._read = (self._client.register_script(text) for text in (_RENEW, _SETTLE, _READ))
 
-    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
+    def renew(self, asks: Sequence[AllotmentRequest], until: float, now: float) -> list[Grant]:
         """Each bucket by itself: if this raises, some may have been renewed."""
         times = _milliseconds(until), _milliseconds(now)
         calls = []
         for ask in asks:
             numbers = (ask.cap, ask.spent, ask.kept, ask.amount, ask.least, *times, _lifetime(ask.bucket, now))
-            calls.append(([_key(ask.bucket), _HOLDERS], [ask.allotment, holder, *numbers]))
+            calls.append(([_key(ask.bucket)], [ask.allotment, *numbers]))
         return [Grant(*map(int, answer)) for answer in self._called(self._renew, calls)]
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
@@ -155,9 +155,13 @@ class ValkeyLedger:
             answers: list[Any] = pipeline.execute()
             return answers
 
-    def holders(self, now: float) -> int:
+    def announce(self, process: str, until: float, now: float) -> int:
         with _errors_translated():
-            return int(self._client.zcount(_HOLDERS, f"({_milliseconds(now)}", "+inf"))
+            pipeline = self._client.pipeline()
+            pipeline.zadd(_PROCESSES, {process: _milliseconds(until)})
+            pipeline.zremrangebyscore(_PROCESSES, "-inf", _milliseconds(now - _GONE))
+            pipeline.zcount(_PROCESSES, f"({_milliseconds(now)}", "+inf")
+            return int(pipeline.execute()[-1])
 
     def retry_times(self, news: Mapping[str, float], now: float) -> dict[str, float]:
         """See ``RetryTimes``; at most ``_MOMENTS``."""

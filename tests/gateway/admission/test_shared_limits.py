@@ -102,6 +102,8 @@ async def test_several_machines(
                 here.app.accounting.clock = lambda: now[0]
                 here.app.usage._tell_now = lambda message, **_: messages.append(message)
             assert sum(await round_of_requests()) == 8
+            now[0] += 5
+            await refreshed(gateways[0])  # it now knows of the second one
             await asyncio.to_thread(valkey.stop)
             now[0] += 60
             assert await round_of_requests() == [3, 4, 1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...costs import warm
 from ...state.ledger import Ledger
+from ...state.process_count import ProcessCount
 from ...state.sharing import SharedBuckets
 from ...state.store import LedgerStore, Ownership, StateStore
 from ...state.windows import KINDS, WindowKind
@@ -47,6 +48,7 @@ class Accounting:
         """Seconds since 1970."""
         self._buckets, self._ledger = Buckets(self._now, shared=store is not None), Ledger(LIFETIME)
         self._fast = fast
+        self._processes = ProcessCount()
         self._shared: dict[str, SharedBuckets] = {}
         """By the name of their store."""
         if fast is not None:
@@ -66,7 +68,9 @@ class Accounting:
             else:
                 tell(f"shared limits: {name} is back")
 
-        self._shared[name] = SharedBuckets(store, self._ledger, self._now, windows=windows, on_change=change)
+        self._shared[name] = SharedBuckets(
+            store, self._ledger, self._now, windows=windows, count=self._processes, on_change=change
+        )
 
     def away(self) -> dict[str, bool]:
         """Of each store of shared limits, whether it cannot be reached now."""

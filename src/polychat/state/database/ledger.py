@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Connection, bindparam, case, delete, func, selec
 from ..store import AllotmentRequest, Grant, Level, Settlement, StoredBucket
 from .engine import Database
 from .statements import inserting
-from .tables import allotments, buckets
+from .tables import allotments, buckets, processes
 
 
 class _Locked(NamedTuple):
@@ -28,8 +28,8 @@ class DatabaseLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def renew(self, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
-        grants: list[Grant] = self._database.write(lambda connection: _renewed(connection, asks, holder, until, now))
+    def renew(self, asks: Sequence[AllotmentRequest], until: float, now: float) -> list[Grant]:
+        grants: list[Grant] = self._database.write(lambda connection: _renewed(connection, asks, until, now))
         return grants
 
     def settle(self, settlements: Sequence[Settlement], now: float) -> None:
@@ -40,12 +40,15 @@ class DatabaseLedger:
         with self._database.reading() as connection:
             return [_level(connection, bucket, now) for bucket in wanted]
 
-    def holders(self, now: float) -> int:
-        count = select(func.count(allotments.c.holder.distinct())).where(
-            (allotments.c.until > now) & (allotments.c.holder != "")
-        )
-        with self._database.reading() as connection:
+    def announce(self, process: str, until: float, now: float) -> int:
+        count = select(func.count()).select_from(processes).where(processes.c.until > now)
+
+        def write(connection: Connection) -> int:
+            connection.execute(inserting(connection, processes).replacing({"id": process, "until": until}, "id"))
             return int(connection.execute(count).scalar_one())
+
+        number: int = self._database.write(write)
+        return number
 
     def forget_buckets(self, before: float) -> int:
         ended = ceil(before)  # PostgreSQL rounds what it compares with a whole number
@@ -53,6 +56,7 @@ class DatabaseLedger:
         def forget(connection: Connection) -> int:
             old = select(buckets.c.id).where(buckets.c.end < ended)
             connection.execute(delete(allotments).where(allotments.c.bucket.in_(old) | (allotments.c.until < before)))
+            connection.execute(delete(processes).where(processes.c.until < before))
             deleted: int = connection.execute(delete(buckets).where(buckets.c.end < ended)).rowcount
             return deleted
 
@@ -87,7 +91,7 @@ def _locked(connection: Connection, wanted: Iterable[StoredBucket]) -> dict[Stor
     return {bucket: found[_place(bucket)] for bucket in ordered}
 
 
-def _renewed(connection: Connection, asks: Sequence[AllotmentRequest], holder: str, until: float, now: float) -> list[Grant]:
+def _renewed(connection: Connection, asks: Sequence[AllotmentRequest], until: float, now: float) -> list[Grant]:
     if not asks:
         return []
     locked = _locked(connection, [ask.bucket for ask in asks])
@@ -100,7 +104,7 @@ def _renewed(connection: Connection, asks: Sequence[AllotmentRequest], holder: s
         more[number] = spent - before.get(ask.allotment, 0)
         held = elsewhere.get(number, 0)
         grant = Grant(ask.granted(ask.cap - counted - more[number] - held), counted + more[number], held)
-        values = {"id": ask.allotment, "bucket": number, "holder": holder, "spent": spent, "amount": spent + grant.amount}
+        values = {"id": ask.allotment, "bucket": number, "spent": spent, "amount": spent + grant.amount}
         rows.append({**values, "until": until, "closed": False})
         grants.append(grant)
     connection.execute(inserting(connection, allotments).replacing_all("id"), rows)
@@ -120,7 +124,7 @@ def _settled(connection: Connection, settlements: Sequence[Settlement], now: flo
         if settlement.allotment in before:
             known.append({"name": settlement.allotment, "now_spent": spent, "now_closed": settlement.closed})
         else:
-            values = {"id": settlement.allotment, "bucket": number, "holder": "", "amount": 0, "until": now}
+            values = {"id": settlement.allotment, "bucket": number, "amount": 0, "until": now}
             new.append({**values, "spent": spent, "closed": settlement.closed})
     if known:
         closed = allotments.c.closed | bindparam("now_closed", type_=Boolean)

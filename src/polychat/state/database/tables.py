@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
 
+ROW_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database counts up: ``INTEGER`` has 63 bits in SQLite, which counts up no other type."""
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"})
 
 changes = Table(
@@ -66,7 +68,7 @@ audit = Table(
 buckets = Table(
     "buckets",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", ROW_NUMBER, primary_key=True),
     Column("level", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("metric", Text, nullable=False),
@@ -83,8 +85,7 @@ allotments = Table(
     "allotments",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("bucket", Integer, nullable=False),
-    Column("holder", Text, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False),
     Column("until", Float(53), nullable=False),
@@ -93,6 +94,14 @@ allotments = Table(
     Index("ix_allotments_until", "until"),
 )
 """Parts of buckets that processes hold."""
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("until", Float(53), nullable=False),
+)
+"""Those that spend buckets, and until when each is there unless it says so again."""
 
 usage_labels = Table(
     "usage_labels",
