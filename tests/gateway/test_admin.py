@@ -7,23 +7,43 @@ from typing import Any
 import pytest
 
 from polychat.config.access import Admin
-from polychat.config.settings import Route
+from polychat.config.settings import KeySettings, Route
 from polychat.errors import Resting
+from polychat.gateway.admission.guesses import GUESSES
 from polychat.gateway.app import Gateway
+from polychat.gateway.observe import in_progress
 from polychat.gateway.observe.recent import RecentRequests
 from polychat.gateway.observe.record import Record
 
-from ..support.running_gateway import Running, asking, completion, configured, fault, gateway, good, row
+from ..support.running_gateway import (
+    DONE,
+    END,
+    FIRST,
+    Running,
+    Stage,
+    asking,
+    completion,
+    configured,
+    fault,
+    gateway,
+    good,
+    row,
+    text,
+    until,
+)
 from ..support.scripted_server import Say, Seen, serving
 
 KEY = "an-admin-key"
 ADMIN = {"authorization": f"Bearer {KEY}"}
-PATHS = ("/admin/requests", "/admin/requests/req_1", "/admin/targets")
+PATHS = ("/admin/requests", "/admin/requests/req_1", "/admin/targets", "/admin/running")
+METRICS = {KEY: 200, "an-audit-key": 401, "a-chat-key-of-alice": 200, "no-key-at-all": 401}
+"""Keys, and the status of ``/metrics`` with each."""
 
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_KEY", KEY)
+    monkeypatch.setenv("AUDIT_KEY", "an-audit-key")
     monkeypatch.setenv("CHAT_KEY", "a-chat-key-of-alice")
 
 
@@ -141,7 +161,7 @@ async def test_the_pages_have_no_text_and_no_key() -> None:
             answer = await running.ask(path, body)
             name = answer.headers["x-request-id"]
             await running.app.recorded()
-            bodies = [(await running.ask(path, headers=ADMIN)).body for path in (*PATHS[::2], f"/admin/requests/{name}")]
+            bodies = [(await running.ask(path, headers=ADMIN)).body for path in (*PATHS, f"/admin/requests/{name}")]
         assert running.app.recent is not None
         record = running.app.recent.find(name)
         assert record is not None
@@ -208,6 +228,79 @@ async def test_targets_show_the_limits_that_they_named() -> None:
     assert (len(first.seen), len(second.seen)) == (1, 1)
 
 
+async def test_what_runs_is_listed_until_it_is_over() -> None:
+    """The oldest first: who asked, for what, of which target, and how far it is; a text finds those in whose names it is."""
+    answering, waiting = Stage(FIRST, text("Hel"), rest=(END, DONE)), Stage(None, rest=(FIRST, END, DONE))
+    async with serving(answering) as first, serving(waiting) as second:
+        providers = {"one": row("openai-chat", first.url), "two": row("openai-chat", second.url)}
+        limited = {"keys": {"alice": "env:CHAT_KEY"}, "key_settings": {"alice": KeySettings(tpm=1_000_000)}}
+        async with gateway(configured(providers, **limited, **settings())) as running:
+            for name, stage in (("one", answering), ("two", waiting)):
+                caller = await running.caller()
+                path, body = asking("openai-chat", f"{name}/small", stream=True)
+                caller.ask(path, body, headers={"authorization": "Bearer a-chat-key-of-alice"})
+                await until(stage.asked)
+                if stage is answering:
+                    assert (await caller.head()).status == 200
+                    await caller.until(b"Hel")
+            page = (await running.ask("/admin/running", headers=ADMIN)).json
+            one = (await running.ask("/admin/running?limit=1", headers=ADMIN)).json
+            two = (await running.ask("/admin/running?contains=TWO/SM", headers=ADMIN)).json
+            none = (await running.ask("/admin/running?contains=three", headers=ADMIN)).json
+            answering.go.set()
+            waiting.go.set()
+            await running.app.recorded(2)
+            after = (await running.ask("/admin/running", headers=ADMIN)).json
+    names = ("model", "target", "key", "state", "stream")
+    assert [tuple(entry[name] for name in names) for entry in page["requests"]] == [
+        ("one/small", "one/small", "alice", "answering", True),
+        ("two/small", "two/small", "alice", "waiting", True),
+    ]
+    begun, asked = page["requests"]
+    assert 0 <= begun["time_to_first_token_ms"] <= begun["age_ms"]
+    assert begun["tokens"] >= 1
+    assert (asked["tokens"], asked["time_to_first_token_ms"]) == (None, None)
+    assert (one["total"], one["requests"][0]["request_id"]) == (2, begun["request_id"])
+    assert [entry["request_id"] for entry in two["requests"]] == [asked["request_id"]]
+    assert none["requests"] == []
+    assert (after["total"], after["requests"]) == (0, [])
+
+
+def test_a_page_of_what_runs_reads_no_more_than_it_shows() -> None:
+    """With ten thousand requests in progress, as many records are looked at as are listed."""
+    read: list[str] = []
+
+    class Watched(Record):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "start":
+                read.append(super().__getattribute__("request_id"))
+            return super().__getattribute__(name)
+
+    records = {Watched(f"req_{number}", "gemini", "POST", "/", 0.0): None for number in range(10_000)}
+    shown = in_progress.running(records, 20, "", 2.0)
+    assert [entry["request_id"] for entry in shown] == list(dict.fromkeys(read)) == [f"req_{number}" for number in range(20)]
+    assert (shown[0]["state"], shown[0]["age_ms"], shown[0]["target"]) == ("reading", 2000.0, "")
+
+
+async def test_metrics_are_open_to_operators_and_tell_only_them_what_keys_used() -> None:
+    """An admin key with the scope ``read`` opens them, another does not; wrong keys are counted as guesses at ``/admin``."""
+    admin = Admin(keys={"ops": "env:ADMIN_KEY", "audit": "env:AUDIT_KEY"}, scopes={"audit": ("audit",)})
+    async with serving(good) as server:
+        providers = {"house": row("openai-chat", server.url)}
+        async with gateway(configured(providers, keys={"alice": "env:CHAT_KEY"}, admin=admin)) as running:
+            alice = {"authorization": "Bearer a-chat-key-of-alice"}
+            assert (await running.ask(*asking("openai-chat"), headers=alice)).status == 200
+            await running.app.recorded()
+            seen = {name: await running.ask("/metrics", headers={"authorization": f"Bearer {name}"}) for name in METRICS}
+            for _ in range(GUESSES):
+                await running.ask("/metrics", headers={"authorization": "Bearer wrong-key"})
+            locked = await running.ask("/admin/targets", headers={"authorization": "Bearer wrong-key"})
+    assert {name: answer.status for name, answer in seen.items()} == METRICS
+    assert b"polychat_key_requests_total" in seen[KEY].body
+    assert b"polychat_key_requests_total" not in seen["a-chat-key-of-alice"].body
+    assert locked.status == 429
+
+
 def test_what_is_kept_keeps_no_traceback() -> None:
     """An error that was raised refers to all that the request held."""
     record = Record("req_1", "openai-chat", "POST", "/v1/chat/completions", 0.0)
@@ -226,5 +319,6 @@ def test_a_reload_opens_and_closes_the_paths() -> None:
     assert recent is not None
     app.reload(configured({}, **settings(requests=3)))
     assert app.recent is recent
+    assert app.in_progress == {}
     app.reload(configured({}))
-    assert app.recent is None
+    assert (app.recent, app.in_progress) == (None, None)

@@ -34,9 +34,9 @@ class MetricsAccess(Table, frozen=True):
     key: Annotated[
         Reference | None,
         about(
-            "The key of the program that reads `/metrics`. It opens nothing else, and no other key opens `/metrics` then; "
-            "what each client's key used is shown only to it. By default the keys of clients do, and none is needed where "
-            "chats need none."
+            "The key of the program that reads `/metrics`. It opens nothing else, and besides it only keys of `gateway.admin` "
+            "with the scope `read` open `/metrics` then; what each client's key used is shown only to these. By default the "
+            "keys of clients open it, and none is needed where chats need none."
         ),
     ] = None
 

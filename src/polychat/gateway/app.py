@@ -25,6 +25,7 @@ from .chat.fast_path import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
 from .endpoint import answer
+from .observe.in_progress import InProgress
 from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.paid_attempts import PaidAttempt
@@ -74,7 +75,9 @@ class Gateway:
         self.shadows = BackgroundTasks()
         self.of_people = RunningRequests()
         self.running = 0
-        """Requests in progress."""
+        """How many requests are in progress."""
+        self.in_progress: InProgress | None = None
+        """Their records; ``None`` if there is no admin key."""
         self.draining = False
         self._idle: asyncio.Event | None = None
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
@@ -196,6 +199,8 @@ class Gateway:
     def ended(self, record: Record) -> None:
         """Notify all observers."""
         self.running -= 1
+        if self.in_progress is not None:
+            self.in_progress.pop(record, None)  # one that began before a reload is not in it
         for observer in self._observers:
             observer(record)
         if record.failures:
@@ -248,9 +253,9 @@ class Gateway:
     def _observing(self) -> tuple[Observer, ...]:
         more = () if self._telemetry is None else (self._telemetry,)
         if not (admin := self.runtime.gateway.admin).keys:
-            self.recent = None
+            self.recent = self.in_progress = None
         elif self.recent is None:
-            self.recent = RecentRequests(admin.requests)
+            self.recent, self.in_progress = RecentRequests(admin.requests), {}
         else:
             self.recent.resized(admin.requests)
         recent = () if self.recent is None else (self.recent,)

@@ -38,7 +38,7 @@ async def answer(
     """Answer one request. ``share``: of a request that was admitted and counted already; its body is in the context."""
     service, responder = context.service, context.responder
     is_new = share is None
-    service.running += is_new
+    _begin(context, is_new=is_new)
     context.guards, context.model_guards = guards.chat, guards.model
     try:
         if endpoint.method == "POST" and share is None:
@@ -68,6 +68,14 @@ async def answer(
         if share is not None:
             share.release()
         _over(context, guards)
+
+
+def _begin(context: RequestContext, *, is_new: bool) -> None:
+    """From here on a new request is in progress."""
+    service = context.service
+    service.running += is_new
+    if is_new and service.in_progress is not None:
+        service.in_progress[context.record] = None
 
 
 def _listen(context: RequestContext, receive: Receive) -> None:

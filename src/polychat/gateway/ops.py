@@ -95,20 +95,38 @@ def _sites(gateway: OperatedService) -> list[BaseRoute]:
 
 
 async def _metrics(gateway: OperatedService, request: Request) -> Response:
-    if not await _may_read_metrics(gateway, request):
+    headers = dict(request.scope["headers"])
+    is_operator = _is_operator(gateway, request, headers)
+    if not (is_operator or await _may_read_metrics(gateway, request)):
         return PlainTextResponse("missing or unknown API key\n", 401, {"www-authenticate": "Bearer"})
     from .observe.prometheus import View  # Prometheus' client is slow to load, and needed only for a scrape
 
     # Rendering many label sets takes long; in a thread it delays no request.
-    view = View(*gateway.metrics.snapshots(), shows_keys=gateway.runtime.metrics_key is not None)
+    view = View(*gateway.metrics.snapshots(), shows_keys=is_operator)
     body, content_type = await asyncio.to_thread(view.rendered, request.headers.get("accept", ""))
     return Response(body, media_type=content_type)
 
 
+def _is_operator(gateway: OperatedService, request: Request, headers: dict[bytes, bytes]) -> bool:
+    """Whether the request has the key of ``/metrics``, or an admin key with the scope ``read``."""
+    runtime = gateway.runtime
+    if runtime.metrics_key.name_of(headers, b""):
+        return True
+    keys, address = runtime.admin_keys, "" if request.client is None else request.client.host
+    if not keys or keys.guesses.are_too_many(address):
+        return False
+    name = keys.name_of(headers)
+    return bool(name) and not keys.lack(name, "read")
+
+
 async def _may_read_metrics(gateway: OperatedService, request: Request) -> bool:
-    if own := gateway.runtime.metrics_key:
-        return bool(own.name_of(dict(request.scope["headers"]), b""))
-    return not gateway.requires_key or await _has_key(gateway, request)
+    """Whether a client may. One that may not, and has a key, has guessed."""
+    if not gateway.runtime.metrics_key and (not gateway.requires_key or await _has_key(gateway, request)):
+        return True
+    keys, headers = gateway.runtime.admin_keys, dict(request.scope["headers"])
+    if keys and request.client is not None and keys.is_guess(headers) and not keys.name_of(headers):
+        keys.guesses.add(request.client.host)
+    return False
 
 
 async def _has_key(gateway: OperatedService, request: Request) -> bool:

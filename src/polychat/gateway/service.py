@@ -9,6 +9,7 @@ from ..http.server.asgi import Receive, Scope, Send
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .admission.running import RunningRequests
+from .observe.in_progress import InProgress
 from .observe.paid_attempts import PaidAttempt
 from .observe.record import Record
 from .observe.shadows import TargetResult
@@ -26,7 +27,9 @@ class Service(Protocol):
     """The interface of the gateway for its requests."""
 
     running: int
-    """Requests in progress."""
+    """How many requests are in progress."""
+    in_progress: InProgress | None
+    """Their records; ``None`` if there is no admin key."""
     draining: bool
     """Whether it is shutting down."""
     is_traced: bool

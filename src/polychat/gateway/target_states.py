@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from ..errors import PolychatError, redact
 from ..routing import Facts, Health, Plan, Target
@@ -13,23 +13,35 @@ from .observe.attempts import AttemptCounts
 from .observe.route_states import state_of
 from .runtime import Runtime
 
+_Outcomes: TypeAlias = dict[str, dict[str, dict[str, int]]]
+"""How many attempts there were, by route, target and outcome."""
+
 
 def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: float) -> list[dict[str, Any]]:
     """Every target of every route, in the order of the configuration; then those that clients named themselves."""
     states: list[dict[str, Any]] = []
+    outcomes = _by_target(counts)
     for name in runtime.configured.routes:
         try:
             plan = runtime.resolver.plan(name)
         except PolychatError as error:  # depends on the backends' lists, which change
             states.append({"route": name, "error": redact(str(error), 400)})
             continue
-        states += _of_route(plan, health, counts, now)
+        states += _of_route(plan, health, outcomes, now)
     known = [facts for facts in health.every() if not facts.route]
     return states + [{"route": "", **_state(facts, now)} for facts in known]
 
 
-def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> Iterator[dict[str, Any]]:
-    attempts = _attempts_of(plan.route, counts)
+def _by_target(counts: AttemptCounts) -> _Outcomes:
+    found: _Outcomes = {}
+    for (route, target, outcome), number in counts.items():
+        found.setdefault(route, {}).setdefault(target, {})[outcome] = number
+    return found
+
+
+def _of_route(plan: Plan, health: Health, counts: _Outcomes, now: float) -> Iterator[dict[str, Any]]:
+    outcomes = counts.get(plan.route, {})
+    attempts = {target: sum(numbers.values()) for target, numbers in outcomes.items()}
     total = sum(attempts.values())
     expected = _expected(plan)
     for target in plan.targets:
@@ -37,11 +49,7 @@ def _of_route(plan: Plan, health: Health, counts: AttemptCounts, now: float) -> 
             "route": plan.route,
             **_state(health.facts(plan.route, target.name), now),
             "attempts": attempts.get(target.name, 0),
-            "failures": {
-                count.outcome: number
-                for count, number in counts.items()
-                if (count.route, count.target) == (plan.route, target.name) and count.outcome != "answered"
-            },
+            "failures": {outcome: number for outcome, number in outcomes.get(target.name, {}).items() if outcome != "answered"},
             "share_expected": round(expected[target], 4) if expected else None,
             "share_actual": round(attempts.get(target.name, 0) / total, 4) if total else None,
         }
@@ -79,14 +87,6 @@ def _limits(facts: Facts, now: float) -> list[dict[str, Any]]:
         }
         for limit in limits
     ]
-
-
-def _attempts_of(route: str, counts: AttemptCounts) -> Mapping[str, int]:
-    attempts: dict[str, int] = {}
-    for attempt, number in counts.items():
-        if attempt.route == route:
-            attempts[attempt.target] = attempts.get(attempt.target, 0) + number
-    return attempts
 
 
 def _expected(plan: Plan) -> dict[Target, float]:

@@ -26,6 +26,7 @@ from .access import NO_KEY
 if TYPE_CHECKING:
     from ...routing import Health
     from ..admission.people_keys import PeopleKeys
+    from ..observe.in_progress import InProgress
     from ..observe.metrics import Metrics
     from ..observe.recent import RecentRequests
     from ..observe.usage import UsageLog
@@ -44,6 +45,8 @@ class AdminService(Protocol):
     metrics: Metrics
     recent: RecentRequests | None
     """``None`` if there is no admin key."""
+    running: int
+    in_progress: InProgress | None
     usage: UsageLog | None
     """``None`` if nothing is kept."""
     people: PeopleKeys | None

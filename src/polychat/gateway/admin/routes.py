@@ -6,6 +6,7 @@ do not exist. Their answers contain no secrets, but for a key that was just made
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 from typing import Any
 
@@ -15,12 +16,15 @@ from ...config.writing import config_text
 from ...errors import redact
 from ...state.usage_query import UsageQuery, moment_of, row_of
 from ..observe.attempts import AttemptCounts
+from ..observe.in_progress import running
 from ..target_states import target_states
 from . import people
 from .facts import audit_facts
 from .pages import AdminCall, AdminService, Missing, Page, route_of
 
 _LISTED, _MOST = 50, 1000
+_LONGEST = 256
+"""Characters of a text that is searched for."""
 
 
 def admin_routes(gateway: AdminService) -> list[BaseRoute]:
@@ -52,6 +56,13 @@ def _request(call: AdminCall) -> Any:
     return recent.explained(record)
 
 
+def _running(call: AdminCall) -> Any:
+    gateway = call.gateway
+    text = call.query.get("contains", "")[:_LONGEST]
+    requests = running(gateway.in_progress or {}, _limit(call, _LISTED), text, monotonic())
+    return {"worker": os.getpid(), "total": gateway.running, "requests": requests}
+
+
 def _targets(call: AdminCall) -> Any:
     gateway = call.gateway
     snapshots, _ = gateway.metrics.snapshots()
@@ -78,6 +89,7 @@ def _config(call: AdminCall) -> Any:
 PAGES: list[Page] = [
     Page("GET", "/admin/requests", "read", _requests, waits=False),
     Page("GET", "/admin/requests/{id:path}", "read", _request, waits=False),
+    Page("GET", "/admin/running", "read", _running, waits=False),
     Page("GET", "/admin/targets", "read", _targets, waits=False),
     Page("GET", "/admin/usage", "usage", _usage),
     Page("GET", "/admin/audit", "audit", _audit),

@@ -108,7 +108,7 @@ class Meter:
             is_free = record.verdict == "failed" and record.first is None and not record.billed
             if not record.attempts or record.verdict is None or is_free:
                 return
-            record.usage = usage = Usage(self._prompt, self._read_tokens(), estimated=True)
+            record.usage = usage = Usage(self._prompt, self.tokens_so_far, estimated=True)
             record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         if record.cost is None and self._rates is not FREE:
             record.cost = self._rates.of(record.prompt_tokens or 0, record.completion_tokens or 0) / NANO
@@ -119,8 +119,9 @@ class Meter:
         rates = self._rates_of(target, usage.prompt_tokens or 0) or self._rates
         return rates.of(usage.prompt_tokens or 0, usage.completion_tokens or 0) / NANO
 
-    def _read_tokens(self) -> int:
-        """About how many tokens of a stream were read: at least one an event."""
+    @property
+    def tokens_so_far(self) -> int:
+        """See ``RequestMeter``: at least one an event."""
         return max(self.events, (self.read - self.events * _ENVELOPE) // _BYTES_A_TOKEN)
 
     def headers(self, record: Record) -> Headers:

@@ -246,6 +246,8 @@ class FastChat:
         self.service.running += 1
         record, cycle = self.record, self._cycle
         record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
+        if (in_progress := self.service.in_progress) is not None:
+            in_progress[record] = None
         record.called_at, record.stream = called_at, inbound.stream
         if head.traceparent:
             record.traceparent = head.traceparent

@@ -26,6 +26,10 @@ class RecordKind:
 class RequestMeter(Protocol):
     """What a request reserved in limits and budgets."""
 
+    @property
+    def tokens_so_far(self) -> int:
+        """About how many tokens of its stream were read."""
+
     def reader(self, end: bytes) -> Callable[[bytes], bytes]:
         """Counts the pieces of a stream whose events end so, and returns each unchanged."""
 

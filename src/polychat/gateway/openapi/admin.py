@@ -8,7 +8,8 @@ from msgspec import json
 
 from ...state.store import UsageDimension
 from ..admin.bodies import BODIES, KeyChange, NewKeyBody, OwnerBody, Revocation, Rotation
-from .schema import Schema, nullable, ref, reply_object, several, text
+from ..observe.in_progress import RequestState
+from .schema import Schema, count, flag, nullable, number, ref, reply_object, several, text, word
 
 _MOMENT = "a date or time in UTC (`2026-11-01`), or an age (`24h`, `30d`)."
 _REASONS = {
@@ -101,6 +102,19 @@ SCHEMAS: dict[str, Schema] = {
         subject=text("Such as `key:ID` or `team:NAME`."),
         facts={"description": "What was set, without secrets.", "type": "object"},
     ),
+    "AdminRunningRequest": reply_object(
+        request_id=text(),
+        dialect=text(),
+        key=text("The name of the client's key."),
+        model=text("As the client named it."),
+        route=text(),
+        target=text("The one that answers, or was called last; empty where that is not known."),
+        state=word(*get_args(RequestState)),
+        stream=flag(),
+        age_ms=number(),
+        time_to_first_token_ms=nullable(number()),
+        tokens=nullable(count("About how many of its reply were read; known of streams whose key has limits.")),
+    ),
     "AdminError": reply_object(
         error=reply_object(
             "field", message=text("What is wrong, and the next step."), code={"type": "integer"}, field=text("Of the request.")
@@ -133,6 +147,20 @@ PATHS: dict[str, dict[str, Schema]] = {
             "read",
             _path("id", "The response's `x-request-id`."),
             _404="No such request among the latest of this worker, or `gateway.admin` has no keys.",
+        )
+    },
+    "/admin/running": {
+        "get": _page(
+            "adminRunning",
+            "The requests in progress at this worker, the oldest first",
+            "read",
+            _LIMIT,
+            _query("contains", "Only those in whose model, route, target, key, dialect or id this is found."),
+            answer=reply_object(
+                worker=count("Its process id."),
+                total=count("How many are in progress, listed or not."),
+                requests=several(ref("AdminRunningRequest")),
+            ),
         )
     },
     "/admin/targets": {"get": _page("adminTargets", "The state of every target", "read")},
