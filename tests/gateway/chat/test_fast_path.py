@@ -360,6 +360,7 @@ async def test_what_is_known_as_unusual_is_not_tried_again(serve: Any, monkeypat
 
     monkeypatch.setattr(FastChat, "begin", noted)
     async with kept(serve, good) as (_, caller, _):
+        tried.clear()
         for _ in range(2):
             caller.ask(PATH, {**HELLO, "model": "any"})
             await caller.whole()
@@ -470,7 +471,9 @@ async def test_a_stream_has_no_task_until_it_is_unusual(
 
 
 async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
-    """While the backend thinks there is no task for the request, and it counts as under way."""
+    """While the backend thinks there is no task for the request, and it counts as under way: also for a connection's first,
+    whether or not another began with the same head.
+    """
     arrived, go = asyncio.Event(), asyncio.Event()
 
     async def waits(seen: Seen, say: Say) -> None:
@@ -479,14 +482,18 @@ async def test_no_task_answers(serve: Any, begun: list[FastChat]) -> None:
         await say.whole(completion("Hello"))
 
     async with kept(serve, waits) as (here, caller, _):
-        caller.ask(PATH, HELLO)
-        await arrived.wait()
-        assert (len(begun), len(here.state.tasks), here.app.running) == (1, 0, 1)
-        go.set()
-        assert (await caller.whole()).json["choices"][0]["message"]["content"] == "Hello"
-        assert here.app.running == 0
-        (connection,) = here.state.connections
-        assert not connection._parser.last.body, "a connection that lies idle holds no request"
+        for client in (caller, await here.caller(), await here.caller()):
+            arrived.clear()
+            go.clear()
+            begun.clear()
+            client.ask(PATH, HELLO, headers=None if client is caller else {"x-own": "1"})
+            await arrived.wait()
+            assert (len(begun), len(here.state.tasks), here.app.running) == (1, 0, 1)
+            go.set()
+            assert (await client.whole()).json["choices"][0]["message"]["content"] == "Hello"
+            assert here.app.running == 0
+        for connection in here.state.connections:
+            assert not connection._parser.last.body, "a connection that lies idle holds no request"
 
 
 @pytest.mark.parametrize("stream", [False, True])

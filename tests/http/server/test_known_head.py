@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from polychat.http.server.known_head import KnownHead
+from polychat.http.server.cycle import RequestCycle
+from polychat.http.server.known_head import KnownHead, KnownHeads
 
 from ...support.server_in_thread import App, Hosted, request
 
@@ -38,6 +39,13 @@ OTHERS = (
 )
 
 
+class NoFastPath:
+    """Leaves all requests to tasks."""
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        return False
+
+
 def _met(here: Hosted, app: App, data: bytes, *before: bytes) -> tuple[list[Any], list[Any]]:
     """What a client that sends ``data`` gets, and what the application gets."""
     with here.client() as client:
@@ -52,8 +60,12 @@ def _met(here: Hosted, app: App, data: bytes, *before: bytes) -> tuple[list[Any]
 
 @pytest.mark.parametrize("data", [*AGAIN, *OTHERS])
 def test_what_follows_a_known_head_is_read_as_if_it_came_first(here: Hosted, app: App, data: bytes) -> None:
-    """Answers and scopes are those of a connection on which nothing came before."""
-    assert _met(here, app, data, FIRST, FIRST) == _met(here, app, data)
+    """Answers and scopes are those of a connection on which nothing came before, also where another began with that head."""
+    alone = _met(here, app, data)
+    assert _met(here, app, data, FIRST, FIRST) == alone
+    app.fast_path = lambda scope: NoFastPath()
+    assert _met(here, app, data, FIRST) == alone
+    assert _met(here, app, data) == alone
 
 
 def test_a_head_that_comes_again_is_not_parsed(here: Hosted, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +90,29 @@ def test_a_head_that_comes_again_is_not_parsed(here: Hosted, app: App, monkeypat
             scope["path"] = "/own"
     assert known == [True] * len(AGAIN)
     assert all(b"x-own" not in dict(scope["headers"][:-1]) for scope in app.seen)
+
+
+def test_a_connection_begins_with_the_head_of_another(here: Hosted, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not parsed, and the request is the new client's; a large head is not kept."""
+    found: list[bool] = []
+    of = KnownHeads.of
+
+    def counted(self: KnownHeads, data: bytes) -> KnownHead | None:
+        known = of(self, data)
+        found.append(known is not None)
+        return known
+
+    monkeypatch.setattr(KnownHeads, "of", counted)
+    app.fast_path = lambda scope: NoFastPath()
+    large = request("/a", b"hello", b"X-Key: " + b"k" * 5000)
+    for data in (FIRST, AGAIN[3], large, large):
+        with here.client() as client:
+            address = client.socket.getsockname()
+            client.send(data).answer()
+            assert app.seen[-1]["client"] == address
+            client.send(FIRST).answer()
+            assert app.seen[-1]["client"] == address
+    assert found == [False, True, False, False]
 
 
 def test_a_known_head_is_held_to_the_limit_of_now(here: Hosted) -> None:

@@ -1,6 +1,6 @@
-"""Recognizes a request's head that is repeated on its connection: it is compared, and not parsed.
+"""Recognizes a request's head that is repeated: it is compared, and not parsed.
 
-Clients that keep a connection send the same head with every request, except for the length of its body.
+Clients send the same head with every request, except for the length of its body, on one connection and on the next.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ _UNSUPPORTED = (b"transfer-encoding", b"upgrade", b"expect")
 """Headers of requests that need more than a head and a body: these are parsed each time."""
 
 
+_LINE = b"\r\ncontent-length: "
+_MOST, _LARGE = 256, 4096
+"""Maximum number of heads that are kept for further connections, and bytes of each: clients may send any number."""
+
+
 class KnownHead:
     """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
-    __slots__ = ("_after", "_before", "_place", "fast_path", "template")
+    __slots__ = ("_place", "fast_path", "parts", "template")
 
     def __init__(self, before: bytes, after: bytes, scope: MutableMapping[str, Any]) -> None:
-        self._before, self._after = before, after
+        self.parts = before, after
         self.template = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
         """The scope of its requests, without the length of their bodies; must not be changed."""
         self.fast_path: FastPath | bool | None = True
@@ -48,13 +53,19 @@ class KnownHead:
         after = place + len(line) - 2
         return cls(data[: after - len(length)], data[after:end], scope)
 
+    def at(self, scope_template: MutableMapping[str, Any]) -> KnownHead:
+        """The same head at the beginning of another connection, whose scopes have these members in common."""
+        known = KnownHead(*self.parts, {**self.template, **scope_template})
+        known.fast_path = self.fast_path
+        return known
+
     def request(self, data: bytes, limit: int) -> bytes | None:
         """The body, if ``data`` is this head with any length and a body of that length.
 
         ``None`` if it is not, if the length begins with a zero, or if the head exceeds ``limit`` bytes: then the
         parser reads it.
         """
-        before, after = self._before, self._after
+        before, after = self.parts
         if not data.startswith(before):
             return None
         place = len(before)
@@ -74,3 +85,23 @@ class KnownHead:
         fields[_LENGTH] = length = b"%d" % size
         headers[self._place] = _LENGTH, length
         return scope
+
+
+class KnownHeads:
+    """Heads of requests that a fast path may answer: connections begin with them. They are found by hash, as they hold keys."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[bytes, bytes], KnownHead] = {}
+
+    def keep(self, known: KnownHead) -> None:
+        if sum(map(len, known.parts)) > _LARGE:
+            return
+        if len(self._heads) >= _MOST:
+            self._heads.clear()
+        self._heads[known.parts] = known
+
+    def of(self, data: bytes) -> KnownHead | None:
+        """The one that ``data`` may begin with, which its ``request`` tells."""
+        end = data.find(b"\r\n\r\n") + 4
+        place = data[:end].lower().find(_LINE) + len(_LINE)
+        return self._heads.get((data[:place], data[data.find(b"\r\n", place) : end]))

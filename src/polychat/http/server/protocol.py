@@ -48,8 +48,9 @@ Invariants: at most one cycle is answered at a time; in every state but ``readin
 closed`` exactly one clock runs, and neither single bytes nor empty lines extend it; in those the application has its own limits
 (``with_read_limits`` in ``asgi.py``); nothing is read once a refusal is due.
 
-A head that is the one before it again, but for the body's length, and whose body came in the same read, is not parsed
-(``known_head.py``): the states are the same. Such a request may be answered without a task (``cycle.FastPath``).
+A head that is the one before it again, or the first of another connection, but for the body's length, and whose body came in
+the same read, is not parsed (``known_head.py``): the states are the same. A request that comes whole in one read may be
+answered without a task (``cycle.FastPath``).
 
 Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by ``_MAX_PIPELINED``, their unread bytes and an
 unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold besides data by ``limits.head``; a
@@ -83,7 +84,7 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         *("early_bytes_sent", "loop", "transport", "write_paused"),
-        *("_answering", "_parser", "_pipelined", "_pipelined_bytes", "_server"),
+        *("_answering", "_begun", "_parser", "_pipelined", "_pipelined_bytes", "_server"),
         *("_half_closed", "_ignoring_input", "_paused", "_refusal", "_reset_probe", "_writers"),
         *("_head_timeouts", "_idle_timeouts", "_linger_timeouts", "_send_timeouts", "_waiting_in"),
     )
@@ -100,6 +101,8 @@ class ServerConnection(asyncio.Protocol):
         self._server = server
         self._answering: RequestCycle | None = None
         """The one being answered."""
+        self._begun: RequestCycle | None = None
+        """The same, while the read with its head is parsed."""
         self._pipelined: deque[RequestCycle] | None = None
         self._pipelined_bytes: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
@@ -302,30 +305,46 @@ class ServerConnection(asyncio.Protocol):
             return
         parser = self._parser
         last = parser.last
-        if last is not None and not last.more_body:
+        known: KnownHead | None = None
+        if last is None:
+            if not parser.in_head:
+                known = self._server.heads.of(data)
+        elif not last.more_body:
             if self._answering is not None:
                 self._buffer_pipelined(data)
                 return
-            if (
-                (known := parser.known_head) is not None
-                and last.keep_alive
-                and not parser.in_head
-                and (body := known.request(data, self._server.limits.head)) is not None
-            ):
-                self._answer_known(known, body)
-                return
+            if last.keep_alive and not parser.in_head:
+                known = parser.known_head
+        if known is not None and (body := known.request(data, self._server.limits.head)) is not None:
+            if last is None:
+                parser.known_head = known = known.at(parser.scope_template)
+            if self._waiting_in is not None:
+                self._waiting_in.stop(self)
+                self._waiting_in = None
+            parser.last = self._answering = cycle = RequestCycle(self, known.template, True, False, body)
+            self._answer_known(known, cycle, body)
+            return
         parser.feed(data)
+        if (begun := self._begun) is not None:
+            self._begun = None
+            self._answer_parsed(begun)
         if self._answering is None and not self._ignoring_input:
             self._wait()
 
-    def _answer_known(self, known: KnownHead, body: bytes) -> None:
+    def _answer_parsed(self, cycle: RequestCycle) -> None:
+        """The read with a request's head is parsed: answer it, without a task if all of it came and the application can."""
+        known = self._parser.known_head
+        if known is not None and cycle.scope is known.template:
+            self._answer_known(known, cycle, bytes(cycle.body))
+        else:
+            self.answer_in_task(cycle, self._server.app)
+
+    def _answer_known(self, known: KnownHead, cycle: RequestCycle, body: bytes) -> None:
         """A request whose head is known came whole: answer it, without a task if the application can."""
-        self._parser.last = self._answering = cycle = RequestCycle(self, known.template, True, False, body)
-        if self._waiting_in is not None:
-            self._waiting_in.stop(self)
-            self._waiting_in = None
         if known.fast_path is True:
             known.fast_path = self._server.fast_path(known.template)
+            if known.fast_path:
+                self._server.heads.keep(known)
         if not known.fast_path or not known.fast_path.begin(cycle, body):
             self.answer_in_task(cycle, self._server.app)
 
@@ -361,17 +380,13 @@ class ServerConnection(asyncio.Protocol):
 
     # The cycles' side.
 
-    def _start_cycle(self, cycle: RequestCycle) -> None:
-        self._answering = cycle
-        if self._waiting_in is not None:
-            self._waiting_in.stop(self)
-            self._waiting_in = None
-        self.answer_in_task(cycle, self._server.app)
-
     def begin(self, cycle: RequestCycle) -> None:
-        """A request's head was read: answer it, in its turn."""
+        """A request's head was read: answer it in its turn, which may be when this read is parsed."""
         if self._answering is None:
-            self._start_cycle(cycle)
+            self._answering = self._begun = cycle
+            if self._waiting_in is not None:
+                self._waiting_in.stop(self)
+                self._waiting_in = None
             return
         if self._pipelined is None:
             self._pipelined = deque()
@@ -409,7 +424,8 @@ class ServerConnection(asyncio.Protocol):
                 self._ignoring_input = True
                 self.transport.close()
         elif self._pipelined:
-            self._start_cycle(self._pipelined.popleft())
+            self._answering = cycle = self._pipelined.popleft()
+            self.answer_in_task(cycle, self._server.app)
         elif self._refusal is not None:
             self._write_refusal(self._refusal)
             self._linger()

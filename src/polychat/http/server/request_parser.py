@@ -37,13 +37,13 @@ class RequestParser:
     """Parses requests: ``feed`` accepts the client's bytes; ``last`` is the request whose head was read last."""
 
     __slots__ = (
-        *("in_head", "known_head", "last", "_connection", "_parser", "_scope_template", "_server"),
+        *("in_head", "known_head", "last", "scope_template", "_connection", "_parser", "_server"),
         *("_body_framing", "_chunk_overhead_left", "_chunked", "_feed_size", "_head_size", "_headers", "_url"),
     )
 
     def __init__(self, connection: ParserConnection, server: ServerState, scope_template: dict[str, Any]) -> None:
         """``scope_template``: the common members of the scopes of all requests of this connection."""
-        self._connection, self._server, self._scope_template = connection, server, scope_template
+        self._connection, self._server, self.scope_template = connection, server, scope_template
         self.in_head = False
         """Whether part of a head was read."""
         self.last: RequestCycle | None = None
@@ -77,7 +77,9 @@ class RequestParser:
             return
         cycle = self.last
         if begins and cycle is not last and cycle is not None and cycle.keep_alive and not cycle.more_body:
-            self.known_head = KnownHead.of(bytes(data), cycle.scope)
+            self.known_head = known = KnownHead.of(bytes(data), cycle.scope)
+            if known is not None:
+                cycle.scope = known.template
         if not in_body and (self.in_head or self.last is last):
             self._head_size += len(data)
             if self._head_size > self._server.limits.head:
@@ -141,7 +143,7 @@ class RequestParser:
         usual = version == "1.1" and b"host" in fields and len(fields) == count <= MAX_HEADERS
         if not usual or b"transfer-encoding" in fields or b"upgrade" in fields:
             self._check(version, fields)
-        scope = self._scope_template.copy()
+        scope = self.scope_template.copy()
         if version != "1.1":
             scope["http_version"] = version
         method = parser.get_method()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...config.settings import Limits
 from .cycle import App, FastPath
+from .known_head import KnownHeads
 from .timeout_queue import TimeoutQueue
 
 LINGER = 5.0
@@ -46,6 +47,7 @@ class ServerState:
 
     def __init__(self, app: App, limits: Limits, *, wall_clock: Callable[[], float] = time.time) -> None:
         self.app, self.limits = app, limits
+        self.heads = KnownHeads()
         self.draining = False
         self.connections: set[Timed] = set()
         self.tasks: set[asyncio.Task[None]] = set()
