@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import struct
 import termios
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,10 @@ class Terminal:
 
     def press(self, keys: bytes) -> None:
         os.write(self._number, keys)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The program is told of it by a signal."""
+        fcntl.ioctl(self._number, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     async def shows(self, text: bytes) -> None:
         """Returns when the program has written ``text``, after what was waited for before."""

@@ -305,6 +305,28 @@ def _audit(audit: argparse.ArgumentParser) -> None:
     )
 
 
+def _top(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--url", metavar="URL", help="the gateway's address (default: that of [gateway] in polychat.toml)")
+    top.add_argument(
+        "--key-variable",
+        metavar="NAME",
+        default="POLYCHAT_ADMIN_KEY",
+        help="the environment variable that holds one of the gateway's [gateway.admin] keys (default: %(default)s; without "
+        "it, the first of polychat.toml, if that names the address)",
+    )
+    top.add_argument("--config", metavar="FILE", help="the gateway's configuration file")
+    top.add_argument(
+        "--interval",
+        type=float,
+        metavar="SECONDS",
+        default=2.0,
+        help="seconds between two looks, more if the gateway takes long to answer (default: %(default)g)",
+    )
+    once = top.add_mutually_exclusive_group()
+    once.add_argument("--once", action="store_true", help="print one look as text, as is done where there is no terminal")
+    once.add_argument("--json", action="store_true", help="print one look as JSON")
+
+
 def _gateway(gateway: argparse.ArgumentParser) -> None:
     from .gateway_key_arguments import KINDS, add_keys, add_owners
 
@@ -427,6 +449,14 @@ _COMMANDS = (
         "start the gateway: one address for all backends",
         "Start the gateway: serve the OpenAI, Anthropic, Gemini and Ollama APIs for every backend. Options override [gateway] "
         "in polychat.toml.",
+    ),
+    _Command(
+        "top",
+        _top,
+        "watch a running gateway: requests, targets, speed and spend",
+        "Show what a running gateway does now: requests in flight, requests and tokens a second, the time to the first token, "
+        "verdicts, the targets with their state and its reason, and what was spent today. It reads /metrics and /admin; what "
+        "the key may not read is left out, and said. Keys: ? lists them. It needs the extra chat, but for --once and --json.",
     ),
     _Command(
         "gateway",

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 from pathlib import Path
 from time import perf_counter
-from urllib.parse import urlsplit
 
 from .. import config
 from ..backends.registry import Registry
@@ -20,6 +19,7 @@ from ..wire.models import ModelInfo
 from . import ANSWERED, FAILED, complain
 from .client_tools import TOOLS, Access, ClientTool, ToolFile
 from .file_changes import changed, shown
+from .gateway_address import configured_here, gateway_url
 
 _PROMPT = "Reply with the word ready."
 _SECONDS = 60.0
@@ -47,24 +47,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _access(arguments: argparse.Namespace) -> Access:
-    configured = config.load_here() if arguments.config is None else config.read(Path(arguments.config))
-    gateway = configured.gateway
-    host = "127.0.0.1" if gateway.host in ("0.0.0.0", "::") else gateway.host  # noqa: S104  # where it listens
+    configured = configured_here(arguments.config)
     if configured.from_folder and not (arguments.url and arguments.model):
         # It may have come with other people's files, and a key is sent where it says.
         raise BadInput(
             "./polychat.toml is not trusted with a key: name it as --config polychat.toml, or pass --url and --model",
             field="config",
         )
-    url = arguments.url or f"http://{f'[{host}]' if ':' in host else host}:{gateway.port or 8000}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
-        raise BadInput("--url must be a URL without a user, such as http://127.0.0.1:8000", field="url")
+    url = gateway_url(configured.gateway, arguments.url)
     model = arguments.model or Targets(Registry(configured)).default_model()
     name = arguments.key_variable
     if not name.isidentifier():
         raise BadInput("--key-variable must be the name of an environment variable, such as POLYCHAT_KEY", field="key_variable")
-    return Access(f"{parts.scheme}://{parts.netloc}", model, name if variable(name) else "")
+    return Access(url, model, name if variable(name) else "")
 
 
 async def _tried(tool: ClientTool, access: Access, *, is_tested: bool) -> tuple[list[ModelInfo], str]:
