@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..http.timeouts import Timeouts
     from .compiled import CompiledRequest
     from .direct import DirectRequest
+    from .ready import ReadyRequest
     from .relay import Relay
 
 
@@ -70,6 +71,10 @@ class Backend(ABC):
         """``answers`` to a request that ``compiled`` returned, always with the same options; ``body`` is its body with a
         prompt.
         """
+        raise NotImplementedError
+
+    def ready(self, compiled: CompiledRequest, options: dict[str, Any]) -> ReadyRequest:
+        """What ``answers_compiled`` sends a body with, under the same conditions. Raises ``BadInput`` and ``NotReady``."""
         raise NotImplementedError
 
     def direct(self, request: ChatRequest, call_info: CallInfo, timeouts: Timeouts) -> DirectRequest:

@@ -35,7 +35,7 @@ from .compiled import compiled as compiled_request
 from .direct import DirectRequest
 from .fitting import changes, continues_by_request, fitted, fitted_fields, prefilled, shared_extra
 from .keys import VendorEndpoint, has_key
-from .ready import ReadyRequests
+from .ready import ReadyRequest, ReadyRequests
 from .relay import Relay, RenewedRelay
 from .vendor_reply import MAX_REPLY, Sent, VendorReply
 
@@ -67,7 +67,7 @@ class VendorBackend(Backend):
         self._changes = changes(row)
         """Whether a written body must be changed for the vendor."""
         self._relay: Relay | None = None
-        self._ready = ReadyRequests(self._endpoint, self.name, self.options, TIMEOUT)
+        self._requests = ReadyRequests(self._endpoint, self.name, self.options, TIMEOUT)
 
     def answers(
         self, request: ChatRequest, call_info: CallInfo, proxy: str | None = None, **options: Any
@@ -95,14 +95,19 @@ class VendorBackend(Backend):
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> VendorReply:
         def send() -> Sent:
-            ready = compiled.ready
-            if ready is None or ready.state is not self._endpoint.current():
-                compiled.ready = ready = self._ready.of(compiled.path, options)
+            ready = self.ready(compiled, options)
             call_info.url = ready.base_url
             reader = compiled.new_reader() if compiled.streamed else None
-            return Sent(ready.sent(body, None, call_info.check), self.refusal, reader, compiled.whole)
+            early = call_info.take_early_connection and call_info.take_early_connection()
+            return Sent(ready.sent(body, early, call_info.check), self.refusal, reader, compiled.whole)
 
         return VendorReply(send, call_info)
+
+    def ready(self, compiled: CompiledRequest, options: dict[str, Any]) -> ReadyRequest:
+        ready = compiled.ready
+        if ready is None or ready.state is not self._endpoint.current():
+            compiled.ready = ready = self._requests.of(compiled.path, options)
+        return ready
 
     def rehearse(self, request: ChatRequest, call_info: CallInfo) -> None:
         self.address()
@@ -139,7 +144,7 @@ class VendorBackend(Backend):
             if self._endpoint.command is not None:
                 sending = self._sent_renewed(call, path, api_key, body, call_info, options or {})
             elif call is None:
-                ready = self._ready.of(path, options or {})
+                ready = self._requests.of(path, options or {})
                 call_info.url = ready.base_url
                 sending = ready.sent(body, call_info.take_early_connection and call_info.take_early_connection())
             else:
@@ -171,7 +176,7 @@ class VendorBackend(Backend):
             if call is not None:
                 call_info.url = call.base_url
                 return self._exchange(call, "POST", path, api_key, body).sent()
-            ready = self._ready.of(path, options)
+            ready = self._requests.of(path, options)
             call_info.url = ready.base_url
             return ready.sent(body, early)
 
@@ -184,7 +189,7 @@ class VendorBackend(Backend):
         wire, tag = wire_named(self.row.wire), self.tag()
         self._check(request)
         written, calls, body = self._short(request, call_info, tag)
-        ready = self._ready.of(wire.path(written), {"timeout": timeouts})
+        ready = self._requests.of(wire.path(written), {"timeout": timeouts})
         call_info.url = ready.base_url
         limits = _limits(written)
         whole, reader = partial(wire.read_reply, vendor=tag, limits=limits), partial(wire.Reader, vendor=tag, limits=limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -13,7 +13,8 @@ from ..calls.threads import pieces_of
 from ..errors import BadInput
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
-from .prepared import unknown_losses
+from .direct import asking
+from .prepared import PreparedCall, unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
 from .targets import Targets, user_targets
@@ -85,17 +86,30 @@ def stream_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
 ) -> Stream[Any]:
     """``stream`` with the backends of one configuration. Raises as ``stream``."""
-    return _read(targets, prompt, model, system, options, streamed=True)
+    return _stream_of(targets, _prepared(targets, prompt, model, system, options, streamed=True), prompt)
 
 
-async def reply_of(
+def reply_of(
+    targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
+) -> Awaitable[Reply[Any]]:
+    """``ask`` with the backends of one configuration; to be awaited at once. Raises as ``ask``."""
+    if options.get("images") or options.get("files"):
+        return _reply_with_files(targets, prompt, model, system, options)
+    prepared = _prepared(targets, prompt, model, system, options, streamed=False)
+    if type(prompt) is str and prepared.is_kept:
+        return (prepared.ask or asking(targets, prepared))(prompt)
+    return _stream_of(targets, prepared, prompt).whole()
+
+
+async def _reply_with_files(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
 ) -> Reply[Any]:
-    """``ask`` with the backends of one configuration. Raises as ``ask``."""
-    if options.get("images") or options.get("files"):
-        reply = await asyncio.to_thread(_read, targets, prompt, model, system, options, streamed=False)
-    else:
-        reply = _read(targets, prompt, model, system, options, streamed=False)
+    """``reply_of`` with files, which are read in a thread."""
+
+    def read() -> Stream[Any]:
+        return _stream_of(targets, _prepared(targets, prompt, model, system, options, streamed=False), prompt)
+
+    reply = await asyncio.to_thread(read)
     return await reply.whole()
 
 
@@ -189,7 +203,7 @@ async def vectors_of(
     return await routed_vectors(targets.router(options), plan, Embed("", inputs, dimensions=dimensions, user=user), options)
 
 
-def _read(
+def _prepared(
     targets: Targets,
     prompt: str | Conversation,
     target: str | None,
@@ -197,8 +211,8 @@ def _read(
     options: dict[str, Any],
     *,
     streamed: bool,
-) -> Stream[Any]:
-    """The reply to a request that is checked and not sent yet. Raises ``UnknownTarget`` and ``BadInput``."""
+) -> PreparedCall:
+    """The call that ``prompt`` is sent with, checked. Raises ``UnknownTarget`` and ``BadInput``."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: write a question", field="prompt")
     if "config" in options:
@@ -206,7 +220,11 @@ def _read(
     target = targets.default_model() if target is None else target
     if "models" in options or "provider" in options:
         target = targets.chain(target, options)
-    prepared = targets.prepared(target, system, options, streamed=streamed)
+    return targets.prepared(target, system, options, streamed=streamed)
+
+
+def _stream_of(targets: Targets, prepared: PreparedCall, prompt: str | Conversation) -> Stream[Any]:
+    """The reply to ``prompt``, which is checked and not sent yet. Raises ``BadInput``."""
     if type(prompt) is str and prepared.is_kept:
         return Stream(targets, targets.prepared_call(prepared, None, prompt))
     request, shape = prepared.request(prompt)

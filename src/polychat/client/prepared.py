@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
@@ -50,7 +51,7 @@ class PreparedCall:
 
     __slots__ = (
         *("_compiled", "_is_compiled", "_keywords", "_model", "_streamed", "_system"),
-        *("is_kept", "lost", "options", "plan", "policy", "router", "straight", "wanted"),
+        *("ask", "is_kept", "lost", "options", "plan", "policy", "router", "straight", "wanted"),
     )
 
     def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
@@ -71,6 +72,8 @@ class PreparedCall:
         """What of that cannot be obeyed."""
         self.policy = LossPolicy.of(self.options, plan)
         self._model, self._system, self._streamed = plan.targets[0].model, system, streamed
+        self.ask: Callable[[str], Awaitable[Any]] | None = None
+        """Returns the whole reply to a prompt: see ``direct.py``, which sets it for a call that is kept."""
         self._compiled: CompiledRequest | None = None
         self._is_compiled = False
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
+
+from msgspec import field
 
 from ..events import Citation, Media, Usage, Verdict
 from ..types import ChatMessage, ChatRequest, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from ..values import Value
 from ..wire.assembly import AssembledReply
 from ..wire.estimating import BYTES_A_TOKEN, estimated_prompt, size_of
 from ..wire.losses import Loss
@@ -21,8 +23,7 @@ else:
     Parsed = TypeVar("Parsed")
 
 
-@dataclass(slots=True)
-class Reply(Generic[Parsed]):
+class Reply(Value, Generic[Parsed]):
     """A whole reply. ``Reply[T]`` is the reply to a call with ``schema=T``."""
 
     provider: str
@@ -67,6 +68,40 @@ class Reply(Generic[Parsed]):
         parts += [TextPart(self.text)] if self.text else []
         parts += [RefusalPart(self.refusal)] if self.refusal else []
         return ChatMessage("assistant", [*parts, *self.tool_calls])
+
+
+def reply_from(
+    assembled: AssembledReply,
+    provider: str,
+    model: str | None,
+    verdict: Verdict,
+    usage: Usage,
+    cost: float | None,
+    raw: bytes | None,
+) -> Reply[Any]:
+    """The reply that was assembled, without ``parsed``, ``losses`` and ``seams``."""
+    first, choices = assembled.first, assembled.choices
+    text = first.text
+    return Reply(
+        provider,
+        model,
+        text,
+        verdict,
+        None if assembled.finish is None else assembled.finish.reason,
+        list(first.citations),
+        usage,
+        first.reasoning,
+        first.thoughts,
+        list(first.calls),
+        first.refusal,
+        first.media,
+        list(first.logprobs),
+        id=assembled.start.id,
+        served=assembled.start.model,
+        choices=[text] if len(choices) == 1 else [choice.text for _, choice in sorted(choices.items())],
+        raw=raw,
+        cost=cost,
+    )
 
 
 def estimated(request: ChatRequest, assembled: AssembledReply) -> Usage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..calls.info import CallInfo
 from ..errors import BadInput, PolychatError
@@ -25,6 +25,9 @@ from ..wire.billing import has_piece, opening_failure
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.reading import failure_in
 from .prepared import PreparedCall
+
+if TYPE_CHECKING:
+    from ..http.pool.connection import PoolConnection
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
 """Options for one provider only: no other may get them."""
@@ -78,7 +81,7 @@ class RoutedCall:
         """
         prepared = self._prepared
         plan = StraightPlan(self._router, self._plan) if prepared is None else prepared.straight
-        self._straight = straight = plan.attempt()
+        straight = self._straight = self._straight or plan.attempt()
         if straight is None:
             return await self._routed()
         self.call_info.check = straight.check
@@ -94,6 +97,10 @@ class RoutedCall:
             straight.answered(self.call_info.limits)
             return first
         return await self._routed()
+
+    def resume(self, attempt: StraightAttempt, take_early_connection: Callable[[], PoolConnection | None]) -> None:
+        """``begin`` will continue this attempt, whose request was sent already on the connection that this returns, if any."""
+        self._straight, self.call_info.take_early_connection = attempt, take_early_connection
 
     def completed(self, usage: Usage | None) -> None:
         """The reply is complete. ``end`` may follow."""

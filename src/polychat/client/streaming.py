@@ -14,7 +14,7 @@ from ..errors import BackendError, BadReply, PolychatError
 from ..events import Citation, Event, Finish, Text, Usage, Verdict
 from ..types import ToolCall
 from ..wire.assembly import AssembledReply
-from .reply import Parsed, Reply, estimated
+from .reply import Parsed, Reply, estimated, reply_from
 from .targets import Targets
 
 if TYPE_CHECKING:
@@ -89,44 +89,21 @@ class Stream(Generic[Parsed]):
 
         Raises ``BadReply`` if the text does not match the schema.
         """
-        assembled, first = self._assembled, self._assembled.first
-        text = first.text
+        assembled, call_info, url = self._assembled, self._call.call_info, self._call.target.backend.url
         usage = assembled.usage or estimated(self._call.request, assembled)
-        call_info, url = self._call.call_info, self._call.target.backend.url
-        is_elsewhere = call_info.url not in ("", url)
-        served = assembled.start.model or self.model
         cost = cost_of(
             self._targets.registry.config.prices,
             self.provider,
             url,
-            served,
+            assembled.start.model or self.model,
             usage,
             requested=self.model,
-            is_elsewhere=is_elsewhere,
+            is_elsewhere=call_info.url not in ("", url),
         )
-        return Reply(
-            self.provider,
-            self.model,
-            text,
-            self.verdict or "cancelled",
-            self.reason,
-            list(first.citations),
-            usage,
-            first.reasoning,
-            first.thoughts,
-            list(first.calls),
-            first.refusal,
-            first.media,
-            list(first.logprobs),
-            self._parsed(),
-            [*self._lost, *call_info.losses],
-            assembled.start.id,
-            assembled.start.model,
-            [text] if len(assembled.choices) == 1 else [choice.text for _, choice in sorted(assembled.choices.items())],
-            call_info.raw,
-            cost,
-            list(self._call.seams),
-        )
+        reply = reply_from(assembled, self.provider, self.model, self.verdict or "cancelled", usage, cost, call_info.raw)
+        reply.parsed = self._parsed()
+        reply.losses, reply.seams = [*self._lost, *call_info.losses], list(self._call.seams)
+        return reply
 
     async def whole(self) -> Reply[Parsed]:
         """The reply as one value, after reading what is left of it. Raises as the iteration does."""

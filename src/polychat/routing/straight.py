@@ -90,6 +90,11 @@ class StraightPlan:
         self._constant: ConstantOutcome | None = None
         """The outcome that holds until something changes after an earlier attempt."""
 
+    def constant_attempt(self) -> StraightAttempt | None:
+        """``attempt``, if it has been made before and nothing has changed since; else ``None``."""
+        constant = self._constant
+        return StraightAttempt(self._router, self._plan, constant.facts) if constant is not None and constant.holds() else None
+
     def attempt(self) -> StraightAttempt | None:
         """The next attempt; ``None`` where the router must decide, or the target is not well."""
         constant = self._constant

@@ -1,0 +1,180 @@
+"""``ask`` without a ``Stream``: a prompt to one healthy target, sent at once, and read when all of its reply is there.
+
+A ``DirectAsk`` does for calls with the same model and options what ``RoutedCall`` and ``Stream`` do for any call.
+
+step                 usual                                  else: ``RoutedCall`` and ``Stream``
+===================  =====================================  ==================================================================
+it is called         the request is sent                    a target that is not healthy, no idle connection, no key, a large
+                                                            prompt: nothing was done
+the reply arrives    all of it in one read, after its head  they take the reply from the connection as if they had sent the
+                     or with it                             request: another status than 200, compressed, in many reads,
+                                                            failed, or cut off
+the caller leaves    the connection is closed
+===================  =====================================  ==================================================================
+
+So errors, retries and unusual replies are handled in one place, and a reply costs a third of what it would cost there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ..backends.compiled import CompiledRequest
+from ..backends.relay import rate_limits_in
+from ..costs import cost_of
+from ..errors import PolychatError
+from ..events import Event, Finish, Start, Text, Usage
+from ..wire.assembly import AssembledReply
+from .prepared import PreparedCall
+from .reply import Reply, estimated, reply_from
+from .streaming import Stream
+
+if TYPE_CHECKING:
+    from ..http.pool.connection import PoolConnection
+    from ..http.pool.pool import Pool
+    from ..routing.straight import StraightAttempt
+    from .targets import Targets
+
+
+@cache
+def _pool() -> Callable[[], Pool]:
+    """Imported by the first request: importing the client loads no HTTP client."""
+    from ..http.pool.pool import pool
+
+    return pool
+
+
+class DirectAsk:
+    """``ask`` with any prompt and the model and options of ``prepared``, which is kept, and whose replies are not streamed."""
+
+    __slots__ = ("_backend", "_compiled", "_is_own_address", "_model", "_prepared", "_prices", "_targets")
+
+    def __init__(self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest) -> None:
+        target = prepared.plan.targets[0]
+        self._targets, self._prepared, self._compiled = targets, prepared, compiled
+        self._backend, self._model = target.backend, target.model or None
+        self._prices = targets.registry.config.prices
+
+    async def __call__(self, prompt: str) -> Reply[Any]:
+        """Raises as ``ask``."""
+        prepared, compiled = self._prepared, self._compiled
+        attempt, body = prepared.straight.constant_attempt(), compiled.body(prompt)
+        if attempt is None or body is None:
+            return await self._asked(prompt, attempt, None)
+        try:
+            ready = self._backend.ready(compiled, prepared.options)
+            pool = _pool()()
+            connection = pool.begin(ready.request, body, ready.timeouts)
+        except PolychatError:  # it is raised once more, where errors are judged
+            connection = None
+        if connection is None:
+            return await self._asked(prompt, attempt, None)
+        finish: Event | None = None
+        try:
+            while not (connection.done or connection.holds_some or connection.error is not None):
+                await connection.next_change()
+            if connection.done and connection.status == 200 and not connection.coding:
+                raw, limits, secrets = connection.held, rate_limits_in(connection.headers), ready.request.secrets
+                if secrets is not None:
+                    raw, limits = secrets.whole(raw), secrets.headers(limits)
+                events = compiled.whole(raw)
+                finish = events[-1]
+        except BaseException:
+            attempt.failed()
+            pool.give_back(connection)
+            raise
+        if type(finish) is not Finish or finish.error is not None:
+            return await self._asked(prompt, attempt, connection)
+        connection.timer.stop()
+        pool.give_back(connection)
+        attempt.answered(limits)
+        attempt.completed()
+        return self._reply(events, finish, raw, prompt, ready.base_url)
+
+    def _reply(self, events: list[Event], finish: Finish, raw: bytes, prompt: str, address: str) -> Reply[Any]:
+        """The reply of these events, the last of which is ``finish``."""
+        start, text = _NO_START, ""
+        usage: Usage | None = None
+        for event in events:
+            if type(event) is Text and not (text or event.choice):
+                text = event.text
+            elif type(event) is Usage:
+                usage = event
+            elif type(event) is Start:
+                start = event
+            elif event is not finish:
+                return self._unusual(events, raw, prompt, address)
+        if usage is None or not text:
+            return self._unusual(events, raw, prompt, address)
+        cost = self._cost(start.model, usage, address)
+        return Reply(
+            self._backend.name,
+            self._model,
+            text,
+            finish.verdict,
+            finish.reason,
+            usage=usage,
+            id=start.id,
+            served=start.model,
+            choices=[text],
+            raw=raw,
+            cost=cost,
+        )
+
+    def _unusual(self, events: list[Event], raw: bytes, prompt: str, address: str) -> Reply[Any]:
+        """As ``_reply``, of any events."""
+        assembled = AssembledReply()
+        assembled.take_all(events)
+        assert assembled.finish is not None  # it is the last event
+        usage = assembled.usage or estimated(self._prepared.request(prompt)[0], assembled)
+        cost = self._cost(assembled.start.model, usage, address)
+        return reply_from(assembled, self._backend.name, self._model, assembled.finish.verdict, usage, cost, raw)
+
+    def _cost(self, served: str | None, usage: Usage, address: str) -> float | None:
+        backend, model = self._backend, self._model
+        is_elsewhere = address != backend.url
+        return cost_of(
+            self._prices, backend.name, backend.url, served or model, usage, requested=model, is_elsewhere=is_elsewhere
+        )
+
+    async def _asked(self, prompt: str, attempt: StraightAttempt | None, connection: PoolConnection | None) -> Reply[Any]:
+        """The reply, asked as any other. ``attempt`` is continued if there is one, with ``connection`` if that was used."""
+        call = self._targets.prepared_call(self._prepared, None, prompt)
+        early = EarlyConnection(connection)
+        if attempt is not None:
+            call.resume(attempt, early.take)
+        try:
+            return await Stream(self._targets, call).whole()
+        finally:
+            if (unused := early.take()) is not None:
+                _pool()().give_back(unused)
+
+
+def asking(targets: Targets, prepared: PreparedCall) -> Callable[[str], Awaitable[Reply[Any]]]:
+    """``ask`` with any prompt, for a call that is kept."""
+    compiled = prepared.compiled()
+
+    def ask(prompt: str) -> Awaitable[Reply[Any]]:
+        return Stream(targets, targets.prepared_call(prepared, None, prompt)).whole()
+
+    prepared.ask = ask if compiled is None else DirectAsk(targets, prepared, compiled)
+    return prepared.ask
+
+
+class EarlyConnection:
+    """A connection on which a request was sent, until it is taken."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: PoolConnection | None) -> None:
+        self._connection = connection
+
+    def take(self) -> PoolConnection | None:
+        """The connection at the first call, ``None`` afterwards."""
+        connection, self._connection = self._connection, None
+        return connection
+
+
+_NO_START = Start()
