@@ -151,6 +151,18 @@ def _priced(provider: str, url: str, model: str, usage: Usage) -> float | None:
     return None
 
 
+@lru_cache(maxsize=64)
+def listed_context(provider: str, url: str, model: str) -> int | None:
+    """Tokens of a model's context by the list of prices; ``None`` where it does not have the model, or is not installed."""
+    prices = None if _is_own(url) else _prices()
+    if prices is not None:
+        for known_by in ({"provider_id": provider}, {"provider_api_url": url}):
+            with suppress(LookupError, ValueError):
+                window = prices.calc_price(prices.Usage(input_tokens=1), model_ref=model, **known_by).model.context_window
+                return window if isinstance(window, int) else None
+    return None
+
+
 def warm() -> None:
     """Load the package now: what asks for a price later does not wait for it."""
     _prices()

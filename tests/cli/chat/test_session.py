@@ -50,9 +50,9 @@ def text_of(request: ChatRequest) -> str:
 class Chat:
     """A session, its backend, and what it printed."""
 
-    def __init__(self, vendor: ScriptedVendor, url: str) -> None:
+    def __init__(self, vendor: ScriptedVendor, url: str, **more: Any) -> None:
         self.vendor, self.out = vendor, io.StringIO()
-        rows = {name: row("openai-chat", url, key_optional=True) for name in ("house", "other")}
+        rows = {name: row("openai-chat", url, key_optional=True, **more) for name in ("house", "other")}
         self._targets = targets_of(config.Config(providers=rows))
         self.session = self.recorded(None)
 
@@ -81,6 +81,25 @@ async def test_a_reply_is_shown_and_sent_with_the_next_question(chat: Chat) -> N
     await chat.type("two")
     assert [len(request.messages) for request in chat.vendor.asks] == [1, 3]
     assert "11 tokens in, 7 out" in chat.session.status()
+
+
+async def test_the_status_says_how_much_of_the_context_is_used(serve: Any) -> None:
+    """Of as many tokens as the backend's list has for the model; without an entry, the tokens alone. It is requested once."""
+    vendor, lists = ScriptedVendor("openai-chat", echo), []
+
+    async def backend(seen: Seen, say: Say) -> None:
+        if not seen.path.endswith("/models"):
+            await vendor(seen, say)
+            return
+        lists.append(seen.path)
+        await say.whole({"object": "list", "data": [{"id": "small", "object": "model", "context_length": 1_800}]})
+
+    chat = Chat(vendor, (await serve(backend)).url, serves=[])
+    while "context 18 of 1,800 (1%)" not in chat.session.status():
+        await chat.type("one")  # the list arrives beside the reply
+    await chat.type("/retry house/large")
+    assert chat.session.status().endswith("context 18")
+    assert len(lists) == 1
 
 
 async def test_escapes_in_a_reply_are_inert(chat: Chat) -> None:

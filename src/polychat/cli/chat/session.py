@@ -28,6 +28,7 @@ from .slash_commands import commands_of, split, words
 
 if TYPE_CHECKING:
     from .chat_record import ChatRecord
+    from .context_window import ContextWindows
     from .reply_view import ReplyView
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -54,6 +55,7 @@ class ChatSession:
         """What the next prompt begins with."""
         self._targets, self._console, self._options, self._record = targets, console, options, record
         self._attached: list[Part] = []
+        self._windows: ContextWindows | None = None
 
     async def handle(self, typed: str) -> None:
         """Ask, or run a command. Errors are printed."""
@@ -92,6 +94,7 @@ class ChatSession:
         except PolychatError:
             self.conversation.forget(turn)
             raise
+        self._look_up_context(turn.model)
         failure = await self._shown(reply)
         whole = reply.reply()
         if whole.text or whole.tool_calls or failure is None:
@@ -104,6 +107,13 @@ class ChatSession:
             self.tell(failure, "red")
         elif whole.reason == "length":
             self.tell("(stopped at max_tokens)")
+
+    def _look_up_context(self, model: str) -> None:
+        if self._windows is None:
+            from .context_window import ContextWindows  # with the first question: the prompt does not wait for it
+
+            self._windows = ContextWindows(self._targets)
+        self._windows.begin(model)
 
     def _keep(self, turn: Turn) -> None:
         if self._record is None:
@@ -136,12 +146,13 @@ class ChatSession:
             await view.show(reply)
 
     def status(self) -> str:
-        """The model, and the tokens and the cost of the last exchange and of all."""
+        """The model, the tokens and the cost of the last exchange and of all, and how much of the context is used."""
         last = self.conversation.last
-        reply = None if last is None else last.reply
         parts = [self.conversation.model]
-        if reply is not None:
+        if last is not None and (reply := last.reply) is not None:
             parts.append(usage_line(reply).split("; unpriced")[0])
+            if self._windows is not None and (used := self._windows.used(last.model, reply)):
+                parts.append(used)
         total = self._total_cost()
         if total:
             parts.append(f"${total:.4f} in all")
