@@ -27,11 +27,11 @@ def _usual_lines(content_type: str, stream: bool) -> bytes:
     return header_lines([(b"content-type", content_type.encode("latin-1")), *(_STREAM if stream else _WHOLE)])
 
 
-def usual_lines(dialect: ClientDialect, request_id: str, content_type: str, *, stream: bool) -> bytes:
-    """The ``header_lines`` of every response, whole or streamed."""
+def usual_lines(id_header: bytes, request_id: str, content_type: str, *, stream: bool) -> bytes:
+    """The ``header_lines`` of every response, whole or streamed. ``id_header``: a dialect's own for the request's id."""
     name = request_id.encode()  # characters that a header can contain: see ``context.id_in``
     lines = b"x-request-id: %b\r\n%b" % (name, _usual_lines(content_type, stream))
-    if id_header := dialect.id_header:
+    if id_header:
         lines += b"%b: %b\r\n" % (id_header, name)
     return lines
 
@@ -108,7 +108,7 @@ class Responder:
 
     def lines(self, content_type: str, *, stream: bool) -> bytes:
         """The ``header_lines`` of every response, whole or streamed."""
-        return usual_lines(self._dialect, self._record.request_id, content_type, stream=stream)
+        return usual_lines(self._dialect.id_header, self._record.request_id, content_type, stream=stream)
 
     def whole_headers(self, content_type: str) -> Headers:
         """The headers of every response in one piece that is no chat's."""

@@ -24,7 +24,7 @@ from ...wire.reading import finish_of, truncated
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import InboundChat
 from ..observe.record import Record, passed_over
-from ..responder import Refused
+from ..responder import Refused, usual_lines
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
 from .translation import writer_for
 
@@ -273,10 +273,13 @@ class Delivery:
         """The ``header_lines`` of a response that begins now: which target answers, and what led to it."""
         context, target = self.context, self.target
         overhead = (self.called_at - context.record.start) + (monotonic() - (self.answered_at or self.called_at))
-        usual = context.responder.lines(content_type, stream=stream)
         meter = context.record.meter
         limits = self.limits if meter is None else meter.headers(context.record)
-        lines = head_lines(usual, target, self.attempts, overhead, limits)
+        lines = head_lines(
+            context.dialect.id_header, context.record, content_type, target, self.attempts, overhead, stream=stream
+        )
+        if limits:
+            lines += header_lines(limits)
         if passed := passed_over(context.record):
             reasons = "; ".join(redact(f"{name}: {reason}", _REASON) for name, reason in islice(passed.items(), _PASSED))
             lines += header_lines([(b"x-polychat-passed-over", _sendable(reasons))])
@@ -339,13 +342,22 @@ def note_usage(
             record.cost = cost_of(prices, target.label, url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
 
 
-def head_lines(usual: bytes, target: Target | None, attempts: int, overhead: float, limits: Headers) -> bytes:
-    """The ``header_lines`` of an answer: the ``usual_lines``, the target and the number of ``attempts``, the seconds that the
-    gateway itself took, and the target's ``limits``.
+def head_lines(
+    id_header: bytes,
+    record: Record,
+    content_type: str,
+    target: Target | None,
+    attempts: int,
+    overhead: float,
+    *,
+    stream: bool,
+) -> bytes:
+    """The ``header_lines`` of an answer: the ``usual_lines``, the target and the number of ``attempts``, and the seconds that
+    the gateway itself took.
     """
-    answering = b"" if target is None else _answering(target.label, target.model)
-    lines = b"%b%bx-polychat-attempts: %d\r\nx-polychat-overhead-ms: %.2f\r\n" % (usual, answering, attempts, overhead * 1000)
-    return lines + header_lines(limits) if limits else lines
+    label, model = (target.label, target.model) if target is not None else ("", "")
+    form, name = _head_form(id_header, content_type, stream, label, model, attempts), record.request_id.encode()
+    return form % ((name, name, overhead * 1000) if id_header else (name, overhead * 1000))
 
 
 def losses_line(record: Record, losses: Sequence[Loss], lost: Sequence[str] = ()) -> bytes:
@@ -389,9 +401,13 @@ def closing(content_type: str, latest: bytes) -> bytes:
     return b""
 
 
-@lru_cache(maxsize=4096)
-def _answering(label: str, model: str) -> bytes:
-    return header_lines([(b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))])
+@lru_cache(maxsize=256)
+def _head_form(id_header: bytes, content_type: str, stream: bool, label: str, model: str, attempts: int) -> bytes:
+    """The lines of ``head_lines``, in which the request's id and the time are to be filled in."""
+    names = [(b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))] if label else []
+    lines = header_lines([*names, (b"x-polychat-attempts", b"%d" % attempts)])
+    usual = usual_lines(id_header, "\0", content_type, stream=stream)  # no header contains that
+    return (usual + lines).replace(b"%", b"%%").replace(b"\0", b"%b") + b"x-polychat-overhead-ms: %.2f\r\n"
 
 
 def _lost(loss: Loss) -> str:

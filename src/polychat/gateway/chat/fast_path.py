@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING, Any
 from ...backends.relay import rate_limits_in
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
-from ...http.pool.pool import PooledResponse, pool
+from ...http.pool.pool import Pool, PooledResponse, pool
 from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
-from ...http.server.cycle import RequestCycle
+from ...http.server.cycle import RequestCycle, header_lines
 from ...http.server.timeout_queue import TimeoutQueue
 from ...routing.clocks import LEAST, Kind
 from ...routing.resolve import LONGEST
@@ -55,7 +55,7 @@ from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_o
 from ..dialects.dialect import Dialect, InboundChat
 from ..endpoint import Endpoint, answer, handler_of
 from ..observe.record import Record
-from ..responder import Refused, usual_lines
+from ..responder import Refused
 from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage
 from .fast_stream import MAX_TRIES, FastStream
@@ -108,6 +108,7 @@ class PreparedHead:
         self._unusual: set[bytes] = set()
         """Names of models that are not prepared."""
         self._slow: TimeoutQueue[FastChat] | None = None
+        self.pool: Pool
 
     def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastChat]:
         """Chats whose plans have further targets: one that waits too long gets a task, which tries another in time."""
@@ -151,6 +152,7 @@ class PreparedHead:
 
     def _prepare(self) -> None:
         self.runtime = runtime = self.service.runtime
+        self.pool = pool()
         self._plans.clear()
         self._unusual.clear()
         self.is_usual = False
@@ -194,7 +196,6 @@ class FastChat:
             "_inbound",
             "_kind",
             "_plan",
-            "_pool",
             "_share",
             "_tries",
             "_written",
@@ -238,8 +239,7 @@ class FastChat:
         called_at = monotonic()
         if (facts := prepared.facts(router, called_at)) is None:
             return self._answer_in_task(inbound)
-        self._pool = pool()
-        if (connection := self._pool.begin(written.request, sent, written.timeouts)) is None:
+        if (connection := head.pool.begin(written.request, sent, written.timeouts)) is None:
             return self._answer_in_task(inbound)
         self._facts, self._called_at, self._written = facts, called_at, written
         self._attempt = StraightAttempt(router, plan, facts)
@@ -349,7 +349,7 @@ class FastChat:
         if not plan.is_alone and facts.hold(self.runtime.router.clock()) is not None:
             return False
         sent_at, label = connection.sent_at, plan.target.label
-        return reply.take(PooledResponse(self._pool, connection, written.request, sent_at=sent_at, provider=label))
+        return reply.take(PooledResponse(self._head.pool, connection, written.request, sent_at=sent_at, provider=label))
 
     def _begin_stream(self, reply: Beginning) -> None:
         connection, record, target = self._connection, self.record, self._plan.target
@@ -424,7 +424,7 @@ class FastChat:
         if limits and secrets is not None:
             limits = secrets.headers(limits)
         self._attempt.answered(limits, self._kind)
-        self._pool.give_back(connection)
+        self._head.pool.give_back(connection)
         record = self.record
         lines = self._noted(reply, limits, answered_at)
         record.status = 200
@@ -454,11 +454,12 @@ class FastChat:
     def _head_lines(self, content_type: str, limits: Headers, answered_at: float, *, stream: bool) -> bytes:
         """The header lines of the response, whose reply was there ``answered_at``."""
         record, losses = self.record, self._written.losses
-        usual = usual_lines(self._head.dialect, record.request_id, content_type, stream=stream)
         overhead = (self._called_at - record.start) + (monotonic() - answered_at)
         if record.meter is not None:
             limits = record.meter.headers(record)
-        lines = head_lines(usual, self._plan.target, 1, overhead, limits)
+        lines = head_lines(self._head.dialect.id_header, record, content_type, self._plan.target, 1, overhead, stream=stream)
+        if limits:
+            lines += header_lines(limits)
         return lines + losses_line(record, losses) if losses else lines
 
     def _let_go(self) -> None:
@@ -499,7 +500,7 @@ class FastChat:
             await answer(head.endpoint, context, receive, Guards(), self._share)
         finally:
             if context.early is not None:  # its target was not called
-                self._pool.give_back(self._connection)
+                self._head.pool.give_back(self._connection)
                 self._attempt.end()
 
 

@@ -217,8 +217,11 @@ class PoolConnection(asyncio.Protocol):
     def finish(self) -> bool:
         """End this exchange; returns whether another is possible."""
         self.in_use = self.sink_paused = False
-        if self._body or self._read_paused:
+        if self._read_paused:
             self.take_body()
+        elif self._body:
+            self._body.clear()
+            self._body_size = 0
         return self.done and self.keep_alive and not self.transport.is_closing()
 
     def is_reusable(self, now: float) -> bool:

@@ -327,15 +327,19 @@ class RequestCycle:
     def _begin(self, status: int, lines: bytes, length: int) -> None:
         """The head, of lines that frame nothing; ``length`` of the body, -1 if only its end shows it."""
         self.started = True
-        scope, self.content_left = self.scope, length
+        scope, connection, self.content_left = self.scope, self.connection, length
         self._has_no_body = scope["method"] == "HEAD" or status in (204, 304)
-        self.chunked = length < 0 and not self._has_no_body and scope["http_version"] == "1.1"
-        framing = b"content-length: %d\r\n" % length if length >= 0 else _CHUNKED if self.chunked else b""
-        if self._must_close():
+        if length >= 0:
+            self.chunked, framing = False, b"content-length: %d\r\n" % length
+        else:
+            self.chunked = not self._has_no_body and scope["http_version"] == "1.1"
+            framing = _CHUNKED if self.chunked else b""
+        is_usual = length >= 0 and self.keep_alive and not self.more_body and not connection.draining()
+        if not is_usual and self._must_close():
             self.keep_alive = False
             framing += _CLOSE
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._head = b"".join((first, self.connection.default_headers(), lines, framing, b"\r\n"))
+        self._head = b"".join((first, connection.default_headers(), lines, framing, b"\r\n"))
 
     def _prepare_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         lines = header_lines(headers)

@@ -83,14 +83,14 @@ class ServerConnection(asyncio.Protocol):
     """One client. Its requests are answered one after the other, in the order they came."""
 
     __slots__ = (
-        *("early_bytes_sent", "loop", "transport", "write_paused"),
+        *("default_headers", "early_bytes_sent", "loop", "transport", "write_paused"),
         *("_answering", "_begun", "_parser", "_pipelined", "_pipelined_bytes", "_server"),
         *("_half_closed", "_ignoring_input", "_paused", "_refusal", "_reset_probe", "_writers"),
         *("_head_timeouts", "_idle_timeouts", "_linger_timeouts", "_send_timeouts", "_waiting_in"),
     )
 
     def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self.loop, self.default_headers = loop, server.default_headers
         self.write_paused = False
         """Whether the client reads slower than we write."""
         self.early_bytes_sent = False
@@ -393,9 +393,6 @@ class ServerConnection(asyncio.Protocol):
         if len(self._pipelined) >= _MAX_PIPELINED:
             raise RefusedRequest(400, f"more than {_MAX_PIPELINED} pipelined requests")
         self._pipelined.append(cycle)
-
-    def default_headers(self) -> bytes:
-        return self._server.default_headers()
 
     def draining(self) -> bool:
         return self._server.draining
