@@ -6,6 +6,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -22,6 +23,21 @@ CLOSED = "the response is closed: read it once, and inside its `async with`"
 _CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s;"']+)""")
 Self = TypeVar("Self", bound="Body")
 Error = TypeVar("Error", bound=PolychatError)
+
+
+def header_in(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes:
+    """The first value of one header, by its name in lower case; empty if it is not there."""
+    size = len(name)
+    for key, value in headers:
+        if len(key) == size and key.lower() == name:
+            return value
+    return b""
+
+
+@lru_cache(maxsize=64)
+def media_type(value: bytes) -> str:
+    """A content type in lower case and without parameters."""
+    return value.partition(b";")[0].strip().lower().decode("latin-1")
 
 
 class Body(ABC):
@@ -80,15 +96,11 @@ class Body(ABC):
     @property
     def content_type(self) -> str:
         """In lower case and without parameters; empty if the server sent none."""
-        return self.header(b"content-type").partition(b";")[0].strip().lower().decode("latin-1")
+        return media_type(self.header(b"content-type"))
 
     def header(self, name: bytes) -> bytes:
         """The first value of one header, by its name in lower case; empty if it was not sent."""
-        size = len(name)
-        for key, value in self.raw_headers:
-            if len(key) == size and key.lower() == name:
-                return value
-        return b""
+        return header_in(self.raw_headers, name)
 
     def raise_for_status(self) -> None:
         """Raises the error of a status other than 2xx, which is an ``aiohttp.ClientResponseError`` too."""

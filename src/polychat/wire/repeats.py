@@ -11,7 +11,7 @@ a second event) is read as usual, and the kept bytes are dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from ..events import Event, Text
 from .contract import Reader
@@ -22,7 +22,6 @@ MAX_TEMPLATES = 32
 """How often the bytes around a text are kept in one stream: if no two events are the same, keeping them is useless."""
 
 
-@runtime_checkable
 class RecordsText(Protocol):
     """A reader that knows when further text of the first answer has no effect on it except in its counters."""
 
@@ -83,7 +82,8 @@ class Repeats:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._plain = reader.text_recorder if isinstance(reader, RecordsText) else None
+        # Not ``isinstance``: of a protocol it takes as long as reading three chunks.
+        self._plain: Callable[[], Callable[[str], None] | None] | None = getattr(reader, "text_recorder", None)
         self._record: Callable[[str], None] = record_nothing
         self._template: EventTemplate | None = None
         self._kept = 0

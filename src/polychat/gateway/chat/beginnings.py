@@ -15,10 +15,10 @@ from ...errors import PolychatError
 from ...events import Event, Finish, Text
 from ...redact import Redaction, Secrets
 from ...wire.billing import has_piece
-from ...wire.naming import Naming
 from ...wire.reading import finish_of
 from ...wire.repeats import Repeats
 from .delivery import closing
+from .passing import naming_for
 from .replies import EventReply, OpenReply, Outcome, PassthroughStream
 from .translation import writer_for
 
@@ -77,7 +77,7 @@ class PassedBeginning:
         """``name``: of the model, for the client."""
         dialect = inbound.dialect
         self.ending = monitor = dialect.monitor(inbound)
-        naming = None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
+        naming = naming_for(dialect, name)
         self._redaction = redaction = None if secrets is None else Redaction(secrets)
         self._stream_type, self._content_type = dialect.stream_type, ""
         self.response: PooledResponse

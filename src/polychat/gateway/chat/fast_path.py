@@ -60,7 +60,7 @@ from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage
 from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
-from .passing import forwarded, passed_whole
+from .passing import forwarded, passed_stream, passed_whole
 from .prepared import PreparedPlan, Unusual
 from .run import Chats
 from .traits import kind_in
@@ -303,13 +303,16 @@ class FastChat:
 
     def _stream_changed(self) -> None:
         connection = self._connection
+        if connection.done:
+            self._answer()
+            return
         is_refused = connection.has_head and connection.status != 200
-        if not (connection.holds_some or connection.done or connection.error is not None or is_refused):
+        if not (connection.holds_some or connection.error is not None or is_refused):
             return
         reply = self._beginning()
         if reply is not None:
             self._begin_stream(reply)
-        elif self._tries == MAX_TRIES or connection.done:
+        elif self._tries == MAX_TRIES:
             self.continue_in_task()
         else:
             timer = connection.timer
@@ -327,12 +330,9 @@ class FastChat:
             reply = self._read_beginning(self._inbound, connection.held)
         except Exception:  # noqa: BLE001  # it is raised again in the task, where the client is told, and defects logged
             return None
-        if reply.ending.finish is None:
-            if connection.done:
-                return None
-            if not reply.is_ready:
-                self._tries = tries
-                return None
+        if reply.ending.finish is None and not reply.is_ready:
+            self._tries = tries
+            return None
         return reply if reply.is_ready and self._is_taken(reply) else None
 
     def _read_beginning(self, inbound: InboundChat, data: bytes) -> Beginning:
@@ -345,22 +345,23 @@ class FastChat:
 
     def _is_taken(self, reply: Beginning) -> bool:
         """Take the first piece, of a reply that may be sent as it is."""
-        connection, written, plan, facts = self._connection, self._written, self._plan, self._facts
-        if not plan.is_alone and facts.hold(self.runtime.router.clock()) is not None:
+        connection, written = self._connection, self._written
+        if self._is_held_back():
             return False
-        sent_at, label = connection.sent_at, plan.target.label
+        sent_at, label = connection.sent_at, self._plan.target.label
         return reply.take(PooledResponse(self._head.pool, connection, written.request, sent_at=sent_at, provider=label))
 
+    def _is_held_back(self) -> bool:
+        """Whether the beginning of the stream is held back for a while, since another target could be tried."""
+        return not self._plan.is_alone and self._facts.hold(self.runtime.router.clock()) is not None
+
     def _begin_stream(self, reply: Beginning) -> None:
-        connection, record, target = self._connection, self.record, self._plan.target
-        answered_at = monotonic()
+        connection, answered_at = self._connection, monotonic()
         self._let_go()
         connection.timer.stop()
         limits = rate_limits_in(reply.response.raw_headers)
         self._attempt.answered(limits, self._kind)
-        record.passthrough, record.attempts, record.status = self._written.translation is None, 1, 200
-        record.provider, record.served, record.answered = target.label, target.model, target.name
-        record.first = monotonic()
+        self._note_answer()
         self.body = self._cycle.body = b""
         stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
         stream.begin(self._head_lines(reply.content_type, limits, answered_at, stream=True))
@@ -378,7 +379,7 @@ class FastChat:
         if finish.error is not None:
             record.error = reason_of(finish.error)
         elif finish.verdict == "complete" and not self._written.losses:
-            record.kind = self._plan.kind((record.served, finish.reason, record.passthrough, True))
+            record.kind = self._plan.kind((record.served, finish.reason, record.passthrough, record.stream))
 
     def over(self, error: PolychatError | None = None) -> None:
         """The request is over. ``error``: what cut its stream off."""
@@ -404,7 +405,7 @@ class FastChat:
     # A whole reply
 
     def _answer(self) -> None:
-        """The reply is complete: send it to the client, if possible."""
+        """The reply is complete, perhaps a stream of which nothing was sent: send it to the client, if possible."""
         connection, written, cycle = self._connection, self._written, self._cycle
         secrets = written.request.secrets
         reply: PassthroughBody | TranslatedBody | None = None
@@ -420,6 +421,8 @@ class FastChat:
         answered_at = monotonic()
         self._let_go()
         connection.timer.stop()
+        if (counting := self._counting()) is not None:
+            counting(reply.body)
         limits = rate_limits_in(connection.headers)
         if limits and secrets is not None:
             limits = secrets.headers(limits)
@@ -427,29 +430,42 @@ class FastChat:
         self._head.pool.give_back(connection)
         record = self.record
         lines = self._noted(reply, limits, answered_at)
-        record.status = 200
         cycle.body = b""  # its connection would refer to it until the next request
-        cycle.respond_now(200, lines, reply.body)
+        if record.stream:
+            cycle.start(200, lines)
+            cycle.push_last(reply.body)
+        else:
+            cycle.respond_now(200, lines, reply.body)
         self.over()
 
     def _read(self, body: bytes) -> PassthroughBody | TranslatedBody | None:
         """The reply in the client's format; ``None`` if it is no answer. Raises if it reports a failure, or cannot be read."""
-        translation = self._written.translation
-        return passed_whole(self._head.dialect, body, self._plan.name) if translation is None else translation.answer(body)
+        translation, inbound, name = self._written.translation, self._inbound, self._plan.name
+        if inbound is None:
+            return passed_whole(self._head.dialect, body, name) if translation is None else translation.answer(body)
+        if self._is_held_back():
+            return None
+        if translation is not None:
+            return translation.answer_stream(body)
+        return passed_stream(inbound, self._connection.headers, body, self._written.request.secrets, name)
 
     def _noted(self, reply: PassthroughBody | TranslatedBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
         """The header lines of the response, whose facts are also recorded."""
-        record, written, outcome = self.record, self._written, reply.outcome
-        target, finish = self._plan.target, outcome.finish
-        assert finish is not None  # it is whole
-        record.passthrough, record.attempts = written.translation is None, 1
+        record, outcome, content_type = self.record, reply.outcome, reply.content_type
+        self._note_answer()
+        if record.stream:
+            lines = self._head_lines(content_type, limits, answered_at, stream=True)  # with what is left before the end
+            self.ended(outcome)
+            return lines
+        self.ended(outcome)
+        return self._head_lines(content_type, limits, answered_at, stream=False) + cost_line(record)
+
+    def _note_answer(self) -> None:
+        """Record which target answers, and that the response begins."""
+        record, target = self.record, self._plan.target
+        record.passthrough, record.attempts, record.status = self._written.translation is None, 1, 200
         record.provider, record.served, record.answered = target.label, target.model, target.name
-        record.verdict, record.reason = finish.verdict, finish.reason
         record.first = monotonic()
-        note_usage(record, self.runtime, outcome, target, self._called_at, written.url, self._facts.shared)
-        if finish.verdict == "complete" and not written.losses:
-            record.kind = self._plan.kind((record.served, finish.reason, written.translation is None, False))
-        return self._head_lines(reply.content_type, limits, answered_at, stream=False) + cost_line(record)
 
     def _head_lines(self, content_type: str, limits: Headers, answered_at: float, *, stream: bool) -> bytes:
         """The header lines of the response, whose reply was there ``answered_at``."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from ...errors import BadInput
+from ...http.body import header_in, media_type
+from ...redact import Secrets
 from ...routing import Target
 from ...wire.billing import billed
-from ...wire.naming import named_body
-from ..dialects.dialect import Dialect
-from .delivery import HEADER
-from .replies import Outcome, PassthroughBody
+from ...wire.naming import Naming, named_body
+from ..dialects.dialect import Dialect, InboundChat
+from .delivery import HEADER, closing
+from .replies import Outcome, PassthroughBody, PassthroughStream
 
 
 @cache
@@ -38,6 +40,28 @@ def forwarded(dialect: Dialect, headers: Mapping[bytes, bytes]) -> dict[str, str
 def name_for_client(dialect: Dialect, model: str, target: Target) -> str | None:
     """The model name that a reply must carry, if clients compare it and the backend was called with another name."""
     return None if not dialect.compares or model == target.model else model
+
+
+def passed_stream(
+    inbound: InboundChat, headers: Sequence[tuple[bytes, bytes]], data: bytes, secrets: Secrets | None, name: str | None
+) -> PassthroughBody | None:
+    """A stream that came whole, ``data``, under this name; ``None`` if its end is missing, or it is no stream."""
+    dialect, content_type = inbound.dialect, header_in(headers, b"content-type")
+    if secrets is not None:
+        content_type = secrets.whole(content_type)
+    if media_type(content_type) != dialect.stream_type:
+        return None
+    reply = PassthroughStream(None, dialect.monitor(inbound), b"", naming_for(dialect, name))  # type: ignore[arg-type]
+    first = reply.passing()(data)
+    if reply.monitor.finish is None:
+        return None
+    rest, sent_type = reply.rest(), content_type.decode("latin-1")
+    return PassthroughBody(first + rest + closing(sent_type, rest or first), reply.outcome, sent_type)
+
+
+def naming_for(dialect: Dialect, name: str | None) -> Naming | None:
+    """What replaces the model's name in a stream by ``name``, if there is one."""
+    return None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
 
 
 def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> PassthroughBody:

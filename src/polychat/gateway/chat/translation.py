@@ -6,11 +6,13 @@ from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...wire.billing import has_piece
 from ...wire.passthrough import ending_in
 from .replies import Outcome
 
 if TYPE_CHECKING:
     from ...calls.info import CallInfo
+    from ...events import Event
     from ...http.timeouts import Timeouts
     from ...routing import Target
     from ...types import ChatRequest
@@ -41,13 +43,25 @@ class Translation:
 
     def answer(self, reply: bytes) -> TranslatedBody | None:
         """``reply`` in the client's format; ``None`` if it is no answer. Raises ``BackendError`` if it cannot be read."""
-        events = self.direct.events(reply)
+        return self._answer(self.direct.events(reply))
+
+    def answer_stream(self, reply: bytes) -> TranslatedBody | None:
+        """As ``answer``, of a stream that came whole; ``None`` also if its end is missing."""
+        direct = self.direct
+        reader = direct.reader()
+        events = reader.feed(reply)
+        if not (reader.done and has_piece(events)):
+            return None
+        return self._answer(events if direct.change is None else direct.change(events))
+
+    def _answer(self, events: list[Event]) -> TranslatedBody | None:
         finish, usage, served = ending_in(events)
         if finish.error is not None:
             return None
         writer = writer_for(self._inbound, self._inbound.request())
-        writer.write(events)
-        body = writer.end()
+        if writer.streams is not self._inbound.stream:
+            return None
+        body = writer.write(events) + writer.end()
         return TranslatedBody(body, Outcome(finish, usage, served), writer.content_type) if writer.status == 200 else None
 
 
