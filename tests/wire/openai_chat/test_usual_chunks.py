@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from polychat.events import Event
 from polychat.wire import openai_chat
-from polychat.wire.openai_chat import usage
+from polychat.wire.openai_chat import usage as usage_module
+from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
 from polychat.wire.openai_chat.usual_replies import usual_reply
 
@@ -36,13 +37,22 @@ CHOICES = objects(
     stop_reason=st.sampled_from([*[MISSING] * 5, None, "END", 3]),
     text=st.sampled_from([*[MISSING] * 9, "x"]),
 )
+COUNTS = st.sampled_from([0, 3, 7, 10, 10, MISSING, None, -1, 1.0, True, "3", 1 << 70])
+USAGES = objects(
+    prompt_tokens=st.one_of(st.just(10), COUNTS),
+    completion_tokens=st.one_of(st.just(7), COUNTS),
+    total_tokens=st.one_of(st.sampled_from([17, 20]), COUNTS),
+    prompt_tokens_details=st.one_of(NOTHING, objects(cached_tokens=COUNTS, audio_tokens=COUNTS)),
+    completion_tokens_details=st.one_of(NOTHING, objects(reasoning_tokens=COUNTS, audio_tokens=COUNTS)),
+    cost=st.sampled_from([*[MISSING] * 9, 0.5]),
+)
 CHUNKS = objects(
     id=st.sampled_from(["c", "c", "c", "d", "", None, MISSING, 3]),
-    object=st.sampled_from(["chat.completion.chunk", MISSING]),
+    object=st.sampled_from(["chat.completion.chunk", "chat.completion.chunk", MISSING, "", "error"]),
     created=st.sampled_from([1, 1.5, None, MISSING]),
     model=st.sampled_from(["m", "m", "", None, MISSING, 3]),
     choices=st.one_of(st.lists(CHOICES, min_size=1, max_size=1), st.lists(CHOICES, max_size=2), st.just(None)),
-    usage=st.one_of(NOTHING, st.sampled_from([{"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}])),
+    usage=st.one_of(NOTHING, NOTHING, st.just({}), USAGES),
     system_fingerprint=st.sampled_from([MISSING, None, "f"]),
     obfuscation=st.sampled_from([MISSING, "aB3"]),
     citations=st.sampled_from([*[MISSING] * 9, ["https://example.com/"]]),
@@ -51,6 +61,9 @@ CHUNKS = objects(
 OPENING = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 PIECE = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}]}
 END = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+THOUGHTS = {"completion_tokens_details": {"reasoning_tokens": 3}}
+COUNTED = {"id": "c", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 20, **THOUGHTS}}
+USUAL = [OPENING, {**OPENING, "id": "d"}, PIECE, END, COUNTED]
 
 
 def events_of(bodies: list[bytes], *, may_be_usual: bool) -> list[list[Event]]:
@@ -85,7 +98,7 @@ def test_of_each_two_chunks_the_events_are_the_same(opens: bool) -> None:
 
 
 @given(
-    chunks=st.lists(st.one_of(CHUNKS, st.sampled_from([OPENING, PIECE, END])), max_size=6),
+    chunks=st.lists(st.one_of(CHUNKS, st.sampled_from(USUAL)), max_size=6),
     opens=st.booleans(),
     ends=st.sampled_from([b"data: [DONE]\n\n", b"", b"data: {"]),
 )
@@ -100,11 +113,35 @@ def test_the_events_are_those_of_reading_member_by_member(chunks: list[Any], ope
     assert repr(together) == repr([event for batch in expected for event in batch])
 
 
-@pytest.mark.parametrize("chunk", [OPENING, PIECE, END])
+def watched(reads: list[bytes], *, may_be_usual: bool, usage: bool) -> tuple[Any, ...]:
+    """What a monitor forwards of each of these reads and at the end, and what it then knows."""
+    monitor = ChunkMonitor(usage=usage)
+    monitor.may_be_usual = may_be_usual
+    passed = [*map(monitor.feed, reads), monitor.end()]
+    return passed, repr(monitor.finish), monitor.usage, monitor.served, monitor.has_content, monitor.error_forwarded
+
+
+@given(
+    chunks=st.lists(st.one_of(CHUNKS, st.sampled_from(USUAL)), max_size=6),
+    ends=st.sampled_from([b"data: [DONE]\n\n", b"", b"data: {"]),
+    together=st.integers(1, 7),
+    usage=st.booleans(),
+)
+@settings(max_examples=600, deadline=None)
+def test_a_monitor_knows_what_it_would_know_member_by_member(
+    chunks: list[Any], ends: bytes, together: int, usage: bool
+) -> None:
+    """And forwards the same bytes, however many chunks come in a read."""
+    events = [*(b"data: %b\n\n" % json.dumps(value).encode() for value in chunks), ends]
+    reads = [b"".join(events[at : at + together]) for at in range(0, len(events), together)]
+    assert watched(reads, may_be_usual=True, usage=usage) == watched(reads, may_be_usual=False, usage=usage)
+
+
+@pytest.mark.parametrize("chunk", [OPENING, PIECE, END, {**END, "usage": COUNTED["usage"]}, COUNTED])
 def test_the_usual_chunks_are_of_the_type(chunk: Any) -> None:
-    """Else nothing would be gained: who speaks, a text, an end, with the members that servers add."""
+    """Else nothing would be gained: who speaks, a text, an end, counts, with the members that servers add."""
     added = {"object": "chat.completion.chunk", "created": 1, "system_fingerprint": None, "usage": None}
-    assert len(usual_chunk(json.dumps({**chunk, **added}).encode()).choices) == 1
+    assert usual_chunk(json.dumps({**added, **chunk}).encode()).id == "c"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +151,7 @@ def test_the_usual_chunks_are_of_the_type(chunk: Any) -> None:
         b"[DONE]",
         b"[]",
         b"{",
-        b'{"choices":[]}',
+        b'{"choices":null}',
         b'{"choices":[{"delta":{"content":"\xff"}}]}',
         b'{"choices":[{"delta":{"content":"\\ud83d"}}]}',
         b'{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}',
@@ -128,15 +165,6 @@ def test_any_other_payload_is_of_no_type(payload: bytes) -> None:
         usual_chunk(payload)
 
 
-COUNTS = st.sampled_from([0, 3, 7, 10, 10, MISSING, None, -1, 1.0, True, "3", 1 << 70])
-USAGES = objects(
-    prompt_tokens=st.one_of(st.just(10), COUNTS),
-    completion_tokens=st.one_of(st.just(7), COUNTS),
-    total_tokens=st.one_of(st.sampled_from([17, 20]), COUNTS),
-    prompt_tokens_details=st.one_of(NOTHING, objects(cached_tokens=COUNTS, audio_tokens=COUNTS)),
-    completion_tokens_details=st.one_of(NOTHING, objects(reasoning_tokens=COUNTS, audio_tokens=COUNTS)),
-    cost=st.sampled_from([*[MISSING] * 9, 0.5]),
-)
 ANSWERS = objects(
     message=objects(
         role=st.sampled_from(["assistant", MISSING, None]),
@@ -181,7 +209,7 @@ def test_a_whole_reply_gives_the_events_of_reading_member_by_member(reply: dict[
 @settings(max_examples=300, deadline=None)
 def test_counts_are_those_of_reading_member_by_member(counts: dict[str, Any]) -> None:
     """As a stream's last chunk has them: negative ones, and those that are no whole number, are none."""
-    assert repr(usage.usage_of(counts)) == repr(usage.with_reasoning(usage._usage_by_members(counts)))
+    assert repr(usage_module.usage_of(counts)) == repr(usage_module.with_reasoning(usage_module._usage_by_members(counts)))
 
 
 def test_the_usual_reply_is_of_the_type() -> None:

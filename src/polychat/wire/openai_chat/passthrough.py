@@ -18,7 +18,9 @@ from ..passthrough import ending_in
 from ..reading import complete, failed, truncated, two_replies, unreadable
 from .errors import fault_of_error, is_fault
 from .reply_reader import FAILED, REASONS, begins_another, read_reply
-from .usage import usage_in, usage_of
+from .usage import usage_in, usage_of, with_reasoning
+from .usual_chunks import usual_chunk
+from .usual_usage import counts_of
 
 _MARKS = (
     *(b'finish_reason":"', b'finish_reason": "', b"[DONE]", b'"usage":{', b'"usage": {'),
@@ -64,6 +66,8 @@ class ChunkMonitor:
         self.usage: Usage | None = None
         self.served: str | None = None
         self.error_forwarded = False
+        self.may_be_usual = True
+        """Whether ``_take_usual`` is tried first."""
         self._wants_usage = usage
         self.has_content = self._looks = self._ended = False
         self._before = self._behind = b""
@@ -262,6 +266,8 @@ class ChunkMonitor:
 
         If it cannot be decoded, it passes when neither it, the ``number``-th of ``events``, nor one before it has a mark.
         """
+        if self.may_be_usual and self._take_usual(payload):
+            return True
         try:
             chunk = _read(payload)
             if is_fault(chunk):
@@ -284,6 +290,32 @@ class ChunkMonitor:
                 return True
             self.finish = failed(unreadable(f"a chunk that cannot be read: {redact(payload)}", payload))
             self.error_forwarded = True
+        return True
+
+    def _take_usual(self, payload: bytes) -> bool:
+        """``_take`` for an event in one of the most common forms, which is not examined member by member; else ``False``."""
+        try:
+            chunk = usual_chunk(payload)
+        except ValueError:
+            self.may_be_usual = False  # the following events usually resemble it
+            return False
+        if self.has_content and _ROLE in payload:
+            return False
+        if chunk.choices:
+            choice = chunk.choices[0]
+            if reason := choice.finish_reason:
+                if reason in FAILED:
+                    return False
+                self._ended = self.has_content = True
+                self._reason = REASONS.get(reason, reason)
+            elif choice.delta.content:
+                self.has_content = True
+        if self.served is None:
+            self.served = chunk.model or None
+        if chunk.usage is not None:
+            self.usage = with_reasoning(counts_of(chunk.usage))
+        if self._id is None and not self._first:
+            self._id = chunk.id or None
         return True
 
     def _choice(self, choice: Any) -> None:

@@ -17,9 +17,10 @@ from ..stream import Framing, StreamReader
 from .choice import ReplyChoice
 from .constants import VENDOR
 from .errors import fault_of_error, is_fault
-from .usage import usage_in
-from .usual_chunks import usual_chunk
+from .usage import usage_in, with_reasoning
+from .usual_chunks import UsualChunk, usual_chunk
 from .usual_replies import usual_reply
+from .usual_usage import counts_of
 
 REASONS = {
     "function_call": "tool_calls",
@@ -83,20 +84,31 @@ class Reader(StreamReader):
         except ValueError:
             self.may_be_usual = False  # the following chunks usually resemble it
             return False
+        if not chunk.choices:
+            return self._take_counts(chunk)
         choice = chunk.choices[0]
         content, reason = choice.delta.content, choice.finish_reason
         if plain is None:
-            if content or reason or (content is None and choice.delta.role is None):
+            if content or reason or chunk.usage is not None or (content is None and choice.delta.role is None):
                 return False
             self._plain = self._choice(0)
             self._begin(chunk.id or None, chunk.model or None, events)
-        elif content and not reason:
+        elif content and not reason and chunk.usage is None:
             plain.has_content = True
             events.append(Text(content))
         elif content is None and choice.delta.role is None and reason in _PLAIN_ENDS:
             plain.ended, plain.reason = True, reason
+            if chunk.usage is not None:
+                self._usage = with_reasoning(counts_of(chunk.usage))
         else:
             return False
+        return True
+
+    def _take_counts(self, chunk: UsualChunk) -> bool:
+        """Whether a chunk without choices was one with only the counts of tokens, which are kept."""
+        if chunk.usage is None or not self._started:
+            return False
+        self._usage = with_reasoning(counts_of(chunk.usage))
         return True
 
     def take(self, value: Any, events: list[Event]) -> None:

@@ -1,4 +1,4 @@
-"""The usual chunks of a stream, decoded by type: the role, a piece of text, an end.
+"""The usual chunks of a stream, decoded by type: the role, a piece of text, an end, the counts of tokens.
 
 Most chunks are one of these. Decoding them into objects of a known type costs half of decoding them into dicts and examining
 every member. Members that servers send without content have a type that accepts only such values; a chunk of any other form
@@ -7,13 +7,15 @@ is rejected, even for one additional member, and then read member by member.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
+from .usual_usage import UsualUsage
 
-class UsualDelta(Struct, forbid_unknown_fields=True):
+
+class UsualDelta(Struct, forbid_unknown_fields=True, gc=False):
     """What one chunk adds to the answer."""
 
     content: str | None = None
@@ -21,7 +23,7 @@ class UsualDelta(Struct, forbid_unknown_fields=True):
     refusal: None = None
 
 
-class UsualChoice(Struct, forbid_unknown_fields=True):
+class UsualChoice(Struct, forbid_unknown_fields=True, gc=False):
     """The only choice of a chunk."""
 
     delta: UsualDelta
@@ -31,15 +33,15 @@ class UsualChoice(Struct, forbid_unknown_fields=True):
     stop_reason: None = None
 
 
-class UsualChunk(Struct, forbid_unknown_fields=True):
-    """One chunk without usage, error or sources."""
+class UsualChunk(Struct, forbid_unknown_fields=True, gc=False):
+    """One chunk without error or sources."""
 
-    choices: tuple[UsualChoice]
+    choices: Annotated[tuple[UsualChoice, ...], Meta(max_length=1)]
     id: str | None = None
     model: str | None = None
-    object: str | None = None
+    object: Literal["chat.completion.chunk", ""] | None = None
     created: int | float | None = None
-    usage: None = None
+    usage: UsualUsage | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
     obfuscation: str | None = None
@@ -48,4 +50,4 @@ class UsualChunk(Struct, forbid_unknown_fields=True):
 
 
 usual_chunk = Decoder(UsualChunk).decode
-"""The chunk, with exactly one choice, whose index is 0. Raises ``ValueError`` for any other payload."""
+"""The chunk, with at most one choice, whose index is 0. Raises ``ValueError`` for any other payload."""
