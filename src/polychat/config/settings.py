@@ -126,7 +126,10 @@ class Allowance(Table, frozen=True):
     warn_at: Annotated[
         float,
         Meta(ge=0, le=1),
-        about("The share of each limit and budget from which responses carry `x-polychat-limit-warning`."),
+        about(
+            "The share of each limit and budget from which responses carry `x-polychat-limit-warning`, and a line in the log "
+            "and an event for the webhook warn once in each window."
+        ),
     ] = 0.8
 
 
@@ -292,6 +295,31 @@ class Price(Table, frozen=True):
     ] = None
 
 
+class Webhook(Table, frozen=True):
+    """Where events go that an operator should know of, such as a budget that is nearly used up."""
+
+    url: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^((env|file|keyring|exec):.|[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+([/?#]\S*)?(?!\n)$)",
+                extra={"form": "a URL without a password that begins with https://, or a reference to a URL", "hidden": True},
+            ),
+        ],
+        about(
+            "The address that gets each event as a `POST` with a JSON body: a URL, or a reference (`env:NAME`, `file:PATH`, "
+            "`keyring:NAME`, `exec:COMMAND`) to one that is secret."
+        ),
+    ]
+    secret: Annotated[
+        Reference | None,
+        about(
+            "What events are signed with (HMAC-SHA256, header `webhook-signature`), at least 24 characters such as those of "
+            "`openssl rand -base64 32`. Without it they are not signed."
+        ),
+    ] = None
+
+
 class State(Table, frozen=True):
     """What the gateway keeps in a database: usage, keys and their owners, what is used of their limits, and an audit log."""
 
@@ -450,6 +478,9 @@ class GatewaySettings(Table, frozen=True):
     metrics: Annotated[MetricsAccess, about("Who may read `/metrics`.")] = MetricsAccess()
     state: Annotated[
         State | None, about("What is kept in a database. Without this table nothing is, and no database is opened.")
+    ] = None
+    webhook: Annotated[
+        Webhook | None, about("Where events go, such as limits that are nearly used up. Without this table nowhere.")
     ] = None
     key_settings: Annotated[
         Mapping[str, KeySettings],

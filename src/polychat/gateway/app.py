@@ -45,9 +45,12 @@ if TYPE_CHECKING:
     from .admission.people_keys import PeopleKeys
     from .admission.signed_accounts import SignedAccounts
     from .kept_texts import KeptTexts
+    from .limit_reports import LimitReports
     from .observe.usage import UsageLog
     from .shared_rests import SharedRests
 
+_REPORTING = 2.0
+"""Seconds for reports to be sent at the end."""
 _HEADS = 256
 """Maximum number of heads that are kept prepared: clients may send any number."""
 
@@ -93,6 +96,8 @@ class Gateway:
         self.accounting: Accounting | None = None
         """``None`` if no key has limits, and there is no database."""
         self.people: PeopleKeys | None = None
+        self._reports: LimitReports | None = None
+        """``None`` as ``accounting``."""
         self._keep_keys(configured)
         self._shared_rests = self._sharing_rests()
         self.texts = self._keeping_texts(configured)
@@ -182,6 +187,8 @@ class Gateway:
             await asyncio.to_thread(self._telemetry.shutdown)
         if self._shared_rests is not None:
             await self._shared_rests.close()
+        if self._reports is not None:
+            await self._reports.close(_REPORTING)
         if self.accounting is not None:
             await asyncio.to_thread(self.accounting.close)
         if self.usage is not None:
@@ -275,7 +282,21 @@ class Gateway:
         from .admission.accounting import accounting  # a twentieth of the time that a gateway without limits takes to start
 
         stores = () if usage is None else (usage.store, usage.shared, usage.tell)
-        return accounting(configured, self.accounting, *stores)
+        counted = accounting(configured, self.accounting, *stores)
+        if counted is not None and self._reports is None:
+            self._reports = self._reporting()
+            counted.soft_limits.report = self._reports.add
+        return counted
+
+    def _reporting(self) -> LimitReports:
+        from .limit_reports import LimitReports
+        from .webhook import WebhookSender
+
+        webhook = WebhookSender(
+            lambda: self.runtime.gateway.webhook, self.log.event, lambda outcome: self.metrics.count(f"webhook_{outcome}")
+        )
+        store = None if self.usage is None else self.usage.store
+        return LimitReports(store, self.log.event, webhook, lambda: self.metrics.count("limit_warnings"))
 
     def _sharing_rests(self) -> SharedRests | None:
         if self.usage is None or self.usage.shared is None:

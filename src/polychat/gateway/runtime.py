@@ -14,6 +14,7 @@ from .admin.access import AdminKeys
 from .admission.keys import Keys
 from .admission.origins import OriginPolicy
 from .catalog import ModelCatalog
+from .webhook import destination_of
 
 
 class Runtime:
@@ -32,6 +33,8 @@ class Runtime:
             bool(self.keys) or gateway.signed_keys is not None or (gateway.state is not None and not is_loopback(gateway.host))
         )
         """Whether requests need a key."""
+        if gateway.webhook is not None:
+            destination_of(gateway.webhook)  # raises what is wrong with it
         self.origins = OriginPolicy(gateway.cors, (gateway.host,), guarded=self.guarded)
         self.registry = Registry(configured, fixed=True)
         self.resolver = ModelResolver(self.registry)

@@ -18,6 +18,7 @@ from .demand import Prices
 from .limits import LIFETIME, LimitGuard
 from .people_keys import PeopleKeys
 from .signed_accounts import SignedAccounts, verifier_of
+from .soft_limits import SoftLimits
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -71,6 +72,11 @@ class Accounting:
         self._shared[name] = SharedBuckets(
             store, self._ledger, self._now, windows=windows, count=self._processes, on_change=change
         )
+
+    @property
+    def soft_limits(self) -> SoftLimits:
+        """What warns of the limits that are nearly used up."""
+        return self._buckets.soft_limits
 
     def away(self) -> dict[str, bool]:
         """Of each store of shared limits, whether it cannot be reached now."""

@@ -19,6 +19,7 @@ from ...config.settings import Allowance, KeySettings
 from ...state.ledger import NANO, Bucket, BucketName
 from ...state.store import Ownership, Policy, UsageLimit
 from .charged import ChargedBuckets
+from .soft_limits import SoftLimits
 
 if TYPE_CHECKING:
     from ...routing import Plan
@@ -52,6 +53,7 @@ class Buckets:
     def __init__(self, clock: Callable[[], float] = time, *, shared: bool = False) -> None:
         """``clock``: seconds since 1970. ``shared``: whether other processes spend them too."""
         self._clock, self._shared = clock, shared
+        self.soft_limits = SoftLimits(clock)
         self._kept: MutableMapping[BucketName, Bucket] = WeakValueDictionary() if shared else {}
         self._of_users: OrderedDict[tuple[str, str], tuple[Bucket, ...]] = OrderedDict()
         """By key and user, the one that was not seen for the longest time first."""
@@ -124,7 +126,7 @@ class Account:
             bucket for holder in holders for bucket in registry.of(holder.level, holder.name, holder.policy.limits)
         )
         self._names = [names for policy in policies if (names := (*policy.routes, *policy.models))]
-        self._charged = ChargedBuckets(self.buckets)
+        self._charged = ChargedBuckets(self.buckets, registry.soft_limits.look_at)
         self.dialects = [policy.dialects for policy in policies if policy.dialects]
         self._user_limits = _smallest([limit for policy in policies for limit in policy.user_limits])
         self.priority = _nearest(policies, "priority")
@@ -137,7 +139,8 @@ class Account:
         """All buckets in which a request counts, that of its end user too."""
         if not user or not self._user_limits:
             return self._charged
-        return ChargedBuckets(self.buckets + self.registry.of_user(self.name, user, self._user_limits))
+        buckets = self.buckets + self.registry.of_user(self.name, user, self._user_limits)
+        return ChargedBuckets(buckets, self.registry.soft_limits.look_at)
 
     @property
     def counts_users(self) -> bool:

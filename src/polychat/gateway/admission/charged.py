@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...state.ledger import NANO, Bucket, Charge, Metric
@@ -39,10 +39,11 @@ class _OfMinute(NamedTuple):
 class ChargedBuckets:
     """Buckets with their caps as they are now: a change of a cap makes another."""
 
-    __slots__ = ("_minutes", "_policies", "_shown", "buckets", "metrics")
+    __slots__ = ("_look_at", "_minutes", "_policies", "_shown", "buckets", "metrics")
 
-    def __init__(self, buckets: Sequence[Bucket]) -> None:
-        self.buckets = tuple(buckets)
+    def __init__(self, buckets: Sequence[Bucket], look_at: Callable[[Sequence[Bucket]], object] = lambda buckets: None) -> None:
+        """``look_at`` gets the buckets when the soft limit of one may be passed."""
+        self.buckets, self._look_at = tuple(buckets), look_at
         self.metrics: tuple[Metric, ...] = tuple(bucket.name.metric for bucket in buckets)
         self._shown = [_shown(bucket, bucket.hard) for bucket in buckets if bucket.name.window and bucket.hard is not None]
         policies = ", ".join(f"{one.label};q={one.hard // one.unit};w={_seconds(one.bucket)}" for one in self._shown)
@@ -74,7 +75,12 @@ class ChargedBuckets:
         if any([bucket.is_warned for bucket in self.buckets]):  # noqa: C419  # a generator takes twice as long
             warnings = "; ".join(warning_of(bucket) for bucket in self.buckets if bucket.is_warned)
             headers.append((b"x-polychat-limit-warning", sendable(warnings)))
+            self._look_at(self.buckets)
         return headers
+
+    def warn(self) -> None:
+        """Report the soft limits that are passed, where no headers follow."""
+        self._look_at(self.buckets)
 
 
 def _shown(bucket: Bucket, hard: int) -> _Shown:

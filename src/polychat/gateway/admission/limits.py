@@ -92,6 +92,8 @@ class Meter:
                 tokens += attempt.tokens
                 dollars += attempt.cost or 0.0
         self._ledger.settle(self.reservation, self._amounts(1, tokens, dollars))
+        if record.stream:  # its headers were sent before
+            self._charged.warn()
 
     def add(self, tokens: int, dollars: float) -> None:
         """See ``RequestMeter``."""

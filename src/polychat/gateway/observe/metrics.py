@@ -12,6 +12,7 @@ import secrets
 import stat
 from asyncio import TimerHandle, get_running_loop
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -208,6 +209,7 @@ class Metrics:
         self._running, self._pid, self._states, self._stores_away = running, os.getpid(), states, stores_away
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         self._shadows, self._keys = ShadowCounts(), KeyCounts()
+        self._events: dict[str, int] = {}
         self._records: list[Record] = []
         """Usual requests that ended: they are counted together, which takes half the time."""
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
@@ -257,6 +259,11 @@ class Metrics:
         self._shadows.count(route, answer, shadow)
         self._changed = True
 
+    def count(self, event: str) -> None:
+        """An event of the gateway itself happened, such as ``limit_warnings``."""
+        self._events[event] = self._events.get(event, 0) + 1
+        self._changed = True
+
     def _count(self, record: Record, usual: _Usual) -> None:
         if len(self._usual) >= _MOST_USUAL or self._table.is_full or self._attempts.is_full:
             self._usual.clear()  # others' labels may give way to these, and are made anew then
@@ -290,7 +297,15 @@ class Metrics:
         table, states = list(self._table.items()), self._states()
         keys, away = list(self._keys.items()), self._stores_away()
         return Snapshot(
-            self._pid, self._running(), table, attempts=attempts, states=states, shadows=shadows, keys=keys, stores_away=away
+            self._pid,
+            self._running(),
+            table,
+            attempts=attempts,
+            states=states,
+            shadows=shadows,
+            keys=keys,
+            stores_away=away,
+            events=self._events.copy(),
         )
 
     def _later(self) -> None:
@@ -338,6 +353,8 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     keys: KeysUsed = []
     stores_away: dict[str, bool] = {}
     """Of each store of shared limits, whether this worker cannot reach it."""
+    events: dict[str, int] = {}
+    """How often each event of the gateway itself happened."""
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)
@@ -366,10 +383,19 @@ def fold(folder: Path, alive: Collection[int]) -> None:
             attempts = list(AttemptCounts.total(snapshot.attempts for snapshot in counted).items())
             shadows = list(ShadowCounts.total(snapshot.shadows for snapshot in counted).items())
             keys = list(KeyCounts.total(snapshot.keys for snapshot in counted).items())
-            folded = Snapshot(0, 0, list(total(counted).items()), list(dead), attempts, shadows=shadows, keys=keys)
+            numbers, events = list(total(counted).items()), events_of(counted)
+            folded = Snapshot(0, 0, numbers, list(dead), attempts, shadows=shadows, keys=keys, events=events)
             _replace(folder / _FOLDED, folded)
             for name in dead:
                 (folder / name).unlink(missing_ok=True)
+
+
+def events_of(snapshots: Iterable[Snapshot]) -> dict[str, int]:
+    """How often each event happened."""
+    counts = Counter[str]()
+    for snapshot in snapshots:
+        counts.update(snapshot.events)
+    return dict(counts)
 
 
 def total(snapshots: Iterable[Snapshot]) -> LabelledNumbers:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, get_args
 
 from ...errors import MissingPackage, redact
 from ...version import __version__
+from ..webhook import Outcome
 from .attempts import Attempt, AttemptCounts
 from .key_counts import KeyCounts
-from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, total
+from .metrics import BOUNDS, LabelledNumbers, Labels, Named, Numbers, Snapshot, events_of, total
 from .route_states import STATES, RouteStates
 from .shadows import ShadowCounts, ShadowLabels, ShadowNumbers
 
@@ -43,6 +44,7 @@ class View(Collector):
         self._pids = [snapshot.pid for snapshot in living]
         self._states = [snapshot.states for snapshot in living]
         self._keys = KeyCounts.total(snapshot.keys for snapshot in snapshots if shows_keys)
+        self._events = events_of(snapshots)
         self._stores_away = [snapshot.stores_away for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:
@@ -64,6 +66,7 @@ class View(Collector):
         yield from _shadows(self._shadows)
         yield from _keys(self._keys)
         yield from _stores_away(self._stores_away)
+        yield from _events(self._events)
         yield from _processes(self._pids)
 
 
@@ -192,6 +195,19 @@ def _stores_away(workers: list[dict[str, bool]]) -> Iterator[Metric]:
         family.add_metric((name,), sum(worker.get(name, False) for worker in workers))
     if family.samples:
         yield family
+
+
+def _events(counts: Mapping[str, int]) -> Iterator[Metric]:
+    """Only where limits are counted."""
+    if not counts:
+        return
+    about = "Soft limits that were passed, each once in its window or hour."
+    yield CounterMetricFamily("polychat_limit_warnings", about, counts.get("limit_warnings", 0))
+    about = "Events for the webhook, by outcome: sent, failed, or dropped as too many waited or the gateway ended."
+    webhook = CounterMetricFamily("polychat_webhook_events", about, labels=("outcome",))
+    for outcome in get_args(Outcome):
+        webhook.add_metric((outcome,), counts.get(f"webhook_{outcome}", 0))
+    yield webhook
 
 
 _SUMS = {
