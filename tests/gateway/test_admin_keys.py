@@ -15,11 +15,13 @@ from polychat.config.settings import Allowance, Budget, KeySettings, State, Toke
 from polychat.errors import BadInput
 from polychat.gateway.admin.policies import changed, settings_of
 from polychat.gateway.admission.accounts import policy_of
+from polychat.state.database.store import DatabaseStore
 from polychat.state.key_admin import KeyAdmin
 from polychat.state.memory import MemoryStore
 from polychat.state.store import Policy, StoredKey, Superseded
 
 from ..support.command import run
+from ..support.database_servers import emptied
 from ..support.running_gateway import Answer, Running, asking, configured, gateway, good, row
 
 PATH, BODY = asking("openai-chat")
@@ -167,6 +169,8 @@ async def test_a_key_opens_what_its_scopes_say(office: Office) -> None:
         ("DELETE", "teams/blue", None, 404, None, "no team 'blue'"),
         ("GET", "audit?since=soon", None, 400, "since", "write a date"),
         ("GET", "keys?owner=everybody", None, 400, "owner", "write person:NAME"),
+        ("PATCH", "keys/laptop", {"settings": {"rpm": 1}, "change": 7}, 409, None, "read it again"),
+        ("PUT", "teams/red", {"change": 1}, 409, None, "read it again"),
     ],
 )
 async def test_what_cannot_be_is_told(
@@ -233,3 +237,44 @@ def test_no_change_undoes_a_revocation_that_came_between() -> None:
     assert one.revoke(second.id).policy.models == ("y",)
     with pytest.raises(BadInput, match="is revoked"):
         one.set_policy(second.id, Policy())
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Each that keeps keys."""
+    if request.param == "memory":
+        return MemoryStore()
+    url = f"sqlite:///{tmp_path}/a.db" if request.param == "sqlite" else request.getfixturevalue("postgresql_server").url
+    return emptied(DatabaseStore(url))
+
+
+def test_no_change_of_another_administrator_is_lost(any_store: Any) -> None:
+    """A change is made of what is kept, not of what was read before, and refused where it was to be of another state."""
+    one, other = (KeyAdmin(any_store, name, 100.0) for name in ("one", "other"))
+    key, _ = one.create("laptop", policy=Policy(priority="low"))
+    one.set_policy(key.id, lambda policy: structs.replace(policy, models=("x",)), change=key.change)
+    with pytest.raises(Superseded, match="read it again"):
+        other.set_policy(key.id, lambda policy: structs.replace(policy, dialects=("gemini",)), change=key.change)
+    after = other.set_policy("laptop", lambda policy: structs.replace(policy, dialects=("gemini",)))
+    assert after.policy == Policy(priority="low", models=("x",), dialects=("gemini",))
+    team = one.put_owner("team", "red", policy=Policy(priority="high"), change=0)
+    one.put_owner("team", "red", policy=lambda policy: structs.replace(policy, models=("x",)), change=team.change)
+    for stale in (team.change, 0):
+        with pytest.raises(Superseded):
+            other.put_owner("team", "red", policy=Policy(), change=stale)
+    assert other.owner("team", "red").policy == Policy(priority="high", models=("x",))
+    any_store.close()
+
+
+async def test_a_deleted_owner_is_there_again_only_if_it_is_restored(office: Office) -> None:
+    """To make one of the same name is refused, as its keys would be accepted again; restored, it is as it was."""
+    await office.done("PUT", "teams/red", {"settings": {"rpm": 60}})
+    made = await office.done("POST", "keys", {"name": "laptop", "owner": "team:red"})
+    await office.done("DELETE", "teams/red")
+    refused = await office.admin("PUT", "teams/red", {"settings": {"rpm": 1}})
+    assert (refused.status, refused.json["error"]["field"]) == (400, "restore")
+    assert "choose another name, or restore it" in refused.json["error"]["message"]
+    assert await office.chat(made["key"]) == 401
+    restored = await office.done("PUT", "teams/red", {"restore": True})
+    assert (restored["settings"], await office.chat(made["key"])) == ({"rpm": 60}, 200)
+    assert (await office.done("GET", "audit?limit=1"))["audit"][0]["action"] == "team.restore"

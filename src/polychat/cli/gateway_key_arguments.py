@@ -72,6 +72,7 @@ def add_owners(owners: argparse.ArgumentParser, kind: str) -> None:
     put.add_argument("name", metavar="NAME")
     if above := _ABOVE.get(kind):
         put.add_argument(f"--{above}", metavar="NAME", help=f"the {above} that it belongs to")
+    put.add_argument("--restore", action="store_true", help=f"restore a {kind} that was deleted: its keys are accepted again")
     _policy(put)
     _common(put)
     _common(actions.add_parser("list", help="list all, with what they may use"), json=True)

@@ -68,8 +68,7 @@ def _keys(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, now
         case "revoke":
             print(f"{admin.revoke(arguments.key, ends_streams=arguments.end_streams).id} is revoked")
         case "set-limit":
-            key = admin.key(arguments.key)
-            print(_line(admin.set_policy(key.id, policy_from(arguments, key.policy)), now))
+            print(_line(admin.set_policy(arguments.key, lambda policy: policy_from(arguments, policy)), now))
         case "show":
             key = admin.key(arguments.key)
             print_json(key_facts(key, now), indent=2) if arguments.json else print(_line(key, now))
@@ -84,11 +83,16 @@ def _keys(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, now
 def _owners(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, kind: OwnerKind) -> None:
     match arguments.step:
         case "set":
-            existing = store.owner(kind, arguments.name)
-            policy = policy_from(arguments, Policy() if existing is None else existing.policy)
             above = "team" if kind == "person" else "org"
             parent = getattr(arguments, above, None) or ""
-            print(_owner_line(admin.put_owner(kind, arguments.name, parent=parent, policy=policy)))
+            changed = admin.put_owner(
+                kind,
+                arguments.name,
+                parent=parent,
+                policy=lambda policy: policy_from(arguments, policy),
+                restore=arguments.restore,
+            )
+            print(_owner_line(changed))
         case "delete":
             print(f"the {kind} {admin.delete_owner(kind, arguments.name).name} is deleted, and its keys are refused")
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import structs, to_builtins
 
@@ -18,14 +18,16 @@ T = TypeVar("T")
 _LONGEST = 64
 _TRIES = 10
 OwnerName = tuple[OwnerKind, str]
+PolicyChange: TypeAlias = Policy | Callable[[Policy], Policy]
+"""A policy, or what makes it of the one that is kept: no change that somebody else made of that is lost."""
 _NO_POLICY = Policy()
 
 
 class KeyAdmin:
     """Changes by one ``actor``, named as the audit log is to name it.
 
-    Methods raise ``BadInput`` for what cannot be, and ``Superseded`` where somebody changed the same thing at the same time;
-    what takes a permission away does not give way to another change.
+    Methods raise ``BadInput`` for what cannot be, and ``Superseded`` where somebody changed the same thing at the same time, or
+    since it had the ``change`` that they are given; what takes a permission away does not give way to another change.
     """
 
     def __init__(self, store: KeyStore, actor: str, now: float) -> None:
@@ -33,10 +35,28 @@ class KeyAdmin:
 
     # Owners
 
-    def put_owner(self, kind: OwnerKind, name: str, *, parent: str = "", policy: Policy | None = None) -> Owner:
-        """Make an owner, or change one: without ``policy`` or ``parent`` it keeps its own."""
+    def put_owner(
+        self,
+        kind: OwnerKind,
+        name: str,
+        *,
+        parent: str = "",
+        policy: PolicyChange | None = None,
+        restore: bool = False,
+        change: int | None = None,
+    ) -> Owner:
+        """Make an owner, or change one: without ``policy`` or ``parent`` it keeps its own.
+
+        One that was deleted is there again only to ``restore`` it: its keys are then accepted again.
+        """
         _check_name(name, kind)
         existing = self._store.owner(kind, name)
+        _check_change(existing, change)
+        if existing is not None and existing.deleted_at is not None and not restore:
+            message = (
+                f"the {kind} {name} was deleted: choose another name, or restore it, with which its keys are accepted again"
+            )
+            raise BadInput(message, field="restore")
         above = PARENTS[kind]
         if parent:
             if above is None:
@@ -46,11 +66,12 @@ class KeyAdmin:
         changed = structs.replace(
             before,
             parent=parent or before.parent,
-            policy=before.policy if policy is None else policy,
+            policy=before.policy if policy is None else _applied(policy, before.policy),
             deleted_at=None,
         )
         facts = {"parent": changed.parent, "policy": to_builtins(changed.policy)}
-        return self._store.put_owner(changed, self._entry(f"{kind}.{'create' if existing is None else 'change'}", name, facts))
+        action = "create" if existing is None else "change" if existing.deleted_at is None else "restore"
+        return self._store.put_owner(changed, self._entry(f"{kind}.{action}", name, facts))
 
     def delete_owner(self, kind: OwnerKind, name: str) -> Owner:
         """Its keys, and those of its members, are refused from now on."""
@@ -112,10 +133,12 @@ class KeyAdmin:
 
         return _insisting(revoke)
 
-    def set_policy(self, wanted: str, policy: Policy) -> StoredKey:
+    def set_policy(self, wanted: str, policy: PolicyChange, *, change: int | None = None) -> StoredKey:
         key = self.key(wanted)
+        _check_change(key, change)
         self._check_in_use(key)
-        return self._put(structs.replace(key, policy=policy), "change", {"policy": policy})
+        after = _applied(policy, key.policy)
+        return self._put(structs.replace(key, policy=after), "change", {"policy": after})
 
     def key(self, wanted: str) -> StoredKey:
         """By its public id, or by its name if one key in use has it that was not rotated."""
@@ -146,6 +169,16 @@ class KeyAdmin:
     def _entry(self, action: str, subject: str, facts: dict[str, Any] | None = None) -> AuditEntry:
         kind = action.partition(".")[0]
         return AuditEntry(at=self._now, actor=self._actor, action=action, subject=f"{kind}:{subject}", facts=facts or {})
+
+
+def _applied(change: PolicyChange, before: Policy) -> Policy:
+    return change if isinstance(change, Policy) else change(before)
+
+
+def _check_change(kept: Owner | StoredKey | None, change: int | None) -> None:
+    """Raises ``Superseded`` unless what is kept has this ``change``; 0: nothing is kept; ``None``: it may have any."""
+    if change is not None and change != (0 if kept is None else kept.change):
+        raise Superseded
 
 
 def _insisting(step: Callable[[], T]) -> T:

@@ -31,6 +31,9 @@ UsageDimension: TypeAlias = Literal[
 class Superseded(PolychatError):
     """Somebody else changed it since it was read: read it again."""
 
+    def __init__(self) -> None:
+        super().__init__("somebody else changed it meanwhile: read it again, and repeat the change if it is still right")
+
 
 class StoreUnavailable(PolychatError):
     """The database cannot be reached, is locked or is full. What asked for it may ask again later."""
@@ -142,7 +145,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
 def check_current(value: Owner | StoredKey, change: int | None) -> None:
     """Raises ``Superseded`` unless ``value`` was made from what is kept, whose ``change`` this is; ``None``: there is none."""
     if value.change != (change or 0):
-        raise Superseded("it was changed at the same time: try again")
+        raise Superseded
 
 
 class KeyStore(Protocol):

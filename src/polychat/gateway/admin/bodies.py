@@ -16,6 +16,7 @@ from .facts import LATEST
 from .policies import BodyErrors
 
 T = TypeVar("T", bound=Table)
+_CHANGE = "The `change` that was read before: with another one the request is refused with 409; without it nothing is compared."
 _EXPIRES = "When it expires: a date or time in UTC (`2027-01-31`), or an age from now (`90d`)."
 
 
@@ -32,6 +33,7 @@ class KeyChange(Table, frozen=True):
     """A change of what a key may use."""
 
     settings: Annotated[KeySettings, about("The settings to change; null removes one, and those that are left out stay.")]
+    change: Annotated[int | None, about(_CHANGE)] = None
 
 
 class Revocation(Table, frozen=True):
@@ -55,6 +57,8 @@ class OwnerBody(Table, frozen=True):
     settings: Annotated[KeySettings, about("What all its keys may use together; null removes one, others stay.")] = (
         KeySettings()
     )
+    restore: Annotated[bool, about("Whether one that was deleted is there again, and its keys are accepted again.")] = False
+    change: Annotated[int | None, about(f"{_CHANGE} 0: there was none.")] = None
 
 
 BODIES = (NewKeyBody, KeyChange, Revocation, Rotation, OwnerBody)

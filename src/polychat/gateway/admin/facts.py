@@ -26,6 +26,7 @@ def key_facts(key: StoredKey, now: float) -> dict[str, Any]:
         "last_used_at": moment(key.last_used_at),
         "replaced_by": key.replaced_by or None,
         "settings": settings_of(key.policy),
+        "change": key.change,
     }
 
 
@@ -36,6 +37,7 @@ def owner_facts(owner: Owner) -> dict[str, Any]:
         "parent": owner.parent or None,
         "created_at": moment(owner.created_at),
         "settings": settings_of(owner.policy),
+        "change": owner.change,
     }
 
 

@@ -69,9 +69,9 @@ def _show(call: AdminCall) -> Any:
 
 
 def _change(call: AdminCall) -> Any:
-    _, settings = read(KeyChange, call.body)
-    key = _key(call)
-    after = _admin(call).set_policy(key.id, changed(key.policy, settings, "settings"))
+    body, settings = read(KeyChange, call.body)
+    key = _key(call).id
+    after = _admin(call).set_policy(key, lambda policy: changed(policy, settings, "settings"), change=body.change)
     _known_at_once(call)
     return key_facts(after, call.now)
 
@@ -105,9 +105,14 @@ def _owners(call: AdminCall, kind: OwnerKind) -> Any:
 
 def _put_owner(call: AdminCall, kind: OwnerKind) -> Any:
     body, settings = read(OwnerBody, call.body)
-    existing = call.store.owner(kind, call.path["name"])
-    policy = changed(Policy() if existing is None else existing.policy, settings, "settings")
-    owner = _admin(call).put_owner(kind, call.path["name"], parent=body.parent, policy=policy)
+    owner = _admin(call).put_owner(
+        kind,
+        call.path["name"],
+        parent=body.parent,
+        policy=lambda policy: changed(policy, settings, "settings"),
+        restore=body.restore,
+        change=body.change,
+    )
     _known_at_once(call)
     return owner_facts(owner)
 
