@@ -86,7 +86,7 @@ def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, w
         try:
             before = set(load.more(20))
             with connected(port) as stream, connected(port) as idle:
-                old_pid = int(idle.ask("/pid").body)
+                before.add(int(idle.ask("/pid").body))  # of two workers, one may have had all of the load
                 stream.send(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
                 until(stream, b"begun")
                 with at_its_port(file, workers=bool(workers)) as new:
@@ -102,7 +102,6 @@ def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, w
                         load.more(20)
                     load.end()
                     assert not load.failures
-                    assert old_pid in before
         finally:
             load.end()
 
