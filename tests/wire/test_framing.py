@@ -71,7 +71,10 @@ def test_what_data_line_writes_data_lines_reads(texts: list[str]) -> None:
 
 
 LINES = st.sampled_from(
-    [b"data: x\n\n", b"data: \n\n", b"data:x\n\n", b"data: x\n", b"\n", b": no\n\n", b"data: y\ndata: z\n\n", b"\r\n"]
+    [
+        *(b"data: x\n\n", b"data: \n\n", b"data:x\n\n", b"data: x\n", b"\n", b": no\n\n", b"data: y\ndata: z\n\n", b"\r\n"),
+        *(b"event: x\ndata: x\n\n", b"event: x\nid: data: 1\ndata: y\nretry: 1\n\n", b"event:\n\n", b"event: x\ndata:x\n\n"),
+    ]
 )
 
 

@@ -15,6 +15,8 @@ from ..wire.faults import Fault, helps_to_retry, kind_of
 from .observe.record import Record
 from .reply_copy import ReplyCopy
 
+MOST_OF_END = 4
+"""Bytes at the end of a piece that show whether it ends within an event."""
 _STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Proxies must not buffer a stream."""
 _WHOLE = [(b"cache-control", b"no-store")]
@@ -63,7 +65,7 @@ class Responder:
     # Attributes that are seldom set are the class's until then.
     started = left = False
     latest = b""
-    """The piece that was sent last."""
+    """The last bytes of the piece that was sent last."""
     _taps: tuple[Callable[[bytes], bytes], ...] = ()
     _copy: ReplyCopy[Any] | None = None
     _copied: Callable[[], None] | None = None
@@ -128,14 +130,14 @@ class Responder:
             await self._send({"type": "http.response.start", "status": status, "headers": headers_in(lines)})
 
     def resume(self, latest: bytes) -> None:
-        """A response has begun elsewhere, and ``latest`` is the piece that was sent last."""
+        """A response has begun elsewhere; ``latest`` is the end of the piece that was sent last."""
         self.started, self.latest = True, latest
 
     def piece(self, data: bytes) -> Awaitable[None]:
         """A piece of the response, to be awaited at once."""
         if self._taps:
             data = self._tapped(data)
-        self.latest = data
+        self.latest = data[-MOST_OF_END:]  # not all of it: a stream may be open for long
         return self._sent(data, more=True)
 
     def _sent(self, data: bytes, *, more: bool) -> Awaitable[None]:
@@ -154,7 +156,7 @@ class Responder:
         assert cycle is not None
         if self._taps:
             data = self._tapped(data)
-        self.latest = data
+        self.latest = data[-MOST_OF_END:]
         cycle.push(data)
 
     def couple(self, source: Source | None) -> None:

@@ -106,12 +106,20 @@ class DataLines(Lines):
         if data[-2:] == b"\n\n" and not (self._held or self._after_cr) and len(data) <= self.limit and data.find(b"\r") < 0:
             payloads = data[6:-2].split(b"\n\ndata: ")
             # If there are no other line ends, all lines but the blank ones begin so, and the buffer holds nothing else.
-            if data[:6] == b"data: " and b"".join(payloads).find(b"\n") < 0:
+            if data[:6] == _DATA and b"".join(payloads).find(b"\n") < 0:
                 return payloads
+            if data[:6] == b"event:":
+                events = data.split(b"\n" + _DATA)
+                if data.count(b"\ndata:") == len(events) - 1:
+                    del events[0]
+                    return [event[: event.find(b"\n")] for event in events]
         return _payloads(super().feed(data))
 
     def end(self) -> list[bytes]:
         return _payloads(super().end())
+
+
+_DATA = b"data: "
 
 
 def _payloads(lines: list[bytes]) -> list[bytes]:

@@ -277,12 +277,10 @@ class FastChat:
         self._share.release()
         if inbound is None:
             return False
-        head = self._head
+        head, runtime, record = self._head, self.runtime, self.record  # not this object: as many are kept as streams are open
 
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            context = RequestContext(
-                self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record
-            )
+            context = RequestContext(head.service, head.dialect, head.path, scope, send, runtime=runtime, record=record)
             context.chat = inbound
             await answer(head.endpoint, context, receive, head.guards)
 

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from ..responder import MOST_OF_END
+
 if TYPE_CHECKING:
     from ...errors import PolychatError
     from ...http.pool.connection import PoolConnection
@@ -66,7 +68,7 @@ class FastStream:
         counting: Callable[[bytes], bytes] | None,
     ) -> None:
         """``counting`` gets each piece that is sent: see ``RequestMeter.reader``."""
-        self.reply, self.latest = reply, reply.first
+        self.reply, self.latest = reply, reply.first[-MOST_OF_END:]
         self.error: Exception | None = None
         """What ended it, raised by the reply."""
         self._chat, self._cycle, self._connection, self._heartbeats = chat, cycle, connection, heartbeats
@@ -92,7 +94,7 @@ class FastStream:
         cycle.fast_run = self
         cycle.on_disconnect(self.continue_in_task)
         if self._heartbeats is not None:
-            self._rung = first
+            self._rung = self.latest
             self._heartbeats.start(self)
         connection.listener = self._changed
         self._push = reply.response.push(self._take)
@@ -100,7 +102,7 @@ class FastStream:
 
     def _take(self, data: bytes) -> bool:
         if passed := self._passing(data):
-            self.latest = passed
+            self.latest = passed[-MOST_OF_END:]
             self._cycle.push(passed)
         return self._ending.finish is not None
 

@@ -6,6 +6,7 @@ Clients send the same head with every request, except for the length of its body
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from copy import copy
 from typing import Any
 
 from .cycle import FastPath
@@ -55,8 +56,8 @@ class KnownHead:
 
     def at(self, scope_template: MutableMapping[str, Any]) -> KnownHead:
         """The same head at the beginning of another connection, whose scopes have these members in common."""
-        known = KnownHead(*self.parts, {**self.template, **scope_template})
-        known.fast_path = self.fast_path
+        known = copy(self)
+        known.template = {**self.template, **scope_template}
         return known
 
     def request(self, data: bytes, limit: int) -> bytes | None:
