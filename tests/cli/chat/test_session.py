@@ -58,7 +58,7 @@ class Chat:
 
     def recorded(self, record: ChatRecord | None) -> ChatSession:
         console = Console(file=self.out, force_terminal=True, width=80, height=24, color_system=None, highlight=False)
-        return ChatSession(self._targets, BranchingConversation("house/small"), console, {}, record)
+        return ChatSession(self._targets, BranchingConversation("house/small"), {}, record, console=console)
 
     async def type(self, *lines: str) -> str:
         """What is shown for them, without what steers the terminal."""
@@ -284,3 +284,23 @@ async def test_in_a_terminal(serve: Any, tmp_path: Path) -> None:
         assert await terminal.ended() == 0
     history = tmp_path / "polychat" / "chat_history"
     assert ("sing" in history.read_text(), history.stat().st_mode & 0o077) == (True, 0)
+
+
+async def test_a_model_that_does_not_exist_ends_the_chat(tmp_path: Path) -> None:
+    """What the first prompt does not need is read while it is there; what is wrong with it is told, and the prompt ends."""
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "TERM": "xterm"}
+    async with in_terminal(sys.executable, "-m", "polychat", "chat", "-m", "nobody/x", env=environment) as terminal:
+        await terminal.shows(b"/help lists the commands")
+        await terminal.shows(b"error: no provider 'nobody'")
+        assert await terminal.ended() == 2
+
+
+async def test_the_first_prompt_loads_no_backend_and_no_markdown() -> None:
+    """They take as long as the prompt itself."""
+    code = "import sys, polychat.cli.chat, polychat.cli.chat.opening, polychat.cli.chat.prompt, polychat.cli.completion; "
+    code += "import polychat.state.probes; print(*sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    loaded = (await process.communicate())[0].decode().split()
+    assert "prompt_toolkit" in loaded
+    late = ("rich.console", "polychat.client", "polychat.routing", "polychat.wire", "polychat.http", "msgspec", "sqlite3")
+    assert [name for name in loaded if name.startswith(late)] == []

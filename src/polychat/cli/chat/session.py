@@ -43,17 +43,19 @@ class ChatSession:
         self,
         targets: Targets,
         conversation: BranchingConversation,
-        console: Console,
         options: dict[str, Any],
         record: ChatRecord | None = None,
+        *,
+        console: Console | None = None,
     ) -> None:
-        """``options`` are keywords of each request; ``record`` keeps the exchanges."""
+        """``options`` are keywords of each request; ``record`` keeps the exchanges; ``console`` is by default on stdout."""
         self.conversation = conversation
         self.commands = commands_of(self)
         self.is_over = False
         self.prefilled = ""
         """What the next prompt begins with."""
-        self._targets, self._console, self._options, self._record = targets, console, options, record
+        self._targets, self._options, self._record = targets, options, record
+        self._console = Console(highlight=False) if console is None else console
         self._attached: list[Part] = []
         self._windows: ContextWindows | None = None
 
@@ -94,8 +96,8 @@ class ChatSession:
         except PolychatError:
             self.conversation.forget(turn)
             raise
-        self._look_up_context(turn.model)
-        failure = await self._shown(reply)
+        async with self._context_windows().learning(turn.model):
+            failure = await self._shown(reply)
         whole = reply.reply()
         if whole.text or whole.tool_calls or failure is None:
             turn.reply = whole
@@ -108,12 +110,12 @@ class ChatSession:
         elif whole.reason == "length":
             self.tell("(stopped at max_tokens)")
 
-    def _look_up_context(self, model: str) -> None:
+    def _context_windows(self) -> ContextWindows:
         if self._windows is None:
             from .context_window import ContextWindows  # with the first question: the prompt does not wait for it
 
             self._windows = ContextWindows(self._targets)
-        self._windows.begin(model)
+        return self._windows
 
     def _keep(self, turn: Turn) -> None:
         if self._record is None:
