@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import EmptyReply, ReplyFailed
 from ..events import Event, Finish, Start, Usage
@@ -124,14 +124,9 @@ def _is_reported(finish: Finish) -> bool:
 
 def ending_in(events: list[Event]) -> tuple[Finish, Usage | None, str | None]:
     """The finish, the usage and the model of a reply, from its events."""
-    usage: Usage | None = None
-    served: str | None = None
-    finish: Finish | None = None
+    latest: dict[type, Any] = {}
     for event in events:
-        if type(event) is Usage:
-            usage = event
-        elif type(event) is Start:
-            served = event.model
-        elif type(event) is Finish:
-            finish = event
-    return truncated("its events have no end") if finish is None else finish, usage, served
+        latest[type(event)] = event
+    start, finish = latest.get(Start), latest.get(Finish)
+    served = None if start is None else start.model
+    return truncated("its events have no end") if finish is None else finish, latest.get(Usage), served

@@ -29,8 +29,7 @@ class Share:
     __slots__ = ("_bodies", "_limit", "size")
 
     def __init__(self, bodies: Bodies, limit: int) -> None:
-        self._bodies, self._limit = bodies, limit
-        self.size = 0
+        self._bodies, self._limit, self.size = bodies, limit, 0
 
     def take(self, size: int) -> None:
         """Add this many bytes, which may be negative. Raises ``BodyMemoryFull``; earlier bytes stay until ``release``."""

@@ -225,7 +225,13 @@ class FastChat:
         try:
             share.take(len(body))
             inbound = head.dialect.inbound(self)
-            if not _is_usual(inbound) or (head.answer_of is not None and head.answer_of(self, inbound) is not None):
+            if (
+                inbound.models is not None  # it does not leave the choice of a target to its model's name
+                or inbound.preferences is not None
+                or inbound.placeholders is not None
+                or inbound.lost
+                or (head.answer_of is not None and head.answer_of(self, inbound) is not None)
+            ):
                 raise Unusual
             self._plan = prepared = head.plan(inbound.model)
             if not (prepared.is_alone or prepared.suits(inbound)):
@@ -377,13 +383,14 @@ class FastChat:
         if finish.error is not None:
             record.error = reason_of(finish.error)
         elif finish.verdict == "complete" and not self._written.losses:
-            record.kind = self._plan.kind((record.served, finish.reason, record.passthrough, record.stream))
+            record.kind = self._plan.kind((record.key, record.served, finish.reason, record.passthrough, record.stream))
 
     def over(self, error: PolychatError | None = None) -> None:
         """The request is over. ``error``: what cut its stream off."""
         if self.record.verdict == "complete":
             self._attempt.completed()
-        self._attempt.end(error)
+        else:
+            self._attempt.end(error)
         if error is not None:
             release_locals(error)
         self._share.release()
@@ -516,13 +523,6 @@ class FastChat:
             if context.early is not None:  # its target was not called
                 self._head.pool.give_back(self._connection)
                 self._attempt.end()
-
-
-def _is_usual(inbound: InboundChat) -> bool:
-    """Whether a chat requests a reply from any target of its model's name."""
-    return not (
-        inbound.models is not None or inbound.preferences is not None or inbound.placeholders is not None or inbound.lost
-    )
 
 
 async def _send(message: Any) -> None:

@@ -173,7 +173,7 @@ class Dialect:
     def inbound(self, request: InboundRequest) -> InboundChat:
         """The chat in a request. Raises ``BadInput`` naming the field."""
         limits = request.runtime.limits
-        opened = _, fields, _ = request.opened or open_body(request.body, limits)
+        body, fields, placeholders = request.opened or open_body(request.body, limits)
         model = value_of(fields, "model")
         if not isinstance(model, str) or not model:
             raise checks.bad("model", f"text: provider/model, or a name that {self.models_path} lists", model)
@@ -181,7 +181,7 @@ class Dialect:
         if "stream" in fields and (stream := value_of(fields, "stream")) is not None:
             stream = checks.flag(stream, "stream")
         stream = self.streams if stream is None else stream
-        return InboundChat(self, *opened, model, stream, limits, self.passes)
+        return InboundChat(self, body, fields, placeholders, model, stream, limits, self.passes)
 
     def read(self, inbound: InboundChat) -> ChatRequest:
         """The whole request. Raises ``BadInput``."""
@@ -258,6 +258,7 @@ def _read(inbound: InboundChat) -> ChatRequest:
 
 
 _SHALLOW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_VALUE = msgspec.json.Decoder()
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
 _MANY = 256 * 1024
 """Bytes of a body above which garbage collection is paused while it is read."""
@@ -360,6 +361,6 @@ def value_of(fields: Object, name: str) -> Any:
     if name not in fields:
         return None
     try:
-        return msgspec.json.decode(fields[name])
+        return _VALUE.decode(fields[name])
     except msgspec.DecodeError as error:
         raise BadInput(f"{name} is not JSON: {redact(str(error))}", field=name) from None

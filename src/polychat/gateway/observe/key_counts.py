@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
 from ...errors import redact
-from .record import Record
 from .totals import Totals
 
 KEYS = 500
@@ -15,6 +14,14 @@ KEYS = 500
 _OTHER = "other"
 
 _Count = Annotated[int, Meta(ge=0)]
+
+
+class Used(NamedTuple):
+    """What requests used: tokens and US dollars."""
+
+    prompt: int
+    completion: int
+    cost: float
 
 
 class KeyNumbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -39,16 +46,19 @@ Counts = list[tuple[str, KeyNumbers]]
 class KeyCounts(Totals[str, KeyNumbers]):
     """The numbers of all keys, by name or public id."""
 
-    def count(self, record: Record) -> None:
-        numbers = self.get(record.key)
+    def count(self, key: str, requests: int, used: Used, *, status: int) -> None:
+        """Requests of one key, all with this status, that used so much; without a key there is nothing to count."""
+        if not key:
+            return
+        numbers = self.get(key)
         if numbers is None:
-            numbers = self._of(record.key)
-        numbers.requests += 1
-        if record.status == 429:
-            numbers.refused += 1
-        numbers.prompt += record.prompt_tokens or 0
-        numbers.completion += record.completion_tokens or 0
-        numbers.cost += record.cost or 0.0
+            numbers = self._of(key)
+        numbers.requests += requests
+        if status == 429:
+            numbers.refused += requests
+        numbers.prompt += used.prompt
+        numbers.completion += used.completion
+        numbers.cost += used.cost
 
     def add(self, labels: str, number: KeyNumbers) -> None:
         self._of(labels).add(number)

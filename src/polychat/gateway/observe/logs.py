@@ -129,7 +129,9 @@ class Log:
             held = self._held
             if len(held) >= _BATCH and not self._has_room():
                 continue
-            stamp = self._time(moment)
+            known, stamp = self._stamp
+            if int(moment * 1000) != known:
+                stamp = self._time(moment)
             if self._form == "json":
                 _encoder.encode_into(_line(record, stamp), held, -1)
                 held += b"\n"

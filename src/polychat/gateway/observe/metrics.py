@@ -26,7 +26,7 @@ from msgspec.msgpack import Decoder, Encoder
 from ...errors import redact
 from .attempts import Attempt, AttemptCounts, Counts
 from .key_counts import Counts as KeysUsed
-from .key_counts import KeyCounts
+from .key_counts import KeyCounts, Used
 from .record import Record, RecordKind
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
@@ -123,8 +123,9 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     attempts: _Count = 0
     fields_dropped: _Count = 0
 
-    def count(self, records: Sequence[Record]) -> None:
-        within, prompt, completion, attempts, seconds = self.within, 0, 0, 0, 0.0
+    def count(self, records: Sequence[Record]) -> Used:
+        """Returns what they used together."""
+        within, prompt, completion, attempts, seconds, cost = self.within, 0, 0, 0, 0.0, 0.0
         for record in records:
             if record.verdict is not None:
                 took = record.over - record.start
@@ -138,7 +139,7 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
             if record.cached_tokens:
                 self.cached += record.cached_tokens
             if record.cost is not None:
-                self.cost += record.cost
+                cost += record.cost
             elif record.first is not None:
                 self.unpriced += 1
             if record.fields_dropped:
@@ -148,6 +149,8 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
         self.prompt += prompt
         self.completion += completion
         self.attempts += attempts
+        self.cost += cost
+        return Used(prompt, completion, cost)
 
     def _count_first(self, took: float) -> None:
         self.streams += 1
@@ -242,16 +245,13 @@ class Metrics:
             self._count_alike(kind, list(alike))
 
     def _count_alike(self, usual: _Usual, records: list[Record]) -> None:
-        for record in records:
-            if record.key:
-                self._keys.count(record)
-        known = self._usual.get(usual)
-        if known is None or records[0].first is None or records[0].failures:
+        known, first = self._usual.get(usual), records[0]
+        if known is None or first.first is None or first.failures:
             for record in records:
-                self._count(record, usual)
+                self._keys.count(record.key, 1, self._count(record, usual), status=record.status)
         else:
             numbers, attempt = known
-            numbers.count(records)
+            self._keys.count(first.key, len(records), numbers.count(records), status=first.status)
             self._attempts[attempt] += len(records)
 
     def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
@@ -264,16 +264,17 @@ class Metrics:
         self._events[event] = self._events.get(event, 0) + 1
         self._changed = True
 
-    def _count(self, record: Record, usual: _Usual) -> None:
+    def _count(self, record: Record, usual: _Usual) -> Used:
         if len(self._usual) >= _MOST_USUAL or self._table.is_full or self._attempts.is_full:
             self._usual.clear()  # others' labels may give way to these, and are made anew then
         labels = Labels(record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
         numbers = self._table.of(labels)
-        numbers.count([record])
+        used = numbers.count([record])
         self._attempts.count(record)
         attempt = Attempt(record.route, record.answered, "answered")
         if record.first is not None and attempt in self._attempts:
             self._usual[usual] = numbers, attempt
+        return used
 
     def snapshots(self) -> tuple[list[Snapshot], int]:
         """The numbers of all workers as they are now, and how many workers' files could not be read."""

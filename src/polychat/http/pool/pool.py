@@ -205,7 +205,9 @@ class Pool:
         """
         if len(body) > WRITE_SIZE:
             return None
-        limits = self._limits(timeouts, None)
+        known, limits = self._latest_limits
+        if known is not timeouts or timeouts.total is not None:
+            limits = self._limits(timeouts, None)
         connection = self._reuse(request.origin if request.origin is not None else _secured(request))
         if connection is None:
             return None
@@ -326,8 +328,7 @@ class Pool:
 
     def _reuse(self, origin: Origin) -> PoolConnection | None:
         """The connection that was used last: so many lie idle long enough to be closed, and few are open."""
-        connections = self._origins.get(origin)
-        now = self._loop.time()
+        connections, now = self._origins.get(origin), self._loop.time()
         while connections is not None and connections.idle:
             connection, _ = connections.idle.popitem()
             del self._idle_connections[connection]

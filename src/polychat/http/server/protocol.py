@@ -426,16 +426,17 @@ class ServerConnection(asyncio.Protocol):
         elif self._refusal is not None:
             self._write_refusal(self._refusal)
             self._linger()
+        elif (
+            self._parser.last is cycle
+            and self._waiting_in is None
+            and not (cycle.more_body or self._pipelined_bytes or self._half_closed or self._paused or self._parser.in_head)
+        ):  # the usual end
+            self._waiting_in = self._idle_timeouts
+            self._idle_timeouts.start(self)
         else:
             self._await_next()
 
     def _await_next(self) -> None:
-        if self._pipelined_bytes is None and not self._half_closed and not self._paused and self._waiting_in is None:
-            parser = self._parser
-            if not parser.in_head and parser.last is not None and not parser.last.more_body:  # the usual end
-                self._waiting_in = self._idle_timeouts
-                self._idle_timeouts.start(self)
-                return
         self._wait()
         if self._pipelined_bytes is not None:
             unread, self._pipelined_bytes = self._pipelined_bytes, None
