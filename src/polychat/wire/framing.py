@@ -112,7 +112,7 @@ class DataLines(Lines):
                 events = data.split(b"\n" + _DATA)
                 if data.count(b"\ndata:") == len(events) - 1:
                     del events[0]
-                    return [event[: event.find(b"\n")] for event in events]
+                    return [event.partition(b"\n")[0] for event in events]
         return _payloads(super().feed(data))
 
     def end(self) -> list[bytes]:
