@@ -257,3 +257,19 @@ async def test_a_key_in_a_reply_is_removed(serve: Any) -> None:
         got = await polychat.ask("hi", model="openai/m", base_url=f"{server.url}/v1", api_key=key)
         assert key not in got.text
         assert key.encode() not in (got.raw or b"")
+
+
+async def test_a_blank_prompt_is_refused_by_each_call(serve: Any) -> None:
+    """Also where calls went before with the same options, streamed or not; an empty model is no default."""
+    server = await serve(ScriptedVendor("openai-chat", [REPLIES["usual"]]))
+    options: dict[str, Any] = {"model": "openai/m", "base_url": f"{server.url}/v1", "api_key": "long-enough-a-key"}
+    await polychat.ask("hi", **options)
+    async with polychat.stream("hi", **options) as reply:
+        await reply.whole()
+    for prompt in ("", " \n"):
+        with pytest.raises(errors.BadInput, match="the prompt is empty"):
+            await polychat.ask(prompt, **options)
+        with pytest.raises(errors.BadInput, match="the prompt is empty"):
+            polychat.stream(prompt, **options)
+    with pytest.raises(errors.UnknownTarget, match="empty"):
+        await polychat.ask("hi", **{**options, "model": ""})

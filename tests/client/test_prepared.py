@@ -57,7 +57,7 @@ def test_options_that_may_change_are_read_by_each_call(changing: dict[str, Any])
     """Names of files, whose contents are those of the moment; lists and objects."""
     assert not are_lasting(changing)
     assert are_lasting({"seed": 1, "system": None})
-    assert call_key("m", options={"seed": 1}) != call_key("m", options={"seed": True})
+    assert call_key("m", None, False, {"seed": 1}) != call_key("m", None, False, {"seed": True})
 
 
 async def test_a_reply_that_is_left_gives_its_connection_up(serve: Any) -> None:

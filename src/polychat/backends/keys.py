@@ -51,7 +51,7 @@ class VendorEndpoint:
     permanently; a gateway makes new ones when it reloads its configuration.
     """
 
-    __slots__ = ("_fixed", "_key_file", "_keys", "_last", "_may_be_kept", "_row", "_variables", "command")
+    __slots__ = ("_fixed", "_key_file", "_keys", "_last", "_last_without_key", "_may_be_kept", "_row", "_variables", "command")
 
     def __init__(self, row: VendorSpec, *, fixed: bool) -> None:
         self._row, self._fixed = row, fixed and not row.api_key.startswith("exec:")
@@ -61,7 +61,7 @@ class VendorEndpoint:
         self._key_file = os.path.expanduser(name) if kind == "file" else ""
         self.command = command_secret(name) if kind == "exec" else None
         """The command that gives the key, if one does; any other key needs no renewal."""
-        self._last = _EndpointState(None)
+        self._last = self._last_without_key = _EndpointState(None)
 
     def address(self) -> str:
         """The base URL. Raises ``NotReady`` if a part of it is not set."""
@@ -89,6 +89,15 @@ class VendorEndpoint:
                 proxies.clear()
             proxy = proxies[url] = environment_proxy(url)
             return proxy
+
+    def current_without_key(self) -> _EndpointState:
+        """As ``current``, for requests with a key of the caller: no file or command that gives one is looked at."""
+        if self._fixed or self._row.untrusted:
+            return self.current()
+        resolved, state = self._last_without_key, self._variables.values()
+        if resolved.state != state:
+            self._last_without_key = resolved = _EndpointState(state)
+        return resolved
 
     def _headers(self, api_key: str | None) -> Mapping[str, str]:
         return {"Content-Type": "application/json", **self._row.headers, **key_header(self._row, api_key)}
@@ -131,10 +140,9 @@ class VendorEndpoint:
 
     def current(self) -> _EndpointState:
         """The current result; a new, empty one if something has changed."""
-        resolved = self._last
         if self._fixed:
-            return resolved
-        state = self._variables.values()
+            return self._last
+        resolved, state = self._last, self._variables.values()
         if self._may_be_kept and not any(state[1 : self._keys]):
             state.append(key_file_stamp())
         if self._key_file:

@@ -31,12 +31,24 @@ def _pool() -> Callable[[], Pool]:
 class ReadyRequest:
     """A POST without its body. It holds a key, which its ``repr`` does not show."""
 
-    __slots__ = ("_name", "base_url", "request", "state", "timeouts")
+    __slots__ = ("_current", "_name", "_state", "base_url", "request", "timeouts")
 
-    def __init__(self, state: object, name: str, base_url: str, request: PoolRequest, timeouts: Timeouts) -> None:
-        self.state = state
-        """The endpoint's state when this was prepared: with any other it is outdated."""
+    def __init__(
+        self,
+        current: Callable[[], object],
+        state: object,
+        name: str,
+        base_url: str,
+        request: PoolRequest,
+        timeouts: Timeouts,
+    ) -> None:
+        """``state``: what ``current`` returned when this was prepared."""
+        self._current, self._state = current, state
         self._name, self.base_url, self.request, self.timeouts = name, base_url, request, timeouts
+
+    def is_current(self) -> bool:
+        """Whether nothing has changed that it depends on."""
+        return self._current() is self._state
 
     def sent(
         self, body: RequestBody, sent_on: PoolConnection | None = None, check: Callable[[], None] | None = None
@@ -60,23 +72,27 @@ class ReadyRequests:
 
         Raises ``BadInput`` for a value that cannot be, and ``NotReady`` for want of a key; warns of an unknown option once.
         """
-        state = self._endpoint.current()
         key = (path, *options.items())
         try:
             ready = self._kept.get(key)
         except TypeError:  # headers and cookies, which are dicts
-            return self._made(path, options, state)
-        if ready is None or ready.state is not state or options.get("timeout") is True:  # which is equal to 1, and invalid
-            ready = self._made(path, options, state)
+            return self._made(path, options)
+        if ready is None or not ready.is_current() or options.get("timeout") is True:  # which is equal to 1, and invalid
+            ready = self._made(path, options)
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             self._kept[key] = ready
         return ready
 
-    def _made(self, path: str, options: dict[str, Any], state: object) -> ReadyRequest:
-        call = call_to(self._name, self._endpoint.address, self._takes, self._timeout, None, options)
+    def _made(self, path: str, options: dict[str, Any]) -> ReadyRequest:
+        endpoint, api_key = self._endpoint, key_of(options.get("api_key"))
+        current = endpoint.current if api_key is None else endpoint.current_without_key
+        state = current()
+        call = call_to(self._name, endpoint.address, self._takes, self._timeout, None, options)
         url = path if path.startswith("https://") else call.base_url + path
-        headers = call.overlaid(self._endpoint.headers(key_of(options.get("api_key"))))
-        proxy = call.proxy or self._endpoint.proxy(url)
+        headers = call.overlaid(endpoint.headers(api_key))
+        proxy = call.proxy or endpoint.proxy(url)
         request = _pool()().prepared("POST", url, headers, proxy, self._name)
-        return ReadyRequest(state, self._name, call.base_url, request, with_total(call.timeouts or STEPS, call.timeout))
+        return ReadyRequest(
+            current, state, self._name, call.base_url, request, with_total(call.timeouts or STEPS, call.timeout)
+        )

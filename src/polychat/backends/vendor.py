@@ -105,7 +105,7 @@ class VendorBackend(Backend):
 
     def ready(self, compiled: CompiledRequest, options: dict[str, Any]) -> ReadyRequest:
         ready = compiled.ready
-        if ready is None or ready.state is not self._endpoint.current():
+        if ready is None or not ready.is_current():
             compiled.ready = ready = self._requests.of(compiled.path, options)
         return ready
 

@@ -14,7 +14,7 @@ from ..errors import BadInput
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
 from .direct import asking
-from .prepared import PreparedCall, unknown_losses
+from .prepared import PreparedCall, check_prompt, unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
 from .targets import Targets, user_targets
@@ -59,7 +59,7 @@ def stream(
 
     Raises ``UnknownTarget`` and ``BadInput`` here, and any other ``PolychatError`` while the stream is read.
     """
-    return stream_of(user_targets(), prompt, model, system, {**keywords, **(options or {})})
+    return stream_of(user_targets(), prompt, model, system, {**keywords, **options} if options else keywords)
 
 
 @overload
@@ -79,13 +79,16 @@ async def ask(
     With ``schema``, the reply's ``parsed`` is the answer as a value of it. Raises ``PolychatError``; for a reply that was cut
     off it is ``Truncated``, whose ``text`` is what had arrived.
     """
-    return await reply_of(user_targets(), prompt, model, system, {**keywords, **(options or {})})
+    return await reply_of(user_targets(), prompt, model, system, {**keywords, **options} if options else keywords)
 
 
 def stream_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
 ) -> Stream[Any]:
     """``stream`` with the backends of one configuration. Raises as ``stream``."""
+    if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=True)) is not None:
+        check_prompt(prompt)
+        return Stream(targets, targets.prepared_call(kept, None, prompt))
     return _stream_of(targets, _prepared(targets, prompt, model, system, options, streamed=True), prompt)
 
 
@@ -93,11 +96,11 @@ def reply_of(
     targets: Targets, prompt: str | Conversation, model: str | None, system: str | None, options: dict[str, Any]
 ) -> Awaitable[Reply[Any]]:
     """``ask`` with the backends of one configuration; to be awaited at once. Raises as ``ask``."""
+    if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=False)) is not None:
+        return (kept.ask or asking(targets, kept))(prompt)
     if options.get("images") or options.get("files"):
         return _reply_with_files(targets, prompt, model, system, options)
     prepared = _prepared(targets, prompt, model, system, options, streamed=False)
-    if type(prompt) is str and prepared.is_kept:
-        return (prepared.ask or asking(targets, prepared))(prompt)
     return _stream_of(targets, prepared, prompt).whole()
 
 
@@ -213,8 +216,7 @@ def _prepared(
     streamed: bool,
 ) -> PreparedCall:
     """The call that ``prompt`` is sent with, checked. Raises ``UnknownTarget`` and ``BadInput``."""
-    if isinstance(prompt, str) and not prompt.strip():
-        raise BadInput("the prompt is empty: write a question", field="prompt")
+    check_prompt(prompt)
     if "config" in options:
         raise BadInput("config belongs to a client: polychat.Client(config=…).ask(…)", field="config")
     target = targets.default_model() if target is None else target

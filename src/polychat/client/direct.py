@@ -18,7 +18,7 @@ So errors, retries and unusual replies are handled in one place, and a reply cos
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..backends.compiled import CompiledRequest
@@ -27,7 +27,7 @@ from ..costs import cost_of
 from ..errors import PolychatError
 from ..events import Event, Finish, Start, Text, Usage
 from ..wire.assembly import AssembledReply
-from .prepared import PreparedCall
+from .prepared import PreparedCall, check_prompt
 from .reply import Reply, estimated, reply_from
 from .streaming import Stream
 
@@ -57,12 +57,12 @@ class DirectAsk:
         self._backend, self._model = target.backend, target.model or None
         self._prices = targets.registry.config.prices
 
-    async def __call__(self, prompt: str) -> Reply[Any]:
+    async def ask(self, prompt: str) -> Reply[Any]:
         """Raises as ``ask``."""
         prepared, compiled = self._prepared, self._compiled
-        attempt, body = prepared.straight.constant_attempt(), compiled.body(prompt)
-        if attempt is None or body is None:
-            return await self._asked(prompt, attempt, None)
+        body = compiled.body(prompt)
+        if body is None or (attempt := prepared.straight.constant_attempt()) is None:
+            return await self._asked(prompt, None, None)
         try:
             ready = self._backend.ready(compiled, prepared.options)
             pool = _pool()()
@@ -89,26 +89,17 @@ class DirectAsk:
             return await self._asked(prompt, attempt, connection)
         connection.timer.stop()
         pool.give_back(connection)
-        attempt.answered(limits)
-        attempt.completed()
+        attempt.answered_whole(limits)
         return self._reply(events, finish, raw, prompt, ready.base_url)
 
     def _reply(self, events: list[Event], finish: Finish, raw: bytes, prompt: str, address: str) -> Reply[Any]:
-        """The reply of these events, the last of which is ``finish``."""
-        start, text = _NO_START, ""
-        usage: Usage | None = None
-        for event in events:
-            if type(event) is Text and not (text or event.choice):
-                text = event.text
-            elif type(event) is Usage:
-                usage = event
-            elif type(event) is Start:
-                start = event
-            elif event is not finish:
-                return self._unusual(events, raw, prompt, address)
-        if usage is None or not text:
+        """The reply of these events, the last of which is ``finish``; most replies have four."""
+        if len(events) != 4:
             return self._unusual(events, raw, prompt, address)
-        cost = self._cost(start.model, usage, address)
+        start, answer, usage, _ = events
+        if type(answer) is not Text or type(usage) is not Usage or type(start) is not Start or answer.choice:
+            return self._unusual(events, raw, prompt, address)
+        text, cost = answer.text, self._cost(start.model, usage, address)
         return Reply(
             self._backend.name,
             self._model,
@@ -141,6 +132,7 @@ class DirectAsk:
 
     async def _asked(self, prompt: str, attempt: StraightAttempt | None, connection: PoolConnection | None) -> Reply[Any]:
         """The reply, asked as any other. ``attempt`` is continued if there is one, with ``connection`` if that was used."""
+        check_prompt(prompt)
         call = self._targets.prepared_call(self._prepared, None, prompt)
         early = EarlyConnection(connection)
         if attempt is not None:
@@ -156,11 +148,14 @@ def asking(targets: Targets, prepared: PreparedCall) -> Callable[[str], Awaitabl
     """``ask`` with any prompt, for a call that is kept."""
     compiled = prepared.compiled()
 
-    def ask(prompt: str) -> Awaitable[Reply[Any]]:
-        return Stream(targets, targets.prepared_call(prepared, None, prompt)).whole()
-
-    prepared.ask = ask if compiled is None else DirectAsk(targets, prepared, compiled)
+    prepared.ask = partial(_asked, targets, prepared) if compiled is None else DirectAsk(targets, prepared, compiled).ask
     return prepared.ask
+
+
+def _asked(targets: Targets, prepared: PreparedCall, prompt: str) -> Awaitable[Reply[Any]]:
+    """The reply with a ``Stream``. Raises ``BadInput``."""
+    check_prompt(prompt)
+    return Stream(targets, targets.prepared_call(prepared, None, prompt)).whole()
 
 
 class EarlyConnection:
@@ -175,6 +170,3 @@ class EarlyConnection:
         """The connection at the first call, ``None`` afterwards."""
         connection, self._connection = self._connection, None
         return connection
-
-
-_NO_START = Start()

@@ -12,7 +12,7 @@ from ..calls.info import CallInfo
 from ..calls.request import KEYWORDS, request_of, system_first
 from ..calls.schemas import Shape
 from ..choices import HostedTools, OnLoss
-from ..errors import PolychatError
+from ..errors import BadInput, PolychatError
 from ..http.timeouts import Timeouts
 from ..types import ChatRequest, Conversation
 from ..wire.checks import bad
@@ -125,9 +125,16 @@ def loses_nothing(target: Target, request: ChatRequest) -> bool:
     return False
 
 
-def call_key(*parts: object, options: dict[str, Any]) -> tuple[object, ...]:
+def call_key(target: str, system: str | None, streamed: bool, options: dict[str, Any]) -> tuple[object, ...]:
     """A key that is equal for calls with the same options of the same types: 1 and True are equal, and mean two things."""
-    return (*parts, *options, *options.values(), *map(type, options.values()))
+    values = options.values()
+    return (target, system, streamed, *options, *values, *map(type, values))
+
+
+def check_prompt(prompt: str | Conversation) -> None:
+    """Raises ``BadInput`` for text without a question."""
+    if isinstance(prompt, str) and not prompt.strip():
+        raise BadInput("the prompt is empty: write a question", field="prompt")
 
 
 def are_lasting(options: dict[str, Any]) -> bool:

@@ -48,7 +48,7 @@ class Targets:
     """
 
     def __init__(self, registry: Registry, *, is_own: bool = False) -> None:
-        self.registry = registry
+        self.registry, self.config = registry, registry.config
         self._is_own = is_own
         self._plans: dict[str, Plan] = {}
         """The plans of names that mean one target. Valid as long as the registry."""
@@ -89,13 +89,9 @@ class Targets:
         """
         key = None
         if type(target) is str and (system is None or type(system) is str):
-            key = call_key(target, system, streamed, options=options)
-            try:
-                prepared = self._prepared.get(key)  # calls that may change are not kept
-            except TypeError:
-                prepared = key = None
-            if prepared is not None:
-                return prepared
+            if (kept := self.kept(target, system, options, streamed=streamed)) is not None:
+                return kept
+            key = call_key(target, system, streamed, options)
         plan = self.plan(target)
         prepared = PreparedCall(plan, system, options, streamed=streamed)
         if prepared.wanted is not None:
@@ -107,6 +103,14 @@ class Targets:
                 self._prepared.clear()
             self._prepared[key] = prepared
         return prepared
+
+    def kept(self, target: str | None, system: str | None, options: dict[str, Any], *, streamed: bool) -> PreparedCall | None:
+        """What ``prepared`` made for an earlier call, if it is kept: its options are valid, and not changed since."""
+        try:
+            name = self.default_model() if target is None else target
+            return self._prepared.get(call_key(name, system, streamed, options))
+        except TypeError:  # calls that may change are not kept
+            return None
 
     def _narrow(self, prepared: PreparedCall, name: str) -> None:
         """Keep the targets that the call's ``provider`` allows, in its order. Raises ``BadInput`` and ``UnknownTarget``."""
@@ -301,8 +305,10 @@ _LOCK = Lock()
 
 def user_targets() -> Targets:
     """The targets of the user's own polychat.toml, as the file is now. Raises ``BadInput`` for a file that is invalid."""
-    registry = user_registry()
     targets = _own[0] if _own else None
+    if targets is not None and targets.config is config.load():
+        return targets
+    registry = user_registry()
     if targets is None or targets.registry is not registry:
         with _LOCK:
             targets = _own[0] if _own else None

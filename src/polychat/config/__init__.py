@@ -7,7 +7,6 @@ import re
 import stat
 import tomllib
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -57,17 +56,21 @@ def load() -> Config:
     A ``polychat.toml`` in the current folder is not read: it may have come with other people's files.
     Raises ``BadInput`` naming the file, the line and the key for what cannot be read or is not valid.
     """
-    return _of(_own_file()) or _nothing()
+    file = _own_file()
+    if not os.access(file, os.F_OK):  # most people have none, and an exception costs several times as much
+        return _nothing()
+    return _of(file) or _nothing()
 
 
 def _nothing() -> Config:
-    with _LOCK:
-        return _without_file()
+    if not _without_file:
+        with _LOCK:
+            _without_file[:] = _without_file or [Config()]
+    return _without_file[0]
 
 
-@cache
-def _without_file() -> Config:
-    return Config()
+_without_file: list[Config] = []
+"""The configuration of who has no file, once it was needed."""
 
 
 def load_here() -> Config:
@@ -113,8 +116,6 @@ def is_named_in_folder(name: str) -> bool:
 
 def _of(file: str) -> Config | None:
     """``None`` where there is no such file."""
-    if not os.access(file, os.F_OK):
-        return None  # most people have none, and an exception costs several times as much
     try:
         state = os.stat(file)
     except OSError:

@@ -37,5 +37,9 @@ class Variables:
 
     def values(self) -> list[Any]:
         """How they are set now, in a form that is good for a comparison and nothing else."""
-        raw = getattr(os.environ, "_data", None) if _POSIX else None
-        return [os.environ.get(name) for name in self._names] if raw is None else list(map(raw.get, self._keys))
+        if _POSIX:
+            try:
+                return list(map(os.environ._data.get, self._keys))  # type: ignore[attr-defined]  # as in ``_raw``
+            except AttributeError:
+                pass
+        return [os.environ.get(name) for name in self._names]

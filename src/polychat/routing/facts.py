@@ -366,11 +366,18 @@ class Facts:
         if self.probation.is_on:
             self.probation.answered(now - first, now)
         self._throttle = None
-        shared = self.shared
+        shared, domain = self.shared, self.domain
         shared.first.observe(first, now)
-        for rest in (shared.rest, self.domain):
-            if rest is not None and rest.down_until:
-                rest.answered()
+        if shared.rest.down_until:
+            shared.rest.answered()
+        if domain is not None and domain.down_until:
+            domain.answered()
+
+    def answered_whole(self, called_at: float, now: float) -> None:
+        """``answered``, ``completed`` and ``over``, of an answer that came as a whole."""
+        self.answered(now - called_at, now)
+        self.completed(called_at)
+        self.shared.in_flight -= 1
 
     def cut(self, called_at: float, now: float, after: float) -> None:
         """An answer was cut off, so many seconds after its beginning."""

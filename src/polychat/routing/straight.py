@@ -49,6 +49,16 @@ class StraightAttempt:
         if limits:
             facts.note_limits(limits, now, time())
 
+    def answered_whole(self, limits: Sequence[tuple[bytes, bytes]]) -> None:
+        """``answered`` and ``completed``, of an answer that came as a whole."""
+        router, plan, facts = self._router, self.plan, self._facts
+        assert facts is not None  # it is not over
+        self._facts, now = None, router.clock()
+        router.health.budget(plan.route or plan.targets[0].name).count_request(now)
+        facts.answered_whole(self._called_at, now)
+        if limits:
+            facts.note_limits(limits, now, time())
+
     def failed(self) -> None:
         """It ended before the answer began. The caller lets the router know why."""
         facts, self._facts = self._facts, None
