@@ -42,6 +42,7 @@ class App:
         self.log = News()
         self.seen: list[dict[str, Any]] = []
         self.closed = self.draining = False
+        self.refused = ""
         self.running = 0
         self._idle = asyncio.Event()
         self._paths: dict[str, Any] = {}

@@ -257,13 +257,20 @@ def _serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--uds", metavar="FILE", help="the Unix socket to listen on instead of an address and port")
     serve.add_argument("--tls-cert", metavar="FILE", help="the TLS certificate and its chain (PEM)")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's private key (PEM)")
+    serve.add_argument(
+        "--keep-last-good",
+        action="store_true",
+        help="keep the text of a file that is served by, and use it at a start at which the file is not valid",
+    )
 
 
 def _config(config: argparse.ArgumentParser) -> None:
     actions = config.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     check = actions.add_parser("check", help="validate a file, and report each error with its file, line and key")
     show = actions.add_parser("show", help="print the effective configuration with all defaults, without secrets")
-    for action in (check, show):
+    kept = actions.add_parser("last-good", help="print what `polychat serve --keep-last-good` kept of a file, without secrets")
+    kept.add_argument("-o", "--output", type=Path, metavar="FILE", help="create this file with the whole text instead")
+    for action in (check, show, kept):
         action.add_argument(
             "file", nargs="?", type=Path, metavar="FILE", help="the file to read (default: the one that polychat serve uses)"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,12 +17,11 @@ from ..config.file_errors import FileErrors
 from ..config.schema import schema
 from ..config.writing import config_text
 from ..errors import BadInput, UnknownTarget
-from ..gateway.admission.signed_accounts import verifier_of
-from ..gateway.runtime import Runtime
-from ..http.server.listening import check, encrypting
+from ..gateway.process import last_good
+from ..gateway.process.checking import check_servable
 from ..prompt import decoded_text
 from ..providers import every
-from ..routing import Health, ModelResolver
+from ..routing import ModelResolver
 from ..tools.litellm_import import imported
 from ..user import weights
 from ..wire.contract import names as wires
@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         case "show":
             configured = checked(arguments.file)
             print(f"# {configured.file or f'no {config.FILE}: the defaults'}\n{config_text(configured)}", end="")
+        case "last-good":
+            _last_good(arguments.file, arguments.output)
         case "schema":
             print_json(schema(), indent=2)
         case _:
@@ -66,7 +68,7 @@ def checked(file: Path | None) -> Config:
             raise strict.error(key, f"names {target}: {error}") from None
     _check_prices(registry, strict)
     _check_local_models(configured, strict)
-    _check_gateway(configured)
+    check_servable(configured)
     return configured
 
 
@@ -85,15 +87,6 @@ def _check_local_models(configured: Config, strict: FileErrors) -> None:
         if (model.path is None) != (name in weights.KNOWN):
             fault = "has no path: name its GGUF file" if model.path is None else "has a path, and polychat fetches its weights"
             raise strict.error(f"local.models.{name}", fault)
-
-
-def _check_gateway(configured: Config) -> None:
-    """Raises what ``polychat serve`` would raise, as far as that can be known where its packages are not installed."""
-    check(configured.gateway)
-    encrypting(configured.gateway)
-    Runtime(configured, Health())
-    if configured.gateway.signed_keys is not None:
-        verifier_of(configured.gateway.signed_keys)
 
 
 _DEFAULT = "default_model"
@@ -120,6 +113,34 @@ def _summary(configured: Config) -> str:
 
 def _counted(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 'es' if name[-1] == 's' else 's'}"
+
+
+def _last_good(file: Path | None, output: Path | None) -> None:
+    """Print what is kept of this file, or of the one that ``polychat serve`` would read here, without secrets.
+
+    With ``output`` write its text there instead.
+
+    Raises ``BadInput`` where nothing is kept.
+    """
+    place = config.file_here() if file is None else file
+    text = None if place is None else last_good.kept_text(place)
+    if place is None or text is None:
+        raise BadInput(
+            f"no configuration is kept for {place or config.FILE}: polychat serve --keep-last-good keeps it", field="FILE"
+        )
+    if output is not None:
+        _write_new(output, text)
+        return
+    print(f"# the last good {place}, kept at {last_good.kept_since(place)}\n{config_text(config.parsed(text, place))}", end="")
+
+
+def _write_new(output: Path, text: str) -> None:
+    """For this user alone: it may have secrets. Raises ``BadInput`` where there is such a file."""
+    try:
+        with os.fdopen(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise BadInput(f"{output} cannot be written: {error.strerror}", field="--output") from None
 
 
 def _import(file: Path, output: Path | None) -> None:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import MissingPackage
+from . import complain
 
 OVERRIDES = ("host", "port", "workers", "uds", "tls_cert", "tls_key")
 """Arguments that override the file's ``[gateway]``."""
@@ -40,17 +41,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
     require()
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
-    source = ConfigSource(Path(arguments.config) if arguments.config else None, overrides)
-    configured = source.read()
+    source = ConfigSource(Path(arguments.config) if arguments.config else None, overrides, arguments.keep_last_good)
+    configured, refused = source.start()
+    if refused:
+        complain(f"{refused}; serving by the last good configuration (see polychat config last-good)", "warning")
     if configured.gateway.workers > 1:
         from ..gateway.process.workers import supervise
 
-        return supervise(source, configured)
+        return supervise(source, configured, refused=refused)
     gc.disable()  # until all is loaded: collections meanwhile find nothing
     from ..gateway.app import Gateway
     from ..gateway.process.serving import serve
 
-    return serve(source, configured, Gateway)
+    return serve(source, configured, Gateway, refused)
 
 
 def require() -> None:

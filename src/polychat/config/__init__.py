@@ -18,6 +18,7 @@ from .environment import Variables, variable
 __all__ = [
     "FILE",
     "Config",
+    "file_here",
     "folder",
     "home_folder",
     "is_in_folder",
@@ -26,6 +27,7 @@ __all__ = [
     "load_here",
     "parsed",
     "read",
+    "text_of",
 ]
 
 
@@ -147,18 +149,27 @@ def _own_file() -> str:
     return file
 
 
+def file_here() -> Path | None:
+    """The file that ``load_here`` reads; ``None`` where there is none."""
+    return next((Path(file).absolute() for file in (FILE, _own_file()) if os.path.isfile(file)), None)
+
+
 def read(file: Path) -> Config:
     """One file. Raises as ``load``."""
+    return parsed(text_of(file), file)
+
+
+def text_of(file: Path) -> str:
+    """The text of a file. Raises as ``load``."""
     try:
         content = file.read_bytes()
     except OSError as error:
         raise BadInput(f"{file} cannot be read: {error.strerror}", field=FILE) from None
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{file}:{line}: cannot be read as TOML: it is not UTF-8", field=FILE) from None
-    return parsed(text, file)
 
 
 def parsed(text: str, file: Path) -> Config:

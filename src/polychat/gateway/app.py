@@ -82,9 +82,11 @@ class Gateway:
         self.in_progress: InProgress | None = None
         """Their records; ``None`` if there is no admin key."""
         self.draining = False
+        self.refused = ""
+        """Why the configuration file was not taken over at the last start or reload; empty where it was."""
         self._idle: asyncio.Event | None = None
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
-        self.metrics = Metrics(lambda: self.running, shared, self._states, self.stores_away)
+        self.metrics = Metrics(lambda: self.running, shared, self._states, self.stores_away, lambda: bool(self.refused))
         self.log = Log(configured.gateway.log, configured.gateway.log_sample)
         self._news = SetupEvents(self.log.event)
         self._telemetry = self._tracing(configured)

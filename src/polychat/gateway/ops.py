@@ -67,7 +67,9 @@ def routes(gateway: OperatedService) -> Starlette:
             return PlainTextResponse("stopping\n", 503, {"retry-after": "1"})
         away = [name for name, is_away in gateway.stores_away().items() if is_away]
         shares = [f"shared limits: {name} cannot be reached; each process applies its share of them\n" for name in away]
-        return PlainTextResponse("".join(["ready\n", *shares]))
+        # Anybody may ask: the reason, which names the file, is in the log and at /admin/config.
+        refused = ["configuration: the file was refused; the last good one is in force\n"] if gateway.refused else []
+        return PlainTextResponse("".join(["ready\n", *shares, *refused]))
 
     async def metrics(request: Request) -> Response:
         return await _metrics(gateway, request)

@@ -64,3 +64,10 @@ def spool_of(settings: State) -> Path:
     address = re.sub(r":[^:@/]*@", "@", url_of(settings))
     base = Path(settings.spool).expanduser() if settings.spool else folder() / "spool"
     return base / blake2b(address.encode(), digest_size=6).hexdigest()
+
+
+def check_usable(settings: State) -> None:
+    """Raises ``PolychatError`` for settings with which no gateway can start; opens nothing."""
+    store_of(settings).close()
+    if (shared := shared_store_of(settings)) is not None:
+        shared.close()

@@ -132,5 +132,4 @@ def _write(keys: Mapping[str, str]) -> None:
     from ..config.writing import value_text  # it loads msgspec
 
     file = Path(key_file())
-    write_whole(file, "".join(f"{name} = {value_text(value)}\n" for name, value in sorted(keys.items())).encode())
-    os.chmod(file, 0o600)
+    write_whole(file, "".join(f"{name} = {value_text(value)}\n" for name, value in sorted(keys.items())).encode(), mode=0o600)

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes, *, mode: int | None = None) -> None:
     """Replace the content of ``file``, whose folder is made if needed. Permissions stay; a new file is the user's alone.
+    With ``mode`` it has these permissions, and nobody else can open it before.
 
     A symbolic link stays one: the file that it leads to is replaced. Raises ``OSError``.
     """
@@ -21,7 +22,7 @@ def write_whole(file: Path, content: bytes) -> None:
         with os.fdopen(number, "wb") as opened:
             opened.write(content)
         with suppress(FileNotFoundError):
-            os.chmod(half, stat.S_IMODE(target.stat().st_mode))
+            os.chmod(half, stat.S_IMODE(target.stat().st_mode) if mode is None else mode)
         os.replace(half, target)
     except BaseException:
         with suppress(OSError):

@@ -51,6 +51,8 @@ class AdminService(Protocol):
     """``None`` if nothing is kept."""
     people: PeopleKeys | None
     """The keys of the database; ``None`` without one."""
+    refused: str
+    """Why the configuration file was not taken over at the last start or reload; empty where it was."""
 
 
 class Missing(Exception):  # what the path names

@@ -83,7 +83,8 @@ def _audit(call: AdminCall) -> Any:
 
 def _config(call: AdminCall) -> Any:
     configured = call.gateway.runtime.configured
-    return {"file": None if configured.file is None else str(configured.file), "toml": config_text(configured)}
+    file = None if configured.file is None else str(configured.file)
+    return {"file": file, "refused": call.gateway.refused or None, "toml": config_text(configured)}
 
 
 PAGES: list[Page] = [

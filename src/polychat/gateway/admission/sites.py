@@ -131,6 +131,9 @@ class Admission:
 class Standalone:
     """The application of ``polychat sites``: the sites, with the gateway's rules without keys."""
 
+    refused = ""
+    """As in ``Application``."""
+
     def __init__(self, app: Sites, limits: Limits | None = None) -> None:
         self.runtime: AdmissionRules = FixedRules(Keys({}), OriginPolicy((), (), guarded=False), limits or Limits())
         self.log = Log("off", 1.0)  # events only, no line for each request

@@ -208,8 +208,10 @@ class Metrics:
         shared: Path | None = None,
         states: Callable[[], RouteStates] = RouteStates,
         stores_away: Callable[[], dict[str, bool]] = dict,
+        config_refused: Callable[[], bool] = bool,
     ) -> None:
         self._running, self._pid, self._states, self._stores_away = running, os.getpid(), states, stores_away
+        self._config_refused = config_refused
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         self._shadows, self._keys = ShadowCounts(), KeyCounts()
         self._events: dict[str, int] = {}
@@ -220,8 +222,8 @@ class Metrics:
         # A process may have the number of one that died: its file is not to be overwritten.
         self._file = None if shared is None else shared / f"{self._pid}-{secrets.token_hex(4)}{_DONE}"
         self._changed = False
-        self._reported: tuple[int, dict[str, bool]] = (0, {})
-        """How many were running by the latest snapshot, and which stores could not be reached."""
+        self._reported: tuple[int, dict[str, bool], bool] = (0, {}, False)
+        """By the latest snapshot: how many ran, which stores could not be reached, and whether the file was refused."""
         self._is_settled = True
         """Whether the states in it last while no request comes."""
         self._timer: TimerHandle | None = None
@@ -307,6 +309,7 @@ class Metrics:
             keys=keys,
             stores_away=away,
             events=self._events.copy(),
+            config_refused=self._config_refused(),
         )
 
     def _later(self) -> None:
@@ -316,7 +319,8 @@ class Metrics:
 
     def _tick(self) -> None:
         # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
-        if self._changed or not self._is_settled or (self._running(), self._stores_away()) != self._reported:
+        now = self._running(), self._stores_away(), self._config_refused()
+        if self._changed or not self._is_settled or now != self._reported:
             self._write()
         self._later()
 
@@ -324,7 +328,7 @@ class Metrics:
         if self._file is not None:
             taken = self._taken()
             self._changed, self._is_settled = False, taken.states.is_settled
-            self._reported = taken.running, taken.stores_away
+            self._reported = taken.running, taken.stores_away, taken.config_refused
             with suppress(OSError):  # the folder is gone, or the disk full: the next one may fit
                 _replace(self._file, taken)
 
@@ -356,6 +360,8 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     """Of each store of shared limits, whether this worker cannot reach it."""
     events: dict[str, int] = {}
     """How often each event of the gateway itself happened."""
+    config_refused: bool = False
+    """Whether the configuration file was refused at the last start or reload."""
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)

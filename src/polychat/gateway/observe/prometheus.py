@@ -45,6 +45,7 @@ class View(Collector):
         self._states = [snapshot.states for snapshot in living]
         self._keys = KeyCounts.total(snapshot.keys for snapshot in snapshots if shows_keys)
         self._events = events_of(snapshots)
+        self._config_refused = sum(snapshot.config_refused for snapshot in living)
         self._stores_away = [snapshot.stores_away for snapshot in living]
 
     def rendered(self, accept: str) -> tuple[bytes, str]:
@@ -67,6 +68,8 @@ class View(Collector):
         yield from _keys(self._keys)
         yield from _stores_away(self._stores_away)
         yield from _events(self._events)
+        refused = "Workers whose configuration file was refused at the last start or reload: an earlier one is in force."
+        yield GaugeMetricFamily("polychat_config_refused", refused, self._config_refused)
         yield from _processes(self._pids)
 
 

@@ -183,7 +183,13 @@ PATHS: dict[str, dict[str, Schema]] = {
             "adminConfig",
             "The configuration in force, without secrets",
             "config",
-            answer=reply_object(file=nullable(text("The file that it was read from.")), toml=text("All settings, as TOML.")),
+            answer=reply_object(
+                file=nullable(text("The file that it was read from.")),
+                refused=nullable(
+                    text("Why the file as it is now was refused at the last start or reload; null if it was not.")
+                ),
+                toml=text("All settings, as TOML."),
+            ),
         )
     },
     "/admin/keys": {

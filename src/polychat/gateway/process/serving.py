@@ -20,7 +20,7 @@ from ...http.server.listening import BACKLOG, announce, encrypting, listen, open
 from ...http.server.protocol import ServerConnection
 from ...http.server.state import ServerState
 from .memory import memory_return
-from .source import ConfigSource, EventLog, later, signals, stays
+from .source import ConfigSource, EventLog, begin, later, signals, stays
 
 _COLLECT = (20_000, 20, 50)
 """Thresholds of the garbage collector. A request makes some hundred objects; reference counting frees nearly all of them."""
@@ -32,6 +32,9 @@ _FLUSH = 1.0
 
 class Application(Protocol):
     """An ASGI application that can also be reconfigured and stopped."""
+
+    refused: str
+    """Why the configuration file was not taken over at the last start or reload; empty where it was."""
 
     @property
     def log(self) -> EventLog: ...
@@ -135,14 +138,17 @@ class Server:
         await asyncio.wait(waits)
 
 
-def serve(source: ConfigSource, configured: config.Config, make: Make) -> int:
-    """Serve in this process until SIGTERM or SIGINT; give the exit code. Raises ``PolychatError`` if it cannot start."""
+def serve(source: ConfigSource, configured: config.Config, make: Make, refused: str = "") -> int:
+    """Serve in this process until SIGTERM or SIGINT; give the exit code. Raises ``PolychatError`` if it cannot start.
+
+    ``refused``: as in ``Application``.
+    """
     settings = configured.gateway
     tls = encrypting(settings)
     open_files()
     listeners = listen(settings)
     try:
-        running(_serve(source, configured, make, listeners, tls))
+        running(_serve(source, configured, make, listeners, tls, refused))
     finally:
         unlisten(settings, listeners)
     return 0
@@ -169,17 +175,25 @@ def running(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(
-    source: ConfigSource, configured: config.Config, make: Make, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None
+    source: ConfigSource,
+    configured: config.Config,
+    make: Make,
+    listeners: Sequence[socket.socket],
+    tls: ssl.SSLContext | None,
+    refused: str,
 ) -> None:
     server = Server(make(configured), configured.gateway, tls)
+    server.app.refused = refused
 
     def reread() -> None:
         nonlocal configured
         try:
             fresh = source.read()
             take(server, configured, fresh, tls)
-            configured = fresh
+            configured, server.app.refused = fresh, ""
+            source.keep(configured, server.app.log)
         except PolychatError as error:
+            server.app.refused = str(error)
             stays(server.app.log, error)
 
     signals(server.stop, reread)
@@ -188,6 +202,7 @@ async def _serve(
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         announce(configured, listeners)
+        begin(source, configured, server.app.log, refused)
         tune_process(configured)
     ready.cancel()
     await task

@@ -12,16 +12,18 @@ from typing import Any, Protocol
 
 from ... import config
 from ...config.settings import State
-from ...errors import PolychatError
+from ...errors import BadInput, PolychatError
 from ...http.server.listening import check
 from ..storage import has_database
+from . import last_good
+from .checking import check_start
 
 
 class EventLog(Protocol):
     def event(self, message: str, **facts: Any) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConfigSource:
     """Where the configuration comes from."""
 
@@ -29,13 +31,71 @@ class ConfigSource:
     """``None`` for ``./polychat.toml``, which is not trusted with keys, else the person's own file."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the command line, which override the file's ``[gateway]``."""
+    keeps_last_good: bool = False
+    """Whether the text of a file that the gateway serves by is kept, for a start at which the file is bad."""
+    _latest: tuple[config.Config, Path, str] | None = field(default=None, init=False, repr=False)
+    """What was read last, with its file and its text."""
 
     def read(self) -> config.Config:
         """The file's settings; the usual database is used where it exists, also if the file does not name it.
 
         Raises ``BadInput`` if the file cannot be read, or if the gateway would be open to other machines without keys.
         """
-        from_file = config.load_here() if self.file is None else config.read(self.file)
+        place = self._place()
+        if place is None:
+            return self._overridden(config.Config())
+        text = config.text_of(place)
+        configured = self._parsed(text, place)
+        self._latest = configured, place, text
+        return configured
+
+    def start(self) -> tuple[config.Config, str]:
+        """What to serve by, and why it is the last good configuration and not the file; empty where it is the file.
+
+        Raises ``PolychatError`` if neither can be served.
+        """
+        if not self.keeps_last_good:
+            return self.read(), ""
+        try:
+            configured = self.read()
+            check_start(configured)
+        except PolychatError as error:
+            return self._last_good(error), str(error)
+        return configured, ""
+
+    def keep(self, configured: config.Config, log: EventLog) -> None:
+        """The gateway serves by ``configured``, which was read from the file: keep its text, if that is asked for."""
+        if not self.keeps_last_good or self._latest is None or self._latest[0] is not configured:
+            return
+        _, place, text = self._latest
+        try:
+            last_good.keep(place, text)
+        except OSError as error:
+            log.event("the configuration could not be kept", file=str(last_good.place_of(place)), error=error.strerror or "")
+
+    def _last_good(self, error: PolychatError) -> config.Config:
+        place = self._place()
+        text = None if place is None else last_good.kept_text(place)
+        if place is None or text is None:
+            raise error
+        try:
+            configured = self._parsed(text, place)
+            check_start(configured)
+        except PolychatError as other:
+            raise BadInput(
+                f"{error}; and the last good configuration cannot be served either: {other}", field="config"
+            ) from None
+        return configured
+
+    def _place(self) -> Path | None:
+        return config.file_here() if self.file is None else self.file
+
+    def _parsed(self, text: str, place: Path) -> config.Config:
+        from_file = config.parsed(text, place)
+        is_foreign = self.file is None and config.is_in_folder()
+        return self._overridden(replace(from_file, from_folder=True) if is_foreign else from_file)
+
+    def _overridden(self, from_file: config.Config) -> config.Config:
         settings = dict(self.given)
         if "uds" not in settings and {"host", "port"} & settings.keys():
             settings["uds"] = ""  # the file's socket is not where the command line wants to listen
@@ -71,3 +131,11 @@ def later(before: config.Config, after: config.Config) -> dict[str, str]:
 def stays(log: EventLog, error: PolychatError) -> None:
     """Log why the configuration was not reloaded."""
     log.event("configuration not reloaded; the previous one stays in force", error=str(error))
+
+
+def begin(source: ConfigSource, configured: config.Config, log: EventLog, refused: str) -> None:
+    """It serves: keep the file's text, or log why the last good configuration is in force."""
+    if refused:
+        log.event("configuration file refused; the last good one is in force", error=refused)
+    else:
+        source.keep(configured, log)

@@ -16,6 +16,7 @@ starting   it reports ready           ready      the first one makes the supervi
 starting   it reports a refusal       refused    of its configuration; it exits with code 1
 starting   ``_End``                   draining   it begins to serve and stops at once
 ready      ``_Configure``             ready      a configuration that it cannot use is logged, and the last one stays
+ready      ``_Refuse``                ready      it says that the file was refused
 ready      ``_End``                   draining   no new work; what runs has ``gateway.grace`` seconds
 starting   its process ends           exited     replaced after 50 ms, doubled with each early exit in a row
 ready      its process ends           exited     replaced, as above
@@ -76,7 +77,8 @@ from typing import Any, Literal, TypeAlias
 from ... import config
 from ...errors import BadInput, PolychatError
 from ...http.server.listening import announce, encrypting, listen, open_files, unlisten
-from .source import ConfigSource, signals, stays
+from .checking import check_servable
+from .source import ConfigSource, begin, signals, stays
 
 WorkerState: TypeAlias = Literal["starting", "ready", "refused", "draining", "killed", "exited"]
 SupervisorState: TypeAlias = Literal["starting", "serving", "ending", "cut", "ended"]
@@ -99,11 +101,20 @@ class _Start:
     configured: config.Config
     listeners: tuple[int, ...]
     shared: Path
+    refused: str
+    """As in ``Application``."""
 
 
 @dataclass(frozen=True)
 class _Configure:
     configured: config.Config
+
+
+@dataclass(frozen=True)
+class _Refuse:
+    """The file cannot be used, and the configuration stays."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -119,15 +130,18 @@ def _framed(order: object) -> bytes:
 # The supervisor's side.
 
 
-def supervise(source: ConfigSource, configured: config.Config, application: str = APPLICATION) -> int:
-    """Serve with ``gateway.workers`` processes until SIGTERM or SIGINT; give the exit code. Raises ``BadInput``."""
+def supervise(source: ConfigSource, configured: config.Config, application: str = APPLICATION, refused: str = "") -> int:
+    """Serve with ``gateway.workers`` processes until SIGTERM or SIGINT; give the exit code. Raises ``BadInput``.
+
+    ``refused``: as in ``Application``.
+    """
     settings = configured.gateway
     encrypting(settings)  # raises what a worker would raise, before any is started
     open_files()
     listeners = listen(settings)
     shared = Path(tempfile.mkdtemp(prefix="polychat-"))
     try:
-        return asyncio.run(_Supervisor(source, configured, application, listeners, shared).run())
+        return asyncio.run(_Supervisor(source, configured, application, listeners, shared, refused).run())
     finally:
         unlisten(settings, listeners)
         shutil.rmtree(shared, ignore_errors=True)
@@ -180,12 +194,13 @@ class _Supervisor:
         application: str,
         listeners: Sequence[socket.socket],
         shared: Path,
+        refused: str = "",
     ) -> None:
         from ..observe.logs import Log
 
         settings = configured.gateway
         self._source, self._configured, self._application = source, configured, application
-        self._listeners, self._shared = listeners, shared
+        self._listeners, self._shared, self._refused = listeners, shared, refused
         self._log = Log(settings.log, settings.log_sample)
         self._workers: set[_Worker] = set()
         self._ready = asyncio.Event()
@@ -211,6 +226,7 @@ class _Supervisor:
         ready.cancel()
         if not self._ending.is_set():  # one worker serves by now, and the others are starting
             announce(self._configured, self._listeners)
+            begin(self._source, self._configured, self._log, self._refused)
         await ending
         await self._finish(slots)
         self._ended = True
@@ -272,7 +288,7 @@ class _Supervisor:
             command = [sys.executable, "-P", "-c", _BEGIN.format(path=sys.path, number=theirs.fileno())]
             process = subprocess.Popen(command, pass_fds=(theirs.fileno(), *fds), stdin=subprocess.DEVNULL)  # noqa: S603, ASYNC220  # this very Python
         worker = _Worker(process, *await asyncio.open_connection(sock=ours))
-        worker.order(_Start(self._application, self._configured, fds, self._shared))
+        worker.order(_Start(self._application, self._configured, fds, self._shared, self._refused))
         return worker
 
     def _fold_metrics(self) -> None:
@@ -292,14 +308,18 @@ class _Supervisor:
     def _reload(self) -> None:
         try:
             configured = self._source.read()
-            encrypting(configured.gateway)
+            check_servable(configured)
         except PolychatError as error:
             stays(self._log, error)
+            self._refused = str(error)
+            for worker in self._workers:
+                worker.order(_Refuse(self._refused))
             return
-        self._configured = configured
+        self._configured, self._refused = configured, ""
         self._log.change(configured.gateway.log, configured.gateway.log_sample)
         for worker in self._workers:
             worker.order(_Configure(configured))
+        self._source.keep(configured, self._log)
 
     async def _finish(self, slots: Sequence[asyncio.Task[None]]) -> None:
         """Stop the workers, and kill those that do not exit."""
@@ -373,6 +393,7 @@ async def _work(control: socket.socket, start: _Start, listeners: list[socket.so
     tls = encrypting(settings)
     make = pkgutil.resolve_name(start.application)
     server = Server(make(start.configured, shared=start.shared), settings, tls)
+    server.app.refused = start.refused
     signals(server.stop, lambda: None)  # SIGHUP is handled by the supervisor
     reader, writer = await asyncio.open_unix_connection(sock=control.dup())
     serving = asyncio.create_task(server.serve(listeners))
@@ -397,10 +418,13 @@ async def _follow_orders(reader: asyncio.StreamReader, server: Any, before: conf
             match order:
                 case _End(now=now):
                     server.end(now=now)
+                case _Refuse(reason=reason):
+                    server.app.refused = reason
                 case _Configure(configured=configured):
                     try:
                         take(server, before, configured, tls)
-                        before = configured
+                        before, server.app.refused = configured, ""
                     except PolychatError as error:
+                        server.app.refused = str(error)
                         stays(server.app.log, error)
     server.end(now=False)  # the supervisor is gone

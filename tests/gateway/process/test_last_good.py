@@ -1,0 +1,119 @@
+"""A bad configuration file: at a reload the running one stays, at a start the last good one is used if it was kept."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from polychat.gateway.process.last_good import place_of
+
+from ...support.command import run
+from ...support.gateway_processes import started
+
+GOOD = """
+[gateway]
+port = 0
+sites = ""
+log = "off"
+[routes.{name}]
+targets = ["house/small"]
+[providers.house]
+wire = "openai-chat"
+base_url = "http://127.0.0.1:9/v1"
+headers = {{ x-token = "a-literal-secret" }}
+serves = ["small"]
+"""
+
+
+def body_at(port: int, path: str) -> bytes:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+        return bytes(response.read())
+
+
+REFUSED = b"configuration: the file was refused; the last good one is in force"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """A gateway that serves keeps the text of its file, for its user alone. With a bad file, a start needs the option: then
+    the kept one is served, and standard error, the log, ``/ready`` and the metrics say so, until a reload finds a good file,
+    which is kept in its place. A bad reload is told likewise, and replaces nothing."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = tmp_path / "polychat.toml"
+    serve = ("-m", "polychat", "serve", "--config", str(file), "--workers", str(workers))
+    file.write_text(GOOD.format(name="first"))
+    kept = place_of(file)
+
+    with started(*serve) as running:
+        running.listening()
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+    assert not kept.exists(), "it was not asked for"
+
+    with started(*serve, "--keep-last-good") as running:
+        assert body_at(running.listening(), "/ready") == b"ready\n"
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+    assert kept.read_text() == file.read_text()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (kept, kept.parent)] == [0o600, 0o700]
+
+    file.write_text("[gateway]\nport = 'none'\n")
+    with started(*serve) as running:
+        assert running.wait() == 2
+
+    with started(*serve, "--keep-last-good") as running:
+        assert "warning" in running.hears("polychat.toml:2: gateway.port")
+        port = running.listening()
+        running.hears("the last good one is in force")
+        assert REFUSED in body_at(port, "/ready")
+        assert b"polychat.toml" not in body_at(port, "/ready")
+        assert b"polychat_config_refused 0.0" not in body_at(port, "/metrics")
+        assert b'"first"' in body_at(port, "/v1/models")
+
+        file.write_text(GOOD.format(name="second"))
+        running.signal(signal.SIGHUP)
+        for _ in range(workers):
+            running.hears("configuration reloaded")
+        assert [body_at(port, "/ready") for _ in range(2)] == [b"ready\n"] * 2
+        assert kept.read_text() == file.read_text()
+
+        file.write_text("nonsense")
+        running.signal(signal.SIGHUP)
+        assert "polychat.toml:1" in running.hears("configuration not reloaded")
+        while REFUSED not in body_at(port, "/ready"):  # workers learn of it from their supervisor
+            pass
+        assert b'"second"' in body_at(port, "/v1/models")
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+    shown = await run("config", "last-good", str(file))
+    assert "second" in shown.out
+    assert "a-literal-secret" not in shown.out + shown.err
+    written = await run("config", "last-good", str(file), "-o", str(tmp_path / "good.toml"))
+    assert (written.code, (tmp_path / "good.toml").read_text()) == (0, GOOD.format(name="second"))
+    assert stat.S_IMODE((tmp_path / "good.toml").stat().st_mode) == 0o600
+    again = await run("config", "last-good", str(file), "-o", str(tmp_path / "good.toml"))
+    assert (again.code, "good.toml cannot be written: File exists" in again.err) == (2, True)
+
+
+async def test_a_kept_file_that_is_bad_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kept configuration cannot be served either, as its secret is gone, the start fails and says both; where none is
+    kept it fails as without the option, and ``last-good`` says how one is kept."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = tmp_path / "polychat.toml"
+    file.write_text("nonsense")
+    none = await run("serve", "--config", str(file), "--keep-last-good")
+    assert (none.code, "polychat.toml:1" in none.err) == (2, True)
+    shown = await run("config", "last-good", str(file))
+    assert (shown.code, "polychat serve --keep-last-good keeps it" in shown.err) == (2, True)
+    kept = place_of(file)
+    kept.parent.mkdir(parents=True)
+    kept.write_text('[gateway.keys]\nada = "env:GONE"\n')
+    both = await run("serve", "--config", str(file), "--keep-last-good")
+    assert both.code == 2
+    assert "polychat.toml:1" in both.err
+    assert "the last good configuration cannot be served either: gateway.keys.ada refers to env:GONE" in both.err
