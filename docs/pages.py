@@ -111,6 +111,9 @@ api_key = "keyring:azure-eu"
 [local.models]
 qwen = "models/qwen3-0.6b-q4.gguf"        # relative to this file
 big = { path = "/srv/models/big.gguf", context = 8192, parallel = 2 }
+
+[mcp.files]                               # tools for polychat ask --mcp files
+command = "npx -y @modelcontextprotocol/server-filesystem /srv/notes"
 ```
 
 - The file holds references to secrets, not secrets: `env:NAME` (an environment variable), `file:PATH`, `keyring:NAME` (the

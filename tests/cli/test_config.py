@@ -49,7 +49,7 @@ async def test_a_valid_file_is_0_and_its_contents_are_counted(here: Path, own_co
         ran = await run("config", "check", *file)
         assert (ran.code, ran.err) == (0, "")
         assert str(own) not in ran.out
-        assert ran.out.endswith("polychat.toml: good: 1 route, 1 alias, 1 provider, 0 local models\n")
+        assert ran.out.endswith("polychat.toml: good: 1 route, 1 alias, 1 provider, 0 local models, 0 MCP servers\n")
 
 
 @pytest.mark.parametrize(

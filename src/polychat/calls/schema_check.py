@@ -16,16 +16,16 @@ _MOST = 200_000
 """Values that are compared with schemas."""
 
 
-def schema_fault(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """The first place of ``value`` that does not meet ``schema``, and why; ``None`` if it does.
+def schema_fault(value: Any, schema: Mapping[str, Any], subject: str = "the answer") -> str | None:
+    """The first place of ``value`` that does not meet ``schema``, and why; ``None`` if it does. ``subject``: what it is called.
 
     Of JSON schema: types, ``enum``, ``const``, objects, arrays, bounds, ``pattern``, ``anyOf``, ``oneOf``, ``allOf``, ``not``,
     and references within the schema. Other keywords, ``format`` among them, allow everything.
     """
     try:
-        return next(_Check(schema).faults(value, schema, "the answer", 0), None)
+        return next(_Check(schema, subject).faults(value, schema, subject, 0), None)
     except _TooMuch:
-        return "the answer cannot be checked: it is too large, or the schema refers to itself without end"
+        return f"{subject} cannot be checked: it is too large, or the schema refers to itself without end"
 
 
 class _TooMuch(Exception):
@@ -33,8 +33,8 @@ class _TooMuch(Exception):
 
 
 class _Check:
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
+    def __init__(self, root: Mapping[str, Any], subject: str) -> None:
+        self._root, self._subject = root, subject
         self._steps = 0
 
     def faults(self, value: Any, schema: Any, place: str, depth: int) -> Iterator[str]:
@@ -80,7 +80,7 @@ class _Check:
         patterns = {name: inner for name, inner in _table(schema, "patternProperties").items() if _compiled(name)}
         yield from (f"{place} has no {name}" for name in _listed(schema, "required") if name not in value)
         for name, member in value.items():
-            within = f"{place}.{redact(name, 40)}" if place != "the answer" else redact(name, 40)
+            within = f"{place}.{redact(name, 40)}" if place != self._subject else redact(name, 40)
             inner = [properties[name]] if name in properties else []
             inner += [other for pattern, other in patterns.items() if re.search(pattern, name)]
             for other in inner or [schema.get("additionalProperties", True)]:

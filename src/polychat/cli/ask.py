@@ -7,8 +7,7 @@ import asyncio
 import sys
 
 from ..client import Stream
-from ..errors import BadInput, PolychatError
-from ..types import ChatMessage
+from ..errors import PolychatError
 from . import ANSWERED, FAILED, complain, print_json
 from .code_blocks import first_block
 from .printing import (
@@ -43,35 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
         from .shell_command import propose
 
         return propose(question)
-    if arguments.tools:
-        return _with_tools(question, arguments)
+    if arguments.tools or arguments.mcp:
+        from .ask_tools import ask_with_tools
+
+        return ask_with_tools(question, arguments, _plain)
     reply = question.stream()
     with recorded(question, reply):
         return asyncio.run(_whole_json(question, reply) if arguments.json else _plain(question, reply, arguments))
-
-
-def _with_tools(question: Question, arguments: argparse.Namespace) -> int:
-    """Print the replies, and run the calls in them, until one has none. Raises ``BadInput``."""
-    from .tool_functions import MOST_ROUNDS, SECONDS, functions_in, result_of
-
-    if arguments.json or arguments.extract:
-        raise BadInput("--tools goes without --json and -x", field="tools")
-    functions = {name: function for module in arguments.tools for name, function in functions_in(module).items()}
-    question.options["tools"] = list(functions.values())
-    more: list[ChatMessage] = []
-    for _ in range(MOST_ROUNDS):
-        reply = question.stream(*more)
-        with recorded(question, reply, more):
-            code = asyncio.run(_plain(question, reply, arguments))
-        if code != ANSWERED or not reply.tool_calls:
-            return code
-        calls = reply.tool_calls
-        results = [
-            result_of(call, functions, is_allowed=arguments.yes, seconds=arguments.tool_timeout or SECONDS) for call in calls
-        ]
-        more += [checked(reply)[0].turn(), ChatMessage("tool", list(results))]
-    complain(f"stopped after {MOST_ROUNDS} rounds of tool calls")
-    return FAILED
 
 
 async def _plain(question: Question, reply: Stream, arguments: argparse.Namespace) -> int:

@@ -91,8 +91,21 @@ def _tools(ask: argparse._ArgumentGroup) -> None:
         default=[],
         help="functions that the model may call: the public ones of a Python module, with type hints; repeatable",
     )
+    ask.add_argument(
+        "--mcp",
+        metavar="COMMAND|URL|NAME",
+        action="append",
+        default=[],
+        help="an MCP server whose tools the model may call: a command line in quotes, a URL, or a name from [mcp] of "
+        "polychat.toml; repeatable",
+    )
     ask.add_argument("--yes", action="store_true", help="run the model's calls without asking; they are shown all the same")
-    ask.add_argument("--tool-timeout", metavar="SECONDS", type=float, help="timeout for one call (default: 120)")
+    ask.add_argument(
+        "--tool-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="timeout for one call, and for the start of an MCP server (default: 120)",
+    )
 
 
 def add_conversation(ask: argparse._ArgumentGroup) -> None:

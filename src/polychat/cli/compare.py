@@ -19,9 +19,9 @@ def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     Raises ``BadInput`` for fewer than two models, and beside arguments that are for one.
     """
-    names = ("model", "extract", "execute", "continues", "conversation", "tools")
+    names = ("model", "extract", "execute", "continues", "conversation", "tools", "mcp")
     if any(getattr(arguments, name) for name in names):
-        raise BadInput("--compare goes without -m, -x, -e, -c, --conversation and --tools", field="compare")
+        raise BadInput("--compare goes without -m, -x, -e, -c, --conversation, --tools and --mcp", field="compare")
     values = arguments.compare
     cut = next((place for place, value in enumerate(values) if len(value.split()) > 1), len(values))
     if cut < 2:

@@ -14,6 +14,7 @@ from ..backends.builtin import known
 from ..backends.registry import Registry
 from ..config import Config
 from ..config.file_errors import FileErrors
+from ..config.mcp_server import server_fault
 from ..config.schema import schema
 from ..config.writing import config_text
 from ..errors import BadInput, UnknownTarget
@@ -68,6 +69,9 @@ def checked(file: Path | None) -> Config:
             raise strict.error(key, f"names {target}: {error}") from None
     _check_prices(registry, strict)
     _check_local_models(configured, strict)
+    for name, server in configured.mcp.items():
+        if (fault := server_fault(name, server)) is not None:
+            raise strict.error(*fault)
     check_servable(configured)
     return configured
 
@@ -106,7 +110,7 @@ def _summary(configured: Config) -> str:
         return f"no {config.FILE} here, nor in {config.folder()}: everything has its default"
     counts = {
         **{"route": configured.routes, "alias": configured.aliases},
-        **{"provider": configured.providers, "local model": configured.local_models},
+        **{"provider": configured.providers, "local model": configured.local_models, "MCP server": configured.mcp},
     }
     return f"{configured.file}: good: {', '.join(_counted(len(entries), name) for name, entries in counts.items())}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .mcp_server import McpServerSettings
     from .settings import GatewaySettings, LocalModel, Price, Route
 
 FILE = "polychat.toml"
@@ -37,3 +38,5 @@ class Config:
     """By ``provider/model``, the provider in lower case."""
     default_model: str = ""
     """What the command and the library ask where no model is named; empty: the embedded model."""
+    mcp: Mapping[str, McpServerSettings] = field(default_factory=dict, repr=False)
+    """Servers of tools; see ``polychat ask --mcp``."""

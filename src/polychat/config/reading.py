@@ -15,6 +15,7 @@ from .checks import check_gateway, check_model_name, check_names, check_price_na
 from .configured import FILE, Config
 from .decoding import decoded
 from .file_errors import FileErrors
+from .mcp_server import McpServerSettings
 from .settings import GatewaySettings, LocalModel, Price, Route
 from .value_types import Table, about
 from .vendor_spec import VendorTable, check_base_url
@@ -65,6 +66,10 @@ class File(Table, frozen=True):
         ),
     ] = {}
     local: Annotated[LocalSettings, about("Models on this machine.")] = LocalSettings()
+    mcp: Annotated[
+        Mapping[str, McpServerSettings],
+        about("An MCP server, whose tools `polychat ask --mcp NAME` and `polychat chat` offer to the model."),
+    ] = {}
 
 
 _PLACE = re.compile(r" \(at (?:line (\d+), (column \d+)|end of document)\)$")
@@ -99,6 +104,7 @@ def _config(content: Mapping[str, Any], errors: FileErrors) -> Config:
         read.aliases,
         prices=_prices(read.prices, errors),
         default_model=read.default_model,
+        mcp=read.mcp,
     )
 
 

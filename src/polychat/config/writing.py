@@ -9,8 +9,10 @@ from typing import Any
 
 from msgspec import structs
 
+from ..errors import redact
 from ..redact import bare_url
 from .configured import Config
+from .mcp_server import McpServerSettings
 from .value_types import Table
 
 HIDDEN = "(hidden)"
@@ -30,6 +32,8 @@ def config_text(configured: Config) -> str:
         lines += table(["prices", name], _columns(price))
     for name, model in configured.local_models.items():
         lines += table(["local", "models", name], _columns(model))
+    for name, server in configured.mcp.items():
+        lines += table(["mcp", name], _of_server(server))
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -64,6 +68,17 @@ def _without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
         shown["base_url"] = bare_url(shown["base_url"])
     if "headers" in shown:
         shown["headers"] = dict.fromkeys(shown["headers"], HIDDEN)  # any of them may be a token
+    return shown
+
+
+def _of_server(server: McpServerSettings) -> dict[str, Any]:
+    shown = {name: value for name, value in _columns(server).items() if value}
+    if "url" in shown:
+        shown["url"] = bare_url(server.url)
+    if "command" in shown:
+        shown["command"] = tuple(redact(word, len(word)) for word in server.command)
+    if "env" in shown:
+        shown["env"] = dict.fromkeys(server.env, HIDDEN)
     return shown
 
 
