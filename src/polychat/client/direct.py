@@ -49,13 +49,13 @@ def _pool() -> Callable[[], Pool]:
 class DirectAsk:
     """``ask`` with any prompt and the model and options of ``prepared``, which is kept, and whose replies are not streamed."""
 
-    __slots__ = ("_backend", "_compiled", "_is_own_address", "_model", "_prepared", "_prices", "_targets")
+    __slots__ = ("_backend", "_compiled", "_model", "_pool", "_prepared", "_prices", "_targets")
 
     def __init__(self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest) -> None:
         target = prepared.plan.targets[0]
         self._targets, self._prepared, self._compiled = targets, prepared, compiled
         self._backend, self._model = target.backend, target.model or None
-        self._prices = targets.registry.config.prices
+        self._prices, self._pool = targets.config.prices, _pool()
 
     async def ask(self, prompt: str) -> Reply[Any]:
         """Raises as ``ask``."""
@@ -65,7 +65,7 @@ class DirectAsk:
             return await self._asked(prompt, None, None)
         try:
             ready = self._backend.ready(compiled, prepared.options)
-            pool = _pool()()
+            pool = self._pool()
             connection = pool.begin(ready.request, body, ready.timeouts)
         except PolychatError:  # it is raised once more, where errors are judged
             connection = None
@@ -73,6 +73,7 @@ class DirectAsk:
             return await self._asked(prompt, attempt, None)
         finish: Event | None = None
         try:
+            await connection.next_change()
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
             if connection.done and connection.status == 200 and not connection.coding:
@@ -99,10 +100,12 @@ class DirectAsk:
         start, answer, usage, _ = events
         if type(answer) is not Text or type(usage) is not Usage or type(start) is not Start or answer.choice:
             return self._unusual(events, raw, prompt, address)
-        text, cost = answer.text, self._cost(start.model, usage, address)
+        text, model, backend = answer.text, self._model, self._backend
+        name, url = backend.name, backend.url
+        cost = cost_of(self._prices, name, url, start.model or model, usage, requested=model, is_elsewhere=address != url)
         return Reply(
-            self._backend.name,
-            self._model,
+            name,
+            model,
             text,
             finish.verdict,
             finish.reason,
@@ -120,15 +123,10 @@ class DirectAsk:
         assembled.take_all(events)
         assert assembled.finish is not None  # it is the last event
         usage = assembled.usage or estimated(self._prepared.request(prompt)[0], assembled)
-        cost = self._cost(assembled.start.model, usage, address)
-        return reply_from(assembled, self._backend.name, self._model, assembled.finish.verdict, usage, cost, raw)
-
-    def _cost(self, served: str | None, usage: Usage, address: str) -> float | None:
-        backend, model = self._backend, self._model
-        is_elsewhere = address != backend.url
-        return cost_of(
-            self._prices, backend.name, backend.url, served or model, usage, requested=model, is_elsewhere=is_elsewhere
-        )
+        name, url, model = self._backend.name, self._backend.url, self._model
+        served = assembled.start.model or model
+        cost = cost_of(self._prices, name, url, served, usage, requested=model, is_elsewhere=address != url)
+        return reply_from(assembled, name, model, assembled.finish.verdict, usage, cost, raw)
 
     async def _asked(self, prompt: str, attempt: StraightAttempt | None, connection: PoolConnection | None) -> Reply[Any]:
         """The reply, asked as any other. ``attempt`` is continued if there is one, with ``connection`` if that was used."""
@@ -141,7 +139,7 @@ class DirectAsk:
             return await Stream(self._targets, call).whole()
         finally:
             if (unused := early.take()) is not None:
-                _pool()().give_back(unused)
+                self._pool().give_back(unused)
 
 
 def asking(targets: Targets, prepared: PreparedCall) -> Callable[[str], Awaitable[Reply[Any]]]:

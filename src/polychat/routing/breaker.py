@@ -87,6 +87,14 @@ class Breaker:
         elif called_at >= self._opened_at:
             self._close()
 
+    def answered_whole(self, called_at: float, now: float) -> None:
+        """``answered`` and ``completed``, of an answer that came as a whole."""
+        if self.until is None and not self._streak:
+            self.outcomes.add(_ANSWERED, now)
+        else:
+            self.answered(called_at, now)
+            self.completed(called_at)
+
     def failed(
         self,
         called_at: float,

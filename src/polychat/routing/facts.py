@@ -375,9 +375,16 @@ class Facts:
 
     def answered_whole(self, called_at: float, now: float) -> None:
         """``answered``, ``completed`` and ``over``, of an answer that came as a whole."""
-        self.answered(now - called_at, now)
-        self.completed(called_at)
-        self.shared.in_flight -= 1
+        shared, domain = self.shared, self.domain
+        if self.probation.is_on or shared.rest.down_until or (domain is not None and domain.down_until):
+            self.answered(now - called_at, now)
+            self.completed(called_at)
+        else:
+            self.waiting.answered(now)
+            self._breaker.answered_whole(called_at, now)
+            self._throttle = None
+            shared.first.observe(now - called_at, now)
+        shared.in_flight -= 1
 
     def cut(self, called_at: float, now: float, after: float) -> None:
         """An answer was cut off, so many seconds after its beginning."""

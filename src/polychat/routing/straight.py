@@ -103,7 +103,9 @@ class StraightPlan:
     def constant_attempt(self) -> StraightAttempt | None:
         """``attempt``, if it has been made before and nothing has changed since; else ``None``."""
         constant = self._constant
-        return StraightAttempt(self._router, self._plan, constant.facts) if constant is not None and constant.holds() else None
+        if constant is None or not (constant.is_current if constant.is_alone else constant.holds()):
+            return None
+        return StraightAttempt(self._router, self._plan, constant.facts)
 
     def attempt(self) -> StraightAttempt | None:
         """The next attempt; ``None`` where the router must decide, or the target is not well."""

@@ -236,12 +236,15 @@ class Pool:
             self._latest_limits = timeouts, limits
         if timeouts.total is None and deadline is None:
             return limits
+        connect, first, idle, seconds, _ = limits
         now = self._loop.time()
-        end = min(now + limits.total, inf if deadline is None else deadline)
-        total = end - now if limits.total == inf else limits.total
+        if deadline is None:
+            return ExchangeTimeouts(connect, first, idle, seconds, now + seconds)
+        end = min(now + seconds, deadline)
+        total = end - now if seconds == inf else seconds
         if now >= end:
             raise limits._replace(total=total).past()
-        return ExchangeTimeouts(limits.connect, limits.first, limits.idle, total, end)
+        return ExchangeTimeouts(connect, first, idle, total, end)
 
     def state(self, connection: PoolConnection) -> str:
         """A state of the table above."""

@@ -63,13 +63,13 @@ def usual_reply(body: bytes) -> list[Event] | None:
         reply = _decode(body)
     except ValueError:
         return None
-    answer = reply.choices[0]
-    if not answer.message.content:
+    answer, counts = reply.choices[0], reply.usage
+    if not (content := answer.message.content):
         return None
-    events: list[Event] = [Text(answer.message.content)]
-    if reply.id or reply.model:
-        events.insert(0, Start(reply.id or None, reply.model or None))
-    if reply.usage is not None:
-        events.append(with_reasoning(counts_of(reply.usage)))
+    events: list[Event] = [Start(reply.id or None, reply.model or None)] if reply.id or reply.model else []
+    events.append(Text(content))
+    if counts is not None:
+        usage = counts_of(counts)
+        events.append(with_reasoning(usage) if usage.reasoning_tokens else usage)
     events.append(Finish("complete", answer.finish_reason))
     return events

@@ -40,6 +40,7 @@ class UsualUsage(Struct, forbid_unknown_fields=True):
     completion_tokens_details: UsualCompletion | None = None
 
 
+_NO_PROMPT, _NO_COMPLETION = UsualPrompt(), UsualCompletion()
 _MEMBERS = frozenset(UsualUsage.__struct_fields__)
 
 
@@ -55,18 +56,14 @@ def usual_usage(counts: dict[str, Any]) -> Usage | None:
 
 def counts_of(counts: UsualUsage) -> Usage:
     """The same counts; reasoning may be missing in the completion's: see ``with_reasoning``."""
-    prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
-    cached = prompt_audio = reasoning = completion_audio = None
-    if prompt is not None:
-        cached, prompt_audio = prompt.cached_tokens, prompt.audio_tokens
-    if completion is not None:
-        reasoning, completion_audio = completion.reasoning_tokens, completion.audio_tokens
+    prompt, completion = counts.prompt_tokens_details or _NO_PROMPT, counts.completion_tokens_details or _NO_COMPLETION
     return Usage(
         counts.prompt_tokens,
         counts.completion_tokens,
         counts.total_tokens,
-        cached,
-        reasoning_tokens=reasoning,
-        audio_prompt_tokens=prompt_audio,
-        audio_completion_tokens=completion_audio,
+        prompt.cached_tokens,
+        None,  # as to what was written to a cache
+        completion.reasoning_tokens,
+        prompt.audio_tokens,
+        completion.audio_tokens,
     )
