@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
 from time import time
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from polychat.config.access import Admin
 from polychat.config.settings import KeySettings, State, TokenBudget
 from polychat.gateway.storage import spool_of, store_of
 from polychat.state.database.store import DatabaseStore
+from polychat.state.key_text import new_key
 from polychat.state.store import StoredBucket, UsageFilter
 from polychat.state.windows import window_at
+from polychat.worker_threads import in_store_thread
 
-from ..support.database_servers import PostgreSQL, delivered, emptied, valkey_server
+from ..support.database_servers import PostgreSQL, delivered, emptied, hung, valkey_server
 from ..support.gateway_processes import started
 from ..support.running_gateway import Caller, asking, completion, configured, gateway, row
 from ..support.scripted_server import Say, Seen, serving
@@ -83,6 +87,52 @@ async def test_a_budget_is_kept_while_sqlite_is_locked_or_full(
     store = delivered(store_of(state, patience=10), spool_of(state))
     (total,) = store.usage("verdict", UsageFilter())
     assert (spent(store), total.requests) == (35 * answered, answered)
+    store.close()
+
+
+async def test_requests_go_on_while_postgresql_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_server: PostgreSQL
+) -> None:
+    """Those with keys that are known do not wait for it, also where their allotment is used up. The few that must ask it are
+    refused when its time is over, and then at once, so that no thread is left waiting. A text that PostgreSQL does not take is
+    not found.
+    """
+    monkeypatch.setenv("KEY_FILE", "the-key-of-the-file")
+    monkeypatch.setenv("ADMIN_KEY", "an-admin-key")
+    emptied(DatabaseStore(postgresql_server.url, patience=10)).close()
+    monkeypatch.setenv("TEXT_KEY", b64encode(b"k" * 32).decode())
+    kept: dict[str, Any] = {"keep_text": True, "encryption_keys": ("env:TEXT_KEY",)}
+    state = State(url=postgresql_server.url, spool=str(tmp_path / "spool"), **kept)
+    limits = {"file": KeySettings(rpm=1000, tokens=TokenBudget(month=3500))}
+    async with serving(counting) as server:
+        settings = configured(
+            {"house": row("openai-chat", server.url)},
+            state=state,
+            keys={"file": "env:KEY_FILE"},
+            key_settings=limits,
+            admin=Admin(keys={"boss": "env:ADMIN_KEY"}),
+        )
+        async with gateway(settings) as here:
+            assert (await here.ask(*small(), headers=KEY)).status == 200
+            empty = await here.ask("/admin/usage?person=%00", headers={"authorization": "Bearer an-admin-key"})
+            assert (empty.status, empty.json["usage"]) == (200, [])
+            assert (await here.ask("/v1/responses/a%00b", headers=KEY)).status == 404
+            asked = {"model": "house/small", "input": "a", "previous_response_id": "a\0b", "max_output_tokens": 10}
+            refused = await here.ask("/v1/responses", asked, headers=KEY)
+            assert refused.json["error"]["code"] == "previous_response_not_found"
+
+            async def unknown() -> int:
+                return (await here.ask(*small(), headers={"authorization": f"Bearer {new_key().text}"})).status
+
+            with hung(postgresql_server):
+                statuses = [(await here.ask(*small(), headers=KEY)).status for _ in range(20)]
+                assert statuses == [200] * 20
+                assert set(await asyncio.gather(*(unknown() for _ in range(12)))) == {503}
+                assert await in_store_thread(lambda: "free") == "free"
+                assert (await here.ask(*small(), headers=KEY)).status == 200
+    store = delivered(store_of(state, patience=10), spool_of(state))
+    (total,) = store.usage("verdict", UsageFilter())
+    assert (spent(store), total.requests) == (35 * 22, 22)
     store.close()
 
 

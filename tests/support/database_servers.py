@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -46,6 +47,20 @@ class PostgreSQL(NamedTuple):
     def _control(self, *arguments: str) -> None:
         command = [str(self.programs / "pg_ctl"), "-D", str(self.folder / "data"), *arguments]
         subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, **self.account)
+
+
+@contextmanager
+def hung(server: PostgreSQL) -> Generator[None]:
+    """All of its processes are stopped, so that connections to it stay open and nothing answers."""
+    first = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    processes = [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            os.kill(process, signal.SIGCONT)
 
 
 @contextmanager

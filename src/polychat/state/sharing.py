@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from secrets import token_hex
 from threading import Event, Lock, Thread
+from time import monotonic, sleep
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -44,6 +45,8 @@ _PARTS = 16
 """Into how many parts a cap is divided for larger allotments."""
 _AT_ONCE = 100
 """Buckets that are reported or renewed in one transaction."""
+_LAST_SECONDS = 2.0
+"""For which a process that ends tries to report what it spent."""
 _REMEMBERED = 1800.0
 """Seconds after its end for which every store still knows what was reported of an allotment."""
 
@@ -158,8 +161,16 @@ class SharedBuckets:
             with self._ledger.lock:
                 closing = [kept for kept in self._open.values() if not kept.is_over(now)]
                 reports = [(kept, Settlement(kept.id, kept.stored, kept.spent, True)) for kept in closing]
-            self._announce(now, 0.0)
+            self._leave(now)
             self._settle(reports, now)
+
+    def _leave(self, now: float) -> None:
+        """Tell the store that this process is not there any more; one that is away may be back in a moment."""
+        until = monotonic() + _LAST_SECONDS
+        self._announce(now, 0.0)
+        while self.is_away and monotonic() < until:
+            sleep(_LAST_SECONDS / 8)
+            self._announce(now, 0.0)
 
     # For a request
 

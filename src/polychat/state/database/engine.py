@@ -3,6 +3,17 @@
 SQLite has one file in WAL mode, which several processes write: each transaction that writes takes the write lock at its
 beginning (``BEGIN IMMEDIATE``), so none fails in its middle because another was faster, and one that cannot get the lock within
 ``patience`` seconds raises ``StoreUnavailable``. ``synchronous`` is ``FULL``: what is committed survives a power cut.
+
+PostgreSQL may hang, or be out of reach. What waits for it, and for how long:
+
+a call                         waits at most
+=============================  ==================================================================================
+for a connection               2 s, and for one of the pool to be free as long
+for a lock                     ``patience`` and a second
+of few rows                    3 s for each statement
+of many, a sum, a migration    10 s for each statement, by the server's clock, and 12 s by ours
+while the server is away       not at all, but for one call a second: see ``availability``
+=============================  ==================================================================================
 """
 
 from __future__ import annotations
@@ -11,9 +22,9 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -23,12 +34,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ...errors import BadInput, MissingPackage, PolychatError, redact
 from ..store import StoreUnavailable
+from .availability import Availability
 
 _BEGIN = "polychat_begin"
 _LOCK = 0x706F6C79
 """PostgreSQL's advisory lock for migrations."""
 _CONNECT_SECONDS = 2
+QUICK_SECONDS = 3.0
+"""Enough for what requests may wait for, and for locks."""
 _STATEMENT_MILLISECONDS = 10_000
+_SLOW_SECONDS = 12.0
+"""For what goes through many rows; the server ends it before that."""
 
 
 class Database:
@@ -43,47 +59,87 @@ class Database:
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.file = Path(self._url.database) if self.is_sqlite and self._url.database else None
         """SQLite's file."""
-        self._engine = _sqlite(self._url, patience) if self.is_sqlite else _postgresql(self._url, patience)
+        self._engine = _sqlite(self._url, patience) if self.is_sqlite else _postgresql(self._url, patience, renewed)
         event.listen(self._engine, "begin", _begin)
-        if renewed is not None and not self.is_sqlite:
-            event.listen(self._engine, "do_connect", partial(_use_renewed, renewed))
         self._is_current = False
+        self._availability = Availability()
         self._lock = Lock()
 
     @contextmanager
-    def reading(self) -> Generator[Connection]:
-        """A transaction that sees one state of the database."""
+    def reading(self, *, slow: bool = False) -> Generator[Connection]:
+        """A transaction that sees one state of the database. ``slow``: it may go through many rows."""
         self._prepare()
-        with _errors_translated(), self._engine.begin() as connection:
+        with self._asking(), self._transaction(self._engine, slow) as connection:
             yield connection
 
-    def write(self, work: Callable[[Connection], Any]) -> Any:
+    def write(self, work: Callable[[Connection], Any], *, slow: bool = False) -> Any:
         """Run ``work`` in a transaction that writes. It runs once more if the connection turns out to be lost."""
         self._prepare()
-        with _errors_translated():
+        with self._asking():
+            begun = monotonic()
             try:
-                return self._written(work)
+                return self._written(work, slow)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not error.connection_invalidated or monotonic() - begun > _CONNECT_SECONDS:
                     raise
-                return self._written(work)
+                return self._written(work, slow)
 
-    def _written(self, work: Callable[[Connection], Any]) -> Any:
-        with self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
+    def _written(self, work: Callable[[Connection], Any], slow: bool) -> Any:
+        with self._transaction(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}), slow) as connection:
             return work(connection)
+
+    @contextmanager
+    def _transaction(self, engine: Engine, slow: bool) -> Generator[Connection]:
+        with engine.connect() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            if slow and not self.is_sqlite:
+                raw.patience = _SLOW_SECONDS
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                if slow and not self.is_sqlite:
+                    raw.patience = QUICK_SECONDS
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        """One call. Raises ``StoreUnavailable``, at once where the server did not answer a moment ago."""
+        if self.is_sqlite:
+            with _errors_translated():
+                yield
+            return
+        self._availability.check()
+        try:
+            with _errors_translated():
+                yield
+        except StoreUnavailable as error:
+            if _is_silent(error):
+                self._availability.failed()
+            else:
+                self._availability.answered()
+            raise
+        except BaseException:
+            self._availability.answered()
+            raise
+        self._availability.answered()
 
     def _prepare(self) -> None:
         if self._is_current:
             return
-        with self._lock, _errors_translated():
-            if not self._is_current:
-                if self.file is not None:
-                    _private(self.file)
-                self._migrate()
-                self._is_current = True
+        if not self._lock.acquire(timeout=_CONNECT_SECONDS):
+            raise StoreUnavailable("the database cannot be used yet: its tables are being made")
+        try:
+            with self._asking():
+                if not self._is_current:
+                    if self.file is not None:
+                        _private(self.file)
+                    self._migrate()
+                    self._is_current = True
+        finally:
+            self._lock.release()
 
     def _migrate(self) -> None:
-        with self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
+        with self._transaction(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}), True) as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
             from .schema import upgrade
@@ -124,12 +180,12 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
 
 
-def _postgresql(url: URL, patience: float) -> Engine:
+def _postgresql(url: URL, patience: float, renewed: Callable[[], str] | None) -> Engine:
     options = f"-c statement_timeout={_STATEMENT_MILLISECONDS} -c lock_timeout={int(patience * 1000) + 1000} -c timezone=UTC"
     arguments = {"connect_timeout": _CONNECT_SECONDS, "tcp_user_timeout": 5000, "options": options}
     arguments |= {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     try:
-        return create_engine(
+        engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args=arguments,
             pool_size=3,
@@ -137,19 +193,35 @@ def _postgresql(url: URL, patience: float) -> Engine:
             hide_parameters=True,
             pool_pre_ping=True,  # a server that was restarted costs no reader an error
         )
+        from .timed_connection import TimedConnection
     except ImportError:
         raise MissingPackage("psycopg", extra="postgres", purpose="gateway.state.url with postgresql://") from None
 
+    def connect(dialect: object, record: object, arguments: list[Any], named: dict[str, Any]) -> TimedConnection:
+        if renewed is not None:
+            named |= _account(renewed)
+        connection = TimedConnection.connect(*arguments, **named)
+        connection.patience = QUICK_SECONDS
+        return connection
 
-def _use_renewed(
-    renewed: Callable[[], str], dialect: object, record: object, arguments: list[Any], named: dict[str, Any]
-) -> None:
-    """A new connection logs in as the URL of now says. Raises ``StoreUnavailable`` where there is none."""
+    event.listen(engine, "do_connect", connect)
+    return engine
+
+
+def _account(renewed: Callable[[], str]) -> dict[str, str | None]:
+    """What a new connection logs in with, as the URL of now says. Raises ``StoreUnavailable`` where there is none."""
     try:
         url = _readable(renewed())
     except PolychatError as error:
         raise StoreUnavailable(str(error)) from error
-    named.update(user=url.username, password=url.password)
+    return {"user": url.username, "password": url.password}
+
+
+def _is_silent(error: StoreUnavailable) -> bool:
+    """Whether the server did not answer; its own errors, such as of a lock, have a code."""
+    cause = error.__cause__
+    is_own = isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) is not None
+    return isinstance(cause, (DBAPIError, PoolTimeout)) and not is_own
 
 
 def _private(file: Path) -> None:

@@ -60,13 +60,13 @@ class DatabaseKeys:
 
     def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
         query = select(owners).order_by(owners.c.kind, owners.c.name)
-        return self._owners(query if kind is None else query.where(owners.c.kind == kind))
+        return self._owners(query if kind is None else query.where(owners.c.kind == kind), slow=True)
 
     def owner(self, kind: OwnerKind, name: str) -> Owner | None:
         return next(iter(self._owners(select(owners).where(owners.c.kind == kind, owners.c.name == name))), None)
 
     def keys(self) -> list[StoredKey]:
-        return self._keys(select(keys).order_by(keys.c.created_at, keys.c.id))
+        return self._keys(select(keys).order_by(keys.c.created_at, keys.c.id), slow=True)
 
     def key_by_digest(self, digest: bytes) -> StoredKey | None:
         return next(iter(self._keys(select(keys).where(keys.c.digest == digest))), None)
@@ -96,23 +96,23 @@ class DatabaseKeys:
         self._database.write(lambda connection: connection.execute(statement, rows) and None)
 
     def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
-        with self._database.reading() as connection:
+        with self._database.reading(slow=True) as connection:
             rows = connection.execute(select(audit).where(audit.c.at >= since).order_by(audit.c.at.desc()).limit(limit))
             return [AuditEntry(**{**row._mapping, "facts": _FACTS.decode(row.facts)}) for row in rows]
 
     def forget_audit(self, before: float) -> int:
         """Delete the entries from before then; give how many."""
         count: int = self._database.write(
-            lambda connection: connection.execute(audit.delete().where(audit.c.at < before)).rowcount
+            lambda connection: connection.execute(audit.delete().where(audit.c.at < before)).rowcount, slow=True
         )
         return count
 
-    def _owners(self, query: Select[Any]) -> list[Owner]:
-        with self._database.reading() as connection:
+    def _owners(self, query: Select[Any], *, slow: bool = False) -> list[Owner]:
+        with self._database.reading(slow=slow) as connection:
             return [_owner(row) for row in connection.execute(query)]
 
-    def _keys(self, query: Select[Any]) -> list[StoredKey]:
-        with self._database.reading() as connection:
+    def _keys(self, query: Select[Any], *, slow: bool = False) -> list[StoredKey]:
+        with self._database.reading(slow=slow) as connection:
             return [_key(row) for row in connection.execute(query)]
 
 

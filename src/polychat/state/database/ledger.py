@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Connection, bindparam, case, delete, func, selec
 from ..store import AllotmentRequest, Grant, Level, Settlement, StoredBucket
 from .engine import Database
 from .statements import inserting
-from .tables import allotments, buckets, processes
+from .tables import allotments, buckets, keepable, processes
 
 
 class _Locked(NamedTuple):
@@ -60,13 +60,13 @@ class DatabaseLedger:
             deleted: int = connection.execute(delete(buckets).where(buckets.c.end < ended)).rowcount
             return deleted
 
-        count: int = self._database.write(forget)
+        count: int = self._database.write(forget, slow=True)
         return count
 
 
 def _place(bucket: StoredBucket) -> tuple[str, str, str, str, int]:
     """What is unique."""
-    return bucket.owner, bucket.level, bucket.metric, bucket.window or "", bucket.start
+    return keepable(bucket.owner), bucket.level, bucket.metric, bucket.window or "", bucket.start
 
 
 _PLACE = (buckets.c.owner, buckets.c.level, buckets.c.metric, buckets.c.window, buckets.c.start)

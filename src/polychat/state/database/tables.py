@@ -6,7 +6,28 @@ requests take a tenth of the room. The id of such a row is computed from the tex
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+
+def keepable(text: str) -> str:
+    """``text`` without what a database does not take: half a surrogate pair, and in PostgreSQL a NUL."""
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class KeepableText(TypeDecorator[str]):
+    """What strangers write, too, in rows and in what is looked for: it fits into every database, and is the same in all."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else keepable(value)
+
 
 ROW_NUMBER = BigInteger().with_variant(Integer, "sqlite")
 """A number that the database counts up: ``INTEGER`` has 63 bits in SQLite, which counts up no other type."""
@@ -23,10 +44,10 @@ changes = Table(
 owners = Table(
     "owners",
     metadata,
-    Column("kind", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("parent", Text, nullable=False),
-    Column("policy", Text, nullable=False),
+    Column("kind", KeepableText, primary_key=True),
+    Column("name", KeepableText, primary_key=True),
+    Column("parent", KeepableText, nullable=False),
+    Column("policy", KeepableText, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("deleted_at", Float(53)),
     Column("change", BigInteger, nullable=False),
@@ -36,17 +57,17 @@ owners = Table(
 keys = Table(
     "keys",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", KeepableText, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("owner_kind", Text),
-    Column("owner_name", Text),
-    Column("policy", Text, nullable=False),
+    Column("name", KeepableText, nullable=False),
+    Column("owner_kind", KeepableText),
+    Column("owner_name", KeepableText),
+    Column("policy", KeepableText, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("expires_at", Float(53)),
     Column("revoked_at", Float(53)),
     Column("ends_streams", Boolean, nullable=False),
-    Column("replaced_by", Text, nullable=False),
+    Column("replaced_by", KeepableText, nullable=False),
     Column("last_used_at", Float(53)),
     Column("change", BigInteger, nullable=False),
     Index("ix_keys_digest", "digest", unique=True),
@@ -56,12 +77,12 @@ keys = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", KeepableText, primary_key=True),
     Column("at", Float(53), nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("facts", Text, nullable=False),
+    Column("actor", KeepableText, nullable=False),
+    Column("action", KeepableText, nullable=False),
+    Column("subject", KeepableText, nullable=False),
+    Column("facts", KeepableText, nullable=False),
     Index("ix_audit_at", "at"),
 )
 
@@ -69,10 +90,10 @@ buckets = Table(
     "buckets",
     metadata,
     Column("id", ROW_NUMBER, primary_key=True),
-    Column("level", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("metric", Text, nullable=False),
-    Column("window", Text, nullable=False),
+    Column("level", KeepableText, nullable=False),
+    Column("owner", KeepableText, nullable=False),
+    Column("metric", KeepableText, nullable=False),
+    Column("window", KeepableText, nullable=False),
     Column("start", BigInteger, nullable=False),
     Column("end", BigInteger),
     Column("spent", BigInteger, nullable=False),
@@ -84,7 +105,7 @@ buckets = Table(
 allotments = Table(
     "allotments",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", KeepableText, primary_key=True),
     Column("bucket", BigInteger, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False),
@@ -98,7 +119,7 @@ allotments = Table(
 processes = Table(
     "processes",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", KeepableText, primary_key=True),
     Column("until", Float(53), nullable=False),
 )
 """Those that spend buckets, and until when each is there unless it says so again."""
@@ -108,13 +129,13 @@ usage_labels = Table(
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     *(
-        Column(name, Text, nullable=False)
+        Column(name, KeepableText, nullable=False)
         for name in ("key", "person", "team", "org", "user", "dialect", "model", "route", "target", "verdict", "reason")
     ),
     Column("status", SmallInteger, nullable=False),
     Column("stream", Boolean, nullable=False),
-    Column("unpriced", Text, nullable=False),
-    Column("failed", Text, nullable=False),
+    Column("unpriced", KeepableText, nullable=False),
+    Column("failed", KeepableText, nullable=False),
 )
 
 usage = Table(
@@ -138,9 +159,9 @@ usage = Table(
 texts = Table(
     "texts",
     metadata,
-    Column("kind", Text, primary_key=True),
-    Column("owner", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
+    Column("kind", KeepableText, primary_key=True),
+    Column("owner", KeepableText, primary_key=True),
+    Column("name", KeepableText, primary_key=True),
     Column("data", LargeBinary, nullable=False),
     Column("until", Float(53), nullable=False),
     Index("ix_texts_until", "until"),

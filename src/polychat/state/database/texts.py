@@ -50,9 +50,11 @@ class DatabaseTexts:
         self._database.write(lambda connection: connection.execute(delete(texts).where(*_at(place))))
 
     def forget_texts(self, before: float) -> int:
-        return int(
-            self._database.write(lambda connection: connection.execute(delete(texts).where(texts.c.until <= before)).rowcount)
-        )
+        def forget(connection: Connection) -> int:
+            return connection.execute(delete(texts).where(texts.c.until <= before)).rowcount
+
+        count: int = self._database.write(forget, slow=True)
+        return count
 
 
 def _at(place: TextPlace) -> list[Any]:

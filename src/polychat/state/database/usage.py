@@ -38,14 +38,14 @@ class DatabaseUsage:
             connection.execute(inserting(connection, usage_labels).once(), labels)
             connection.execute(inserting(connection, usage).once(), rows)
 
-        self._database.write(write)
+        self._database.write(write, slow=True)
 
     def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
         dimension = usage.c.at // _DAY if by == "day" else usage_labels.c[by]
         query = select(dimension.label("name"), *_sums()).join(usage_labels, usage.c.labels == usage_labels.c.id)
         for condition in _conditions(which):
             query = query.where(condition)
-        with self._database.reading() as connection:
+        with self._database.reading(slow=True) as connection:
             sums = [_sum(row, by) for row in connection.execute(query.group_by(dimension))]
         if by == "day":
             return sorted(sums, key=lambda one: one.name)
@@ -53,10 +53,10 @@ class DatabaseUsage:
 
     def forget_usage(self, before: float) -> int:
         total = 0
-        while count := self._database.write(lambda connection: _forget_chunk(connection, int(before * 1000))):
+        while count := self._database.write(lambda connection: _forget_chunk(connection, int(before * 1000)), slow=True):
             total += count
         if total:
-            self._database.write(_forget_labels)
+            self._database.write(_forget_labels, slow=True)
         return total
 
 
