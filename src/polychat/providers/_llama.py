@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..errors import BadInput, MissingPackage, NotReady, redact
+from ..user.progress import Progress
 
 CONTEXT = 4096
 """Tokens one request may hold, unless the model was trained for less or polychat.toml sets another limit."""
@@ -323,8 +324,10 @@ def _read_ahead(path: Path, given_up: Callable[[], bool]) -> None:
     """Make the system read the file into its cache while other threads run; see the top of this file."""
     block = bytearray(4 * 1024 * 1024)
     try:
-        with path.open("rb", buffering=0) as file:
+        title = f"polychat: loading {redact(path.name, 60)}"
+        with path.open("rb", buffering=0) as file, Progress(title, path.stat().st_size, patience=0.5) as progress:
             while file.readinto(block):
+                progress.at(file.tell())
                 if given_up():
                     raise NotReady("loading the model was cancelled: no request waits for it any longer")
     except OSError as error:

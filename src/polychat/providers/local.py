@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import os
 import re
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..events import Event, Finish, Reasoning, Text, Usage
 from ..prompt import byte_size, turns
 from ..types import ChatRequest, Messages
 from ..user import weights
+from ..user.progress import columns_of
 from ..wire.adapting import adapted
 from ..wire.embeddings import Embed, Embeddings, read_reply
 from ..wire.json_text import encoded
@@ -409,7 +411,7 @@ def _checked(file: Path, entry: LocalModel, *, embeds: bool) -> Setting:
 
 def _pull(name: str, given_up: Callable[[], bool]) -> Path:
     # Only on a terminal: a library writes nothing else to stderr.
-    return weights.pull(name, quiet=weights.terminal() is None, given_up=given_up)
+    return weights.pull(name, quiet=columns_of(sys.stderr) is None, given_up=given_up)
 
 
 _pulled: _llama.Once[str, Path] = _llama.Once(_pull, name="polychat-pull", keep=False)

