@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,9 @@ class ScriptedVendor:
     fault: Fault | None = None
     cut_after: int | None = None
     """Close the connection after that many batches of a stream."""
+    pause_before: int | None = None
+    """Write that batch of a stream only when ``go_on`` is set."""
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
     asks: list[ChatRequest] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
@@ -57,6 +61,8 @@ class ScriptedVendor:
             if number == self.cut_after:
                 await say.cut()
                 return
+            if number == self.pause_before:
+                await self.go_on.wait()
             await say.chunk(writer.write(list(batch)))
         await say.chunk(writer.end())
         await say.last()

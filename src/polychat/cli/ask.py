@@ -23,6 +23,7 @@ from .printing import (
     warn_if_cut,
 )
 from .question import Question, questions_from, recorded
+from .stopping import run_to_end
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         models, words = split_models(arguments)
         arguments.prompt += words
-        return asyncio.run(compare(questions_from(arguments, models), arguments))
+        return run_to_end(compare(questions_from(arguments, models), arguments))
     question = questions_from(arguments, [arguments.model])[0]
     if arguments.execute:
         from .shell_command import propose
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         return ask_with_tools(question, arguments, _plain)
     reply = question.stream()
     with recorded(question, reply):
-        return asyncio.run(_whole_json(question, reply) if arguments.json else _plain(question, reply, arguments))
+        return run_to_end(_whole_json(question, reply) if arguments.json else _plain(question, reply, arguments))
 
 
 async def _plain(question: Question, reply: Stream, arguments: argparse.Namespace) -> int:

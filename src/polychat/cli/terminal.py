@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 
 TERMINAL_INPUT, _WRITE = ("/dev/tty", "/dev/tty") if os.name == "posix" else ("CONIN$", "CONOUT$")
 _LONGEST = 1_000
@@ -27,3 +30,24 @@ def confirmed(question: str) -> bool | None:
     """Whether the answer is yes; ``None`` where there is no terminal."""
     answer = typed_answer(f"{question} [y/N] ")
     return None if answer is None else answer.lower() in ("y", "yes")
+
+
+@contextmanager
+def without_echo() -> Generator[None]:
+    """Keys that are pressed within the block are not shown; who reads standard input next gets them."""
+    try:
+        import termios  # where there is none, nothing changes
+
+        number = sys.stdin.fileno()
+        before = termios.tcgetattr(number)
+    except (ImportError, AttributeError, ValueError, OSError, termios.error):
+        yield
+        return
+    silent = [*before]
+    silent[3] = silent[3] & ~termios.ECHO | termios.NOFLSH  # Ctrl-C leaves what was typed
+    termios.tcsetattr(number, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal has gone
+            termios.tcsetattr(number, termios.TCSANOW, before)

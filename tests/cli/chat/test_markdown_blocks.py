@@ -78,3 +78,18 @@ def test_long_code_and_long_lists_are_cut() -> None:
     assert len(items) > 7
     assert all(block.startswith("- item") for block in items)
     assert max(map(len, blocks_of("line\n" * 5000))) < 1000
+
+
+@pytest.mark.parametrize("begin", ["", "```\n", "- ", f"```{'py' * 4_000}\n"], ids=["text", "code", "item", "language"])
+@pytest.mark.parametrize("more", ["word ", "x", "  more\n", "\n", "y\n\n"])
+def test_no_block_grows_without_bound(begin: str, more: str) -> None:
+    """Whatever an answer repeats, with or without ends of lines: what is open stays small, and no letter is lost."""
+    blocks, finished = MarkdownBlocks(), list[str]()
+    for piece in (begin, *[more * 500] * 40):
+        finished += blocks.feed(piece)
+        assert len(blocks.open) <= 50_000
+    finished += blocks.end()
+    assert sum(len(block) for block in finished) < 4 * 20_000 * len(more) + 10_000
+    for letter in more.strip():
+        assert sum(block.count(letter) for block in finished) >= 20_000
+    assert blocks_of(begin + more * 4_000) == blocks_of(begin, *[more] * 4_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
@@ -23,6 +24,7 @@ _EVERY = 0.08
 _WIDEST = 120
 _THEME = "ansi_dark"
 """Of code: the terminal's own colours."""
+_STYLES = re.compile(r"\x1b\[[\d;]*m")
 
 
 class ReplyView:
@@ -120,7 +122,9 @@ class ReplyView:
         width = min(self._console.size.width, _WIDEST)
         with self._console.capture() as capture:
             self._console.print(shown, width=width)
-        return capture.get().strip("\n").split("\n")
+        lines = capture.get().split("\n")
+        drawn = [number for number, line in enumerate(lines) if _STYLES.sub("", line).strip()]
+        return lines[drawn[0] : drawn[-1] + 1] if drawn else [""]
 
 
 class _LeftHeading(Heading):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,8 @@ from ...errors import BadInput, NotReady, PolychatError
 from ...types import ImagePart, Part
 from ...user.whole_files import write_whole
 from ..printing import printable, usage_line
+from ..stopping import ENDS, stopped_by
+from ..terminal import without_echo
 from .conversation import BranchingConversation, Turn
 from .slash_commands import commands_of, split, words
 
@@ -88,7 +88,7 @@ class ChatSession:
             await outcome
 
     async def _ask(self, turn: Turn) -> None:
-        """Get the reply to a question; Ctrl-C stops it and keeps what came."""
+        """Get the reply to a question; Ctrl-C stops it and keeps what came, and so does a terminal that goes away."""
         try:
             reply = stream_of(
                 self._targets, self.conversation.messages(turn), turn.model, self.conversation.system, dict(self._options)
@@ -96,8 +96,11 @@ class ChatSession:
         except PolychatError:
             self.conversation.forget(turn)
             raise
-        async with self._context_windows().learning(turn.model):
-            failure = await self._shown(reply)
+        try:
+            async with self._context_windows().learning(turn.model):
+                failure = await self._shown(reply)
+        except OSError:  # nothing can be drawn any more
+            self.is_over, failure = True, None
         whole = reply.reply()
         if whole.text or whole.tool_calls or failure is None:
             turn.reply = whole
@@ -118,8 +121,8 @@ class ChatSession:
         return self._windows
 
     def _keep(self, turn: Turn) -> None:
-        if self._record is None:
-            return
+        if self._record is None or turn.reply is None or not (turn.reply.text or turn.reply.tool_calls):
+            return  # to go on with an empty reply is an error at some backends
         try:
             self._record.add(turn, self.conversation.system)
         except NotReady as error:
@@ -132,7 +135,12 @@ class ChatSession:
 
         view = ReplyView(self._console)
         reading = asyncio.ensure_future(self._read(reply, view))
-        with _interrupts(reading.cancel):
+
+        def leave() -> None:
+            self.is_over = True
+            reading.cancel()
+
+        with stopped_by(reading.cancel, "SIGINT"), stopped_by(leave, *ENDS), without_echo():
             try:
                 await reading
             except asyncio.CancelledError:
@@ -345,18 +353,3 @@ def _typed(text: str) -> str:
 def _excerpt(text: str) -> str:
     first = " ".join(text.split())
     return first if len(first) <= 60 else f"{first[:59]}…"
-
-
-class _interrupts:  # noqa: N801  # used as a context
-    """Ctrl-C calls ``stop`` within the block, where the platform allows it."""
-
-    def __init__(self, stop: Any) -> None:
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        with suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop)
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(NotImplementedError):
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,41 @@
+"""Signals that stop a reply: what had arrived is kept, as after Ctrl-C, also where the terminal goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+ENDS = ("SIGHUP", "SIGTERM")
+"""The terminal has gone, or the process is to end."""
+
+
+@contextmanager
+def stopped_by(stop: Callable[[], object], *names: str) -> Generator[None]:
+    """Within the block these signals call ``stop``, where the platform has them; those that are ignored stay so."""
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        for name in names:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                with suppress(NotImplementedError):
+                    loop.add_signal_handler(number, stop)
+                    stack.callback(loop.remove_signal_handler, number)
+        yield
+
+
+def run_to_end(work: Coroutine[Any, Any, int]) -> int:
+    """Run ``work``. Raises ``KeyboardInterrupt`` after Ctrl-C, and where the terminal went away."""
+
+    async def run() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with stopped_by(task.cancel, *ENDS):
+            return await work
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
