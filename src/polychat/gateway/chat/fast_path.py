@@ -120,7 +120,7 @@ class PreparedHead:
         """See ``FastPath``."""
         if self.runtime is not self.service.runtime:
             self._prepare()
-        if not self.is_usual or len(body) > self.most or self._is_known_as_unusual(body):
+        if not self.is_usual or len(body) > self.most or (self._unusual and self._is_known_as_unusual(body)):
             return False
         for admits in self._asked:
             if not admits():
@@ -129,7 +129,7 @@ class PreparedHead:
 
     def _is_known_as_unusual(self, body: bytes) -> bool:
         """Whether a body most likely requests a model that is known as unusual: trying is not worth it."""
-        if not self._unusual or (place := body.find(b'"model"')) < 0:
+        if (place := body.find(b'"model"')) < 0:
             return False
         named = _NAMED.match(body, place)
         return named is not None and named[1] in self._unusual
@@ -426,14 +426,14 @@ class FastChat:
         answered_at = monotonic()
         self._let_go()
         connection.timer.stop()
-        if (counting := self._counting()) is not None:
+        record = self.record
+        if record.stream and (counting := self._counting()) is not None:
             counting(reply.body)
         limits = rate_limits_in(connection.headers)
         if limits and secrets is not None:
             limits = secrets.headers(limits)
         self._attempt.answered(limits, self._kind)
         self._head.pool.give_back(connection)
-        record = self.record
         lines = self._noted(reply, limits, answered_at)
         cycle.body = b""  # its connection would refer to it until the next request
         if record.stream:

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from ...errors import BadReply, EmptyReply, ReplyFailed, redact
@@ -20,7 +20,7 @@ from .errors import fault_of_error, is_fault
 from .reply_reader import FAILED, REASONS, begins_another, read_reply
 from .usage import usage_in, usage_of, with_reasoning
 from .usual_chunks import usual_chunk
-from .usual_usage import counts_of
+from .usual_usage import UsualUsage, counts_of
 
 _MARKS = (
     *(b'finish_reason":"', b'finish_reason": "', b"[DONE]", b'"usage":{', b'"usage": {'),
@@ -405,12 +405,13 @@ class _Choice(Struct, gc=False):
 
 class _Reply(Struct, gc=False):
     choices: tuple[_Choice]
-    usage: Any = None
+    usage: Raw = Raw(b"null")
     model: Any = None
     error: Any = None
 
 
 _ending = Decoder(_Reply)
+_counts = Decoder(UsualUsage | None)
 
 
 def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
@@ -420,12 +421,22 @@ def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
         if not body.isascii():
             body.decode()  # members that are not kept are not decoded
         reply = _ending.decode(body)
-        reason, usage, served = reply.choices[0].finish_reason, reply.usage, reply.model
+        reason, served = reply.choices[0].finish_reason, reply.model
         if reason in _PLAIN_ENDS and reply.error is None:
-            return Finish("complete", reason), usage_of(usage) if usage else None, served if type(served) is str else None
+            return Finish("complete", reason), _usage_in(reply.usage), served if type(served) is str else None
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     return ending_in(read_reply(body))
+
+
+def _usage_in(member: Raw) -> Usage | None:
+    """The counts of a whole reply, from its member ``usage``; most are of OpenAI's own form."""
+    try:
+        counts = _counts.decode(member)
+    except ValueError:
+        read = decoded(bytes(member))
+        return usage_of(read) if read else None
+    return None if counts is None else with_reasoning(counts_of(counts))
 
 
 def _payloads(chunk: bytes) -> list[bytes]:
