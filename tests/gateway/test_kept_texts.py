@@ -16,14 +16,19 @@ import pytest
 from polychat import config
 from polychat.config.settings import Direct, KeySettings, State
 from polychat.errors import BadInput
+from polychat.gateway import kept_texts
 from polychat.gateway.admin.policies import changed, settings_of
 from polychat.gateway.admission import shared_replies
 from polychat.gateway.app import Gateway
+from polychat.gateway.kept_texts import Claim, KeptTexts
 from polychat.gateway.storage import store_of
+from polychat.state.database.store import DatabaseStore
 from polychat.state.encryption import TextCipher
 from polychat.state.key_admin import KeyAdmin
+from polychat.state.memory import MemoryStore
 from polychat.state.store import Policy, StoreUnavailable, TextPlace
 
+from ..support.database_servers import emptied
 from ..support.running_gateway import Running, configured, gateway, good, row, until
 from ..support.scripted_server import Say, Seen
 
@@ -233,8 +238,8 @@ async def test_a_request_that_runs_at_another_gateway(
     """The second waits for the first. Where that fails, is killed, or the database is away, the second runs it itself."""
     monkeypatch.setattr(shared_replies, "_EVERY", 0.01)
     if end == "killed":  # what it leaves behind is a claim that nobody renews
-        monkeypatch.setattr(shared_replies, "_CLAIM", 0.2)
-        monkeypatch.setattr(shared_replies, "_RENEW", 3600)
+        monkeypatch.setattr(kept_texts, "_CLAIM", 0.2)
+        monkeypatch.setattr(kept_texts, "_RENEW", 3600)
     async with machines(serve, tmp_path, monkeypatch) as (house, backend):
         here, there = await house.gateway(0), await house.gateway(0)
         assert there.app.texts is not None
@@ -244,8 +249,10 @@ async def test_a_request_that_runs_at_another_gateway(
         callers = [await gate.caller() for gate in (here, there)]
         callers[0].ask("/v1/chat/completions", body, headers=AGAIN)
         await until(backend.came)
-        looks = Looks(there.app.texts.claim, is_away=end == "away")
-        monkeypatch.setattr(there.app.texts, "claim", looks)
+        looks = Looks(there.app.texts)
+        monkeypatch.setattr(there.app.texts, "get", looks.get)
+        if end == "away":
+            monkeypatch.setattr(there.app.texts._store, "claim_text", away)
         callers[1].ask("/v1/chat/completions", body, headers=AGAIN)
         await until(looks.waits if end in ("complete", "failed") else backend.second)
         backend.go.set()
@@ -256,24 +263,95 @@ async def test_a_request_that_runs_at_another_gateway(
 
 
 class Looks:
-    """A gateway's looks for a claim; ``waits`` is set after two."""
+    """A gateway's looks for another one's reply; ``waits`` is set after two."""
 
-    def __init__(self, claim: Any, *, is_away: bool) -> None:
-        self._claim, self._is_away, self._count = claim, is_away, 0
+    def __init__(self, texts: KeptTexts) -> None:
+        self._get, self._count = texts.get, 0
         self.waits = asyncio.Event()
 
-    async def __call__(self, *arguments: Any) -> Any:
-        if self._is_away:
-            away()
-        claimed = await self._claim(*arguments)
+    async def get(self, place: TextPlace) -> bytes | None:
+        found = await self._get(place)
         self._count += 1
         if self._count == 2:
             self.waits.set()
-        return claimed
+        return found
 
 
 def away(*_: Any) -> None:
     raise StoreUnavailable("the database cannot be used")
+
+
+async def test_a_request_that_runs_elsewhere_for_too_long(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client, which cannot be sent anything meanwhile, is told to ask again; it gets the reply then."""
+    monkeypatch.setattr(shared_replies, "_EVERY", 0.01)
+    monkeypatch.setattr(shared_replies, "_LONGEST", 0.1)
+    async with machines(serve, tmp_path, monkeypatch) as (house, backend):
+        here, there = await house.gateway(0), await house.gateway(0)
+        body = {"model": "house/small", "messages": [{"role": "user", "content": SECRET}]}
+        backend.go.clear()
+        first = await here.caller()
+        first.ask("/v1/chat/completions", body, headers=AGAIN)
+        await until(backend.came)
+        refused = await there.ask("/v1/chat/completions", body, headers=AGAIN)
+        assert (refused.status, refused.json["error"]["code"]) == (409, "idempotency_key_in_use")
+        assert (refused.headers["retry-after"], refused.headers.get("x-should-retry")) == ("1", None)
+        backend.go.set()
+        assert (await first.whole()).status == 200
+        await written(here)
+        again = await there.ask("/v1/chat/completions", body, headers=AGAIN)
+        assert (again.status, "x-polychat-replayed" in again.headers, len(backend.asked)) == (200, True, 1)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Each that keeps texts."""
+    if request.param == "memory":
+        return MemoryStore()
+    url = f"sqlite:///{tmp_path}/a.db" if request.param == "sqlite" else request.getfixturevalue("postgresql_server").url
+    return emptied(DatabaseStore(url, patience=5))
+
+
+async def test_a_claim_is_touched_by_its_holder_alone(any_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it has ended and is another's, the first holder neither renews, replaces nor gives it up. One that ended, and that
+    nobody claimed, is replaced. One that is cancelled, or for whose text there is no room, is given up."""
+    monkeypatch.setattr(kept_texts, "_RENEW", 3600)
+    one, other = (KeptTexts(any_store, TextCipher(KEYS[:1]), lambda *_, **__: None) for _ in range(2))
+    place = TextPlace("reply", "ada", "a")
+    monkeypatch.setattr(kept_texts, "_CLAIM", -1.0)  # it has ended at once
+    ended = await one.claim(place, b"one")
+    monkeypatch.setattr(kept_texts, "_CLAIM", 15.0)
+    claim = await other.claim(place, b"other")
+    assert isinstance(ended, Claim)
+    assert isinstance(claim, Claim)
+    any_store.hold_texts({place: ended.data}, time() + 1000)
+    one.settle(ended, lambda: b"reply of one", 5, 60)
+    one.release(ended)
+    await one.close()
+    assert await one.claim(place, b"one") == b"other"
+    assert any_store.text(place, time() + 500) is None, "it was not renewed by another"
+    any_store.hold_texts({place: claim.data}, time() + 1000)
+    assert any_store.text(place, time() + 500) == claim.data
+    monkeypatch.setattr(kept_texts, "_MOST", 4)
+    monkeypatch.setattr(kept_texts, "_RENEW", 0.0)
+    other.settle(claim, lambda: b"too large", 5, 60)
+    await other.close()
+    again = await one.claim(place, b"one")
+    assert isinstance(again, Claim)
+    monkeypatch.setattr(kept_texts, "_CLAIM", 1000.0)
+    async with asyncio.timeout(30):
+        while any_store.text(place, time() + 500) is None:  # until it was renewed
+            await asyncio.sleep(0)
+    monkeypatch.undo()
+    one.settle(again, lambda: b"reply", 5, 60)
+    await one.close()
+    assert await other.claim(place, b"other") == b"reply"
+    cancelled = asyncio.ensure_future(other.claim(place._replace(name="b"), b"other"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    await other.close()
+    assert any_store.text(place._replace(name="b"), 0.0) is None
+    any_store.close()
 
 
 def test_texts_are_deleted_when_they_are_due(tmp_path: Path) -> None:

@@ -147,9 +147,12 @@ def steps(draw: st.DrawFn) -> Step:
             return lambda store: [store.write_usage(records), store.write_usage(records)]
         case "text":
             place, until = TextPlace("reply", draw(NAMES), draw(NAMES)), draw(MOMENTS)
+            data, other, more = draw(st.sampled_from([b"\0", b"1"])), draw(st.sampled_from([b"\0", b"3"])), draw(MOMENTS)
             last = draw(st.sampled_from([lambda store: store.forget_text(place), lambda store: store.forget_texts(now)]))
             return lambda store: [
-                [store.claim_text(place, data, until, now) for data in (b"\0", b"1")],
+                [store.claim_text(place, one, until, now) for one in (b"\0", b"1")],
+                [store.hold_texts({place: data}, until + more), store.text(place, now)],
+                [store.replace_text(place, data, b"3", until, now), store.forget_text(place, other)],
                 [store.keep_text(place, b"2", until), store.text(place, now), last(store), store.text(place, 0)],
             ]
         case _:

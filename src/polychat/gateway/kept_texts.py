@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..state.encryption import TextCipher
 from ..state.store import StoreUnavailable, TextPlace, TextStore
@@ -28,12 +29,22 @@ _AGAIN = 0.25
 """Seconds after which a text is looked for again."""
 _END = 2.0
 _AT_A_TIME, _PLACES = 2, 10_000
+_CLAIM = 15.0
+"""Seconds for which a claim lasts unless it is renewed."""
+_RENEW = 5.0
 
 
 def cipher_of(settings: State) -> TextCipher:
     """Raises ``PolychatError``."""
     field = "gateway.state.encryption_keys"
     return TextCipher([secret(reference, field) for reference in settings.encryption_keys], field)
+
+
+class Claim(NamedTuple):
+    """A place that is this process's, as long as just these bytes are kept there: nobody else encrypts the same to them."""
+
+    place: TextPlace
+    data: bytes
 
 
 class KeptTexts:
@@ -46,6 +57,9 @@ class KeptTexts:
         self._waiting = 0
         self._turn = asyncio.Semaphore(_AT_A_TIME)
         self._unwritten: set[TextPlace] = set()
+        self._claims: dict[TextPlace, bytes] = {}
+        """Those that are renewed."""
+        self._renewing: asyncio.Task[None] | None = None
         self.is_away = False
         """Whether the database could not be reached the last time."""
 
@@ -60,11 +74,12 @@ class KeptTexts:
         self._waiting += size
         self.work(self._put(place, text, size, seconds))
 
-    def work(self, work: Coroutine[None, None, None]) -> None:
+    def work(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run it in a task, which ``close`` waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+        return task
 
     async def _put(self, place: TextPlace, text: Callable[[], bytes], size: int, seconds: float) -> None:
         try:
@@ -92,24 +107,88 @@ class KeptTexts:
         self._note(away=False)
         return True
 
-    async def claim(self, place: TextPlace, text: bytes, seconds: float) -> bytes | None:
-        """Keep a text where none is; ``None`` if that was done, else the one that is there. Raises ``StoreUnavailable``."""
-        now = time()
+    # Claims: texts that mark a place as one process's until there is another text for it
 
-        def claim() -> bytes | None:
-            found = self._store.claim_text(place, self.cipher.encrypt(text, place), now + seconds, now)
-            if found is None:
-                return None
-            if (read := self.cipher.decrypt(found, place)) is not None:
-                return read
-            self._store.keep_text(place, self.cipher.encrypt(text, place), now + seconds)  # its key is gone
-            return None
+    async def claim(self, place: TextPlace, text: bytes) -> Claim | bytes:
+        """Keep a text where none is, and renew it until ``settle`` or ``release``; else the one that is there.
 
+        Raises ``StoreUnavailable``. One that is cancelled claims nothing.
+        """
+        attempt = asyncio.ensure_future(in_store_thread(self._claimed, place, text))
         try:
-            return await in_store_thread(claim)
+            found = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            self.work(self._withdraw(attempt))
+            raise
         except StoreUnavailable:
             self._note(away=True)
             raise
+        if isinstance(found, Claim):
+            self._claims[place] = found.data
+            if self._renewing is None:
+                self._renewing = asyncio.get_running_loop().create_task(self._renew())
+        return found
+
+    def _claimed(self, place: TextPlace, text: bytes) -> Claim | bytes:
+        data = self.cipher.encrypt(text, place)
+        while True:
+            now = time()
+            found = self._store.claim_text(place, data, now + _CLAIM, now)
+            if found is None:
+                return Claim(place, data)
+            if (read := self.cipher.decrypt(found, place)) is not None:
+                return read
+            if self._store.replace_text(place, found, data, now + _CLAIM, now):  # the key of what was there is gone
+                return Claim(place, data)
+
+    async def _withdraw(self, attempt: asyncio.Future[Claim | bytes]) -> None:
+        with suppress(StoreUnavailable):
+            found = await attempt
+            if isinstance(found, Claim):
+                await self._released(found)
+
+    async def _renew(self) -> None:
+        """All claims at once, and behind no text that is written."""
+        try:
+            while self._claims:
+                await asyncio.sleep(_RENEW)
+                await asyncio.shield(self.work(self._hold(dict(self._claims))))
+        finally:
+            self._renewing = None
+
+    async def _hold(self, claims: dict[TextPlace, bytes]) -> None:
+        with suppress(StoreUnavailable):
+            await in_store_thread(self._store.hold_texts, claims, time() + _CLAIM)
+
+    def settle(self, claim: Claim, text: Callable[[], bytes], size: int, seconds: float) -> None:
+        """As ``put``, in the place of a claim; what somebody else has kept there meanwhile stays."""
+        if self._waiting + size > _MOST:
+            self._note(away=True)
+            self.release(claim)
+            return
+        self._waiting += size
+        self.work(self._settle(claim, text, size, seconds))
+
+    async def _settle(self, claim: Claim, text: Callable[[], bytes], size: int, seconds: float) -> None:
+        place, data = claim
+
+        def replace() -> None:
+            now = time()
+            self._store.replace_text(place, data, self.cipher.encrypt(text(), place), now + seconds, now)
+
+        try:
+            await self._tried(replace)
+        finally:
+            self._waiting -= size
+            self._claims.pop(place, None)
+
+    def release(self, claim: Claim) -> None:
+        """Nothing is kept in its place; what somebody else has kept there stays."""
+        self._claims.pop(claim.place, None)
+        self.work(self._released(claim))
+
+    async def _released(self, claim: Claim) -> None:
+        await self._tried(lambda: self._store.forget_text(*claim))
 
     def is_unwritten(self, place: TextPlace) -> bool:
         """Whether the text was put here, and is not written, or not yet."""
@@ -140,6 +219,8 @@ class KeptTexts:
 
     async def close(self) -> None:
         """Write what waits, for a while at most."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._writing:
             await asyncio.wait(self._writing, timeout=_END)
 

@@ -62,14 +62,29 @@ class MemoryStore:
                 return None
             return None if kept == data else kept
 
+    def hold_texts(self, held: Mapping[TextPlace, bytes], until: float) -> None:
+        with self._lock:
+            for place, data in held.items():
+                if self._texts.get(place, (None, 0.0))[0] == data:
+                    self._texts[place] = data, until
+
+    def replace_text(self, place: TextPlace, held: bytes, data: bytes, until: float, now: float) -> bool:
+        with self._lock:
+            kept, ends = self._texts.get(place, (held, 0.0))
+            if kept != held and ends > now:
+                return False
+            self._texts[place] = data, until
+            return True
+
     def text(self, place: TextPlace, now: float) -> bytes | None:
         with self._lock:
             data, until = self._texts.get(place, (None, 0.0))
             return data if until > now else None
 
-    def forget_text(self, place: TextPlace) -> None:
+    def forget_text(self, place: TextPlace, held: bytes | None = None) -> None:
         with self._lock:
-            self._texts.pop(place, None)
+            if held is None or self._texts.get(place, (None, 0.0))[0] == held:
+                self._texts.pop(place, None)
 
     def forget_texts(self, before: float) -> int:
         with self._lock:

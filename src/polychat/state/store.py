@@ -417,9 +417,16 @@ class TextStore(Protocol):
     def claim_text(self, place: TextPlace, data: bytes, until: float, now: float) -> bytes | None:
         """Keep it where nothing else is kept; ``None`` if that was done, else what is there."""
 
+    def hold_texts(self, held: Mapping[TextPlace, bytes], until: float) -> None:
+        """Keep those until then that are still there with just these bytes, due or not."""
+
+    def replace_text(self, place: TextPlace, held: bytes, data: bytes, until: float, now: float) -> bool:
+        """Keep ``data`` in place of ``held``, or where nothing is kept; false where something else is."""
+
     def text(self, place: TextPlace, now: float) -> bytes | None: ...
 
-    def forget_text(self, place: TextPlace) -> None: ...
+    def forget_text(self, place: TextPlace, held: bytes | None = None) -> None:
+        """Delete it; with ``held`` only if it is just that."""
 
     def forget_texts(self, before: float) -> int:
         """Delete those that were to be kept until then, or less; give how many."""

@@ -36,9 +36,10 @@ from ..chat.delivery import Delivery
 from ..chat.opening import LARGE
 from ..chat.preferences import keeps_text
 from ..context import RequestContext
+from ..kept_texts import Claim
 from ..reply_copy import ReplyCopy
 from ..responder import Refused
-from .shared_replies import Claim, SharedReply, claimed, written
+from .shared_replies import SharedReply, claimed, written
 
 if TYPE_CHECKING:
     from ...config.settings import Idempotency
@@ -101,12 +102,16 @@ class RepeatedRequests:
             await reply(context)
             return
         claim: Claim | SharedReply | None = None
+        texts = context.service.texts if keeps_text(context) else None
 
         def over() -> None:
             copy.close()
             kept = _is_kept(context, copy)
-            if isinstance(claim, Claim):
-                claim.end(partial(_shared, copy) if kept else None, seconds)
+            if isinstance(claim, Claim) and texts is not None:
+                if kept:
+                    texts.settle(claim, partial(_shared, copy), copy.size, seconds)
+                else:
+                    texts.release(claim)
             if not kept:
                 self._drop(place, copy)
 
@@ -114,8 +119,7 @@ class RepeatedRequests:
         copy.until = self._clock() + seconds
         self._copies[place] = copy
         context.responder.copy_to(copy, over)
-        texts = context.service.texts
-        if texts is not None and keeps_text(context):
+        if texts is not None:
             claim = await claimed(texts, *place, fingerprint)
         if isinstance(claim, SharedReply):
             if claim.fingerprint != fingerprint:

@@ -1,25 +1,29 @@
 """Replies to repeated requests that gateways share through a database: whichever of them gets a request again, one has run it.
 
 A gateway claims a request before it runs it, and renews the claim while it runs. Another one that gets the same request waits
-for the reply, looking for it every ``_EVERY`` seconds; if the first fails it forgets its claim, and if it is killed the claim
-ends after ``_CLAIM``: then the other runs the request. While the database is away, each gateway knows of its own requests.
+for the reply, looking for it every ``_EVERY`` seconds for at most ``_LONGEST``, as nothing can be sent to its client meanwhile;
+then the client is told to ask again. If the first fails it gives up its claim, and if it is killed the claim ends by itself:
+then the other runs the request. A claim that ended, and that another gateway has now, is neither renewed, given up nor
+replaced by the one that had it. While the database is away, each gateway knows of its own requests.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from hashlib import sha256
 from secrets import token_bytes
+from time import monotonic
 
 import msgspec
 
 from ...state.store import StoreUnavailable, TextPlace
-from ..kept_texts import KeptTexts
+from ...wire.faults import Fault
+from ..kept_texts import Claim, KeptTexts
+from ..responder import Refused
 
-_CLAIM = 15.0
-_RENEW = 5.0
 _EVERY = 0.5
+_LONGEST = 45.0
+"""Seconds. Proxies end connections that are silent for a minute."""
 
 
 class SharedReply(msgspec.Struct, frozen=True, array_like=True):
@@ -36,34 +40,6 @@ class SharedReply(msgspec.Struct, frozen=True, array_like=True):
 _reply = msgspec.msgpack.Decoder(SharedReply)
 
 
-class Claim:
-    """The claim of a request that runs here, renewed until ``end``."""
-
-    def __init__(self, texts: KeptTexts, place: TextPlace, claim: bytes) -> None:
-        self._texts, self._place, self._claim = texts, place, claim
-        self._ended = asyncio.Event()
-        self._reply: tuple[Callable[[], bytes], float] | None = None
-        texts.work(self._run())
-
-    def end(self, reply: Callable[[], bytes] | None, seconds: float) -> None:
-        """The request is over: its reply is kept for so long, or the claim is forgotten."""
-        self._reply = None if reply is None else (reply, seconds)
-        self._ended.set()
-
-    async def _run(self) -> None:
-        while not self._ended.is_set():
-            await self._texts.write(self._place, lambda: self._claim, _CLAIM)
-            try:
-                async with asyncio.timeout(_RENEW):
-                    await self._ended.wait()
-            except TimeoutError:
-                continue
-        if self._reply is None:
-            await self._texts.forget(self._place)
-        else:
-            await self._texts.write(self._place, *self._reply)
-
-
 def written(reply: SharedReply) -> bytes:
     return msgspec.msgpack.encode(reply)
 
@@ -71,18 +47,28 @@ def written(reply: SharedReply) -> bytes:
 async def claimed(texts: KeptTexts, key: str, name: bytes, fingerprint: bytes) -> Claim | SharedReply | None:
     """The claim, if the request is to be run here; its reply, or what else was claimed by that name, if another gateway ran it.
 
-    ``None``: the database is away.
+    ``None``: the database is away. Raises ``Refused`` if it runs elsewhere for too long.
     """
     place = TextPlace("reply", key, sha256(name).hexdigest())
-    claim = written(SharedReply(fingerprint, holder=token_bytes(8)))
-    while True:
-        try:
-            data = await texts.claim(place, claim, _CLAIM)
-        except StoreUnavailable:
-            return None
-        if data is None:
-            return Claim(texts, place, claim)
-        found = _reply.decode(data)
-        if found.status or found.fingerprint != fingerprint:
-            return found
-        await asyncio.sleep(_EVERY)
+    mark = written(SharedReply(fingerprint, holder=token_bytes(8)))
+    until = monotonic() + _LONGEST
+    try:
+        while True:
+            data: Claim | bytes | None = await texts.claim(place, mark)
+            while data is not None:
+                if isinstance(data, Claim):
+                    return data
+                found = _reply.decode(data)
+                if found.status or found.fingerprint != fingerprint:
+                    return found
+                if monotonic() >= until:
+                    raise _in_progress()
+                await asyncio.sleep(_EVERY)
+                data = await texts.get(place)
+    except StoreUnavailable:
+        return None
+
+
+def _in_progress() -> Refused:
+    message = "the request with this Idempotency-Key is still running at another gateway: send it again to wait for its reply"
+    return Refused(Fault(message, "overloaded", 409, "idempotency_key_in_use", retry_after=1.0))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from ..store import TextPlace
 from .engine import Database
@@ -40,14 +41,38 @@ class DatabaseTexts:
         found: bytes | None = self._database.write(write)
         return found
 
+    def hold_texts(self, held: Mapping[TextPlace, bytes], until: float) -> None:
+        columns = [texts.c[name] == bindparam(f"at_{name}") for name in TextPlace._fields]
+        change = update(texts).where(*columns, texts.c.data == bindparam("held")).values(until=until)
+        # In one order, so that no two transactions wait for each other.
+        rows = [
+            {**{f"at_{name}": value for name, value in place._asdict().items()}, "held": data}
+            for place, data in sorted(held.items())
+        ]
+        if rows:
+            self._database.write(lambda connection: connection.execute(change, rows) and None)
+
+    def replace_text(self, place: TextPlace, held: bytes, data: bytes, until: float, now: float) -> bool:
+        values = {"data": data, "until": until}
+
+        def write(connection: Connection) -> bool:
+            new = inserting(connection, texts).statement.values(**place._asdict(), **values)
+            is_free = (texts.c.data == held) | (texts.c.until <= now)
+            connection.execute(new.on_conflict_do_update(index_elements=list(place._fields), set_=values, where=is_free))
+            return bytes(connection.execute(select(texts.c.data).where(*_at(place))).scalar_one()) == data
+
+        is_kept: bool = self._database.write(write)
+        return is_kept
+
     def text(self, place: TextPlace, now: float) -> bytes | None:
         query = select(texts.c.data).where(*_at(place), texts.c.until > now)
         with self._database.reading() as connection:
             found: bytes | None = connection.execute(query).scalar()
         return None if found is None else bytes(found)
 
-    def forget_text(self, place: TextPlace) -> None:
-        self._database.write(lambda connection: connection.execute(delete(texts).where(*_at(place))))
+    def forget_text(self, place: TextPlace, held: bytes | None = None) -> None:
+        which = _at(place) if held is None else [*_at(place), texts.c.data == held]
+        self._database.write(lambda connection: connection.execute(delete(texts).where(*which)) and None)
 
     def forget_texts(self, before: float) -> int:
         def forget(connection: Connection) -> int:
