@@ -124,7 +124,10 @@ class VendorReply(AsyncGenerator[list[Event], None]):
         self._send = None
         if not self.is_over:
             self.is_over = True
-            self._response.close()
+            if self._reader.done:  # its end was read by way of ``CallInfo.pipe``
+                self._response.finish()
+            else:
+                self._response.close()
 
     async def asend(self, value: None) -> list[Event]:
         return await self.__anext__()

@@ -65,7 +65,7 @@ class Responder:
     # Attributes that are seldom set are the class's until then.
     started = left = False
     latest = b""
-    """The last bytes of the piece that was sent last."""
+    """The piece that was sent last, or its last bytes."""
     _taps: tuple[Callable[[bytes], bytes], ...] = ()
     _copy: ReplyCopy[Any] | None = None
     _copied: Callable[[], None] | None = None
@@ -137,7 +137,7 @@ class Responder:
         """A piece of the response, to be awaited at once."""
         if self._taps:
             data = self._tapped(data)
-        self.latest = data[-MOST_OF_END:]  # not all of it: a stream may be open for long
+        self.latest = data[-MOST_OF_END:]  # a first piece may be long, and so may be the wait for the next, which is pushed
         return self._sent(data, more=True)
 
     def _sent(self, data: bytes, *, more: bool) -> Awaitable[None]:
@@ -156,7 +156,7 @@ class Responder:
         assert cycle is not None
         if self._taps:
             data = self._tapped(data)
-        self.latest = data[-MOST_OF_END:]
+        self.latest = data
         cycle.push(data)
 
     def couple(self, source: Source | None) -> None:

@@ -19,6 +19,7 @@ from polychat.http.pool.pool import pool
 from polychat.http.server.cycle import RequestCycle
 from polychat.wire.contract import wire_named
 
+from ...support.pool_requests import settled
 from ...support.running_gateway import (
     DONE,
     END,
@@ -369,6 +370,31 @@ async def test_the_last_blank_line_comes_late(serve: Any, line_end: bytes) -> No
             await here.app.recorded()
         closed = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         assert (closed[-2:], closed[-3:-2] != b"\n", here.records[0].passthrough) == (b"\n\n", True, True)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_connection_whose_body_ends_late_is_kept(serve: Any, dialect: str) -> None:
+    """A stream's end is known before its body's last bytes: the connection waits for those, and is then used again."""
+    ended = asyncio.Event()
+
+    async def rest(seen: Any, say: Any) -> None:
+        await say.chunk(text("lo"))
+        await say.chunk(END + DONE)
+        await ended.wait()
+        await say.last()
+
+    stage = Stage(FIRST, text("Hel"), then=rest)
+    backend = await serve(stage)
+    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+        caller = await begun(here, dialect)
+        stage.go.set()
+        await caller.rest()
+        await here.app.recorded()
+        (connection,) = pool()._origin_of
+        assert pool().state(connection) == "lingering"
+        ended.set()
+        await settled()
+        assert pool().state(connection) == "idle"
 
 
 async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from ...wire.reading import finish_of, truncated
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import InboundChat
 from ..observe.record import Record, passed_over
-from ..responder import Refused, usual_lines
+from ..responder import Refused, Responder, usual_lines
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
 from .translation import writer_for
 
@@ -38,6 +38,36 @@ HEADER = 4096
 _PASSED, _REASON = 10, 200
 """Maximum number of skipped targets in a header, and maximum characters of each with its reason."""
 _NO_END = "the backend's events ended without a finish"
+
+
+class EventSink:
+    """Sends each batch of a reply to the client, in its format, within ``take``."""
+
+    __slots__ = ("_keep", "_reply", "_responder", "_writer", "failure", "finish")
+
+    def __init__(
+        self, responder: Responder, writer: Writer, reply: EventReply, keep: Callable[[list[Event]], None] | None
+    ) -> None:
+        """``keep`` gets each batch too."""
+        self._responder, self._writer, self._reply, self._keep = responder, writer, reply, keep
+        self.finish: Finish | None = None
+        self.failure: PolychatError | None = None
+        """Why a batch cannot be written."""
+
+    def take(self, batch: list[Event]) -> bool:
+        """Whether nothing more is accepted."""
+        try:
+            data = self._writer.write(batch)
+        except PolychatError as error:
+            self.failure = error
+            return True
+        if data:
+            self._responder.push(data)
+        if self._keep is not None:
+            self._keep(batch)
+        if type(batch[-1]) is not Text:
+            self.finish = self._reply.look(batch)
+        return self.finish is not None
 
 
 class Delivery:
@@ -77,31 +107,32 @@ class Delivery:
         if not responder.started:
             await responder.start(200, self.head(writer.content_type, stream=True))
         context.record.first = context.record.first or monotonic()
-        batch, piece, write, look = reply.first, responder.piece, writer.write, reply.look
+        batch, reply.first = reply.first, []
         self._keep_text(batch)
-        data = write(batch) if batch else b""
-        finish = look(batch)
+        data = writer.write(batch) if batch else b""
+        finish = reply.look(batch)
         if finish is None:
+            batch = []  # what is not needed any more is not held as long as the stream is open
             if data:
-                await piece(data)
+                await responder.piece(data)
                 data = b""
             try:
                 if reply.pipe is not None and responder.pushes:
                     finish = await self._written(reply, reply.pipe, writer)
                 else:
                     async for batch in reply.batches:
-                        if written := write(batch):
-                            await piece(written)
+                        if written := writer.write(batch):
+                            await responder.piece(written)
                         if self.text is not None:
                             self._keep_text(batch)
-                        if type(batch[-1]) is not Text and (finish := look(batch)) is not None:
+                        if type(batch[-1]) is not Text and (finish := reply.look(batch)) is not None:
                             break
             except PolychatError as error:
                 finish = finish_of(error)
-                await piece(write([finish]))
+                await responder.piece(writer.write([finish]))
         if finish is None:
             finish = truncated(_NO_END)
-            await piece(write([finish]))
+            await responder.piece(writer.write([finish]))
         reply.end(finish)
         self._note(reply.outcome)
         await responder.last(data + writer.end())  # a short reply is complete and is sent in one write
@@ -110,34 +141,16 @@ class Delivery:
         """The rest of a stream: each read of the backend's connection is parsed, written and sent in the same call; then its
         end.
         """
-        responder, write, look = self.context.responder, writer.write, reply.look
-        push = responder.push
-        finish: Finish | None = None
-        failure: PolychatError | None = None
-
-        def sink(batch: list[Event]) -> bool:
-            nonlocal finish, failure
-            try:
-                data = write(batch)
-            except PolychatError as error:
-                failure = error
-                return True
-            if data:
-                push(data)
-            if self.text is not None:
-                self._keep_text(batch)
-            if type(batch[-1]) is not Text:
-                finish = look(batch)
-            return finish is not None
-
+        responder = self.context.responder
+        sink = EventSink(responder, writer, reply, None if self.text is None else self._keep_text)
         responder.couple(pipe)
         try:
-            await pipe.pipe(sink)
+            await pipe.pipe(sink.take)
         finally:
             responder.couple(None)
-        if failure is not None:
-            raise failure
-        return finish
+        if sink.failure is not None:
+            raise sink.failure
+        return sink.finish
 
     def _whole(self, reply: EventReply, writer: Writer) -> Awaitable[None]:
         batch = reply.first

@@ -102,7 +102,7 @@ class FastStream:
 
     def _take(self, data: bytes) -> bool:
         if passed := self._passing(data):
-            self.latest = passed[-MOST_OF_END:]
+            self.latest = passed
             self._cycle.push(passed)
         return self._ending.finish is not None
 

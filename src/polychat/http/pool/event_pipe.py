@@ -22,11 +22,20 @@ class Pipe(Protocol):
 class EventPipe:
     """The events that ``response.events(reader)`` would still return. ``change`` is applied to each batch."""
 
-    __slots__ = ("_change", "_reader", "_response", "pause", "resume")
+    __slots__ = ("_change", "_feed", "_is_enough", "_reader", "_response", "_sink")
 
     def __init__(self, response: Pipe, reader: Reader, change: Callable[[list[Event]], list[Event]] | None = None) -> None:
         self._response, self._reader, self._change = response, reader, change
-        self.pause, self.resume = response.pause, response.resume
+        self._feed: Callable[[bytes], list[Event]]
+        self._sink: Callable[[list[Event]], bool]
+        self._is_enough = False
+        """Whether the sink accepts no more."""
+
+    def pause(self) -> None:
+        self._response.pause()
+
+    def resume(self) -> None:
+        self._response.resume()
 
     async def pipe(self, sink: Callable[[list[Event]], bool]) -> None:
         """Pass each batch to ``sink`` in the call that reads its bytes, until the ``Finish`` or until ``sink`` returns true.
@@ -34,27 +43,24 @@ class EventPipe:
         ``sink`` must not block or raise ``BackendError``; its other exceptions are raised here. The response stays open, and
         the rest of the reply can be passed to another sink.
         """
-        reader, change = Repeats(self._reader), self._change
-        feed = reader.feed
-        is_enough = False
-
-        def read(data: bytes) -> bool:
-            nonlocal is_enough
-            batch = feed(data)
-            if batch and change is not None:
-                batch = change(batch)
-            is_enough = bool(batch) and sink(batch)
-            return is_enough or reader.done
-
+        reader = self._reader
         if reader.done:
             return
+        self._feed, self._sink, self._is_enough = Repeats(reader).feed, sink, False
         try:
-            await self._response.pipe(read)
+            await self._response.pipe(self._read)
         except BackendError as error:
             rest = [*(event for event in reader.end() if type(event) is not Finish), Finish("truncated", error=error)]
         else:
-            if is_enough and not reader.done:
+            if self._is_enough and not reader.done:
                 return  # there may be more of the reply: it is not over
             rest = reader.end()
         if rest:
-            sink(rest if change is None else change(rest))
+            sink(rest if self._change is None else self._change(rest))
+
+    def _read(self, data: bytes) -> bool:
+        batch = self._feed(data)
+        if batch and self._change is not None:
+            batch = self._change(batch)
+        self._is_enough = bool(batch) and self._sink(batch)
+        return self._is_enough or self._reader.done

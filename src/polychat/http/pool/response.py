@@ -164,9 +164,16 @@ class PooledResponse(Body):
         ``piece``, after all received bytes were passed. Between ``pause`` and ``resume`` nothing is read or passed; bytes that
         arrive all the same, at most as many as are held for a caller that waits, are passed afterwards.
         """
+        if self._can_push() and await self._pushed(sink):
+            return
         while data := await self.piece():
             if sink(data) or await self._pushed(sink):
                 return
+
+    def _can_push(self) -> bool:
+        """Whether the next read can be pushed as it is: nothing is held, and the body has begun."""
+        is_plain = self._decoder is None and self._body_begun and (self._redaction is not None or self._secrets is None)
+        return is_plain and not (self._closed or self._failure is not None or self._connection.holds_some)
 
     def pause(self) -> None:
         """The receiver of piped data cannot keep up."""

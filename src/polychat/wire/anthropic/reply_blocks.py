@@ -61,22 +61,24 @@ class Message(StreamReader):
         self._length += len(text)
 
     def _event(self, value: Any, events: list[Event]) -> None:
+        named = value.get("type") if type(value) is dict else None
+        if named == "message_stop":  # the two that each reply has are recognized without the patterns
+            self._close(events)
+            raise Ended(self._completed())
+        if named == "content_block_stop":
+            self._fill(_place(value.get("index")), events)
+            self._close(events)
+            return
         match value:
             case {"type": "content_block_delta", "delta": {"type": str(kind)} as delta}:
                 self._delta(value.get("index"), kind, delta, events)
             case {"type": "content_block_start", "content_block": {"type": str(kind)} as block}:
                 self._close(events)
                 self._open(value.get("index"), kind, block, events)
-            case {"type": "content_block_stop"}:
-                self._fill(_place(value.get("index")), events)
-                self._close(events)
             case {"type": "message_start", "message": dict(message)}:
                 self._start(message, events)
             case {"type": "message_delta", "delta": dict(delta)}:
                 self._stop(delta, value.get("usage"), events)
-            case {"type": "message_stop"}:
-                self._close(events)
-                raise Ended(self._completed())
             case {"type": "error"} | {"error": _}:
                 raise error_of(fault_in(value))
             case {"type": "content_block_delta" | "content_block_start", "delta": None} | {"content_block": None}:
@@ -212,7 +214,8 @@ class Message(StreamReader):
                 events.append(Refusal(explanation))
 
     def _close(self, events: list[Event]) -> None:
-        self._flush(events)
+        if self._signature is not None or self._sources:
+            self._flush(events)
         if (block := self._backend_block) is not None:
             self._backend_block = None
             if (data := block.json()) is not None:

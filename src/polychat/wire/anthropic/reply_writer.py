@@ -5,6 +5,7 @@ The wire has no probabilities and only one answer; images that a model made are 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
@@ -143,9 +144,12 @@ class StreamWriter:
         return call
 
     def _begin_text(self, out: list[bytes]) -> None:
-        self._begin({"type": "text", "text": "", "citations": None}, "text", out)
-        start = f'{{"type":"content_block_delta","index":{self._blocks - 1},"delta":{{"type":"text_delta","text":'
-        self._prefix = b"event: content_block_delta\ndata: " + start.encode()
+        start, self._prefix = _text_block(self._blocks)
+        self._start(out)
+        self._close(out)
+        out.append(start)
+        self._blocks += 1
+        self._open = "text"
 
     def _begin(self, block: dict[str, object], as_what: str | int | None, out: list[bytes]) -> None:
         self._start(out)
@@ -156,7 +160,7 @@ class StreamWriter:
 
     def _close(self, out: list[bytes]) -> None:
         if self._open is not None:
-            _emit("content_block_stop", {"index": self._blocks - 1}, out)
+            out.append(_block_stop(self._blocks - 1))
             self._open = None
         for call in self._calls.values():
             if call.open and call.whole():
@@ -196,7 +200,7 @@ class StreamWriter:
                 _emit("content_block_stop", {"index": call.block}, out)
         stop = stop_of(finish, bool(self._calls), "".join(self._refusal))
         _emit("message_delta", {"delta": stop, "usage": self._counts(last=True)}, out)
-        _emit("message_stop", {}, out)
+        out.append(_MESSAGE_STOP)
 
 
 class _Call:
@@ -216,4 +220,24 @@ class _Call:
 
 
 def _emit(name: str, value: dict[str, object], out: list[bytes]) -> None:
-    out.append(framed(name, encoded({"type": name, **value})))
+    out.append(_event(name, value))
+
+
+def _event(name: str, value: dict[str, object]) -> bytes:
+    return framed(name, encoded({"type": name, **value}))
+
+
+_MESSAGE_STOP = _event("message_stop", {})
+
+
+@lru_cache(maxsize=64)
+def _block_stop(index: int) -> bytes:
+    return _event("content_block_stop", {"index": index})
+
+
+@lru_cache(maxsize=64)
+def _text_block(index: int) -> tuple[bytes, bytes]:
+    """The event that begins a text, and the beginning of each of its deltas."""
+    block = {"type": "text", "text": "", "citations": None}
+    delta = _event("content_block_delta", {"index": index, "delta": {"type": "text_delta", "text": ""}})
+    return _event("content_block_start", {"index": index, "content_block": block}), delta.removesuffix(b'""}}\n\n')

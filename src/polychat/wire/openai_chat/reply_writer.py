@@ -49,8 +49,11 @@ class StreamWriter:
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self._frame: Object = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
         opening = encoded({**self._frame, "choices": []})[:-2]  # without the list's bracket and the object's
-        self._head = b"data: " + opening + b'{"index":0,"delta":{"content":'
-        self._tail = b'},"logprobs":null,"finish_reason":null}]' + (b',"usage":null' if usage else b"") + b"}\n\n"
+        self._before = b"data: " + opening
+        self._after = (b'],"usage":null}' if usage else b"]}") + b"\n\n"
+        """What is before and after a chunk's choice."""
+        self._head = self._before + b'{"index":0,"delta":{"content":'
+        self._tail = b'},"logprobs":null,"finish_reason":null}' + self._after
         self._wants_usage = usage
         self._usage: Usage | None = None
         self._begun: set[int] = set()
@@ -117,8 +120,7 @@ class StreamWriter:
 
     def _chunk(self, delta: Object, choice: int, reason: str | None = None, logprobs: Object | None = None) -> bytes:
         entry = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        usage = {"usage": None} if self._wants_usage else {}
-        return data_line(encoded({**self._frame, "choices": [entry], **usage}))
+        return self._before + encoded(entry) + self._after
 
     def _finish(self, finish: Finish) -> bytes:
         if finish.verdict != "complete":
