@@ -127,6 +127,8 @@ async def test_a_reply_is_the_same_however_it_is_cut(serve: Any, asker: Any) -> 
 UNUSUAL: dict[str, tuple[bytes, str]] = {
     "refused": (b'HTTP/1.1 400 X\r\ncontent-length: 33\r\n\r\n{"error": {"message": "not so!"}}', "not so"),
     "an error in it": (b'HTTP/1.1 200 X\r\ncontent-length: 33\r\n\r\n{"error": {"message": "not now"}}', "not now"),
+    "no JSON": (b"HTTP/1.1 200 X\r\ncontent-length: 5\r\n\r\nhello", "hello"),
+    "no answer": (b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n{}", "not in OpenAI"),
     "cut off": (b"HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{}", "ended early"),
     "no body": (b"HTTP/1.1 204 X\r\n\r\n", "empty"),
     "no HTTP": (b"SSH-2.0-x\r\n", "HTTP"),
