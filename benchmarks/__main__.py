@@ -7,7 +7,7 @@ from importlib import import_module
 
 from .report import circumstances, progress, record
 
-ALL = ["imports", "help", "providers", "vendors", "wires", "scans", "routing", "state", "gateway", "chaos"]
+ALL = ["imports", "help", "terminal", "providers", "vendors", "wires", "scans", "routing", "state", "gateway", "chaos"]
 
 
 def main() -> None:
