@@ -16,7 +16,9 @@ def configured_here(file: str | None) -> config.Config:
 
 
 def gateway_url(gateway: GatewaySettings, url: str | None) -> str:
-    """The origin of ``url``, or of where the gateway listens. Raises ``BadInput`` for what is no such URL."""
+    """The origin of ``url``, or of where the gateway listens. Raises ``BadInput`` for what is no such URL, and for a socket."""
+    if gateway.uds and not url:
+        raise BadInput("the gateway listens on a Unix socket (gateway.uds): pass the URL of its proxy as --url", field="url")
     host = "127.0.0.1" if gateway.host in ("0.0.0.0", "::") else gateway.host  # noqa: S104  # where it listens
     scheme = "https" if gateway.tls_cert else "http"
     url = url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{gateway.port or 8000}"

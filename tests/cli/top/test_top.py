@@ -146,3 +146,17 @@ async def test_a_gateway_that_does_not_answer_is_an_error_of_a_script() -> None:
     assert (ran.code, ran.out) == (1, "")
     assert "connection refused. Is the server running?" in ran.err
     assert (await run("top", "--once", "--interval", "0")).code == 2
+
+
+async def test_what_cannot_be_is_told_with_the_next_step(tmp_path: Path) -> None:
+    """A gateway on a socket has no URL; without the extra, a terminal is offered it, and a script needs none."""
+    own = tmp_path / "own.toml"
+    own.write_text('[gateway]\nuds = "/run/polychat.sock"\n')
+    ran = await run("top", "--once", "--config", str(own))
+    assert (ran.code, "pass the URL of its proxy as --url" in ran.err) == (2, True)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['prompt_toolkit'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TERM": "xterm"}
+    words = [sys.executable, "-m", "polychat", "top", "--url", "http://127.0.0.1:9"]
+    async with in_terminal(*words, env=environment) as terminal:
+        await terminal.shows(b'"polychat[chat]"')
+        assert await terminal.ended() == 1

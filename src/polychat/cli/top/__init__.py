@@ -59,7 +59,7 @@ def _key(configured: Config, url: str, arguments: argparse.Namespace) -> str:
             )
         return key
     admin = configured.gateway.admin
-    if key or url != gateway_url(configured.gateway, None) or configured.from_folder:
+    if key or configured.from_folder or (arguments.url and url != gateway_url(configured.gateway.replace(uds=""), None)):
         return key
     name = next((name for name in admin.keys if "read" in admin.scopes.get(name, ("read",))), None)
     return "" if name is None else secret(admin.keys[name], f"gateway.admin.keys.{name}")
