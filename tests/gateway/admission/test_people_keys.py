@@ -135,6 +135,29 @@ async def test_known_keys_go_on_without_the_store(backend: Any, monkeypatch: pyt
         assert (await made.ask(other.text)).status == 200
 
 
+async def test_the_key_that_is_not_used_is_forgotten(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the number of keys that are known at a time one makes room for another: those in use stay, whoever comes, and no
+    more is kept of the one that went. It is looked up again when it has a request."""
+    monkeypatch.setattr(people_keys, "_KNOWN", 3)
+    async with house(monkeypatch, backend.url) as made:
+        keys = [made.admin.create(name)[1].text for name in "abcd"]
+
+        async def looks(*texts: str) -> int:
+            before = made.store.looks
+            assert {(await made.ask(text)).status for text in texts} == {200}
+            return made.store.looks - before
+
+        assert await looks(*keys[:3]) == 3
+        made.people.refresh()
+        assert [await looks(keys[0]), await looks(keys[3])] == [0, 1]
+        assert await looks(keys[0], keys[2], keys[3]) == 0
+        assert await looks(keys[1]) == 1
+        assert [await looks(new) for new in [made.admin.create("e")[1].text] * 3] == [1, 0, 0], "where all are in use, too"
+        people = made.people
+        kept = (people._accounts, people._ids, people._digests, people._by_header, people._headers)
+        assert [len(known) for known in kept] == [3] * 5
+
+
 async def test_a_key_needs_no_task(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual chat of a key that is known is answered without a task, by the key as it is at that moment."""
     begun: list[str] = []

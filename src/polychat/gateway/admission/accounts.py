@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _USERS = 10_000
 """End users whose use is counted at a time, in one process."""
+_MOST_SHARED = 100_000
+"""Buckets of end users that hold anything, with a store: those that wait to be reported while it is away are kept, too."""
+_MOST = 100_000
+"""Other buckets, beyond which those that hold nothing are forgotten."""
 _LONGEST = 100
 """Letters of an end user's name; longer ones are cut, and a digest tells them apart."""
 _OTHERS = "(all others)"
@@ -47,7 +51,8 @@ class Buckets:
     """All that is counted in this process, each bucket once, whoever it is that counts in it.
 
     A bucket that other processes share is kept while anything refers to it: what was used of it is in the store. Others are
-    kept for good, except those of end users, who may be any number: they are kept as long as they hold anything.
+    kept as long as they hold anything. End users may be any number, as clients name them: where there is no room for a bucket
+    of each, further ones have one together, so that made-up names make nobody's limit forgotten.
     """
 
     def __init__(self, clock: Callable[[], float] = time, *, shared: bool = False) -> None:
@@ -55,6 +60,8 @@ class Buckets:
         self._clock, self._shared = clock, shared
         self.soft_limits = SoftLimits(clock)
         self._kept: MutableMapping[BucketName, Bucket] = WeakValueDictionary() if shared else {}
+        self._kept_of_users: MutableMapping[BucketName, Bucket] = WeakValueDictionary() if shared else {}
+        self._most = _MOST
         self._of_users: OrderedDict[tuple[str, str], tuple[Bucket, ...]] = OrderedDict()
         """By key and user, the one that was not seen for the longest time first."""
         self._lock = Lock()
@@ -62,12 +69,21 @@ class Buckets:
     def of(self, level: str, owner: str, limits: Sequence[UsageLimit]) -> tuple[Bucket, ...]:
         """The bucket of each limit, with the limit as it is now."""
         with self._lock:
+            if not self._shared and len(self._kept) >= self._most:
+                self._forget_empty()
             return tuple(self._one(BucketName(level, owner, limit.metric, limit.window), limit) for limit in limits)
 
+    def _forget_empty(self) -> None:
+        """An account that has one of them goes on with it; the next one of that key begins as empty."""
+        now = self._clock()
+        self._kept = {name: bucket for name, bucket in self._kept.items() if _holds(bucket, now)}
+        self._most = max(_MOST, 2 * len(self._kept))
+
     def _one(self, name: BucketName, limit: UsageLimit) -> Bucket:
-        bucket = self._kept.get(name)
+        kept = self._kept_of_users if name.level == "user" else self._kept
+        bucket = kept.get(name)
         if bucket is None:
-            bucket = self._kept[name] = Bucket(name, limit.cap)
+            bucket = kept[name] = Bucket(name, limit.cap)
             if self._shared:
                 bucket.granted = 0
         bucket.hard, bucket.soft = limit.cap, limit.soft
@@ -81,22 +97,33 @@ class Buckets:
         place = key, user
         if place in self._of_users:
             self._of_users.move_to_end(place)
-        elif len(self._of_users) >= _USERS and not self._forget_one():
+        elif self._is_full():
             place = key, _OTHERS
         buckets = self._of_users[place] = self.of("user", "/".join(place), limits)
         return buckets
+
+    def _is_full(self) -> bool:
+        """Whether there is no room for another end user."""
+        if self._shared and len(self._kept_of_users) >= _MOST_SHARED:
+            return True
+        return len(self._of_users) >= _USERS and not self._forget_one()
 
     def _forget_one(self) -> bool:
         """Forget the end user who was not seen for the longest time; false where a limit would be forgotten with it."""
         place, buckets = next(iter(self._of_users.items()))
         if not self._shared:
             now = self._clock()
-            if any(bucket.reserved or (bucket.used and bucket.window.end > now) for bucket in buckets):
+            if any(_holds(bucket, now) for bucket in buckets):
                 return False
             for bucket in buckets:
-                del self._kept[bucket.name]
+                del self._kept_of_users[bucket.name]
         del self._of_users[place]
         return True
+
+
+def _holds(bucket: Bucket, now: float) -> bool:
+    """Whether anything would be forgotten with it."""
+    return bool(bucket.reserved or (bucket.used and bucket.window.end > now))
 
 
 class Account:

@@ -12,6 +12,9 @@ one guess too many    refused with 429: an address may send so many unknown keys
 A thread asks every ``_EVERY`` seconds what has changed: a key that was revoked, and one whose owner's policy was changed, is
 known to be so after that time. While the store cannot be reached, keys that are known go on as they were.
 
+Of so many keys that not all are known at a time, the one that was learned first and has no request at the moment is forgotten,
+and looked up again when it has one.
+
 Keys are found by their SHA-256, so the time that a search takes says nothing about how much of a guess was right.
 """
 
@@ -21,6 +24,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import islice
 from threading import Event, Lock, Thread
 from time import time
 from typing import get_args
@@ -40,6 +44,8 @@ _LOG = logging.getLogger(__name__)
 _EVERY = 2.0
 _FORGOTTEN = 5.0
 _KNOWN, _UNKNOWN = 50_000, 4_096
+_LOOKED_AT = 8
+"""Keys among which the one to forget is chosen."""
 _LOOKING, _WAITING = 4, 256
 
 
@@ -55,9 +61,12 @@ class PeopleKeys:
         """Whether anything was ever put into the store; so it is said before that is known."""
         self._accounts: dict[str, Account] = {}
         self._by_header: dict[bytes, str] = {}
-        """Ids by the ``Authorization`` headers that were valid."""
+        """Ids by the ``Authorization`` headers that were valid, one of each key."""
+        self._headers: dict[str, bytes] = {}
+        """By id."""
         self._ids: dict[bytes, str] = {}
         """Ids by digest."""
+        self._digests: dict[str, bytes] = {}
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """By digest: until when a key is known as unknown, and what is wrong with it."""
         self._guesses = Guesses(clock)
@@ -102,8 +111,8 @@ class PeopleKeys:
             else:
                 return None
             # Only if the key is in it: a client may send another header's key beside an Authorization that anyone can guess.
-            if authorization[7:] == key and len(self._by_header) < _KNOWN:
-                self._by_header[authorization] = name
+            if authorization[7:] == key and name not in self._headers and name in self._digests:
+                self._by_header[authorization], self._headers[name] = name, authorization
         account = self.account(name)
         if account is not None:
             self._used[name] = self.clock()
@@ -238,11 +247,24 @@ class PeopleKeys:
     def _keep(self, key: StoredKey, account: Account | str) -> Account | str:
         """Keep what is known of a key; what is not accepted is not kept."""
         if isinstance(account, str):
-            self._accounts.pop(key.id, None)
+            self._forget(key.id)
             return account
-        if len(self._accounts) >= _KNOWN:
-            for known in (self._accounts, self._ids, self._by_header):
-                known.clear()
+        if len(self._accounts) >= _KNOWN and key.id not in self._accounts:
+            self._forget(self._unused())
         self._accounts[key.id] = account
-        self._ids[key.digest] = key.id
+        self._ids[key.digest], self._digests[key.id] = key.id, key.digest
         return account
+
+    def _unused(self) -> str:
+        """The first of the known keys that was not used since the last refresh; those before it are looked at later."""
+        first = list(islice(self._accounts, _LOOKED_AT))
+        for name in first:
+            if name not in self._used:
+                return name
+            self._accounts[name] = self._accounts.pop(name)
+        return first[0]
+
+    def _forget(self, name: str) -> None:
+        self._accounts.pop(name, None)
+        self._ids.pop(self._digests.pop(name, b""), None)
+        self._by_header.pop(self._headers.pop(name, b""), None)
