@@ -173,6 +173,51 @@ async def test_a_first_configuration_is_proposed_and_written(serve: Any, tmp_pat
     assert "stays as it is" in (await run("setup", "--write", env=environment)).out
 
 
+async def vendor_models(seen: Seen, say: Say) -> None:
+    """A vendor's list, as long ones are: other kinds of models first."""
+    names = ["text-embedding-3-small", "gpt-9-pro", "gpt-9-mini", "gpt-8-mini", "gpt-audio-mini"]
+    await say.whole(write_models("openai-chat", [ModelInfo(name, created=9 - place) for place, name in enumerate(names)]))
+
+
+async def test_a_vendor_whose_key_works_is_proposed(serve: Any, tmp_path: Path) -> None:
+    """Before the embedded model, with a chat model that costs little; a server on this machine comes before it."""
+    server, local = await serve(vendor_models), await serve(ollama)
+    environment = {
+        **{"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "OPENAI_API_KEY": "k-secret"},
+        **{"OPENAI_BASE_URL": f"{server.url}/v1", "OLLAMA_HOST": "http://127.0.0.1:1"},
+    }
+    ran = await run("setup", env=environment)
+    assert 'default_model = "openai/gpt-9-mini"' in ran.out
+    assert '# targets = ["openai/gpt-9-mini"]' in ran.out
+    ran = await run("setup", env={**environment, "OLLAMA_HOST": local.url})
+    assert 'default_model = "ollama/tiny"' in ran.out
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_what_setup_wrote_is_replaced_and_what_a_person_changed_is_not(name: str, tmp_path: Path) -> None:
+    """Another model the second time; a person's settings stay, and one that was changed is refused."""
+    folders = {key: str(tmp_path) for key in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "LLM_USER_PATH")}
+
+    async def written(model: str) -> int | None:
+        return (await run("setup", name, "--write", "--no-test", "--url", "http://127.0.0.1:1", "-m", model, env=folders)).code
+
+    assert await written("a/x") == 0
+    (file,) = [path for path in tmp_path.rglob("*") if path.name == FILES[name].path.name]
+    if file.suffix == ".toml":
+        file.write_text(f"# mine\n{file.read_text()}\n[mine]\nkey = 1\n")
+    elif file.suffix == ".json":
+        file.write_text(json.dumps({"mine": 1, **json.loads(file.read_text())}))
+    elif name == "llm":
+        file.write_text(f"- model_id: mine\n{file.read_text()}")
+    assert await written("b/y") == 0
+    text = file.read_text()
+    assert ("b/y" in text or name == "gemini-cli", "a/x" in text) == (True, False)
+    assert ("mine" in text) == (name != "continue")
+    file.write_text(text.replace("b/y", "my/own"))
+    assert await written("c/z") == (0 if name in ("gemini-cli", "llm") else 2)
+    assert "my/own" in file.read_text() or name == "gemini-cli"
+
+
 async def test_a_gateway_is_not_taken_for_a_server_with_models(here: Running, tmp_path: Path) -> None:
     """Its usual port is that of vLLM."""
     environment = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "VLLM_BASE_URL": f"{here.url}/v1"}

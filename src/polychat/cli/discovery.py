@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,9 +24,17 @@ from ..redact import bare_url
 from ..transport import StreamSession
 from ..user import weights
 from ..user.whole_files import write_whole
+from ..wire.models import ModelInfo
 from . import ANSWERED
 
 _SECONDS = 5.0
+_OTHER = re.compile(
+    r"embed|rerank|whisper|tts|audio|realtime|transcri|speech|image|imagen|dall-e|sora|veo|video|moderation|guard|ocr|live"
+    r"|babbage|davinci|instruct-0914|search|computer|native|codex|aqa|learnlm|robotics|deep-research",
+    re.IGNORECASE,
+)
+"""In names of models that are for something other than a chat, or for one kind of it."""
+_CHEAP = re.compile(r"(^|[-/.:])(mini|flash|haiku|small|instant|lite|chat)($|[-/.:])", re.IGNORECASE)
 _SHOWN = 5
 """Models that are named of each backend."""
 
@@ -41,6 +50,8 @@ class Found(NamedTuple):
     models: Sequence[str] = ()
     problem: str = ""
     """Why it does not answer; empty if it does."""
+    proposed: str = ""
+    """The one of its models to begin with."""
 
 
 def set_up(arguments: argparse.Namespace) -> int:
@@ -86,7 +97,14 @@ async def _looked(backend: Backend, row: VendorSpec) -> Found:
         return found._replace(problem=f"no answer within {_SECONDS:g} s")
     except PolychatError as error:
         return found._replace(problem=redact(str(error), 200))
-    return found._replace(models=[model.id for model in models])
+    return found._replace(models=[model.id for model in models], proposed=proposed_of(models))
+
+
+def proposed_of(models: Sequence[ModelInfo]) -> str:
+    """The newest chat model among those whose names tell that they cost little, or else of all; empty if there is none."""
+    chats = [model for model in models if not _OTHER.search(model.id)] or [*models]
+    cheap = [model for model in chats if _CHEAP.search(model.id)] or chats
+    return max(cheap, key=lambda model: model.created or 0).id if cheap else ""
 
 
 async def _is_gateway(url: str) -> bool:
@@ -132,7 +150,8 @@ def _default_model(wanted: str | None, found: Sequence[Found], registry: Registr
     if wanted is not None:
         Targets(registry).plan(wanted)
         return wanted
-    return next((f"{one.name}/{one.models[0]}" for one in found if one.is_local and one.models), DEFAULT_MODEL)
+    usable = sorted((one for one in found if one.proposed), key=lambda one: not one.is_local)  # what costs nothing first
+    return next((f"{one.name}/{one.proposed}" for one in usable), DEFAULT_MODEL)
 
 
 def _file_text(found: Sequence[Found], model: str) -> Iterator[str]:
@@ -145,11 +164,11 @@ def _file_text(found: Sequence[Found], model: str) -> Iterator[str]:
         yield ""
         yield "# These need no entry here. Each is asked as NAME/MODEL:"
         for one in usable:
-            yield f"#   {one.name}/{redact(one.models[0], 60)}: {one.title}, {one.place}"
+            yield f"#   {one.name}/{redact(one.proposed, 60)}: {one.title}, {one.place}"
     yield ""
     yield "# A route gives several targets one name, of which the first that works answers:"
     yield "# [routes.main]"
-    targets = [f"{one.name}/{one.models[0]}" for one in usable][:3] or [DEFAULT_MODEL]
+    targets = [f"{one.name}/{one.proposed}" for one in usable][:3] or [DEFAULT_MODEL]
     yield f"# targets = {value_text(targets)}"
 
 

@@ -44,10 +44,17 @@ def _json(content: object) -> str:
 
 
 def _toml(content: Any) -> str:
-    values = {name: value for name, value in content.items() if not isinstance(value, Mapping)}
-    lines = [f"{name} = {value_text(value)}" for name, value in values.items()]
-    tables = [f"\n{_tables(name, value)}" for name, value in content.items() if name not in values]
-    return "\n".join([*lines, *tables])
+    return "\n".join([*settings_text(content), *(f"\n{text}" for text in tables_text(content))])
+
+
+def settings_text(content: Mapping[str, Any]) -> list[str]:
+    """A line of TOML for each setting outside a table."""
+    return [f"{name} = {value_text(value)}" for name, value in content.items() if not isinstance(value, Mapping)]
+
+
+def tables_text(content: Mapping[str, Any]) -> list[str]:
+    """The tables, as TOML."""
+    return [_tables(name, value) for name, value in content.items() if isinstance(value, Mapping)]
 
 
 def _tables(name: str, content: Mapping[str, Any]) -> str:
@@ -65,10 +72,18 @@ def _yaml(content: Any) -> str:
 
 def _merged_json(content: Any, before: str) -> str | None:
     with suppress(ValueError, RecursionError):  # comments, which some of these programs read, are no JSON
-        old = json.loads(before, object_pairs_hook=_members)
-        if isinstance(old, dict) and not _differs(old, content) and _numbers_kept(_json(old)) == _numbers_kept(before):
+        old = parsed_json(before)
+        if isinstance(old, dict) and not _differs(old, content):
             return _json(_merged(old, content))
     return None
+
+
+def parsed_json(text: str) -> Any:
+    """Raises ``ValueError`` where writing it again would lose something."""
+    value = json.loads(text, object_pairs_hook=_members)
+    if _numbers_kept(_json(value)) != _numbers_kept(text):
+        raise ValueError("a number has more digits than Python keeps")
+    return value
 
 
 def _numbers_kept(text: str) -> Any:
@@ -125,12 +140,8 @@ def _merged_toml(content: Any, before: str) -> str | None:
 def _merged_yaml(content: Any, before: str) -> str | None:
     """Entries are added to a list; a mapping is left to its owner."""
     try:
-        import yaml
-
-        old = yaml.safe_load(before)
-    except (ImportError, ValueError, RecursionError):
-        return None
-    except yaml.YAMLError:
+        old = parsed_yaml(before)
+    except ValueError:
         return None
     if old == content:
         return before
@@ -138,7 +149,19 @@ def _merged_yaml(content: Any, before: str) -> str | None:
         return None
     missing = [entry for entry in content if entry not in old]
     text = f"{before.rstrip()}\n{_yaml(missing)}" if missing else before
-    with suppress(yaml.YAMLError):
-        if yaml.safe_load(text) == old + missing:
+    with suppress(ValueError):
+        if parsed_yaml(text) == old + missing:
             return text
     return None
+
+
+def parsed_yaml(text: str) -> Any:
+    """Raises ``ValueError``, also where YAML cannot be read here."""
+    try:
+        import yaml
+
+        return yaml.safe_load(text)
+    except (ImportError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None

@@ -20,6 +20,7 @@ from . import ANSWERED, FAILED, complain
 from .client_tools import TOOLS, Access, ClientTool, ToolFile
 from .file_changes import changed, shown
 from .gateway_address import configured_here, gateway_url
+from .written_settings import before_setup, record
 
 _PROMPT = "Reply with the word ready."
 _SECONDS = 60.0
@@ -127,7 +128,7 @@ def _write(tool: ClientTool, file: ToolFile | None) -> None:
         raise BadInput(f"{tool.title} has no file to write: set what is shown above", field="write")
     try:
         before = file.path.read_bytes() if file.path.exists() else None
-        text = changed(file, None if before is None else before.decode())
+        text = changed(file, None if before is None else before_setup(file, before.decode()))
         if text is None:
             raise BadInput(f"{file.path} has comments or other settings of these names: add\n\n{shown(file)}", field="write")
         kept = None if before is None or text.encode() == before else _kept(file.path, before)
@@ -136,6 +137,7 @@ def _write(tool: ClientTool, file: ToolFile | None) -> None:
         raise BadInput(f"{file.path} is not UTF-8 text: add\n\n{shown(file)}", field="write") from None
     except OSError as error:
         raise BadInput(f"{file.path} cannot be written: {error.strerror}", field="write") from None
+    record(file)
     print(f"{file.path} is written" + ("" if kept is None else f"; what it was before is in {kept.name}"))
 
 
