@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from polychat.cli import gateway_keys
 from polychat.config.access import Admin
 from polychat.config.settings import Allowance, Budget, KeySettings, State, TokenBudget
 from polychat.errors import BadInput
@@ -278,3 +280,48 @@ async def test_a_deleted_owner_is_there_again_only_if_it_is_restored(office: Off
     restored = await office.done("PUT", "teams/red", {"restore": True})
     assert (restored["settings"], await office.chat(made["key"])) == ({"rpm": 60}, 200)
     assert (await office.done("GET", "audit?limit=1"))["audit"][0]["action"] == "team.restore"
+
+
+async def pages(office: Office, path: str, name: str, limit: int) -> list[list[Any]]:
+    """All pages of a list."""
+    parted, after = [], ""
+    while True:
+        page = await office.done("GET", f"{path}{'&' if '?' in path else '?'}limit={limit}&after={after}")
+        parted.append(page[name])
+        if page["next"] is None:
+            return parted
+        after = page["next"]
+
+
+async def test_lists_come_in_pages(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every list is the same in pages of each size as in one, also of keys and entries that were made at one moment; the last
+    page says that it is the last. What is made meanwhile makes nothing come twice. The command lists all of them."""
+    store = office.running.app.usage.store  # type: ignore[union-attr]  # it has a database
+    admin = KeyAdmin(store, "test", 1_700_000_000.0)
+    for number in range(7):
+        admin.put_owner("team", f"team {number}")
+        admin.create(f"key {number}", owner=("team", f"team {number % 2}"))
+    admin.delete_owner("team", "team 5")
+    lists = {"keys": "keys", "keys?owner=team:team%200": "keys", "teams": "owners", "audit": "audit", "requests": "requests"}
+    for _ in range(5):
+        await office.chat("a-key-that-nobody-has")
+    for path, name in lists.items():
+        (whole,) = await pages(office, path, name, 1000)
+        assert len(whole) in (4, 5, 6, 7, 15), path
+        for limit in (1, 2, len(whole)):
+            parted = await pages(office, path, name, limit)
+            assert [one for page in parted for one in page] == whole, (path, limit)
+            assert {len(page) for page in parted[:-1]} <= {limit}
+    before = [key.id for key in store.keys(limit=None)]
+    first = await office.done("GET", "keys?limit=3")
+    admin.create("made meanwhile")
+    rest = await office.done("GET", f"keys?limit=1000&after={first['next']}")
+    listed = [key["id"] for key in (*first["keys"], *rest["keys"])]
+    assert len(set(listed)) == len(listed)
+    assert set(before) <= set(listed)
+    for path in lists:
+        for after in ("nonsense", urlsafe_b64encode(b'"a\\u0000"').decode()):
+            answer = await office.admin("GET", f"{path}{'&' if '?' in path else '?'}after={after}")
+            assert (answer.status, answer.json["error"]["field"]) == (400, "after"), (path, after)
+    monkeypatch.setattr(gateway_keys, "_AT_ONCE", 3)
+    assert [key.name for key in gateway_keys._all_keys(store)] == [key.name for key in store.keys(limit=None)]

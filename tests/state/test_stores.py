@@ -165,8 +165,11 @@ def seen(store: StateStore, buckets: list[StoredBucket]) -> Any:
     return [
         store.owners(),
         store.owners("team"),
+        store.owners("team", after="", limit=1, deleted=False),
         store.owner("team", "a"),
         store.keys(),
+        store.keys(owner=("team", "a"), after=(0.0, "a"), limit=1),
+        store.audit(after=(50.0, "50.0"), limit=3),
         store.key_by_id("a"),
         store.key_by_digest(b"b" * 32),
         [store.changes(after) for after in (0, 2)],

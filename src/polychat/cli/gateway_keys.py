@@ -27,6 +27,8 @@ from .signed_key import sign
 
 _NANO = 1_000_000_000
 _PATIENCE = 5.0
+_AT_ONCE = 1000
+"""Keys that are read at a time."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,11 +75,19 @@ def _keys(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, now
             key = admin.key(arguments.key)
             print_json(key_facts(key, now), indent=2) if arguments.json else print(_line(key, now))
         case _:
-            keys = store.keys()
+            keys = _all_keys(store)
             if arguments.json:
                 print_json([key_facts(key, now) for key in keys], indent=2)
             else:
                 sys.stdout.writelines(f"{_line(key, now)}\n" for key in keys)
+
+
+def _all_keys(store: StateStore) -> Iterator[StoredKey]:
+    """In the order in which they were made, read some at a time: there may be a million."""
+    keys = store.keys(limit=_AT_ONCE)
+    while keys:
+        yield from keys
+        keys = store.keys(after=(keys[-1].created_at, keys[-1].id), limit=_AT_ONCE)
 
 
 def _owners(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, kind: OwnerKind) -> None:
@@ -96,7 +106,7 @@ def _owners(arguments: argparse.Namespace, admin: KeyAdmin, store: StateStore, k
         case "delete":
             print(f"the {kind} {admin.delete_owner(kind, arguments.name).name} is deleted, and its keys are refused")
         case _:
-            owners = [owner for owner in store.owners(kind) if owner.deleted_at is None]
+            owners = store.owners(kind, deleted=False)
             if arguments.json:
                 print_json([owner_facts(owner) for owner in owners], indent=2)
             else:

@@ -18,6 +18,7 @@ from .store import (
     Level,
     Owner,
     OwnerKind,
+    Place,
     Settlement,
     StoredBucket,
     StoredKey,
@@ -121,14 +122,21 @@ class MemoryStore:
         self._change += 1
         return self._change
 
-    def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
-        return [self._owners[name] for name in sorted(self._owners) if kind in (None, name[0])]
+    def owners(
+        self, kind: OwnerKind | None = None, *, after: str | None = None, limit: int | None = None, deleted: bool = True
+    ) -> list[Owner]:
+        owners = [self._owners[name] for name in sorted(self._owners) if kind in (None, name[0])]
+        wanted = [owner for owner in owners if (deleted or owner.deleted_at is None) and (after is None or owner.name > after)]
+        return wanted[:limit]
 
     def owner(self, kind: OwnerKind, name: str) -> Owner | None:
         return self._owners.get((kind, name))
 
-    def keys(self) -> list[StoredKey]:
-        return sorted(self._keys.values(), key=lambda key: (key.created_at, key.id))
+    def keys(
+        self, *, owner: tuple[OwnerKind, str] | None = None, after: Place | None = None, limit: int | None = None
+    ) -> list[StoredKey]:
+        ordered = sorted((key.created_at, key.id) for key in self._keys.values() if owner in (None, key.owner))
+        return [self._keys[place[1]] for place in ordered if after is None or place > after][:limit]
 
     def key_by_digest(self, digest: bytes) -> StoredKey | None:
         return next((key for key in self._keys.values() if key.digest == digest), None)
@@ -150,8 +158,9 @@ class MemoryStore:
                 if (key := self._keys.get(name)) is not None:
                     self._keys[name] = structs.replace(key, last_used_at=_later(key.last_used_at, moment))
 
-    def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
-        return sorted((e for e in self._audit.values() if e.at >= since), key=lambda entry: -entry.at)[:limit]
+    def audit(self, *, since: float = 0.0, limit: int = 100, after: Place | None = None) -> list[AuditEntry]:
+        ordered = sorted(((entry.at, entry.id) for entry in self._audit.values() if entry.at >= since), reverse=True)
+        return [self._audit[place[1]] for place in ordered if after is None or place < after][:limit]
 
     def forget_audit(self, before: float) -> int:
         return _dropped(self._audit, [name for name, entry in self._audit.items() if entry.at < before])

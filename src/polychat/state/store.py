@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from secrets import token_hex
+from time import time_ns
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct, field
@@ -110,6 +111,10 @@ class StoredKey(Struct, frozen=True, kw_only=True):
     """As in ``Owner``."""
 
 
+Place: TypeAlias = tuple[float, str]
+"""Of a key or an entry in the order of its list: its moment and its id, as many may have one moment."""
+
+
 class Ownership(NamedTuple):
     """Whose a request is, for its usage: names, empty where there is none. ``key`` is the key's id, or its name in the file."""
 
@@ -130,7 +135,8 @@ class Changes(NamedTuple):
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """Who changed what, and when."""
 
-    id: str = field(default_factory=lambda: token_hex(8))
+    id: str = field(default_factory=lambda: f"{time_ns():016x}{token_hex(4)}")
+    """Unique; of entries with one moment that of the later is greater."""
     at: float
     actor: str
     """The name of the admin key, or ``command:USER``."""
@@ -163,11 +169,15 @@ class KeyStore(Protocol):
         Raises ``Superseded`` as ``put_owner``.
         """
 
-    def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
-        """All, deleted ones too, by name."""
+    def owners(
+        self, kind: OwnerKind | None = None, *, after: str | None = None, limit: int | None = None, deleted: bool = True
+    ) -> list[Owner]:
+        """By kind and name, ``deleted`` ones too; of one kind ``after`` a name, and so many at most."""
 
-    def keys(self) -> list[StoredKey]:
-        """All, revoked and expired ones too, in the order in which they were made."""
+    def keys(
+        self, *, owner: tuple[OwnerKind, str] | None = None, after: Place | None = None, limit: int | None = None
+    ) -> list[StoredKey]:
+        """Revoked and expired ones too, in the order in which they were made; those of an ``owner``, and so many at most."""
 
     def key_by_digest(self, digest: bytes) -> StoredKey | None: ...
 
@@ -184,8 +194,8 @@ class KeyStore(Protocol):
     def keys_used(self, moments: Mapping[str, float]) -> None:
         """By id, when keys were used last. Neither a ``change`` nor an entry of the audit log."""
 
-    def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
-        """The latest, the last first."""
+    def audit(self, *, since: float = 0.0, limit: int = 100, after: Place | None = None) -> list[AuditEntry]:
+        """The latest, the last first; those that come ``after`` one in this order."""
 
     def forget_audit(self, before: float) -> int:
         """Delete the entries from before then; give how many."""

@@ -12,9 +12,10 @@ from typing import Any
 
 from ...errors import BadInput
 from ...state.key_admin import KeyAdmin
-from ...state.store import Owner, OwnerKind, Policy, StoredKey, StoreUnavailable
+from ...state.store import Owner, OwnerKind, Place, Policy, StoredKey, StoreUnavailable
 from .bodies import KeyChange, NewKeyBody, OwnerBody, Revocation, Rotation, grace_in, later, owner_in, read
 from .facts import key_facts, owner_facts
+from .listing import limit_in, next_after, place_in
 from .pages import AdminCall, Missing, Page
 from .policies import changed
 
@@ -51,9 +52,10 @@ class _missing:  # noqa: N801  # reads as a statement
 
 
 def _keys(call: AdminCall) -> Any:
-    wanted = owner_in(call.query.get("owner", ""))
-    keys = call.store.keys()
-    return {"keys": [key_facts(key, call.now) for key in keys if wanted is None or key.owner == wanted]}
+    wanted, limit = owner_in(call.query.get("owner", "")), limit_in(call)
+    keys = call.store.keys(owner=wanted, after=place_in(call, Place), limit=limit + 1)
+    shown = [key_facts(key, call.now) for key in keys[:limit]]
+    return {"keys": shown, "next": next_after(keys, limit, lambda key: (key.created_at, key.id))}
 
 
 def _create(call: AdminCall) -> Any:
@@ -99,8 +101,9 @@ def _owner(call: AdminCall, kind: OwnerKind) -> Owner:
 
 
 def _owners(call: AdminCall, kind: OwnerKind) -> Any:
-    owners = [owner for owner in call.store.owners(kind) if owner.deleted_at is None]
-    return {"owners": [owner_facts(owner) for owner in owners]}
+    limit = limit_in(call)
+    owners = call.store.owners(kind, after=place_in(call, str), limit=limit + 1, deleted=False)
+    return {"owners": [owner_facts(owner) for owner in owners[:limit]], "next": next_after(owners, limit, lambda one: one.name)}
 
 
 def _put_owner(call: AdminCall, kind: OwnerKind) -> Any:

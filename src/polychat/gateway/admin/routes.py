@@ -13,16 +13,18 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from ...config.writing import config_text
-from ...errors import redact
+from ...errors import BadInput, redact
+from ...state.store import Place
 from ...state.usage_query import UsageQuery, moment_of, row_of
 from ..observe.attempts import AttemptCounts
 from ..observe.in_progress import running
 from ..target_states import target_states
 from . import people
 from .facts import audit_facts
+from .listing import cursor, limit_in, next_after, place_in
 from .pages import AdminCall, AdminService, Missing, Page, route_of
 
-_LISTED, _MOST = 50, 1000
+_LISTED = 50
 _LONGEST = 256
 """Characters of a text that is searched for."""
 
@@ -37,14 +39,17 @@ def admin_routes(gateway: AdminService) -> list[BaseRoute]:
     return [route_of(gateway, path, pages) for path, pages in by_path.items()]
 
 
-def _limit(call: AdminCall, listed: int) -> int:
-    wanted = call.query.get("limit", "")
-    return min(_MOST, int(wanted)) if wanted.isdecimal() and len(wanted) < 9 else listed
-
-
 def _requests(call: AdminCall) -> Any:
-    recent = call.gateway.recent
-    return {"requests": [] if recent is None else recent.summaries(_limit(call, _LISTED))}
+    """A page goes on in the worker that began it: each has requests of its own."""
+    recent, place = call.gateway.recent, place_in(call, tuple[int, int])
+    if recent is None:
+        return {"requests": [], "next": None}
+    if place is not None and place[0] != os.getpid():
+        raise BadInput(
+            "another worker gave this page: go on over the same connection, or begin again without after", field="after"
+        )
+    page, before = recent.summaries(limit_in(call, _LISTED), None if place is None else place[1])
+    return {"requests": page, "next": None if before is None else cursor((os.getpid(), before))}
 
 
 def _request(call: AdminCall) -> Any:
@@ -59,7 +64,7 @@ def _request(call: AdminCall) -> Any:
 def _running(call: AdminCall) -> Any:
     gateway = call.gateway
     text = call.query.get("contains", "")[:_LONGEST]
-    requests = running(gateway.in_progress or {}, _limit(call, _LISTED), text, monotonic())
+    requests = running(gateway.in_progress or {}, limit_in(call, _LISTED), text, monotonic())
     return {"worker": os.getpid(), "total": gateway.running, "requests": requests}
 
 
@@ -77,8 +82,10 @@ def _usage(call: AdminCall) -> Any:
 
 def _audit(call: AdminCall) -> Any:
     since = call.query.get("since", "")
-    entries = call.store.audit(since=moment_of(since, call.now, "since") if since else 0.0, limit=_limit(call, 100))
-    return {"audit": [audit_facts(entry) for entry in entries]}
+    earliest, limit = moment_of(since, call.now, "since") if since else 0.0, limit_in(call)
+    entries = call.store.audit(since=earliest, limit=limit + 1, after=place_in(call, Place))
+    shown = [audit_facts(entry) for entry in entries[:limit]]
+    return {"audit": shown, "next": next_after(entries, limit, lambda entry: (entry.at, entry.id))}
 
 
 def _config(call: AdminCall) -> Any:

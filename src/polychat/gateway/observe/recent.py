@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from copy import copy
 from datetime import UTC, datetime
+from itertools import islice
 from time import monotonic, time
 from typing import Any
 
@@ -26,6 +27,8 @@ class RecentRequests:
 
     def __init__(self, most: int, *, clock: Callable[[], float] = monotonic, now: Callable[[], float] = time) -> None:
         self._records: deque[Record] = deque(maxlen=most)
+        self._ended = 0
+        """How many have ended, which is the number of the latest."""
         self._clock, self._now = clock, now
 
     def __call__(self, record: Record) -> None:
@@ -35,6 +38,7 @@ class RecentRequests:
         for _, error in record.resting:
             error.__traceback__ = error.__context__ = None  # they would keep the whole request in memory
         self._records.append(record)
+        self._ended += 1
 
     def resized(self, most: int) -> None:
         """Keep ``most`` requests from now on."""
@@ -50,10 +54,14 @@ class RecentRequests:
         came = self._now() - (self._clock() - record.start)
         return {"time": datetime.fromtimestamp(came, UTC).isoformat(timespec="milliseconds"), **explanation(record)}
 
-    def summaries(self, most: int) -> list[dict[str, Any]]:
-        """The latest requests in brief, the last first."""
-        latest = [record for record, _ in zip(reversed(self._records), range(most), strict=False)]
-        return [{name: value for name, value in self.explained(record).items() if name in _SUMMARY} for record in latest]
+    def summaries(self, most: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
+        """Requests in brief, the last first, and where the next page begins: ``before`` this number; ``None`` at the end."""
+        first = self._ended if before is None else min(before - 1, self._ended)
+        skipped = self._ended - first
+        page = list(islice(reversed(self._records), skipped, skipped + most))
+        last = first - len(page) + 1
+        brief = [{name: value for name, value in self.explained(record).items() if name in _SUMMARY} for record in page]
+        return brief, last if page and skipped + len(page) < len(self._records) else None
 
 
 _SUMMARY = ("time", "request_id", "method", "path", "model", "route", "target", "status", "verdict", "duration_ms", "error")

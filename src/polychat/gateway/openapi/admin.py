@@ -63,12 +63,14 @@ def _page(
 
 
 def _several(name: str, kind: str) -> Schema:
-    listed: dict[str, Any] = {name: several(ref(kind))}
+    listed: dict[str, Any] = {name: several(ref(kind)), "next": _NEXT}
     return reply_object(**listed)
 
 
 _KEY = _path("key", "The key's public id, or its name if one key in use has it.")
 _LIMIT = {"name": "limit", "in": "query", "description": "How many, at most.", "schema": {"type": "integer", "maximum": 1000}}
+_AFTER = _query("after", "The `next` of the page before.")
+_NEXT = nullable(text("Where the next page begins, for `after`; null for the last page."))
 _SINCE = _query("since", f"From then on: {_MOMENT}")
 _USAGE = [
     _query("by", "What the sums are for; `model` by default.", enum=list(get_args(UsageDimension))),
@@ -128,7 +130,15 @@ def _owner_paths(path: str, kind: str, title: str) -> dict[str, dict[str, Schema
     owner = ref("AdminOwner")
     return {
         f"/admin/{path}": {
-            "get": _page(f"admin{title}s", f"Each {kind}", "keys", answer=_several("owners", "AdminOwner"), _404=_NOTHING_KEPT)
+            "get": _page(
+                f"admin{title}s",
+                f"Each {kind}",
+                "keys",
+                _LIMIT,
+                _AFTER,
+                answer=_several("owners", "AdminOwner"),
+                _404=_NOTHING_KEPT,
+            )
         },
         f"/admin/{path}/{{name}}": {
             "get": _page(f"admin{title}", f"One {kind}", "keys", named, answer=owner),
@@ -139,7 +149,7 @@ def _owner_paths(path: str, kind: str, title: str) -> dict[str, dict[str, Schema
 
 
 PATHS: dict[str, dict[str, Schema]] = {
-    "/admin/requests": {"get": _page("adminRequests", "The latest requests, newest first", "read", _LIMIT)},
+    "/admin/requests": {"get": _page("adminRequests", "The latest requests, newest first", "read", _LIMIT, _AFTER)},
     "/admin/requests/{id}": {
         "get": _page(
             "adminRequest",
@@ -174,6 +184,7 @@ PATHS: dict[str, dict[str, Schema]] = {
             "audit",
             _SINCE,
             _LIMIT,
+            _AFTER,
             answer=_several("audit", "AdminAuditEntry"),
             _404=_NOTHING_KEPT,
         )
@@ -198,6 +209,8 @@ PATHS: dict[str, dict[str, Schema]] = {
             "All keys of the database, without secrets",
             "keys",
             _query("owner", "Only those of `person:NAME`, `team:NAME` or `org:NAME`."),
+            _LIMIT,
+            _AFTER,
             answer=_several("keys", "AdminKey"),
             _404=_NOTHING_KEPT,
         ),

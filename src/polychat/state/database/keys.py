@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import json, structs
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, tuple_, update
 
-from ..store import AuditEntry, Changes, Owner, OwnerKind, Policy, StoredKey, check_current
+from ..store import AuditEntry, Changes, Owner, OwnerKind, Place, Policy, StoredKey, check_current
 from .engine import Database
 from .statements import inserting
 from .tables import audit, changes, keys, owners
@@ -58,15 +58,28 @@ class DatabaseKeys:
         written: StoredKey = self._database.write(put)
         return written
 
-    def owners(self, kind: OwnerKind | None = None) -> list[Owner]:
-        query = select(owners).order_by(owners.c.kind, owners.c.name)
-        return self._owners(query if kind is None else query.where(owners.c.kind == kind), slow=True)
+    def owners(
+        self, kind: OwnerKind | None = None, *, after: str | None = None, limit: int | None = None, deleted: bool = True
+    ) -> list[Owner]:
+        query = select(owners).order_by(owners.c.kind, owners.c.name).limit(limit)
+        if kind is not None:
+            query = query.where(owners.c.kind == kind)
+        if after is not None:
+            query = query.where(owners.c.name > after)
+        return self._owners(query if deleted else query.where(owners.c.deleted_at.is_(None)), slow=True)
 
     def owner(self, kind: OwnerKind, name: str) -> Owner | None:
         return next(iter(self._owners(select(owners).where(owners.c.kind == kind, owners.c.name == name))), None)
 
-    def keys(self) -> list[StoredKey]:
-        return self._keys(select(keys).order_by(keys.c.created_at, keys.c.id), slow=True)
+    def keys(
+        self, *, owner: tuple[OwnerKind, str] | None = None, after: Place | None = None, limit: int | None = None
+    ) -> list[StoredKey]:
+        query = select(keys).order_by(keys.c.created_at, keys.c.id).limit(limit)
+        if owner is not None:
+            query = query.where(keys.c.owner_kind == owner[0], keys.c.owner_name == owner[1])
+        if after is not None:
+            query = query.where(tuple_(keys.c.created_at, keys.c.id) > tuple_(*after))
+        return self._keys(query, slow=True)
 
     def key_by_digest(self, digest: bytes) -> StoredKey | None:
         return next(iter(self._keys(select(keys).where(keys.c.digest == digest))), None)
@@ -95,9 +108,12 @@ class DatabaseKeys:
         rows = [{"key": name, "moment": moment} for name, moment in sorted(moments.items())]
         self._database.write(lambda connection: connection.execute(statement, rows) and None)
 
-    def audit(self, *, since: float = 0.0, limit: int = 100) -> list[AuditEntry]:
+    def audit(self, *, since: float = 0.0, limit: int = 100, after: Place | None = None) -> list[AuditEntry]:
+        query = select(audit).where(audit.c.at >= since).order_by(audit.c.at.desc(), audit.c.id.desc()).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(audit.c.at, audit.c.id) < tuple_(*after))
         with self._database.reading(slow=True) as connection:
-            rows = connection.execute(select(audit).where(audit.c.at >= since).order_by(audit.c.at.desc()).limit(limit))
+            rows = connection.execute(query)
             return [AuditEntry(**{**row._mapping, "facts": _FACTS.decode(row.facts)}) for row in rows]
 
     def forget_audit(self, before: float) -> int:

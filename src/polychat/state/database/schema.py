@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from ...errors import PolychatError
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that ``tables`` describes; a test compares it with the latest migration."""
 _VERSIONS = "alembic_version"
 

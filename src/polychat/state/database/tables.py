@@ -72,6 +72,7 @@ keys = Table(
     Column("change", BigInteger, nullable=False),
     Index("ix_keys_digest", "digest", unique=True),
     Index("ix_keys_change", "change"),
+    Index("ix_keys_created_at", "created_at", "id"),
 )
 
 audit = Table(
