@@ -224,8 +224,8 @@ async def test_a_server_that_cannot_be_used_ends_the_command_before_anything_is_
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells when a process of others has ended")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-async def test_an_interrupted_command_leaves_no_server(vendor: ScriptedVendor, tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_an_interrupted_command_leaves_no_server(vendor: ScriptedVendor, tmp_path: Path, number: int) -> None:
     """By Ctrl-C, by a supervisor, or when the terminal goes away, in the middle of a call."""
     os.mkfifo(pipe := tmp_path / "pipe")
     deed = f"open({str(pipe)!r}, 'w').write(str(os.getpid()))"
@@ -234,7 +234,7 @@ async def test_an_interrupted_command_leaves_no_server(vendor: ScriptedVendor, t
         async with asyncio.timeout(60):
             pid = os.pidfd_open(int(await asyncio.to_thread(pipe.read_text)))
             process.send_signal(number)
-            assert await process.wait() == code
+            assert await process.wait() == 130
             assert (await asyncio.to_thread(select.select, [pid], [], [], 60))[0]
         os.close(pid)
         assert process.stderr is not None

@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 from ..choices import SitesEra
 from ..errors import BadInput, redact
 from ..version import __version__
-from .ask_arguments import add_ask, add_conversation
+from .ask_arguments import add_ask, add_conversation, add_tools
 from .client_tools import TOOLS
 from .connection import add_connection
 from .log_arguments import add_log
@@ -153,6 +153,7 @@ def _bench(bench: argparse.ArgumentParser) -> None:
 def _chat(chat: argparse.ArgumentParser) -> None:
     chat.add_argument("-m", "--model", metavar="MODEL", help="the model to talk to (default: see polychat default)")
     chat.add_argument("-s", "--system", metavar="TEXT", help="a system message to begin with")
+    add_tools(chat.add_argument_group("tools"))
     add_conversation(chat.add_argument_group("the conversation"))
     add_connection(chat)
 

@@ -22,7 +22,7 @@ def add_ask(ask: argparse.ArgumentParser) -> None:
         "fallbacks in that order (default: see polychat default)",
     )
     _request(ask.add_argument_group("the request"))
-    _tools(ask.add_argument_group("tools"))
+    add_tools(ask.add_argument_group("tools"))
     add_conversation(ask.add_argument_group("the conversation"))
     _output(ask.add_argument_group("the output"))
     add_connection(ask)
@@ -83,7 +83,8 @@ def _request(ask: argparse._ArgumentGroup) -> None:
     )
 
 
-def _tools(ask: argparse._ArgumentGroup) -> None:
+def add_tools(ask: argparse._ArgumentGroup) -> None:
+    """Which tools the model may call, and how."""
     ask.add_argument(
         "--tools",
         metavar="MODULE|FILE.py",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 
 from ..client import Stream
 from ..errors import BadInput
@@ -15,6 +12,7 @@ from . import ANSWERED, FAILED, complain
 from .mcp_tools import McpServers
 from .printing import checked
 from .question import Question, recorded
+from .stopping import run_to_end
 from .terminal import typed_answer
 from .tool_calls import MOST_ROUNDS, Consent, Toolbox, ToolRunner, in_own_thread, seconds_of
 from .tool_functions import functions_in
@@ -31,22 +29,17 @@ def ask_with_tools(question: Question, arguments: argparse.Namespace, show: Show
     for module in dict.fromkeys(arguments.tools):
         toolbox.add(module, functions_in(module))
     runner = ToolRunner(toolbox, Consent(_answer, allows_all=arguments.yes), complain, seconds)
-    return asyncio.run(_connected(question, arguments, runner, show))
+    return run_to_end(_connected(question, arguments, runner, show))
 
 
 async def _connected(question: Question, arguments: argparse.Namespace, runner: ToolRunner, show: Show) -> int:
     servers = McpServers(question.targets.registry.config.mcp, runner.toolbox, runner.seconds)
-    with cancelled_by_signals() as received:
-        try:
-            for name in dict.fromkeys(arguments.mcp):
-                await servers.add(name)
-            return await _rounds(question, arguments, runner, show)
-        except asyncio.CancelledError:
-            if not received:
-                raise
-            return 128 + received[0]
-        finally:
-            await servers.close()
+    try:
+        for name in dict.fromkeys(arguments.mcp):
+            await servers.add(name)
+        return await _rounds(question, arguments, runner, show)
+    finally:
+        await servers.close()
 
 
 async def _rounds(question: Question, arguments: argparse.Namespace, runner: ToolRunner, show: Show) -> int:
@@ -66,28 +59,3 @@ async def _rounds(question: Question, arguments: argparse.Namespace, runner: Too
 
 async def _answer(question: str) -> str | None:
     return await in_own_thread(lambda: typed_answer(question))
-
-
-@contextmanager
-def cancelled_by_signals() -> Generator[list[int]]:
-    """SIGTERM and SIGHUP, which a closed terminal sends, cancel the running task, so that no server outlives it.
-
-    Gives the list of those that came.
-    """
-    task, loop, received = asyncio.current_task(), asyncio.get_running_loop(), list[int]()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-    def end(number: int) -> None:
-        received.append(number)
-        if task is not None:
-            task.cancel()
-
-    for number in numbers:
-        with suppress(NotImplementedError, RuntimeError):
-            loop.add_signal_handler(number, end, number)
-    try:
-        yield received
-    finally:
-        for number in numbers:
-            with suppress(NotImplementedError, RuntimeError):
-                loop.remove_signal_handler(number)

@@ -7,12 +7,13 @@ import json
 import math
 import re
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from ..errors import BadInput, PolychatError, redact
+from ..errors import BadInput, LossWarning, PolychatError, redact
 from ..types import ChatMessage, FilePart, ImagePart, TextPart, Tool, ToolCall, ToolResult
 from ..wire.json_text import decoded
 
@@ -130,6 +131,8 @@ class ToolRunner(NamedTuple):
 
     async def results_of(self, calls: Sequence[ToolCall]) -> ChatMessage:
         """One after another, as the message that follows the reply."""
+        # Where an API has no mark for a failed call, which is a loss, the text of each of these says that it failed.
+        warnings.filterwarnings("ignore", r"parts\.result\.error", LossWarning)
         return ChatMessage("tool", [await self.result_of(call) for call in calls])
 
     async def result_of(self, call: ToolCall) -> ToolResult:
@@ -161,7 +164,9 @@ class ToolRunner(NamedTuple):
             return self._failed(call, f"{type(error).__name__}: {error}")
         parts = _bounded(outcome.parts)
         if outcome.is_error:
-            self.say(f"{call.name} failed: {_first_words(parts)}", "note")
+            words = _first_words(parts)
+            self.say(f"{call.name} failed: {words}", "note")
+            parts = parts if "error" in words.lower() else [TextPart("error:"), *parts]
         return ToolResult(call.id, parts, call.name, is_error=outcome.is_error)
 
     def _failed(self, call: ToolCall, fault: str) -> ToolResult:

@@ -8,9 +8,14 @@ import gc
 import sys
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ...errors import BadInput, MissingPackage
 from .. import ANSWERED
+from ..stopping import ENDS, run_to_end, stopped_by
+
+if TYPE_CHECKING:
+    from .opening import ChatOpening
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,26 +28,42 @@ def run(arguments: argparse.Namespace) -> int:
         import rich  # noqa: F401
     except ImportError as error:
         raise MissingPackage(error.name or "rich", extra="chat", purpose="polychat chat") from None
-    return asyncio.run(_talk(arguments))
+    return run_to_end(_talk(arguments))
 
 
 async def _talk(arguments: argparse.Namespace) -> int:
-    from ...state.probes import folder
-    from ..completion import target_names
     from .opening import ChatOpening
-    from .prompt import SlashCompleter, typing_session
 
     opening = ChatOpening(arguments)
-    if arguments.continues or arguments.conversation is not None:
-        await opening.session()  # where there is no such conversation, no prompt is shown
+    try:
+        await _conversation(arguments, opening)
+    finally:
+        await opening.close()
+    with suppress(OSError):
+        sys.stdout.flush()
+    return ANSWERED
+
+
+async def _conversation(arguments: argparse.Namespace, opening: ChatOpening) -> None:
+    """Until the person leaves."""
+    from ...state.probes import folder
+    from ..completion import target_names
+    from .prompt import SlashCompleter, typing_session
+
+    if arguments.continues or arguments.conversation is not None or arguments.tools or arguments.mcp:
+        await opening.session()  # where there is no such conversation or tool, no prompt is shown
     history = None if arguments.no_log else folder() / "chat_history"
-    typing = typing_session(SlashCompleter(opening.commands, target_names), opening.status, history)
+    completer = SlashCompleter(opening.commands, target_names, opening.server_names)
+    typing = typing_session(completer, opening.status, history)
     model = f"{arguments.model}. " if arguments.model else ""
     print(f"{model}/help lists the commands; Ctrl-D leaves.")
+    task = asyncio.current_task()
+    assert task is not None  # it runs in one
     prefilled = ""
     while True:
         try:
-            typed = await typing.prompt_async("> ", default=prefilled, pre_run=partial(opening.begin, typing))
+            with stopped_by(task.cancel, *ENDS):
+                typed = await typing.prompt_async("> ", default=prefilled, pre_run=partial(opening.begin, typing))
         except KeyboardInterrupt:
             continue
         except EOFError:
@@ -53,6 +74,3 @@ async def _talk(arguments: argparse.Namespace) -> int:
         if session.is_over:
             break
         prefilled, session.prefilled = session.prefilled, ""
-    with suppress(OSError):
-        sys.stdout.flush()
-    return ANSWERED

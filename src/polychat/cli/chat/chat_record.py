@@ -25,7 +25,7 @@ class ChatRecord:
         if path[:-1] != self._kept:
             self._id, self._kept = None, []
         for each in path[len(self._kept) :]:
-            if each.reply is not None:
-                entry = entry_of(each.model, system, each.text, [each.question], each.reply)
+            if each.reply is not None and (each.reply.text or not each.rounds):
+                entry = entry_of(each.model, system, each.text, each.messages(), each.reply)
                 self._id = self._conversations.add(entry, self._id)
         self._kept = path

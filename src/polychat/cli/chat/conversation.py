@@ -18,6 +18,8 @@ class Turn:
     model: str
     reply: Reply | None = None
     """``None`` until there is one, and where it failed before its first piece."""
+    rounds: list[tuple[Reply, ChatMessage]] = field(default_factory=list)
+    """The replies before it that called tools, each with the results."""
     later: list[Turn] = field(default_factory=list)
 
     @property
@@ -25,6 +27,10 @@ class Turn:
         """What the person typed."""
         parts = self.question.parts
         return parts[-1].text if parts and isinstance(parts[-1], TextPart) else ""
+
+    def messages(self) -> list[ChatMessage]:
+        """What comes before its reply: the question, and the calls with their results."""
+        return [self.question, *(message for reply, results in self.rounds for message in (reply.turn(), results))]
 
     def path(self) -> list[Turn]:
         """From the first exchange to this one."""
@@ -88,7 +94,7 @@ class BranchingConversation:
         """What is sent to have ``turn`` answered."""
         sent = list(self._earlier)
         for each in turn.path():
-            sent.append(each.question)
+            sent += each.messages()
             if each is not turn and each.reply is not None and each.reply.text:
                 sent.append(each.reply.turn())
         return sent
@@ -101,7 +107,10 @@ class BranchingConversation:
 
     def replies(self) -> Iterator[Reply]:
         """Of all branches: each was paid for."""
-        return (turn.reply for turn in self._all() if turn.reply is not None)
+        for turn in self._all():
+            yield from (reply for reply, _ in turn.rounds)
+            if turn.reply is not None:
+                yield turn.reply
 
     def _added(self, question: ChatMessage, parent: Turn | None, model: str | None = None) -> Turn:
         turn = Turn(question, parent, model or self.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,10 @@ class ChatOpening:
         """The line below the prompt."""
         return self._arguments.model or "" if self._opened is None else self._opened.status()
 
+    def server_names(self) -> Iterable[str]:
+        """The MCP servers of the configuration, once it is there."""
+        return () if self._opened is None else self._opened.server_names()
+
     def begin(self, typing: PromptSession[str]) -> None:
         """A prompt is about to be drawn: load after that. A failure ends the prompt."""
         if self._opening is not None:
@@ -61,10 +66,16 @@ class ChatOpening:
             self._opening = asyncio.ensure_future(self._open())
         return await self._opening
 
+    async def close(self) -> None:
+        """The chat is over."""
+        if self._opened is not None:
+            await self._opened.close()
+
     async def _open(self) -> ChatSession:
         arguments = self._arguments
         try:
             loaded = await asyncio.to_thread(_load, arguments)
+            from ..tool_calls import seconds_of
             from .conversation import BranchingConversation
             from .session import ChatSession
         finally:
@@ -72,6 +83,9 @@ class ChatOpening:
         conversation = BranchingConversation(loaded.model, arguments.system or loaded.earlier.system, loaded.earlier.messages)
         record = None if arguments.no_log else _record(loaded.earlier.id)
         self._opened = ChatSession(loaded.targets, conversation, self._options, record)
+        if arguments.tools or arguments.mcp or arguments.yes or arguments.tool_timeout is not None:
+            seconds = seconds_of(arguments.tool_timeout)
+            await self._opened.use_tools(arguments.tools, arguments.mcp, allows_all=arguments.yes, seconds=seconds)
         self.commands.update(self._opened.commands)
         asyncio.get_running_loop().run_in_executor(None, import_module, f"{__package__}.reply_view")
         return self._opened

@@ -18,10 +18,15 @@ from .slash_commands import SlashCommand, split
 
 
 class SlashCompleter(Completer):
-    """Offers commands after ``/``, and models or files where a command takes them."""
+    """Offers commands after ``/``, and models, files or MCP servers where a command takes them."""
 
-    def __init__(self, commands: Mapping[str, SlashCommand], models: Callable[[str], Iterable[str]]) -> None:
-        self._commands, self._models = commands, models
+    def __init__(
+        self,
+        commands: Mapping[str, SlashCommand],
+        models: Callable[[str], Iterable[str]],
+        servers: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._commands, self._models, self._servers = commands, models, servers
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
@@ -38,6 +43,8 @@ class SlashCompleter(Completer):
         typed = rest.rpartition(" ")[2]
         if kind == "model":
             yield from (Completion(model, -len(typed)) for model in self._models(typed) if model.startswith(typed))
+        elif kind == "server":
+            yield from (Completion(name, -len(typed)) for name in self._servers() if name.startswith(typed))
         elif kind == "file":
             yield from self._paths.get_completions(Document(typed), complete_event)
 

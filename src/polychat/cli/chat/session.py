@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -23,14 +24,17 @@ from ...user.whole_files import write_whole
 from ..printing import printable, usage_line
 from ..stopping import ENDS, stopped_by
 from ..terminal import without_echo
+from ..tool_calls import MOST_ROUNDS, SECONDS
 from .conversation import BranchingConversation, Turn
 from .slash_commands import commands_of, split, words
 
 if TYPE_CHECKING:
     from .chat_record import ChatRecord
+    from .chat_tools import ChatTools
     from .context_window import ContextWindows
     from .reply_view import ReplyView
 
+T = TypeVar("T")
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 _COPIED = 100_000
 """Bytes that terminals accept for the clipboard."""
@@ -47,8 +51,12 @@ class ChatSession:
         record: ChatRecord | None = None,
         *,
         console: Console | None = None,
+        answer: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
-        """``options`` are keywords of each request; ``record`` keeps the exchanges; ``console`` is by default on stdout."""
+        """``options`` are keywords of each request; ``record`` keeps the exchanges; ``console`` is by default on stdout.
+
+        ``answer`` gives what is typed after a question, by default at the terminal.
+        """
         self.conversation = conversation
         self.commands = commands_of(self)
         self.is_over = False
@@ -56,8 +64,37 @@ class ChatSession:
         """What the next prompt begins with."""
         self._targets, self._options, self._record = targets, options, record
         self._console = Console(highlight=False) if console is None else console
+        self._answer = answer
         self._attached: list[Part] = []
         self._windows: ContextWindows | None = None
+        self._tools: ChatTools | None = None
+
+    async def use_tools(
+        self, modules: Sequence[str], servers: Sequence[str], *, allows_all: bool = False, seconds: float = SECONDS
+    ) -> None:
+        """Begin with these tools. Raises ``PolychatError`` for what cannot be used."""
+        tools = self._tools = self._new_tools(allows_all=allows_all, seconds=seconds)
+        for module in dict.fromkeys(modules):
+            await tools.add_module(module)
+        for server in dict.fromkeys(servers):
+            await tools.add_server(server)
+
+    def _new_tools(self, *, allows_all: bool = False, seconds: float = SECONDS) -> ChatTools:
+        from .chat_tools import ChatTools  # for those who use tools
+
+        def say(text: str, kind: str) -> None:
+            self.tell(f"{kind}: {text}" if kind else text, "cyan" if kind == "tool" else "dim")
+
+        return ChatTools(self._targets.registry.config.mcp, say, seconds, allows_all=allows_all, answer=self._answer)
+
+    def server_names(self) -> Iterable[str]:
+        """The MCP servers of the configuration."""
+        return self._targets.registry.config.mcp
+
+    async def close(self) -> None:
+        """Nothing follows: no server is left running."""
+        if self._tools is not None:
+            await self._tools.close()
 
     async def handle(self, typed: str) -> None:
         """Ask, or run a command. Errors are printed."""
@@ -88,22 +125,15 @@ class ChatSession:
             await outcome
 
     async def _ask(self, turn: Turn) -> None:
-        """Get the reply to a question; Ctrl-C stops it and keeps what came, and so does a terminal that goes away."""
-        try:
-            reply = stream_of(
-                self._targets, self.conversation.messages(turn), turn.model, self.conversation.system, dict(self._options)
-            )
-        except PolychatError:
-            self.conversation.forget(turn)
-            raise
-        try:
-            async with self._context_windows().learning(turn.model):
-                failure = await self._shown(reply)
-        except OSError:  # nothing can be drawn any more
-            self.is_over, failure = True, None
-        whole = reply.reply()
-        if whole.text or whole.tool_calls or failure is None:
-            turn.reply = whole
+        """Get the reply to a question, and run the calls of tools in it, until one has none; Ctrl-C keeps what came.
+
+        So does a terminal that goes away.
+        """
+        failure, whole = await self._answered(turn)
+        while failure is None and whole.tool_calls and await self._called(turn, whole):
+            failure, whole = await self._answered(turn)
+        if turn.rounds or whole.text or (failure is None and not whole.tool_calls):
+            turn.reply = replace(whole, tool_calls=[])  # calls without results cannot be sent
             self._keep(turn)
         else:
             self.conversation.forget(turn)
@@ -112,6 +142,57 @@ class ChatSession:
             self.tell(failure, "red")
         elif whole.reason == "length":
             self.tell("(stopped at max_tokens)")
+
+    async def _answered(self, turn: Turn) -> tuple[str | None, Reply]:
+        """What failed, and what came of one reply."""
+        options = dict(self._options)
+        if self._tools is not None and (tools := self._tools.offered()):
+            options["tools"] = tools
+        messages = self.conversation.messages(turn)
+        try:
+            reply = stream_of(self._targets, messages, turn.model, self.conversation.system, options)
+        except PolychatError:
+            self.conversation.forget(turn)
+            raise
+        try:
+            async with self._context_windows().learning(turn.model):
+                failure = await self._shown(reply)
+        except OSError:  # nothing can be drawn any more
+            self.is_over, failure = True, None
+        return failure, reply.reply()
+
+    async def _called(self, turn: Turn, whole: Reply) -> bool:
+        """Run the calls of a reply; whether another reply follows them."""
+        if whole.verdict != "complete" or self.is_over:
+            return False
+        if self._tools is None:
+            self.tell(f"(the reply only calls {whole.tool_calls[0].name}: /tools and /mcp add tools)")
+            return False
+        if len(turn.rounds) == MOST_ROUNDS:
+            self.tell(f"(stopped after {MOST_ROUNDS} rounds of tool calls)")
+            return False
+        results = await self._interruptible(self._tools.results_of(whole.tool_calls))
+        if results is not None:
+            turn.rounds.append((whole, results))
+        return results is not None
+
+    async def _interruptible(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What ``work`` gives; ``None`` where Ctrl-C stopped it, which is told."""
+        running = asyncio.ensure_future(work)
+
+        def leave() -> None:
+            self.is_over = True
+            running.cancel()
+
+        with stopped_by(running.cancel, "SIGINT"), stopped_by(leave, *ENDS):
+            try:
+                return await running
+            except asyncio.CancelledError:
+                if not running.cancelled():
+                    running.cancel()
+                    raise
+                self.tell("(stopped)")
+        return None
 
     def _context_windows(self) -> ContextWindows:
         if self._windows is None:
@@ -133,22 +214,11 @@ class ChatSession:
         """Draw the reply; gives what failed, or ``None``."""
         from .reply_view import ReplyView  # drawing Markdown takes longer to load than the prompt
 
-        view = ReplyView(self._console)
-        reading = asyncio.ensure_future(self._read(reply, view))
-
-        def leave() -> None:
-            self.is_over = True
-            reading.cancel()
-
-        with stopped_by(reading.cancel, "SIGINT"), stopped_by(leave, *ENDS), without_echo():
-            try:
-                await reading
-            except asyncio.CancelledError:
-                if not reading.cancelled():
-                    raise
-                self.tell("(stopped)")
-            except PolychatError as error:
-                return str(error)
+        try:
+            with without_echo():
+                await self._interruptible(self._read(reply, ReplyView(self._console)))
+        except PolychatError as error:
+            return str(error)
         return None
 
     async def _read(self, reply: Stream[Any], view: ReplyView) -> None:
@@ -168,6 +238,8 @@ class ChatSession:
             parts.append(f"${total:.4f} in all")
         if self._attached:
             parts.append(f"{len(self._attached)} attached")
+        if self._tools is not None and (count := len(self._tools.offered())):
+            parts.append(f"{count} {'tool' if count == 1 else 'tools'}")
         return " · ".join(parts)
 
     def _total_cost(self) -> float:
@@ -270,6 +342,16 @@ class ChatSession:
             self._attached.append(image(path, "/attach") if is_image else file(path, "/attach", plain=True))
         kinds = ", ".join("an image" if isinstance(part, ImagePart) else "a file" for part in self._attached)
         self.tell(f"attached to the next question: {kinds or 'nothing'}")
+
+    async def do_tools(self, rest: str) -> None:
+        """[MODULE|FILE.py]: let the model call the functions of a module; - MODULE removes them; without one, list the tools"""
+        tools = self._tools = self._tools or self._new_tools()
+        await tools.change(rest, tools.add_module)
+
+    async def do_mcp(self, rest: str) -> None:
+        """[COMMAND|URL|NAME]: let the model call the tools of an MCP server; - NAME removes it; without one, list the tools"""
+        tools = self._tools = self._tools or self._new_tools()
+        await self._interruptible(tools.change(rest, tools.add_server))
 
     def do_save(self, rest: str) -> None:
         """FILE: write the conversation to a new file, as Markdown, or as JSON if its name ends with .json"""

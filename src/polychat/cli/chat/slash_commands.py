@@ -10,6 +10,8 @@ from typing import NamedTuple
 from ...errors import BadInput
 
 PREFIX = "do_"
+_KINDS = {"MODEL": "model", "FILE": "file", "NAME": "server"}
+"""What a word of a usage stands for."""
 
 
 class SlashCommand(NamedTuple):
@@ -17,7 +19,7 @@ class SlashCommand(NamedTuple):
     usage: str
     about: str
     kind: str
-    """What its argument is, for completion: ``model``, ``file``, or nothing."""
+    """What its argument is, for completion: ``model``, ``file``, ``server``, or nothing."""
     run: Callable[[str], Awaitable[None] | None]
 
 
@@ -30,7 +32,7 @@ def _found(owner: object) -> Iterator[SlashCommand]:
     for name, method in inspect.getmembers(owner, inspect.ismethod):
         if name.startswith(PREFIX):
             usage, _, about = (inspect.getdoc(method) or "").partition(":")
-            kind = next((kind for word, kind in (("MODEL", "model"), ("FILE", "file")) if word in usage), "")
+            kind = next((kind for word, kind in _KINDS.items() if word in usage), "")
             yield SlashCommand(name.removeprefix(PREFIX), usage.strip(), about.strip(), kind, method)
 
 
