@@ -34,6 +34,7 @@ pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat
 USED = {"prompt_tokens": 3000, "completion_tokens": 1000, "total_tokens": 4000}
 KEY = {"authorization": "Bearer the-key-of-ada"}
 PRICE = Price(prompt=1.0, completion=10.0)
+DEAR = Price(prompt=10.0, completion=100.0)
 
 
 async def counting(seen: Seen, say: Say) -> None:
@@ -76,7 +77,9 @@ async def test_usage_and_budget_have_every_attempt(serve: Any, tmp_path: Path, m
         keys={"key": "env:KEY"},
         key_settings={"key": limits},
     )
-    async with gateway(replace(settings, prices={f"{name}/small": PRICE for name in servers})) as here:
+    async with gateway(
+        replace(settings, prices={f"{name}/small": DEAR if name == "cut" else PRICE for name in servers})
+    ) as here:
         begins_at_once(here.app.runtime.router, "hedged", "mute/small")
         plain = [("well/small", False), ("bill/small", False), ("bill/small", True), ("hedged", True), ("mirrored", False)]
         for target, stream in plain:
@@ -99,7 +102,7 @@ async def test_usage_and_budget_have_every_attempt(serve: Any, tmp_path: Path, m
     (prompt,) = {one["prompt_tokens"] for one in rows if one["target"] == "left/small"}
     (beginning,) = {one["cost"] - 13_000_000 for one in rows if one["model"] == "continued"}
     assert 20 < prompt < 60
-    assert 30_000 < beginning < 100_000, "the first part's prompt, and twelve letters and more"
+    assert 300_000 < beginning < 1_000_000, "the first part's prompt, and twelve letters and more, at its own target's price"
     paid = [(one["model"], one["target"], bool(one["attempts"]), one["reason"], one["cost"]) for one in rows]
     assert sorted(paid) == [
         ("bill/small", "bill/small", True, "stop", 50_000_000),

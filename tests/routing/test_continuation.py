@@ -127,21 +127,21 @@ def test_who_may_go_on() -> None:
     ):
         assert not can_continue(ChatRequest("m", REQUEST.messages, **more))  # type: ignore[arg-type]
     for event in (Reasoning("hm"), ToolCallPiece(0, "1", "f")):
-        transcript = Transcript(REQUEST)
+        transcript = Transcript(REQUEST, lambda _: None)
         transcript.take([Text("a"), event])
         assert not transcript.can_continue(Truncated("it broke"))
-    long = Transcript(REQUEST)
+    long = Transcript(REQUEST, lambda _: None)
     long.take([Text("a" * LONGEST)])
     assert long.can_continue(Truncated("it broke"))
     long.take([Text("a")])
     assert not long.can_continue(Truncated("it broke"))
-    assert not Transcript(REQUEST).can_continue(Truncated("it broke")), "without a word it is a retry"
+    assert not Transcript(REQUEST, lambda _: None).can_continue(Truncated("it broke")), "without a word it is a retry"
 
 
 @pytest.mark.parametrize("kind", ["invalid_request", "authentication", "quota", "context_length"])
 def test_failures_that_another_would_have_too(kind: str) -> None:
     """Are no reason to go on."""
-    transcript = Transcript(REQUEST)
+    transcript = Transcript(REQUEST, lambda _: None)
     transcript.take([Text("a")])
     error = ReplyFailed("no")
     error.kind = kind  # type: ignore[assignment]
@@ -163,6 +163,20 @@ def test_what_it_took() -> None:
     """What both counted is added; what nobody counted stays unknown."""
     both = added([Usage(3, 4, 7, cached_tokens=1), Usage(5, 6, 11, estimated=True)])
     assert both == Usage(8, 10, 18, cached_tokens=1, estimated=True)
+
+
+def test_each_part_has_its_own_price() -> None:
+    """It is asked for while its target is known; where one is not known, the cost of all is not. A vendor's own bill goes
+    first."""
+    prices: list[float | None] = [0.5, 0.25]
+    for last, cost in ((Usage(5, 6, 11), 0.75), (Usage(5, 6, 11, cost=2.0), 2.5)):
+        left = list(prices)
+        transcript = Transcript(REQUEST, lambda _, left=left: left.pop(0))
+        transcript.take([Text("one"), Usage(3, 4, 7)])
+        transcript.part_is_over(transcript.part(), REQUEST)
+        transcript.take([Text("two"), last])
+        assert transcript.usage() == Usage(8, 10, 18, cost=cost)
+    assert added([Usage(1, 1, 2, cost=1.0), Usage(1, 1, 2)]).cost is None
 
 
 async def batches_of(*batches: list[Event] | PolychatError) -> AsyncGenerator[list[Event], None]:

@@ -136,13 +136,17 @@ class RoutedCall:
         first = [
             event for batch in await (self._hedged() if plan.rules.hedge else self._first_of(self._ask)) for event in batch
         ]
-        self.batches = continued(first, self.batches, request, self._part_after)
+        self.batches = continued(first, self.batches, request, self._part_after, self._price)
         return [first[:-1] if failure_in(first) is not None else first]
 
     def _first_of(self, ask: Callable[[Target], Awaitable[list[list[Event]]]], **more: Any) -> Awaitable[list[list[Event]]]:
         """The result of ``ask`` for the first target that begins to answer; ``more`` are arguments of ``Router.run``."""
         assert self._attempts is not None  # set before
         return self._router.run(self._plan, ask, self._attempts, traits=self._traits, kind=self._kind, **more)
+
+    def _price(self, usage: Usage) -> float | None:
+        """What the part of the reply at hand costs, which this target gave."""
+        return self._router.pricing(self.target, usage)
 
     async def _part_after(self, error: PolychatError, text: str) -> Part:
         """The reply of the target that continues after ``text``, where the last one was cut off."""

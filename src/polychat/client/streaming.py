@@ -91,14 +91,18 @@ class Stream(Generic[Parsed]):
         """
         assembled, call_info, url = self._assembled, self._call.call_info, self._call.target.backend.url
         usage = assembled.usage or estimated(self._call.request, assembled)
-        cost = cost_of(
-            self._targets.registry.config.prices,
-            self.provider,
-            url,
-            assembled.start.model or self.model,
-            usage,
-            requested=self.model,
-            is_elsewhere=call_info.url not in ("", url),
+        cost = (
+            usage.cost
+            if self._call.seams
+            else cost_of(  # each part has its own target's price
+                self._targets.registry.config.prices,
+                self.provider,
+                url,
+                assembled.start.model or self.model,
+                usage,
+                requested=self.model,
+                is_elsewhere=call_info.url not in ("", url),
+            )
         )
         reply = reply_from(assembled, self.provider, self.model, self.verdict or "cancelled", usage, cost, call_info.raw)
         reply.parsed = self._parsed()

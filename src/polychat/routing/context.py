@@ -39,6 +39,7 @@ class RoutingContext:
         self.clock, self.sleep = clock, sleep
         self.rng = rng or Random()  # noqa: S311  # which of several answers is no secret
         self.chooser = Chooser(health, self.rng, pricing)
+        self.pricing = pricing
         self.hedges: dict[str, HedgeBudget] = {}
         """The budgets of routes that hedge, by route."""
         self.watchdogs = Watchdogs()

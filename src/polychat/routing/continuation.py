@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+from msgspec.structs import replace as replace_fields
 
 from ..errors import PolychatError
 from ..events import Citation, Event, Finish, Start, Text, Usage
@@ -31,6 +33,10 @@ _SEED = 16
 """Characters of a second part by which the places are found that it may repeat from."""
 _MOST = 64
 """Such places, counted from the end."""
+
+
+Price: TypeAlias = Callable[[Usage], float | None]
+"""US dollars; ``None`` where that is not known."""
 
 
 class Part(NamedTuple):
@@ -141,10 +147,13 @@ def _is_repeated(text: str, common: str) -> bool:
 
 
 class Transcript:
-    """What has arrived of a reply so far: its text, and the usage of its parts."""
+    """What has arrived of a reply so far: its text, and the usage of its parts.
 
-    def __init__(self, request: ChatRequest) -> None:
-        self._request = request
+    Each part has its own target, and so its own price, which is not known of the usage of all: that has the cost of all.
+    """
+
+    def __init__(self, request: ChatRequest, price: Price) -> None:
+        self._request, self._price = request, price
         self._pieces: list[str] = []
         self._size = self._begun = 0
         self._is_plain = True
@@ -170,9 +179,14 @@ class Transcript:
         """Whether another target may continue the reply after this failure."""
         return self._is_plain and 0 < self._size <= LONGEST and attribution_of(error) == "transient"
 
-    def part_is_over(self, request: ChatRequest) -> None:
-        """The next part answers ``request``; where no backend counted the tokens of the last one, they are estimated."""
-        self._used.append(self._usage or self._estimated())
+    def part(self) -> Usage:
+        """The usage of the part at hand, and what it costs; what no backend counted is estimated."""
+        usage = self._usage or self._estimated()
+        return usage if usage.cost is not None else replace_fields(usage, cost=self._price(usage))
+
+    def part_is_over(self, used: Usage, request: ChatRequest) -> None:
+        """The next part answers ``request``."""
+        self._used.append(used)
         self._request, self._usage, self._begun = request, None, len(self._pieces)
 
     def _estimated(self) -> Usage:
@@ -180,26 +194,28 @@ class Transcript:
         answer = -(-size_of("".join(self._pieces[self._begun :])) // BYTES_A_TOKEN)
         return Usage(prompt, answer, prompt + answer, estimated=True)
 
-    def usage(self) -> Usage | None:
-        """The usage of all parts; ``None`` where there is one part, which has its own."""
+    def usage(self, last: Usage | None = None) -> Usage | None:
+        """The usage of all parts; ``None`` where there is one part, which has its own. ``last``: of the last one."""
         if not self._used:
             return None
-        return added([*self._used, self._usage or self._estimated()])
+        return added([*self._used, last or self.part()])
 
 
 _COUNTS = (
     "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-    "cache_write_1h_tokens", "cost",
+    "cache_write_1h_tokens",
 )  # fmt: skip
 
 
 def added(usages: list[Usage]) -> Usage:
-    """What all of them took together."""
-    counts = {}
+    """What all of them took together; the cost is unknown where that of one is."""
+    counts: dict[str, Any] = {}
     for name in _COUNTS:
         known = [count for usage in usages if (count := getattr(usage, name)) is not None]
         counts[name] = sum(known) if known else None
-    return Usage(**counts, estimated=any(usage.estimated for usage in usages))
+    costs = [usage.cost for usage in usages]
+    cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+    return Usage(**counts, cost=cost, estimated=any(usage.estimated for usage in usages))
 
 
 async def continued(
@@ -207,13 +223,15 @@ async def continued(
     batches: AsyncGenerator[list[Event], None],
     request: ChatRequest,
     again: Callable[[PolychatError, str], Awaitable[Part]],
+    price: Price = lambda _: None,
 ) -> AsyncGenerator[list[Event], None]:
     """The batches after ``first``, and where they are cut off those of other targets.
 
     A failure that ``first`` ends with is not to be given to the client before: this gives it, or what takes its place.
-    ``again`` gives the next part of a reply that failed with this error after this text, or raises ``PolychatError``.
+    ``again`` gives the next part of a reply that failed with this error after this text, or raises ``PolychatError``. ``price``
+    tells what the part at hand costs, before another is asked for.
     """
-    transcript = Transcript(request)
+    transcript = Transcript(request, price)
     error = _failure(first)
     transcript.take(first)
     while True:
@@ -229,11 +247,12 @@ async def continued(
                         yield shown
         if error is None:
             return
+        used = transcript.part()
         part = await _next_part(again, error, transcript)
         if part is None:
-            yield _with_usage([finish_of(error)], transcript.usage())
+            yield _with_usage([finish_of(error)], transcript.usage(used))
             return
-        transcript.part_is_over(continuation_of(request, transcript.text, continues=True))
+        transcript.part_is_over(used, continuation_of(request, transcript.text, continues=True))
         batches, error = _joined(part, Seam(transcript.text)), None
 
 

@@ -352,6 +352,9 @@ def note_usage(
             runtime.router.chooser.settled(target.name, usage, monotonic() - called_at, state)
             url, model, prices = target.backend.url, target.model, runtime.configured.prices
             is_elsewhere = api_url not in ("", url)
+            if record.seams:  # each part has its own target's price
+                record.cost = usage.cost
+                return
             record.cost = cost_of(prices, target.label, url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
 
 

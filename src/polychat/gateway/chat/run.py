@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...backends.relay import rate_limits
 from ...calls.info import CallInfo
 from ...errors import BackendError, BadInput, PolychatError, Truncated
-from ...events import Finish
+from ...events import Finish, Usage
 from ...routing import Plan, Target
 from ...routing.attempts import Attempts
 from ...routing.clocks import Kind
@@ -205,8 +205,13 @@ class ChatRun:
         self.attempts.is_continued = True
         reply = await (self._hedged(ChatRun._translated) if hedges else self._first_of(self._translated))
         assert isinstance(reply, EventReply)
-        batches = continued(reply.first, reply.batches, request, self._part_after)
+        batches = continued(reply.first, reply.batches, request, self._part_after, self._price)
         return EventReply(batches, reply.first[:-1] if failure_in(reply.first) else reply.first)
+
+    def _price(self, usage: Usage) -> float | None:
+        """What the part of the reply at hand costs, which this target gave."""
+        target = self.attempts.target
+        return None if target is None else self.context.runtime.pricing(target, usage)
 
     async def _part_after(self, error: PolychatError, text: str) -> Part:
         """The reply of the target that continues after ``text``, where the last one was cut off."""
