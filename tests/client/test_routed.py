@@ -245,3 +245,28 @@ async def test_threads_share_what_a_target_may_have_at_once(serve: Any, tmp_path
         calls = (asyncio.to_thread(asyncio.run, client.ask("hi", model="house/m")) for _ in range(4))
         assert [reply.text for reply in await asyncio.gather(*calls)] == ["Hello"] * 4
     assert vendor.most == 1
+
+
+async def test_a_stream_whose_first_read_was_cancelled_can_be_read(serve: Any) -> None:
+    """It asks once more then; and what was asked before is over: nothing counts as in flight."""
+    silent, waits = True, asyncio.Event()
+
+    async def answer(seen: Seen, say: Say) -> None:
+        if silent:
+            waits.set()
+            await say.gone()
+        else:
+            await ScriptedVendor("openai-chat", HELLO)(seen, say)
+
+    server = await serve(answer)
+    async with polychat.stream("hi", **options(server.url)) as reply:
+        reading = asyncio.ensure_future(anext(aiter(reply)))
+        await waits.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        silent = False
+        assert [piece async for piece in reply] == ["Hello"]
+    assert (reply.verdict, len(server.seen)) == ("complete", 2)
+    (facts,) = user_targets().router(options(server.url)).health.every()
+    assert (facts.in_flight, facts.waiting.count) == (0, 0)

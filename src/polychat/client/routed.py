@@ -41,7 +41,18 @@ class RoutedCall:
     """
 
     __slots__ = (
-        *("_attempts", "_failure", "_kind", "_options", "_plan", "_prepared", "_prompt", "_request", "_router"),
+        *(
+            "_attempts",
+            "_begun_attempt",
+            "_failure",
+            "_kind",
+            "_options",
+            "_plan",
+            "_prepared",
+            "_prompt",
+            "_request",
+            "_router",
+        ),
         *("_straight", "_traits", "batches", "call_info", "seams", "target"),
     )
 
@@ -58,6 +69,8 @@ class RoutedCall:
         """``request`` is ``None`` if ``prepared``, a call that is kept, makes it from ``prompt``."""
         self._prepared, self._prompt = prepared, prompt
         self._straight: StraightAttempt | None = None
+        self._begun_attempt: StraightAttempt | None = None
+        """The attempt that ``resume`` named."""
         self._attempts: Attempts | None = None
         self._traits: Traits
         """The traits for the choice of a target and for its times, once the router is used."""
@@ -81,7 +94,8 @@ class RoutedCall:
         """
         prepared = self._prepared
         plan = StraightPlan(self._router, self._plan) if prepared is None else prepared.straight
-        straight = self._straight = self._straight or plan.attempt()
+        straight, self._begun_attempt = self._begun_attempt or plan.attempt(), None
+        self._straight = straight
         if straight is None:
             return await self._routed()
         self.call_info.check = straight.check
@@ -100,7 +114,8 @@ class RoutedCall:
 
     def resume(self, attempt: StraightAttempt, take_early_connection: Callable[[], PoolConnection | None]) -> None:
         """``begin`` will continue this attempt, whose request was sent already on the connection that this returns, if any."""
-        self._straight, self.call_info.take_early_connection = attempt, take_early_connection
+        self._straight = self._begun_attempt = attempt
+        self.call_info.take_early_connection = take_early_connection
 
     def completed(self, usage: Usage | None) -> None:
         """The reply is complete. ``end`` may follow."""
