@@ -7,17 +7,17 @@ import contextvars
 import queue
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from ..types import AsyncResult
+T = TypeVar("T")
 
 _AHEAD = 64
 """Pieces in the queue, at most, before the generator is paused: a slow reader does not fill the memory."""
 
 
-def pieces_of(start: Callable[[], AsyncResult]) -> Generator[str, None, None]:
+def pieces_of(start: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
     """The pieces of ``start()``, which runs in a thread from the first ``next`` on. Closing the generator cancels it.
 
     Raises what the async generator raises.
@@ -29,10 +29,23 @@ def pieces_of(start: Callable[[], AsyncResult]) -> Generator[str, None, None]:
         pump.stop()
 
 
+def result_of(start: Callable[[], Awaitable[T]]) -> T:
+    """The result of ``start()``, which runs in a thread. An exception in this thread meanwhile (Ctrl-C) cancels it.
+
+    Raises what it raises.
+    """
+
+    async def once() -> AsyncGenerator[T, None]:
+        yield await start()
+
+    (result,) = pieces_of(once)
+    return result
+
+
 class _Pump:
     """The thread, its event loop, and the queue between it and the caller."""
 
-    def __init__(self, start: Callable[[], AsyncResult]) -> None:
+    def __init__(self, start: Callable[[], AsyncGenerator[Any, None]]) -> None:
         self._start = start
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -42,7 +55,7 @@ class _Pump:
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="polychat-completion", daemon=True)
 
-    def pieces(self) -> Generator[str, None, None]:
+    def pieces(self) -> Generator[Any, None, None]:
         self._thread.start()
         while True:
             kind, value = self._queue.get()

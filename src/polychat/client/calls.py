@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..calls.info import CallInfo
-from ..calls.threads import pieces_of
+from ..calls.threads import pieces_of, result_of
 from ..errors import BadInput
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
@@ -130,14 +128,10 @@ def ask_sync(
 ) -> Reply[Any]:
     """``ask`` for synchronous code: blocks until the reply is there. An event loop that runs in this thread is not used.
 
-    The call runs in a thread of its own, with this thread's context variables. Raises as ``ask``.
+    The call runs in a thread of its own, with this thread's context variables; Ctrl-C cancels it. Raises as ``ask``.
     """
 
-    async def reply() -> Reply[Any]:
-        return await ask(prompt, model=model, system=system, options=options, **keywords)
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, reply()).result()
+    return result_of(lambda: ask(prompt, model=model, system=system, options=options, **keywords))
 
 
 def stream_sync(
