@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import re
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -285,10 +285,10 @@ class FastChat:
             return False
         head, runtime, record = self._head, self.runtime, self.record  # not this object: as many are kept as streams are open
 
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        def answered(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             context = RequestContext(head.service, head.dialect, head.path, scope, send, runtime=runtime, record=record)
             context.chat = inbound
-            await answer(head.endpoint, context, receive, head.guards)
+            return answer(head.endpoint, context, receive, head.guards)
 
         self._cycle.connection.answer_in_task(self._cycle, answered)
         return True

@@ -43,7 +43,7 @@ class Message(StreamReader):
         self._text_start = 0  # offset in it where the current text block begins
         self._sources: list[Citation] = []
         self._backend_block: _BackendBlock | None = None
-        self._without_arguments: set[int | None] = set()  # indexes of the calls that have no arguments yet
+        self._without_arguments: dict[int | None, None] = {}  # indexes of the calls that have no arguments yet
 
     def take(self, value: Any, events: list[Event]) -> None:
         if isinstance(value, dict) and value.get("type") == "content_block_delta":
@@ -166,7 +166,7 @@ class Message(StreamReader):
                 input_object = block.get("input")
                 arguments = json_of(input_object) if isinstance(input_object, dict) and input_object else ""
                 if not arguments:
-                    self._without_arguments.add(_place(index))
+                    self._without_arguments[_place(index)] = None
                 self._call(self._calls.take(index=_place(index), call_id=call, name=name, arguments=arguments), events)
             case (("text" | "tool_use"), _):
                 raise BadShape(_NOT_ITS_SHAPE)
@@ -183,7 +183,7 @@ class Message(StreamReader):
                     self._backend_block.add(piece)
                 else:
                     if piece:
-                        self._without_arguments.discard(_place(index))
+                        self._without_arguments.pop(_place(index), None)
                     self._call(self._calls.take(index=_place(index), arguments=piece), events)
             case "thinking_delta", _:
                 self._think(delta.get("thinking"), events)
@@ -224,7 +224,7 @@ class Message(StreamReader):
     def _fill(self, place: int | None, events: list[Event]) -> None:
         """If the block that ends is a call without arguments, write an empty object, which clients of other wires require."""
         if place in self._without_arguments:
-            self._without_arguments.discard(place)
+            del self._without_arguments[place]
             self._call(self._calls.take(index=place, arguments="{}"), events)
 
     def _flush(self, events: list[Event]) -> None:

@@ -38,6 +38,10 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
     return WholeWriter({"id": head[0], "object": "chat.completion", "created": created, "model": head[2]})
 
 
+_TEXT = b'{"index":0,"delta":{"content":'
+"""The beginning of the choice of a chunk that is a text of the first answer."""
+
+
 class StreamWriter:
     """A streamed answer. A failure is an error in place of the end: there is no ``[DONE]`` then."""
 
@@ -47,12 +51,10 @@ class StreamWriter:
 
     def __init__(self, id: str, created: int, model: str, *, usage: bool) -> None:  # noqa: A002
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
-        self._frame: Object = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
-        opening = encoded({**self._frame, "choices": []})[:-2]  # without the list's bracket and the object's
-        self._before = b"data: " + opening
+        frame = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": []}
+        self._before = b"data: " + encoded(frame)[:-2]  # without the list's bracket and the object's
         self._after = (b'],"usage":null}' if usage else b"]}") + b"\n\n"
         """What is before and after a chunk's choice."""
-        self._head = self._before + b'{"index":0,"delta":{"content":'
         self._tail = b'},"logprobs":null,"finish_reason":null}' + self._after
         self._wants_usage = usage
         self._usage: Usage | None = None
@@ -68,7 +70,7 @@ class StreamWriter:
         written: list[bytes] = []
         for event in events:
             if type(event) is Text and event.choice == 0 and 0 in self._begun:
-                written += (self._head, encoded(event.text), self._tail)
+                written += (self._before, _TEXT, encoded(event.text), self._tail)
             else:
                 written.append(self._write(event))
         return b"".join(written)
@@ -138,7 +140,7 @@ class StreamWriter:
             ]
             chunks.append(self._chunk({}, choice, reason_of(reason, called=choice in self._called)))
         if self._wants_usage:
-            chunks.append(data_line(encoded({**self._frame, "choices": [], "usage": usage_object(self._usage)})))
+            chunks += (self._before, b'],"usage":', encoded(usage_object(self._usage)), b"}\n\n")
         return b"".join([*chunks, b"data: [DONE]\n\n"])
 
 
