@@ -74,6 +74,29 @@ async def test_guesses_of_every_kind_are_limited(serve: Any, tmp_path: Path) -> 
                 assert (await running.ask(place, content)).status == 401, "a missing key is no guess"
 
 
+async def test_refused_operators_are_logged(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guess at an admin key, and a key that may not do what it asks, each make an event in the log with the address and the
+    path, without the key; more guesses than a minute allows, and requests without a key, fill no log."""
+    backend = await serve(good)
+    events: list[dict[str, Any]] = []
+    async with gateway(settings(backend.url, tmp_path)) as running:
+        monkeypatch.setattr(running.app.log, "event", lambda message, **facts: events.append({"event": message, **facts}))
+        caller = await running.caller()
+        for number in range(GUESSES + 5):
+            caller.ask("/admin/keys", headers={"authorization": f"Bearer guess-number-{number}"})
+            await caller.whole()
+        assert (await running.ask("/admin/audit")).status == 401
+        monkeypatch.setattr(running.app.runtime.admin_keys, "_scopes", {"boss": ("read",)})
+        assert (await by_admin(running, "DELETE", "people/ada")).status == 403
+    refused = [event for event in events if event["event"] == "admin request refused"]
+    assert len(refused) == GUESSES + 1
+    assert {event["address"] for event in refused} == {"127.0.0.1"}
+    assert (refused[0]["path"], refused[0]["reason"]) == ("/admin/keys", "an unknown admin key")
+    assert (refused[-1]["method"], refused[-1]["path"]) == ("DELETE", "/admin/people/ada")
+    assert "does not have the scope keys" in refused[-1]["reason"]
+    assert "guess-number" not in json.dumps(events)
+
+
 async def test_names_are_never_code(serve: Any, tmp_path: Path) -> None:
     """SQL in a name is a name; what would begin another line of a log, or move a terminal's cursor, is refused."""
     backend = await serve(good)

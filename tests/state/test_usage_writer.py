@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from polychat.state import spool as spool_module
 from polychat.state import usage_writer
 from polychat.state.database.store import DatabaseStore
 from polychat.state.memory import MemoryStore
@@ -206,6 +207,23 @@ def file_size(whole: int, cut: int) -> bool:
     return cut < whole
 
 
+def test_a_file_that_is_being_opened_was_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that looks into the spool between the making of another's file and its lock delivers and deletes nothing."""
+    looks: list[list[Path]] = []
+    locked = spool_module.fcntl.flock
+
+    def flock(number: int, kind: int) -> None:
+        monkeypatch.setattr(spool_module.fcntl, "flock", locked)
+        looks.append(Spool(tmp_path).files())
+        locked(number, kind)
+
+    monkeypatch.setattr(spool_module.fcntl, "flock", flock)
+    spool = Spool(tmp_path)
+    spool.append([record(1)])
+    assert looks == [[]]
+    assert len(spool.files()) == 1
+
+
 @pytest.mark.parametrize("trouble", ["locked", "full"])
 def test_sqlite_that_is_locked_or_full_loses_nothing(tmp_path: Path, trouble: str) -> None:
     """While another program holds the lock, or the database may not grow, records wait; afterwards each is in it once."""
@@ -258,6 +276,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from time import monotonic, sleep
+from polychat.state import spool as spool_module
 from polychat.state import usage_writer
 from polychat.state.database.store import DatabaseStore
 from polychat.state.spool import Spool

@@ -56,9 +56,15 @@ class Spool:
     def _opened(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.folder / f"usage-{os.getpid()}-{token_hex(4)}.spool"
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY, 0o600)
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden = path.with_name(f".{path.name}")  # until it is locked: another process would take it for one left behind
+        file = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY, 0o600)
+        try:
+            if sys.platform != "win32":
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(hidden, path)
+        except OSError:
+            os.close(file)
+            raise
         return file
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...config.access import AdminScope
-from ...errors import BadInput, PolychatError
+from ...errors import BadInput, PolychatError, redact
 from ...http.server.asgi import ClientLeft, TooLarge, TooSlow, body_of, with_read_limits
 from ...state.store import StateStore, StoreUnavailable, Superseded
 from ...worker_threads import in_store_thread
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from ...routing import Health
     from ..admission.people_keys import PeopleKeys
     from ..observe.in_progress import InProgress
+    from ..observe.logs import Log
     from ..observe.metrics import Metrics
     from ..observe.recent import RecentRequests
     from ..observe.usage import UsageLog
     from ..runtime import Runtime
 
 LONGEST_BODY = 64 * 1024
+_PATH = 200
 _RETRY_AFTER = {429: "60", 503: "2"}
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -51,6 +53,7 @@ class AdminService(Protocol):
     """``None`` if nothing is kept."""
     people: PeopleKeys | None
     """The keys of the database; ``None`` without one."""
+    log: Log
     refused: str
     """Why the configuration file was not taken over at the last start or reload; empty where it was."""
 
@@ -111,8 +114,10 @@ async def _answer(gateway: AdminService, page: Page, request: Request) -> Respon
         if keys.guesses.are_too_many(address):
             return refusal(429, f"more than {GUESSES} unknown admin keys in a minute from this address: retry later")
         keys.guesses.add(address)
+        _log_refusal(gateway, request, address, "an unknown admin key")
         return refusal(401, NO_KEY)
     if lack := keys.lack(name, page.scope):
+        _log_refusal(gateway, request, address, lack)
         return refusal(403, lack)
     try:
         body = {} if page.method in ("GET", "DELETE") else await _json_of(gateway, request)
@@ -133,6 +138,12 @@ async def _answer(gateway: AdminService, page: Page, request: Request) -> Respon
     except PolychatError as error:
         return refusal(500, str(error))
     return JSONResponse(value, page.status, headers={"cache-control": "no-store"})
+
+
+def _log_refusal(gateway: AdminService, request: Request, address: str, reason: str) -> None:
+    """Who tried what. Unknown keys are refused without a line beyond so many a minute, and missing ones always."""
+    path = redact(request.url.path, _PATH)
+    gateway.log.event("admin request refused", method=request.method, path=path, address=address, reason=reason)
 
 
 async def _json_of(gateway: AdminService, request: Request) -> Any:
