@@ -147,6 +147,32 @@ def test_systemd_is_told_when_it_serves(tmp_path: Path, monkeypatch: pytest.Monk
             assert manager.recv(100) == b"READY=1"
 
 
+def test_whichever_of_two_ends_leaves_new_connections_to_the_other() -> None:
+    """Also the younger, after a version that turns out to be wrong: the older one goes on, and a third one begins anew."""
+    settings = GatewaySettings(port=free_port(), reuse_port=True)
+
+    def all_go(to: socket.socket) -> None:
+        clients = [socket.create_connection(("127.0.0.1", settings.port)) for _ in range(32)]
+        to.settimeout(60)
+        for client in clients:
+            to.accept()[0].close()
+            client.close()
+
+    (first,), (second,) = listen(settings), listen(settings)
+    give_way([second])
+    all_go(first)
+    second.close()
+    (third,) = listen(settings)
+    give_way([first])
+    all_go(third)
+    first.close()
+    (fourth,) = listen(settings)
+    give_way([third])
+    all_go(fourth)
+    for opened in (third, fourth):
+        opened.close()
+
+
 def test_after_a_handover_a_third_process_takes_only_its_share() -> None:
     """The next one may fail before it serves: the one that serves still gets connections."""
     settings = GatewaySettings(port=free_port(), reuse_port=True)
