@@ -91,3 +91,26 @@ async def test_a_template_that_there_is_not_is_refused_with_the_nearest(folder: 
     (folder / "review.md").write_text("x")
     assert "no template 'reveiw'; did you mean review?" in (await run("-t", "reveiw", "a b")).err
     assert "no/such.md cannot be read: No such file" in (await run("-t", "no/such.md", "a b")).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-o", "api_key=sk-very-secret-1234"], "keeps no api_key"),
+        (["-o", "temprature=1"], "did you mean temperature"),
+        (["-o", "seed=null"], "no value of a template"),
+        (["--schema", "name: [what"], "schema"),
+    ],
+)
+async def test_what_is_saved_is_checked_and_holds_no_secret(arguments: list[str], says: str, folder: Path) -> None:
+    """Nothing is written, and the secret is not shown."""
+    ran = await run("--save", "mine", "-m", "openai/m", "Hello", *arguments)
+    assert (ran.code, says in ran.err, "very-secret" in ran.err) == (2, True, False)
+    assert not list(folder.glob("**/mine.toml"))
+
+
+async def test_options_that_do_not_go_together_are_refused() -> None:
+    """Rather than ignored."""
+    for arguments in (["-e", "--usage"], ["-e", "--mcp", "sh"]):
+        ran = await run(*arguments, "-m", "openai/m", "list files")
+        assert (ran.code, "-e goes without" in ran.err) == (2, True)

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from ..client import Stream
-from ..errors import PolychatError
+from ..errors import BadInput, PolychatError
 from . import ANSWERED, FAILED, complain, print_json
 from .code_blocks import first_block
 from .printing import (
@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         models, words = split_models(arguments)
         arguments.prompt += words
         return run_to_end(compare(questions_from(arguments, models), arguments))
+    if arguments.execute and (arguments.tools or arguments.mcp or arguments.usage):
+        raise BadInput("-e goes without --tools, --mcp and --usage", field="execute")
     question = questions_from(arguments, [arguments.model])[0]
     if arguments.execute:
         from .shell_command import propose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..client.targets import Targets
@@ -21,13 +21,20 @@ def options_from(
     arguments: argparse.Namespace, targets: Targets, model: str | None, preset: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Keywords of ``polychat.stream``; ``preset`` are options of a template, which ``-o`` overrides. Raises ``BadInput``."""
-    options = connection_options(arguments) | _answer_keywords(arguments)
+    given = given_options(arguments, targets, model, preset)
+    return connection_options(arguments) | _answer_keywords(arguments) | dict(preset) | given
+
+
+def given_options(
+    arguments: argparse.Namespace, targets: Targets, model: str | None, preset: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Those of ``-o``, as values. Raises ``BadInput`` for one that the model's backend does not take, of ``preset`` too."""
     backends = targets.backends_of(targets.default_model() if model is None else model)
     names = list(dict.fromkeys(name for backend in backends for name in backend.options))
     for name in preset:
         if name not in names:
             raise _unknown_option(name, names, backends[0].name)
-    options |= preset
+    options: dict[str, Any] = {}
     for pair in arguments.option:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():  # what was given may be a key: it is not shown

@@ -36,6 +36,8 @@ _SUFFIXES = (".toml", ".md", ".txt")
 _VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 _INPUT = "input"
 """The variable that stands for the prompt."""
+_SECRET = ("api_key", "cookies")
+"""Options that no template keeps: a file is shown, copied and shared."""
 _LARGEST = 10_000_000
 """Bytes of a template."""
 
@@ -171,17 +173,29 @@ def save_template(arguments: argparse.Namespace) -> int:
     lines = [f"{key} = {value_text(value)}" for key, value in texts.items() if value]
     if not lines:
         raise BadInput("--save keeps a prompt, -s, -m or --schema: pass one", field="save")
-    pairs = (pair.partition("=") for pair in arguments.option)
-    options = {key: _option(value) for key, _, value in pairs}
+    options = _saved_options(arguments)
     file = folder() / f"{name}.toml"
     write_whole(file, "\n".join([*lines, "", *(table(["options"], options) if options else [])]).encode())
     complain(f"{file} is written: polychat ask -t {name}", "note")
     return ANSWERED
 
 
-def _option(text: str) -> Any:
-    """A number or true and false where TOML reads it as such; text else."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _saved_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those of ``-o``, checked as an ask checks them. Raises ``BadInput``, also for one that may be a secret."""
+    from ..client.targets import targets_of, user_targets
+    from .ask_options import given_options
+    from .schema_argument import schema_from
+
+    if arguments.schema is not None:
+        schema_from(arguments.schema)
+    targets = user_targets() if arguments.config is None else targets_of(arguments.config)
+    options = given_options(arguments, targets, arguments.model)
+    for name, value in options.items():
+        if name in _SECRET:
+            raise BadInput(
+                f"--save keeps no {name}, which may be secret: polychat keys set keeps a key; pass others beside -t",
+                field="save",
+            )
+        if value is None:
+            raise BadInput(f"--save: -o {name}=null is no value of a template: leave it out", field="save")
+    return options

@@ -163,7 +163,8 @@ async def test_files_are_attached_to_the_next_question(chat: Chat, tmp_path: Pat
     await chat.type(f"/attach '{tmp_path}/a b.png' {tmp_path}/a.pdf", "look", "and now?")
     kinds = [{type(part) for message in request.messages[-1:] for part in message.parts} for request in chat.vendor.asks]
     assert kinds == [{ImagePart, FilePart, TextPart}, {TextPart}]
-    assert "/attach" in await chat.type(f"/attach {tmp_path}/none")
+    assert "/attach: " in await chat.type(f"/attach {tmp_path}/a.pdf {tmp_path}/none")
+    assert "attached" not in chat.session.status()
     assert "quotation mark" in await chat.type("/attach 'x")
 
 

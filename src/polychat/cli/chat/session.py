@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
-from ...calls.attachments import file, image
 from ...client import Stream
 from ...client.calls import stream_of
 from ...client.reply import Reply
@@ -21,6 +21,7 @@ from ...config.file_errors import near
 from ...errors import BadInput, NotReady, PolychatError
 from ...types import ImagePart, Part
 from ...user.whole_files import write_whole
+from ..attaching import attached
 from ..printing import printable, usage_line
 from ..stopping import ENDS, stopped_by
 from ..terminal import without_echo
@@ -332,14 +333,15 @@ class ChatSession:
         finally:
             self.conversation.model = before
 
-    def do_attach(self, rest: str) -> None:
-        """FILE…: attach files or images to the next question; without one, forget what is attached"""
-        if not rest:
-            self._attached = []
-        for name in words(rest):
-            path = str(Path(name).expanduser())
-            is_image = path.lower().endswith(_IMAGES)
-            self._attached.append(image(path, "/attach") if is_image else file(path, "/attach", plain=True))
+    async def do_attach(self, rest: str) -> None:
+        """FILE…: attach files, folders, URLs or images to the next question; without one, forget what is attached"""
+        names = list(map(_place, words(rest)))
+        images = [name for name in names if name.lower().endswith(_IMAGES)]
+        try:
+            parts = await asyncio.to_thread(attached, [name for name in names if name not in images], images, None)
+        except BadInput as error:
+            raise BadInput(re.sub(r"^-[af]\b", "/attach", str(error)), field="command") from None
+        self._attached = [*self._attached, *(part for part in parts if part not in self._attached)] if names else []
         kinds = ", ".join("an image" if isinstance(part, ImagePart) else "a file" for part in self._attached)
         self.tell(f"attached to the next question: {kinds or 'nothing'}")
 
@@ -430,6 +432,11 @@ class ChatSession:
 def _typed(text: str) -> str:
     """A question as it has to be typed."""
     return f"/{text}" if text.startswith("/") else text
+
+
+def _place(name: str) -> str:
+    """A URL, or the path of a file. Raises ``RuntimeError`` for the home of nobody."""
+    return name if "://" in name else str(Path(name).expanduser())
 
 
 def _excerpt(text: str) -> str:
