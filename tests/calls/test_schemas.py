@@ -88,6 +88,13 @@ def test_an_answer_that_does_not_fit_is_a_bad_reply(kind: Any, text: str) -> Non
     assert caught.value.text == text
 
 
+def test_an_answer_that_is_nested_without_end_is_a_bad_reply() -> None:
+    """Also where the type allows any value, so that nothing but the reader's own stack ends it."""
+    for kind in (dict, dict[str, Any], Pair, {"type": "object"}):
+        with pytest.raises(BadReply, match="does not match the schema"):
+            shape_of(kind).parsed('{"left":' * 50_000)
+
+
 def test_a_value_of_another_type_does_not_fit() -> None:
     """JSON alone is not enough where a type was asked for."""
     for kind in (Point, Dog):

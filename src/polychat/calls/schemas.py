@@ -27,7 +27,7 @@ class Shape:
         """
         try:
             return self.read(_unfenced(text))
-        except ValueError as error:  # those of msgspec and pydantic are ValueErrors
+        except (ValueError, RecursionError) as error:  # those of msgspec and pydantic are ValueErrors
             bad = BadReply(
                 f"the reply does not match the schema {self.format.name}: {redact(str(error), 120)}; it is {redact(text)}"
             )
