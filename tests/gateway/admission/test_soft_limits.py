@@ -101,6 +101,23 @@ def test_limits_of_a_minute_warn_once_an_hour() -> None:
     assert [warning.resets_at for warning in warnings[:2]] == [NOON + 60, None]
 
 
+def test_a_limit_that_refuses_has_warned() -> None:
+    """What other processes hold of a limit is no reason for a warning until a request is refused for it: then there is one, at
+    the latest. A refusal of a large request while little is used makes none."""
+    warnings: list[LimitWarning] = []
+    limits = SoftLimits(lambda: NOON)
+    limits.report = warnings.append
+    for elsewhere, used in ((5, 3), (1, 1)):
+        one = bucket("requests", "day", owner=f"with {elsewhere}")
+        one.roll(NOON)
+        one.elsewhere, one.used = elsewhere, used
+        limits.look_at([one])
+        assert warnings[1:] == []
+        limits.look_at([one], one)
+        limits.look_at([one], one)
+    assert [(warning.bucket.owner, warning.used) for warning in warnings] == [("with 5", 8)]
+
+
 def test_an_end_user_is_named_beside_the_key() -> None:
     """Of a limit for each end user the event has the key and the user."""
     one = bucket("dollars", "day", hard=5 * NANO, owner="ada/user 7", level="user")

@@ -41,8 +41,8 @@ class ChargedBuckets:
 
     __slots__ = ("_look_at", "_minutes", "_policies", "_shown", "buckets", "metrics")
 
-    def __init__(self, buckets: Sequence[Bucket], look_at: Callable[[Sequence[Bucket]], object] = lambda buckets: None) -> None:
-        """``look_at`` gets the buckets when the soft limit of one may be passed."""
+    def __init__(self, buckets: Sequence[Bucket], look_at: Callable[..., object] = lambda *buckets: None) -> None:
+        """``look_at`` gets the buckets when the soft limit of one may be passed, and the one that refused a request."""
         self.buckets, self._look_at = tuple(buckets), look_at
         self.metrics: tuple[Metric, ...] = tuple(bucket.name.metric for bucket in buckets)
         self._shown = [_shown(bucket, bucket.hard) for bucket in buckets if bucket.name.window and bucket.hard is not None]
@@ -78,9 +78,9 @@ class ChargedBuckets:
             self._look_at(self.buckets)
         return headers
 
-    def warn(self) -> None:
-        """Report the soft limits that are passed, where no headers follow."""
-        self._look_at(self.buckets)
+    def warn(self, full: Bucket | None = None) -> None:
+        """Report the soft limits that are passed, where no headers follow, or where one of the buckets refused a request."""
+        self._look_at(self.buckets, full)
 
 
 def _shown(bucket: Bucket, hard: int) -> _Shown:

@@ -226,6 +226,7 @@ class LimitGuard:
             refused = refusal(result, charged.headers(now), now)
             if self._shared and not result.is_final and any(bucket.granted is not None for bucket, _ in charges):
                 raise MoreNeeded(refused, charges)
+            charged.warn(result.bucket)
             raise refused
         record.meter = meter = Meter(charged, result, self._ledger, self._accounts.clock, prompt, rates, self._prices.of)
         return meter

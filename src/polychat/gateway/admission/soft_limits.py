@@ -22,7 +22,7 @@ class LimitWarning(NamedTuple):
 
     bucket: BucketName
     used: int
-    """What requests used, and what those that run have reserved."""
+    """What requests used, and what those that run have reserved; of a limit that refused one also what other processes hold."""
     soft: int
     hard: int | None
     resets_at: int | None
@@ -31,10 +31,10 @@ class LimitWarning(NamedTuple):
     """In which there is one warning of this bucket."""
 
     @classmethod
-    def of(cls, bucket: Bucket, period: Window) -> LimitWarning:
-        """That of a bucket whose soft limit is passed now."""
+    def of(cls, bucket: Bucket, period: Window, *, is_full: bool = False) -> LimitWarning:
+        """That of a bucket whose soft limit is passed now, or that refused a request."""
         resets_at = None if bucket.name.window is None else bucket.window.end
-        used = bucket.others + bucket.used + bucket.reserved
+        used = bucket.others + bucket.used + bucket.reserved + (bucket.elsewhere if is_full else 0)
         return cls(bucket.name, used, bucket.soft or 0, bucket.hard, resets_at, period)
 
     def amount(self, amount: int | None) -> float | int | None:
@@ -68,18 +68,28 @@ class SoftLimits:
         self._warned: OrderedDict[BucketName, int] = OrderedDict()
         """When the period began in which there was a warning, the oldest first."""
 
-    def look_at(self, buckets: Sequence[Bucket]) -> None:
-        """Report those whose soft limit is passed, each once in its period."""
+    def look_at(self, buckets: Sequence[Bucket], full: Bucket | None = None) -> None:
+        """Report those whose soft limit is passed, each once in its period.
+
+        ``full`` refused a request. It is looked at with what other processes hold: they may have used that by now, and no
+        limit is to refuse requests before it warned.
+        """
         for bucket in buckets:
-            if bucket.is_warned:
+            is_full = bucket is full
+            if bucket.is_warned or (is_full and bucket.soft is not None and _taken(bucket) >= bucket.soft):
                 kind = bucket.name.window
                 period = window_at("hour" if kind in (None, "minute") else kind, self._clock())
                 if self._warned.get(bucket.name) != period.start:
                     self._keep(bucket.name, period.start)
-                    self.report(LimitWarning.of(bucket, period))
+                    self.report(LimitWarning.of(bucket, period, is_full=is_full))
 
     def _keep(self, name: BucketName, start: int) -> None:
         self._warned.pop(name, None)
         if len(self._warned) >= _KEPT:
             self._warned.popitem(last=False)
         self._warned[name] = start
+
+
+def _taken(bucket: Bucket) -> int:
+    """Of the limit, by whoever it is."""
+    return (bucket.hard or 0) - (bucket.left or 0)
