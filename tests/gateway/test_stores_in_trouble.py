@@ -7,7 +7,8 @@ import os
 import signal
 import sqlite3
 from base64 import b64encode
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from time import time
 from typing import Any
@@ -23,7 +24,7 @@ from polychat.state.store import StoredBucket, UsageFilter
 from polychat.state.windows import window_at
 from polychat.worker_threads import in_store_thread
 
-from ..support.database_servers import PostgreSQL, delivered, emptied, hung, valkey_server
+from ..support.database_servers import PostgreSQL, delivered, emptied, hung, locked, valkey_server
 from ..support.gateway_processes import started
 from ..support.running_gateway import Caller, asking, completion, configured, gateway, row
 from ..support.scripted_server import Say, Seen, serving
@@ -90,8 +91,12 @@ async def test_a_budget_is_kept_while_sqlite_is_locked_or_full(
     store.close()
 
 
-async def test_requests_go_on_while_postgresql_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_server: PostgreSQL
+@pytest.mark.parametrize("trouble", [hung, locked])
+async def test_requests_go_on_while_postgresql_hangs_or_is_locked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    postgresql_server: PostgreSQL,
+    trouble: Callable[[PostgreSQL], AbstractContextManager[None]],
 ) -> None:
     """Those with keys that are known do not wait for it, also where their allotment is used up. The few that must ask it are
     refused when its time is over, and then at once, so that no thread is left waiting. A text that PostgreSQL does not take is
@@ -124,7 +129,7 @@ async def test_requests_go_on_while_postgresql_hangs(
             async def unknown() -> int:
                 return (await here.ask(*small(), headers={"authorization": f"Bearer {new_key().text}"})).status
 
-            with hung(postgresql_server):
+            with trouble(postgresql_server):
                 statuses = [(await here.ask(*small(), headers=KEY)).status for _ in range(20)]
                 assert statuses == [200] * 20
                 assert set(await asyncio.gather(*(unknown() for _ in range(12)))) == {503}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import create_engine, delete, text, update
 
 from polychat.state.database import tables
 from polychat.state.database.store import DatabaseStore
@@ -61,6 +61,17 @@ def hung(server: PostgreSQL) -> Generator[None]:
     finally:
         for process in reversed(processes):
             os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def locked(server: PostgreSQL) -> Generator[None]:
+    """Each of its tables is locked, so that statements about them wait."""
+    engine = create_engine(server.url.replace("postgresql", "postgresql+psycopg", 1))
+    names = ", ".join(table.name for table in tables.metadata.sorted_tables)
+    with engine.begin() as connection:
+        connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
+        yield
+    engine.dispose()
 
 
 @contextmanager

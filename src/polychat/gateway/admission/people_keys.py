@@ -32,7 +32,7 @@ from typing import get_args
 from ...errors import PolychatError
 from ...state.key_admin import owners_above, ownership, state_of
 from ...state.key_text import digest_of, is_key, mistake_in
-from ...state.store import KeyStore, OwnerKind, StoredKey
+from ...state.store import KeyStore, OwnerKind, StoredKey, StoreUnavailable
 from ...wire.faults import Fault
 from ...worker_threads import in_store_thread
 from ..responder import Refused
@@ -44,6 +44,8 @@ _LOG = logging.getLogger(__name__)
 _EVERY = 2.0
 _FORGOTTEN = 5.0
 _KNOWN, _UNKNOWN = 50_000, 4_096
+_BEGIN_SECONDS = 1.0
+"""Those who ask at once do not wait for a store that is slow one after the other."""
 _LOOKED_AT = 8
 """Keys among which the one to forget is chosen."""
 _LOOKING, _WAITING = 4, 256
@@ -125,7 +127,7 @@ class PeopleKeys:
     async def find(self, headers: Mapping[bytes, bytes], query: bytes, address: str, *, required: bool) -> Account | None:
         """That of a request's key. Raises ``Refused``; where no key is ``required`` and the store is empty it is ``None``."""
         if self._change is None:
-            await self._looked(self.refresh)
+            await self._looked(self._begin)
         if self.is_open() and not required:
             return None
         for key in keys_in(headers, query):
@@ -185,6 +187,16 @@ class PeopleKeys:
         """Learn what has changed in the store since the last time. Any thread may call it. Raises ``StoreUnavailable``."""
         with self._lock:
             self._refresh()
+
+    def _begin(self) -> None:
+        """Ask the store for the first time, for a request. Raises ``StoreUnavailable``, also while another is at that."""
+        if not self._lock.acquire(timeout=_BEGIN_SECONDS):
+            raise StoreUnavailable("the keys are being read")
+        try:
+            if self._change is None:
+                self._learn()
+        finally:
+            self._lock.release()
 
     def _refresh(self) -> None:
         self._learn()
