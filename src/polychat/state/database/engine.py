@@ -14,6 +14,8 @@ of few rows                    3 s for each statement
 of many, a sum, a migration    10 s for each statement, by the server's clock, and 12 s by ours
 while the server is away       not at all, but for one call a second: see ``availability``
 =============================  ==================================================================================
+
+A pool's connection is tried first, and replaced where it does not answer: the first calls to a server that hangs take 5 s.
 """
 
 from __future__ import annotations
