@@ -439,7 +439,8 @@ async def test_others_are_served_while_a_large_body_is_read_and_written(
         on_the_loop.clear()
         await exchanged(to, request(come, with_media(TextPart("x" * size))))
         if come != to:
-            assert on_the_loop == [size == 9] * 2
+            assert len(on_the_loop) > 1
+            assert set(on_the_loop) == {size == 9}  # a small one is written again where no connection was idle
 
 
 async def test_garbage_is_collected_again_after_a_large_body() -> None:
