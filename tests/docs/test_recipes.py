@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from polychat.events import Event, Finish, Text
 from polychat.types import ChatRequest
 
+from ..support.mcp_servers import raw_command
 from ..support.scripted_vendors import ScriptedVendor
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/recipes.md").read_text(encoding="utf-8")
@@ -47,6 +49,7 @@ async def test_a_recipe_works_as_it_stands(recipe: str, serve: Any, tmp_path: Pa
         (work / name).write_text(f"{name}\n")
     (work / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (work / "days.py").write_text("def weekday(day: str) -> str:\n    return day\n")
+    (work / "notes.py").write_text(shlex.split(raw_command("none", "pass"))[-1])
     subprocess.run("git init -q . && git add -A && echo more >> src/a.py", shell=True, cwd=work, check=True)
     homes = {name: str(tmp_path / name) for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME")}
     environment = {"PATH": f"{bin_}:{os.environ['PATH']}", "POLYCHAT_MODEL": "openai/m", **homes}

@@ -10,11 +10,10 @@ from pathlib import Path
 from ..client.calls import vectors_of
 from ..client.targets import targets_of, user_targets
 from ..errors import BadInput
-from ..prompt import decoded_text
 from ..wire.embeddings import Embeddings
 from . import ANSWERED, print_json
 from .connection import connection_options
-from .prompting import STDIN_LIMIT, from_stdin, piped
+from .prompting import from_stdin, piped, text_read
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,14 +42,9 @@ def _texts(arguments: argparse.Namespace) -> list[str]:
 def _from_file(file: str) -> str:
     try:
         with Path(file).open("rb") as stream:
-            data = stream.read(STDIN_LIMIT + 1)
-        if len(data) > STDIN_LIMIT:
-            raise BadInput(f"-f {file} is larger than {STDIN_LIMIT:,} bytes: split it", field="file")
-        return decoded_text(data)
+            return text_read(stream, f"-f {file}", "file")
     except OSError as error:
         raise BadInput(f"-f {file} cannot be read: {error.strerror}", field="file") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"-f {file} is not UTF-8 text (byte {error.start:,}): convert it first", field="file") from None
 
 
 def _print(texts: list[str], embeddings: Embeddings, *, as_one: bool) -> None:

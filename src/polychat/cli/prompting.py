@@ -7,7 +7,7 @@ import select
 import stat
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from ..errors import BadInput
 from ..prompt import decoded_text
@@ -67,10 +67,15 @@ def from_stdin() -> str:
     """All of standard input. Raises ``BadInput`` for what is too large or no text."""
     if sys.stdin is None:
         raise BadInput("there is no standard input to read the prompt from: pass it as an argument", field="prompt")
-    data = sys.stdin.buffer.read(STDIN_LIMIT + 1)
+    return text_read(sys.stdin.buffer, "standard input", "prompt")
+
+
+def text_read(stream: BinaryIO, source: str, field: str) -> str:
+    """All text of a stream, which errors call ``source``. Raises ``BadInput`` for what is too large or no text."""
+    data = stream.read(STDIN_LIMIT + 1)
     if len(data) > STDIN_LIMIT:
-        raise BadInput(f"the prompt on standard input is larger than {STDIN_LIMIT:,} bytes: shorten it", field="prompt")
+        raise BadInput(f"{source} is larger than {STDIN_LIMIT:,} bytes: shorten or split it", field=field)
     try:
         return decoded_text(data)
     except UnicodeDecodeError as error:
-        raise BadInput(f"standard input is not UTF-8 text (byte {error.start:,}): convert it first", field="prompt") from None
+        raise BadInput(f"{source} is not UTF-8 text (byte {error.start:,}): convert it first", field=field) from None

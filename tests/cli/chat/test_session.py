@@ -243,6 +243,17 @@ async def test_exchanges_are_kept(chat: Chat, tmp_path: Path) -> None:
     assert (shown.count("is not kept"), "You said five" in shown) == (1, True)
 
 
+async def test_a_branch_of_a_conversation_that_goes_on_has_its_beginning(chat: Chat, tmp_path: Path) -> None:
+    """Also where the first new question is asked again."""
+    conversations = Conversations(tmp_path / "kept.db")
+    chat.session = chat.recorded(ChatRecord(conversations))
+    await chat.type("one")
+    chat.session = chat.recorded(ChatRecord(conversations, conversations.listed()[0].id))
+    await chat.type("two", "/edit deux", "three")
+    kept = {tuple(entry.prompt for entry in conversations.exchanges(one.id)) for one in conversations.listed()}
+    assert kept == {("one", "two"), ("one", "deux", "three")}
+
+
 async def test_an_earlier_conversation_goes_on(chat: Chat) -> None:
     """Its messages are sent before the first question."""
     earlier = [ChatMessage("user", [TextPart("one")]), ChatMessage("assistant", [TextPart("1")])]

@@ -16,6 +16,8 @@ class ChatRecord:
     def __init__(self, conversations: Conversations, conversation: str | None = None) -> None:
         self._conversations = conversations
         self._id = conversation
+        self._earlier = [] if conversation is None else conversations.exchanges(conversation)
+        """What comes before the first exchange of this chat, in each of its branches."""
         self._kept: list[Turn] = []
         """The exchanges of this chat that the conversation has."""
 
@@ -24,6 +26,8 @@ class ChatRecord:
         path = turn.path()
         if path[:-1] != self._kept:
             self._id, self._kept = None, []
+            for entry in self._earlier:
+                self._id = self._conversations.add(entry, self._id)
         for each in path[len(self._kept) :]:
             if each.reply is not None and (each.reply.text or not each.rounds):
                 entry = entry_of(each.model, system, each.text, each.messages(), each.reply)
