@@ -20,7 +20,7 @@ from polychat.cli.top.rates import GatewayRates
 from polychat.cli.top.screen import ScreenView, screen
 from polychat.cli.top.watching import RunningRow, TargetRow, Watched
 from polychat.events import Text
-from polychat.gateway.observe.in_progress import InProgress, running
+from polychat.gateway.observe.in_progress import InProgress, facts, running
 from polychat.gateway.observe.record import Record
 
 from .report import Table, progress
@@ -91,5 +91,5 @@ def _running(text: str) -> float:
         records[record] = None
     begin = process_time()
     for _ in range(5):
-        dumps(running(records, 100, text, 1.0))
+        dumps(facts(running(records, 100, text), 100, text, 1.0))
     return (process_time() - begin) / 5 * 1000

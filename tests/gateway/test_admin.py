@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -266,6 +267,39 @@ async def test_what_runs_is_listed_until_it_is_over() -> None:
     assert (after["total"], after["requests"]) == (0, [])
 
 
+async def test_each_worker_lists_what_runs_at_the_others(tmp_path: Path) -> None:
+    """As they left it in the folder they share: with the worker's own, by age, and found by a text in a name."""
+    stage = Stage(FIRST, text("Hel"), rest=(END, DONE))
+    async with serving(stage) as server:
+        base = configured({"house": row("openai-chat", server.url)}, **settings())
+        async with gateway(base, shared=tmp_path) as one, gateway(base, shared=tmp_path) as other:
+            callers = []
+            for running in (other, one):
+                stage.asked.clear()
+                callers.append(await running.caller())
+                callers[-1].ask(*asking("openai-chat", stream=True))
+                await until(stage.asked)
+                await callers[-1].head()
+                await callers[-1].until(b"Hel")
+            await other.ask("/metrics", headers=ADMIN)  # it leaves its numbers, as it does each second
+            page = (await one.ask("/admin/running", headers=ADMIN)).json
+            found = (await one.ask("/admin/running?contains=HOUSE&limit=1", headers=ADMIN)).json
+            none = (await one.ask("/admin/running?contains=nobody", headers=ADMIN)).json
+            stage.go.set()
+            for caller in callers:
+                await caller.rest()
+            await other.app.recorded()
+            await one.app.recorded()
+            await other.ask("/metrics", headers=ADMIN)
+            after = (await one.ask("/admin/running", headers=ADMIN)).json
+            names = [running.records[0].request_id for running in (other, one)]
+    assert page["total"] == 2
+    assert [entry["request_id"] for entry in page["requests"]] == names
+    assert [entry["request_id"] for entry in found["requests"]] == names[:1]
+    assert page["requests"][0]["age_ms"] >= page["requests"][1]["age_ms"] > 0
+    assert (none["requests"], after) == ([], {"total": 0, "requests": []})
+
+
 def test_a_page_of_what_runs_reads_no_more_than_it_shows() -> None:
     """With ten thousand requests in progress, as many records are looked at as are listed."""
     read: list[str] = []
@@ -277,7 +311,7 @@ def test_a_page_of_what_runs_reads_no_more_than_it_shows() -> None:
             return super().__getattribute__(name)
 
     records = {Watched(f"req_{number}", "gemini", "POST", "/", 0.0): None for number in range(10_000)}
-    shown = in_progress.running(records, 20, "", 2.0)
+    shown = in_progress.facts(in_progress.running(records, 20), 20, "", 2.0)
     assert [entry["request_id"] for entry in shown] == list(dict.fromkeys(read)) == [f"req_{number}" for number in range(20)]
     assert (shown[0]["state"], shown[0]["age_ms"], shown[0]["target"]) == ("reading", 2000.0, "")
 

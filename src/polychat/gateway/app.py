@@ -25,7 +25,7 @@ from .chat.fast_path import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
 from .endpoint import answer
-from .observe.in_progress import InProgress
+from .observe.in_progress import SHARED, InProgress, running
 from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.paid_attempts import PaidAttempt
@@ -86,7 +86,14 @@ class Gateway:
         """Why the configuration file was not taken over at the last start or reload; empty where it was."""
         self._idle: asyncio.Event | None = None
         self._ids = f"req_{secrets.token_hex(6)}", itertools.count(1)
-        self.metrics = Metrics(lambda: self.running, shared, self._states, self.stores_away, lambda: bool(self.refused))
+        self.metrics = Metrics(
+            lambda: self.running,
+            shared,
+            self._states,
+            self.stores_away,
+            lambda: bool(self.refused),
+            lambda: running(self.in_progress or {}, SHARED),
+        )
         self.log = Log(configured.gateway.log, configured.gateway.log_sample)
         self._news = SetupEvents(self.log.event)
         self._telemetry = self._tracing(configured)

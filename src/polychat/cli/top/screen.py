@@ -111,7 +111,7 @@ HELP = (
     "",
     "GatewayRates are of the last 10 seconds, verdicts and times to the first token of the last minute.",
     "Tokens are counted when a request ends; TOKENS of a running request is an estimate, known of keys with limits.",
-    "With several workers, the tables of requests and reasons are those of one of them.",
+    "With several workers, the reasons are those of one of them.",
 )
 
 
@@ -289,8 +289,7 @@ def _title(title: str, seen: Watched, view: ScreenView, name: PaneName, count: i
     if problem := seen.problems.get(name):
         return f"{title}: {problem}"
     if name == "running":
-        where = " at one worker" if seen.workers > 1 else ""
-        title = f"{title}{where}: {max(seen.running_total, count):,}"
+        title = f"{title}: {max(seen.running_total, count):,}"
     if view.text:
         title += f", with “{view.text}” in a name"
     return title if shown == count else f"{title}, {top + 1:,} to {top + shown:,} of {count:,}"

@@ -82,7 +82,6 @@ class Watched:
     targets: list[TargetRow] = field(default_factory=list)
     running: list[RunningRow] = field(default_factory=list)
     running_total: int = 0
-    """Of the worker that was asked."""
     spend: Spend | None = None
     problems: dict[str, str] = field(default_factory=dict)
     """By part: ``metrics``, ``targets``, ``running``, ``spend``."""

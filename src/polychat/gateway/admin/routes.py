@@ -17,7 +17,7 @@ from ...errors import BadInput, redact
 from ...state.store import Place
 from ...state.usage_query import UsageQuery, moment_of, row_of
 from ..observe.attempts import AttemptCounts
-from ..observe.in_progress import running
+from ..observe.in_progress import facts, running
 from ..target_states import target_states
 from . import people
 from .facts import audit_facts
@@ -64,8 +64,12 @@ def _request(call: AdminCall) -> Any:
 def _running(call: AdminCall) -> Any:
     gateway = call.gateway
     text = call.query.get("contains", "")[:_LONGEST]
-    requests = running(gateway.in_progress or {}, limit_in(call, _LISTED), text, monotonic())
-    return {"worker": os.getpid(), "total": gateway.running, "requests": requests}
+    most, (_, *others) = limit_in(call, _LISTED), gateway.metrics.snapshots()[0]
+    others = [snapshot for snapshot in others if snapshot.is_living]
+    requests = running(gateway.in_progress or {}, most, text)
+    requests += [request for snapshot in others for request in snapshot.in_progress]
+    total = gateway.running + sum(snapshot.running for snapshot in others)
+    return {"total": total, "requests": facts(requests, most, text, monotonic())}
 
 
 def _targets(call: AdminCall) -> Any:

@@ -25,6 +25,7 @@ from msgspec.msgpack import Decoder, Encoder
 
 from ...errors import redact
 from .attempts import Attempt, AttemptCounts, Counts
+from .in_progress import RunningRequest
 from .key_counts import Counts as KeysUsed
 from .key_counts import KeyCounts, Used
 from .record import Record, RecordKind
@@ -199,7 +200,7 @@ _RECORDS = 64
 class Metrics:
     """Takes every request's ``Record``. ``running`` gives how many are in progress; ``shared`` is the workers' folder.
 
-    ``states`` gives the state of the targets.
+    ``states`` gives the state of the targets, ``in_progress`` the requests that other workers list.
     """
 
     def __init__(
@@ -209,9 +210,10 @@ class Metrics:
         states: Callable[[], RouteStates] = RouteStates,
         stores_away: Callable[[], dict[str, bool]] = dict,
         config_refused: Callable[[], bool] = bool,
+        in_progress: Callable[[], list[RunningRequest]] = list,
     ) -> None:
         self._running, self._pid, self._states, self._stores_away = running, os.getpid(), states, stores_away
-        self._config_refused = config_refused
+        self._config_refused, self._in_progress = config_refused, in_progress
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         self._shadows, self._keys = ShadowCounts(), KeyCounts()
         self._events: dict[str, int] = {}
@@ -310,6 +312,7 @@ class Metrics:
             stores_away=away,
             events=self._events.copy(),
             config_refused=self._config_refused(),
+            in_progress=[] if self._file is None else self._in_progress(),
         )
 
     def _later(self) -> None:
@@ -320,7 +323,7 @@ class Metrics:
     def _tick(self) -> None:
         # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
         now = self._running(), self._stores_away(), self._config_refused()
-        if self._changed or not self._is_settled or now != self._reported:
+        if self._changed or not self._is_settled or now != self._reported or self._in_progress():
             self._write()
         self._later()
 
@@ -362,6 +365,18 @@ class Snapshot(Struct, tag_field="format", tag="polychat-metrics-2", forbid_unkn
     """How often each event of the gateway itself happened."""
     config_refused: bool = False
     """Whether the configuration file was refused at the last start or reload."""
+    in_progress: list[RunningRequest] = []
+    """Its oldest."""
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it is of a process that runs."""
+        try:
+            if self.pid:
+                os.kill(self.pid, 0)
+        except OSError:
+            return False
+        return bool(self.pid)
 
 
 _encoder, _decoder = Encoder(), Decoder(Snapshot)

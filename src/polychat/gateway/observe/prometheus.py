@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_args
@@ -36,7 +35,7 @@ class View(Collector):
 
     def __init__(self, snapshots: list[Snapshot], broken: int, *, shows_keys: bool = True) -> None:
         """``shows_keys``: what each client's key used, which other clients must not read."""
-        living = [snapshot for snapshot in snapshots if snapshot.pid and _lives(snapshot.pid)]
+        living = [snapshot for snapshot in snapshots if snapshot.is_living]
         self._table, self._broken = total(snapshots), broken
         self._attempts = AttemptCounts.total(snapshot.attempts for snapshot in snapshots)
         self._shadows = ShadowCounts.total(snapshot.shadows for snapshot in snapshots)
@@ -71,14 +70,6 @@ class View(Collector):
         refused = "Workers whose configuration file was refused at the last start or reload: an earlier one is in force."
         yield GaugeMetricFamily("polychat_config_refused", refused, self._config_refused)
         yield from _processes(self._pids)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
 
 
 def _requests(table: LabelledNumbers) -> Iterator[Metric]:

@@ -162,12 +162,11 @@ PATHS: dict[str, dict[str, Schema]] = {
     "/admin/running": {
         "get": _page(
             "adminRunning",
-            "The requests in progress at this worker, the oldest first",
+            "The requests in progress, the oldest first: all of this worker, and the oldest of each other one",
             "read",
             _LIMIT,
             _query("contains", "Only those in whose model, route, target, key, dialect or id this is found."),
             answer=reply_object(
-                worker=count("Its process id."),
                 total=count("How many are in progress, listed or not."),
                 requests=several(ref("AdminRunningRequest")),
             ),
