@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from polychat.cli import main
+from polychat.cli import gateway_key_arguments, main
+from polychat.cli.arguments import parsed
+from polychat.cli.gateway_key_arguments import policy_from
+from polychat.errors import BadInput
+from polychat.gateway.admin.policies import changed, settings_of
 from polychat.state.key_text import mistake_in
+from polychat.state.store import Policy
 
 pytest.importorskip("sqlalchemy", reason="needs the extra: pip install 'polychat[state]'")
 
@@ -104,3 +109,22 @@ def test_two_keys_of_one_name(gateway_command: Any) -> None:
     code, _, err = gateway_command("keys", "show", "laptop")
     assert (code, all(name in err for name in ids)) == (2, True)
     assert gateway_command("keys", "show", ids[0])[1].startswith(f"{ids[0]}  laptop  -  in use")
+
+
+def test_a_changed_limit_warns_where_it_did() -> None:
+    """A key's own share for warnings, which the admin API set, holds for the limits that the command changes; and the bounds of
+    the command's numbers are those of the file."""
+    arguments = parsed(["gateway", "keys", "set-limit", "laptop", "--rpm", "100", "--dollars-per-day", "8"])
+    policy = policy_from(arguments, changed(Policy(), {"rpm": 10, "warn_at": 0.5}, "settings"))
+    assert {(limit.metric, limit.cap, limit.soft) for limit in policy.limits} == {
+        ("requests", 100, 50),
+        ("dollars", 8_000_000_000, 4_000_000_000),
+    }
+    for name, most in (("tpm", gateway_key_arguments._MOST), ("dollars-per-day", gateway_key_arguments._MOST_DOLLARS)):
+        for amount, is_good in ((most, True), (most + 1, False), (-1, False)):
+            arguments = parsed(["gateway", "keys", "set-limit", "laptop", f"--{name}={amount}"])
+            if is_good:
+                assert settings_of(policy_from(arguments, Policy()))
+            else:
+                with pytest.raises(BadInput, match=rf"--{name} is {amount}(\.0)?: it must be a number from 0 to"):
+                    policy_from(arguments, Policy())

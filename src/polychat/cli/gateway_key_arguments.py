@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 KINDS = {"people": "person", "teams": "team", "orgs": "org"}
 """The commands for owners, and the kind of each."""
 _ABOVE = {"person": "team", "team": "org"}
-_WARN_AT = 0.8
-_NANO = 1_000_000_000
 _MILLION = 1_000_000
+_MOST, _MOST_DOLLARS = 1_000_000_000_000_000, 1_000_000_000
+"""As the types of ``[gateway.key_settings]`` have it; this module loads none of them."""
 
 
 class _LimitFlag(NamedTuple):
@@ -118,30 +118,22 @@ def _policy(parser: argparse.ArgumentParser) -> None:
 
 def policy_from(arguments: argparse.Namespace, policy: Policy) -> Policy:
     """``policy`` with what the arguments change. Raises ``BadInput``."""
-    from msgspec import ValidationError, convert, to_builtins
+    from ..gateway.admin.policies import changed
 
-    from ..errors import BadInput
-    from ..state.store import Policy
-
-    values: dict[str, Any] = to_builtins(policy)
-    amounts = {limit.flag: getattr(arguments, limit.flag.replace("-", "_")) for limit in _LIMITS}
-    values["limits"] = _limits_from(amounts, values.get("limits", ()), "--")
+    settings = _amounts({limit.flag: getattr(arguments, limit.flag.replace("-", "_")) for limit in _LIMITS}, "--")
     if (text := arguments.per_user) is not None:
-        values["user_limits"] = _limits_from(_per_user(text), values.get("user_limits", ()) if text else (), "--per-user ")
+        settings["per_user"] = _amounts(_per_user(text), "--per-user ") if text else None
     for name in ("models", "dialects"):
         if (text := getattr(arguments, name)) is not None:
-            values[name] = [word.strip() for word in text.split(",") if word.strip()]
+            settings[name] = [word.strip() for word in text.split(",") if word.strip()] or None
     for name in ("priority", "on_loss", "hosted_tools"):
         if (word := getattr(arguments, name)) is not None:
-            values[name] = word or None
+            settings[name] = word or None
     if (word := arguments.keep_text) is not None:
-        values["keep_text"] = word == "yes" if word else None
+        settings["keep_text"] = word == "yes" if word else None
     if (unpriced := arguments.unpriced) is not None:
-        values["unpriced"] = _unpriced(unpriced)
-    try:
-        return convert(values, Policy)
-    except ValidationError as error:
-        raise BadInput(f"the policy is not valid: {error}", field="policy") from None
+        settings["unpriced"] = _unpriced(unpriced)
+    return changed(policy, settings, "")
 
 
 def _per_user(text: str) -> dict[str, float]:
@@ -161,29 +153,27 @@ def _per_user(text: str) -> dict[str, float]:
     return amounts
 
 
-def _limits_from(amounts: Mapping[str, float | None], before: Iterable[dict[str, Any]], prefix: str) -> list[dict[str, Any]]:
-    """The limits ``before`` with those that the amounts set, by flag; 0 removes one. Raises ``BadInput``, which names the flag
-    with ``prefix`` before it.
-    """
+def _amounts(amounts: Mapping[str, float | None], prefix: str) -> dict[str, Any]:
+    """The settings that amounts by flag mean; 0 removes one. Raises ``BadInput`` with the flag after ``prefix``."""
     from ..errors import BadInput
 
-    limits = {(limit["metric"], limit["window"]): limit for limit in before}
+    settings: dict[str, Any] = {}
     for flag in _LIMITS:
         value = amounts.get(flag.flag)
         if value is None:
             continue
-        unit = _NANO if flag.metric == "dollars" else 1
-        if not 0 <= value < 2**62 / unit:
-            raise BadInput(f"{prefix}{flag.flag} is {value}: it must be a number from 0", field=flag.flag)
-        cap = round(value * unit)
-        limits.pop((flag.metric, flag.window), None)
-        if cap:
-            soft = round(cap * _WARN_AT)
-            limits[flag.metric, flag.window] = {"metric": flag.metric, "window": flag.window, "cap": cap, "soft": soft}
-    return list(limits.values())
+        most = _MOST_DOLLARS if flag.metric == "dollars" else _MOST
+        if not 0 <= value <= most:
+            raise BadInput(f"{prefix}{flag.flag} is {value}: it must be a number from 0 to {most:,}", field=flag.flag)
+        amount = (value if flag.metric == "dollars" else round(value)) or None
+        if flag.window in (None, "minute"):
+            settings[flag.flag] = amount
+        else:
+            settings.setdefault("budget" if flag.metric == "dollars" else "tokens", {})[flag.window] = amount
+    return settings
 
 
-def _unpriced(text: str) -> str | int | None:
+def _unpriced(text: str) -> str | float | None:
     from ..errors import BadInput
 
     if text in ("refuse", "allow", ""):
@@ -196,4 +186,4 @@ def _unpriced(text: str) -> str | int | None:
         raise BadInput(
             f"--unpriced is {text[:40]!r}: write refuse, allow, or US dollars per million tokens", field="unpriced"
         ) from None
-    return round(price * _NANO / _MILLION)
+    return price
