@@ -93,6 +93,8 @@ async def test_no_stream_prints_the_same(sites: str) -> None:
         (["ask"], "no prompt: pass PROMPT"),
         (["nonsense"], "no command 'nonsense'. To send it as a prompt: polychat ask 'nonsense'"),
         (["servr", "--port", "1"], "did you mean serve?"),
+        (["Serve"], "did you mean serve?"),
+        (["./model.gguf"], "polychat -m ./model.gguf PROMPT"),
         (["sites", "--model", "nope/x"], "no provider 'nope'"),
         (["sites", "--host", "0.0.0.0"], "a loopback address"),
         (["sites", "--port", "70000"], "0 to 65535"),

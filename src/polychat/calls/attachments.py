@@ -23,9 +23,10 @@ def image(source: object, field: str) -> ImagePart:
     """An image from an ``https:`` or ``data:`` URL, a path, or bytes. Raises ``BadInput`` that names ``field``."""
     if _is_remote(source):
         return ImagePart(url=source)
-    data, media_type, _ = _content(source, field)
+    data, media_type, name = _content(source, field)
     if not (media_type or "").startswith("image/"):
-        raise BadInput(f"{field} is not an image of a known format (PNG, JPEG, GIF, WebP, …)", field=field)
+        what = field if name is None else f"{field}: {name}"
+        raise BadInput(f"{what} is not an image of a known format (PNG, JPEG, GIF, WebP, …)", field=field)
     return ImagePart(data=data, media_type=media_type)
 
 

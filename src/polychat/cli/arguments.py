@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -49,15 +50,25 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _with_command(argv: Sequence[str]) -> list[str]:
-    """``ask`` before a prompt (a text with a blank in it), or before options, that stand where a command would."""
+    """``ask`` before a prompt, or before options, that stand where a command would.
+
+    One word is a prompt if no command is written so (``Why?``), or if text is piped in and no command is near.
+    """
     first = argv[0] if argv else ""
     if not argv or first in _OF_ALL or first in {command.name for command in _COMMANDS}:
         return list(argv)
     if first.startswith("-") or len(first.split()) != 1:
         return ["ask", *argv]
-    from ..config.file_errors import near  # for this error alone
+    from ..config.file_errors import near  # for one word alone, as what follows
+    from .terminal import is_piped
 
-    name, guess = redact(first, 80), near(first, (command.name for command in _COMMANDS), "; ")
+    if first.endswith(".gguf"):
+        raise BadInput(f"a model needs a prompt: polychat -m {redact(first, 200)} PROMPT", field="COMMAND")
+    guess = near(first.lower(), (command.name for command in _COMMANDS), "; ")
+    is_word = re.fullmatch(r"[a-z_-]+", first) or "/" in first
+    if not guess and (not is_word or (is_piped() and len(argv) == 1)):
+        return ["ask", *argv]
+    name = redact(first, 80)
     raise BadInput(f"no command {name!r}{guess or '.'} To send it as a prompt: polychat ask {name!r}", field="COMMAND")
 
 

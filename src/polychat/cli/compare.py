@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from ..errors import BadInput
 from . import ANSWERED, FAILED, complain, print_json
 from .printing import Printer, failure_line, in_json, print_sources, read_whole, report_of, usage_line
-from .prompting import is_piped
 from .question import Question, recorded
+from .terminal import is_piped
 
 
 def split_models(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:

@@ -9,9 +9,9 @@ from .. import config
 from ..client.targets import DEFAULT_MODEL, Targets, as_target, user_targets
 from ..config.editing import with_setting
 from ..config.environment import variable
-from ..errors import BadInput
+from ..errors import BadInput, NotReady
 from ..prompt import decoded_text
-from ..user.whole_files import write_whole
+from ..user.whole_files import save_whole
 from . import ANSWERED, complain
 
 _VARIABLE, _SETTING = "POLYCHAT_MODEL", "default_model"
@@ -49,10 +49,10 @@ def _known(targets: Targets, name: str) -> str:
 def _set(file: Path, model: str | None) -> None:
     try:
         text = decoded_text(file.read_bytes()) if file.exists() else ""
-        changed = with_setting(text, _SETTING, model)
-        if changed is None:
-            raise BadInput(f"{file} cannot be changed here: write {_SETTING} in it yourself", field="MODEL")
-        if changed != text:
-            write_whole(file, changed.encode())
     except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}", field="MODEL") from None
+        raise NotReady(f"{file} cannot be read: {error.strerror}") from None
+    changed = with_setting(text, _SETTING, model)
+    if changed is None:
+        raise BadInput(f"{file} cannot be changed here: write {_SETTING} in it yourself", field="MODEL")
+    if changed != text:
+        save_whole(file, changed.encode())

@@ -19,11 +19,11 @@ from ..backends.registry import Registry, user_registry
 from ..client.targets import DEFAULT_MODEL, Targets
 from ..config.vendor_spec import VendorSpec
 from ..config.writing import value_text
-from ..errors import BadInput, PolychatError, redact
+from ..errors import PolychatError, redact
 from ..redact import bare_url
 from ..transport import StreamSession
 from ..user import weights
-from ..user.whole_files import write_whole
+from ..user.whole_files import save_whole
 from ..wire.models import ModelInfo
 from . import ANSWERED
 
@@ -68,10 +68,7 @@ def set_up(arguments: argparse.Namespace) -> int:
     print(f"\nProposed for {file}:\n\n{text}")
     if not (arguments.write or _agreed(f"Write {file}?")):
         return ANSWERED
-    try:
-        write_whole(file, text.encode())
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}", field="FILE") from None
+    save_whole(file, text.encode())
     print(f"{file} is written. Try it:  polychat ask 'Hello'")
     return ANSWERED
 

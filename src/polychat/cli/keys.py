@@ -14,7 +14,7 @@ from ..config.vendor_spec import VendorSpec
 from ..errors import BadInput, NotReady, redact
 from ..user.vendor_keys import forget_key, has_keyring, keep_key, key_file
 from . import ANSWERED, complain, print_json
-from .prompting import is_piped
+from .terminal import is_piped
 
 _LONGEST = 16_384
 """Characters of a key: some are whole certificates."""

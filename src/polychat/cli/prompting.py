@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import stat
 import sys
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
@@ -12,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 from ..errors import BadInput
 from ..prompt import decoded_text
 from . import complain
+from .terminal import is_piped
 
 STDIN_LIMIT = 64 * 1024 * 1024
 """Bytes of a prompt on standard input."""
@@ -51,16 +51,6 @@ def piped() -> str:
     if os.name == "posix" and not select.select([sys.stdin], [], [], _PATIENCE)[0]:
         complain("reading standard input too; if it has no input, add  </dev/null", "note")
     return from_stdin()
-
-
-def is_piped() -> bool:
-    """Whether standard input is a pipe or a file. A terminal, the null device and none at all bring nothing to add, and a
-    socket is what other programs give a child without input: only ``-`` reads from it."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def from_stdin() -> str:

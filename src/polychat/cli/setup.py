@@ -13,7 +13,7 @@ from ..client.calls import reply_of
 from ..client.targets import Targets
 from ..config.environment import variable
 from ..config.writing import table
-from ..errors import BadInput, PolychatError
+from ..errors import BadInput, NotReady, PolychatError
 from ..user.whole_files import write_whole
 from ..wire.models import ModelInfo
 from . import ANSWERED, FAILED, complain
@@ -136,7 +136,7 @@ def _write(tool: ClientTool, file: ToolFile | None) -> None:
     except UnicodeDecodeError:
         raise BadInput(f"{file.path} is not UTF-8 text: add\n\n{shown(file)}", field="write") from None
     except OSError as error:
-        raise BadInput(f"{file.path} cannot be written: {error.strerror}", field="write") from None
+        raise NotReady(f"{file.path} cannot be written: {error.strerror}") from None
     record(file)
     print(f"{file.path} is written" + ("" if kept is None else f"; what it was before is in {kept.name}"))
 

@@ -19,7 +19,7 @@ from ..config.file_errors import near
 from ..config.writing import table, value_text
 from ..errors import BadInput, redact
 from ..prompt import decoded_text
-from ..user.whole_files import write_whole
+from ..user.whole_files import save_whole
 from . import ANSWERED, complain
 from .prompting import Given
 
@@ -175,7 +175,7 @@ def save_template(arguments: argparse.Namespace) -> int:
         raise BadInput("--save keeps a prompt, -s, -m or --schema: pass one", field="save")
     options = _saved_options(arguments)
     file = folder() / f"{name}.toml"
-    write_whole(file, "\n".join([*lines, "", *(table(["options"], options) if options else [])]).encode())
+    save_whole(file, "\n".join([*lines, "", *(table(["options"], options) if options else [])]).encode())
     complain(f"{file} is written: polychat ask -t {name}", "note")
     return ANSWERED
 

@@ -1,8 +1,9 @@
-"""Questions to the person at the terminal, whatever standard input is."""
+"""The terminal, and what standard input is: questions to the person at it, and keys that are not shown."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -51,3 +52,13 @@ def without_echo() -> Generator[None]:
     finally:
         with suppress(termios.error):  # the terminal has gone
             termios.tcsetattr(number, termios.TCSANOW, before)
+
+
+def is_piped() -> bool:
+    """Whether standard input is a pipe or a file. A terminal, the null device and none at all bring nothing to add, and a
+    socket is what other programs give a child without input: only ``-`` reads from it."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)

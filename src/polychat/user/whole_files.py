@@ -8,6 +8,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from ..errors import NotReady
+
 
 def write_whole(file: Path, content: bytes, *, mode: int | None = None) -> None:
     """Replace the content of ``file``, whose folder is made if needed. Permissions stay; a new file is the user's alone.
@@ -28,3 +30,11 @@ def write_whole(file: Path, content: bytes, *, mode: int | None = None) -> None:
         with suppress(OSError):
             os.unlink(half)
         raise
+
+
+def save_whole(file: Path, content: bytes) -> None:
+    """As ``write_whole``, for a command. Raises ``NotReady`` that names the file and what is wrong."""
+    try:
+        write_whole(file, content)
+    except OSError as error:
+        raise NotReady(f"{file} cannot be written: {error.strerror}") from None

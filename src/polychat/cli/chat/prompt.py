@@ -68,6 +68,12 @@ def _bindings() -> KeyBindings:
     return bindings
 
 
+class _FileHistory(FileHistory):
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):  # a full disk ends no conversation
+            super().store_string(string)
+
+
 def _history(file: Path | None) -> History:
     """What was typed before, in a file that only this user can read; in memory where it cannot be written."""
     if file is None:
@@ -75,7 +81,7 @@ def _history(file: Path | None) -> History:
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
-        return FileHistory(str(file))
+        return _FileHistory(str(file))
     return InMemoryHistory()
 
 

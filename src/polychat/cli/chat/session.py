@@ -20,7 +20,7 @@ from ...client.targets import Targets
 from ...config.file_errors import near
 from ...errors import BadInput, NotReady, PolychatError
 from ...types import ImagePart, Part
-from ...user.whole_files import write_whole
+from ...user.whole_files import save_whole
 from ..attaching import attached
 from ..printing import printable, usage_line
 from ..stopping import ENDS, stopped_by
@@ -363,10 +363,7 @@ class ChatSession:
         if path.exists():
             raise BadInput(f"{path} exists: choose another name", field="command")
         text = self._as_json() if path.suffix == ".json" else "\n\n".join(self._as_markdown()) + "\n"
-        try:
-            write_whole(path, text.encode("utf-8", "surrogatepass"))
-        except OSError as error:
-            raise BadInput(f"{path} cannot be written: {error.strerror}", field="command") from None
+        save_whole(path, text.encode("utf-8", "surrogatepass"))
         self.tell(f"written to {path}")
 
     def do_copy(self, rest: str) -> None:
