@@ -55,6 +55,8 @@ class EventPipe:
             if self._is_enough and not reader.done:
                 return  # there may be more of the reply: it is not over
             rest = reader.end()
+        finally:
+            del self._feed, self._sink  # the sink's owner may refer to this object
         if rest:
             sink(rest if self._change is None else self._change(rest))
 
