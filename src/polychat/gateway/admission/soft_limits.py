@@ -66,7 +66,7 @@ class SoftLimits:
         self._clock = clock
         self.report: Callable[[LimitWarning], object] = lambda warning: None
         self._warned: OrderedDict[BucketName, int] = OrderedDict()
-        """When the period began in which there was a warning, the oldest first."""
+        """When the period ends in which there was a warning, the oldest first."""
 
     def look_at(self, buckets: Sequence[Bucket], full: Bucket | None = None) -> None:
         """Report those whose soft limit is passed, each once in its period.
@@ -74,20 +74,21 @@ class SoftLimits:
         ``full`` refused a request. It is looked at with what other processes hold: they may have used that by now, and no
         limit is to refuse requests before it warned.
         """
+        now = self._clock()
         for bucket in buckets:
             is_full = bucket is full
-            if bucket.is_warned or (is_full and bucket.soft is not None and _taken(bucket) >= bucket.soft):
+            is_passed = bucket.is_warned or (is_full and bucket.soft is not None and _taken(bucket) >= bucket.soft)
+            if is_passed and self._warned.get(bucket.name, 0) <= now:
                 kind = bucket.name.window
-                period = window_at("hour" if kind in (None, "minute") else kind, self._clock())
-                if self._warned.get(bucket.name) != period.start:
-                    self._keep(bucket.name, period.start)
-                    self.report(LimitWarning.of(bucket, period, is_full=is_full))
+                period = window_at("hour" if kind in (None, "minute") else kind, now)
+                self._keep(bucket.name, period.end)
+                self.report(LimitWarning.of(bucket, period, is_full=is_full))
 
-    def _keep(self, name: BucketName, start: int) -> None:
+    def _keep(self, name: BucketName, end: int) -> None:
         self._warned.pop(name, None)
         if len(self._warned) >= _KEPT:
             self._warned.popitem(last=False)
-        self._warned[name] = start
+        self._warned[name] = end
 
 
 def _taken(bucket: Bucket) -> int:
