@@ -12,18 +12,39 @@ ENDS = ("SIGHUP", "SIGTERM")
 """The terminal has gone, or the process is to end."""
 
 
+_stops: dict[int, list[Callable[[], object]]] = {}
+"""By signal, what the blocks call that are entered now, the innermost last: the loop knows one handler only."""
+
+
 @contextmanager
 def stopped_by(stop: Callable[[], object], *names: str) -> Generator[None]:
-    """Within the block these signals call ``stop``, where the platform has them; those that are ignored stay so."""
-    loop = asyncio.get_running_loop()
+    """Within the block these signals call ``stop``, where the platform has them; those that are ignored stay so.
+
+    After it they do what they did before.
+    """
     with ExitStack() as stack:
         for name in names:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 with suppress(NotImplementedError):
-                    loop.add_signal_handler(number, stop)
-                    stack.callback(loop.remove_signal_handler, number)
+                    stack.enter_context(_handled(number, stop))
         yield
+
+
+@contextmanager
+def _handled(number: int, stop: Callable[[], object]) -> Generator[None]:
+    loop, stops, before = asyncio.get_running_loop(), _stops.setdefault(number, []), signal.getsignal(number)
+    loop.add_signal_handler(number, stop)
+    stops.append(stop)
+    try:
+        yield
+    finally:
+        stops.pop()
+        if stops:
+            loop.add_signal_handler(number, stops[-1])
+        else:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 def run_to_end(work: Coroutine[Any, Any, int]) -> int:
