@@ -170,6 +170,15 @@ async def test_consent_is_asked_for_until_it_is_given_for_good() -> None:
     assert [result.is_error for result in results] == [True, False, False, False, True]
 
 
+async def test_the_name_that_a_model_calls_steers_no_terminal() -> None:
+    """It can be any text: what a terminal obeys is not shown, and it does not look like a line of the command."""
+    said: list[str] = []
+    careful = runner([])._replace(say=lambda line, kind: said.append(line))
+    await careful.result_of(ToolCall("1", "\x1b[2Jrm\npolychat: tool: add(a=2)", "{}"))
+    assert len(said) == 2
+    assert all(line.isprintable() for line in said), said
+
+
 async def test_a_result_has_a_bound() -> None:
     """Over all its texts; what is left out is said."""
     result = await runner([offered("one", given=[TextPart("x" * LONGEST), TextPart("yy")])]).result_of(ToolCall("1", "one"))

@@ -25,6 +25,8 @@ LONGEST = 1_000_000
 """Characters of a result."""
 _NAME = 64
 """Characters of a tool's name: what all APIs take."""
+_LONGEST_NAME = 200
+"""Of one that a model calls, which can be any text, as it is shown."""
 
 T = TypeVar("T")
 ResultPart: TypeAlias = TextPart | ImagePart | FilePart
@@ -144,7 +146,7 @@ class ToolRunner(NamedTuple):
         elif not fault:
             fault = tool.fault(values) or ""
         source = f" from {tool.server}" if tool is not None and tool.server else ""
-        self.say(f"{call.name}({_words(values, call)}){source}", "tool")
+        self.say(f"{redact(call.name, _LONGEST_NAME)}({_words(values, call)}){source}", "tool")
         if tool is None or fault:
             return self._failed(call, fault)
         allowed = await self.consent.given(call.name)
