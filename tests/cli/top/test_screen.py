@@ -180,14 +180,18 @@ async def test_spend_is_shown_by_person_or_else_by_key() -> None:
 
 
 async def test_a_stranger_in_the_place_of_a_gateway_steers_no_terminal() -> None:
-    """Whatever its JSON has where values should be, and escapes in each name."""
+    """Whatever its JSON has where values should be, and escapes in each name; it ends no watching either."""
     wrong: list[Any] = [None, 1, "x", [], {}, {"target": 1, "state": [], "age_ms": "soon", "tokens": 2**70}]
     bad = dict.fromkeys(("route", "target", "state", "reason", "model", "key", "request_id", "name"), "\x1b[2J\x07evil\n")
-    pages = {"targets": [*wrong, bad], "requests": [*wrong, bad], "usage": [*wrong, {**bad, "cost_usd": 2}], "total": -1e300}
+    pages = {"targets": [*wrong, bad], "requests": [*wrong, bad], "total": 1e300}
+    pages["targets"] += [{"target": "far", "seconds": 1.7e308, "in_flight": 1.7e308}] * 2
+    most = b'polychat_requests_total{verdict="x"} 1.7e308\npolychat_fields_dropped_total 1.7e308\n' * 2
 
     async def stranger(seen: Seen, say: Say) -> None:
         if seen.path == "/metrics":
-            await say.whole(b'polychat_build_info{version="\x1b[2J"} 1\n', content_type="text/plain")
+            await say.whole(b'polychat_build_info{version="\x1b[2J"} 1\n' + most, content_type="text/plain")
+        elif seen.path.startswith("/admin/usage"):
+            await say.whole(b"[" * 100_000, content_type="application/json")
         else:
             await say.whole(pages)
 
@@ -196,7 +200,7 @@ async def test_a_stranger_in_the_place_of_a_gateway_steers_no_terminal() -> None
         await watcher.look()
         await watcher.look()
     shown = plain(screen(watcher.seen, ScreenView(), 0.0, "", 120, 40))
-    assert "evil" in shown
+    assert ("evil" in shown, "/admin/usage is not of a gateway" in shown) == (True, True)
     assert all(letter.isprintable() or letter == "\n" for letter in shown)
 
 

@@ -41,7 +41,7 @@ class GatewayPages:
         body = await self._read(f"/admin/{path}", "application/json")
         try:
             value = json.decode(body)
-        except DecodeError:
+        except (DecodeError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise PageRefused(f"/admin/{path.partition('?')[0]} is not of a gateway of polychat")
@@ -70,6 +70,6 @@ def _message(body: bytes) -> str:
         match json.decode(body):
             case {"error": {"message": str(message)}}:
                 return redact(message, 200)
-    except DecodeError:
+    except (DecodeError, RecursionError):
         pass
     return ""

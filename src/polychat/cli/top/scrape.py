@@ -13,6 +13,8 @@ _LABEL = re.compile(r'(\w{1,40})="((?:[^"\\]|\\.)*)",?')
 _ESCAPE = re.compile(r"\\(.)")
 _NAME = 160
 """Characters of a label that are shown, at most."""
+LARGEST = 1e18
+"""No gateway counts further; sums of what is larger could be infinite."""
 
 
 _Label = TypeVar("_Label")
@@ -83,7 +85,7 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if -inf < number < inf else None
+    return number if -LARGEST <= number <= LARGEST else None
 
 
 def _labels(text: str) -> dict[str, str]:

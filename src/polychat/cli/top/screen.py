@@ -109,7 +109,7 @@ HELP = (
     "/                show rows with this text in a name; Enter keeps it, Esc removes it",
     "h, ?             this help",
     "",
-    "GatewayRates are of the last 10 seconds, verdicts and times to the first token of the last minute.",
+    "Rates are of the last 10 seconds, verdicts and times to the first token of the last minute.",
     "Tokens are counted when a request ends; TOKENS of a running request is an estimate, known of keys with limits.",
     "With several workers, the reasons are those of one of them.",
 )

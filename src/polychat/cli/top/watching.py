@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -13,7 +12,7 @@ from urllib.parse import quote
 from ...errors import PolychatError, redact
 from .pages import GatewayPages, PageRefused
 from .rates import GatewayRates, MetricsHistory
-from .scrape import TargetName, scrape_of
+from .scrape import LARGEST, TargetName, scrape_of
 
 LISTED = 100
 """Requests in progress that are read at once."""
@@ -226,9 +225,8 @@ def _text(entry: dict[str, Any], name: str) -> str:
 
 
 def _number(value: object) -> float | None:
-    with suppress(OverflowError):
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST:
+        return float(value)
     return None
 
 
