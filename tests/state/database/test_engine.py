@@ -1,9 +1,12 @@
-"""Connections to a database whose URL a command prints."""
+"""Opening a database, and connections to one whose URL a command prints."""
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +15,7 @@ from polychat.config.settings import State
 from polychat.errors import BadInput, NotReady
 from polychat.gateway.storage import store_of
 from polychat.state.database.engine import Database
+from polychat.state.database.store import DatabaseStore
 from polychat.state.store import StoreUnavailable
 
 from ...support.database_servers import PostgreSQL
@@ -55,3 +59,16 @@ def test_the_url_may_be_what_a_command_prints(tmp_path: Path) -> None:
                 store_of(state)
         else:
             store_of(state).close()
+
+
+def test_a_new_database_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """As by the workers of a gateway: each waits until one of them has made the tables, and none is refused."""
+    together = Barrier(6)
+
+    def first_use(_: int) -> int:
+        with closing(DatabaseStore(f"sqlite:///{tmp_path / 'new.db'}", patience=0.01)) as store:
+            together.wait(10)
+            return store.last_change()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(first_use, range(6))) == [0] * 6

@@ -10,6 +10,7 @@ a call                         waits at most
 =============================  ==================================================================================
 for a connection               2 s, and for one of the pool to be free as long
 for a lock                     ``patience`` and a second
+for its tables to be made      2 s; with SQLite, which other processes may be the first to open, 10 s
 of few rows                    3 s for each statement
 of many, a sum, a migration    10 s for each statement, by the server's clock, and 12 s by ours
 while the server is away       not at all, but for one call a second: see ``availability``
@@ -38,10 +39,12 @@ from ...errors import BadInput, MissingPackage, PolychatError, redact
 from ..store import StoreUnavailable
 from .availability import Availability
 
-_BEGIN = "polychat_begin"
+_BEGIN, _PATIENCE = "polychat_begin", "polychat_patience"
 _LOCK = 0x706F6C79
 """PostgreSQL's advisory lock for migrations."""
 _CONNECT_SECONDS = 2
+_FIRST_OPENING = 10.0
+"""Seconds for SQLite's tables to be made, by this process or another."""
 QUICK_SECONDS = 3.0
 """Enough for what requests may wait for, and for locks."""
 _STATEMENT_MILLISECONDS = 10_000
@@ -128,7 +131,7 @@ class Database:
     def _prepare(self) -> None:
         if self._is_current:
             return
-        if not self._lock.acquire(timeout=_CONNECT_SECONDS):
+        if not self._lock.acquire(timeout=_FIRST_OPENING if self.is_sqlite else _CONNECT_SECONDS):
             raise StoreUnavailable("the database cannot be used yet: its tables are being made")
         try:
             with self._asking():
@@ -141,12 +144,19 @@ class Database:
             self._lock.release()
 
     def _migrate(self) -> None:
-        with self._transaction(self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}), True) as connection:
+        from .schema import is_current, load, upgrade
+
+        with self._transaction(self._engine, True) as connection:
+            if is_current(connection):
+                return
+        load()  # takes long: others wait for the lock
+        options = {_BEGIN: "BEGIN IMMEDIATE", _PATIENCE: _FIRST_OPENING}
+        with self._transaction(self._engine.execution_options(**options), True) as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
-            from .schema import upgrade
-
             upgrade(connection)
+        if self.is_sqlite:
+            self._engine.dispose()  # the connection that waits so long
 
     def close(self) -> None:
         self._engine.dispose()
@@ -179,7 +189,10 @@ def _set_up(connection: Any, _: object) -> None:
 def _begin(connection: Connection) -> None:
     """The driver would begin at the first change, when another may have the write lock."""
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+        options = connection.get_execution_options()
+        if (patience := options.get(_PATIENCE)) is not None:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+        connection.exec_driver_sql(options.get(_BEGIN, "BEGIN"))
 
 
 def _postgresql(url: URL, patience: float, renewed: Callable[[], str] | None) -> Engine:
