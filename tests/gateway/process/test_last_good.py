@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from polychat.gateway.process.last_good import place_of
+from polychat.gateway.process.last_good import keep, kept_text, place_of
 
 from ...support.command import run
 from ...support.gateway_processes import started
@@ -32,6 +32,22 @@ serves = ["small"]
 def body_at(port: int, path: str) -> bytes:
     with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
         return bytes(response.read())
+
+
+def test_a_folder_whose_links_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Kubernetes ConfigMap is a link to a folder that each change replaces: what was kept before a bad change is found after
+    it, by the same path, whether it is relative or not."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "polychat.toml").write_text(name)
+    (tmp_path / "data").symlink_to("first")
+    (tmp_path / "polychat.toml").symlink_to("data/polychat.toml")
+    keep(tmp_path / "polychat.toml", "first")
+    (tmp_path / "data").unlink()
+    (tmp_path / "data").symlink_to("second")
+    assert kept_text(Path("polychat.toml")) == "first"
 
 
 REFUSED = b"configuration: the file was refused; the last good one is in force"

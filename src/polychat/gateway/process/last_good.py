@@ -1,7 +1,8 @@
 """The last good configuration: the text of the file that a gateway served by, kept for a start at which the file is bad.
 
-There is one for each file, by its real path, in ``last-good`` in polychat's folder under ``$XDG_STATE_HOME``. It is the file's
-text as it was, so a secret that is in the file itself, and not by reference, is in it too; only this user can read it.
+There is one for each file, by its path, in ``last-good`` in polychat's folder under ``$XDG_STATE_HOME``. Where the path leads
+through symbolic links does not matter: those of a Kubernetes ConfigMap lead elsewhere after each change. It is the file's text
+as it was, so a secret that is in the file itself, and not by reference, is in it too; only this user can read it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from ..admin.facts import moment
 
 def place_of(file: Path) -> Path:
     """Where the text of a configuration file is kept."""
-    real = Path(os.path.realpath(file))
-    digest = blake2b(os.fsencode(real), digest_size=6).hexdigest()
-    return folder() / "last-good" / f"{real.stem}-{digest}.toml"
+    path = Path(os.path.abspath(file))
+    digest = blake2b(os.fsencode(path), digest_size=6).hexdigest()
+    return folder() / "last-good" / f"{path.stem}-{digest}.toml"
 
 
 def keep(file: Path, text: str) -> None:
