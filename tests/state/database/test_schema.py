@@ -9,7 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from polychat.errors import PolychatError
 from polychat.state.database import migrations, schema, tables
@@ -53,6 +53,26 @@ def test_every_schema_comes_up_to_the_tables_of_the_code(empty: str, revision: s
         schema.upgrade(connection)
         assert schema.revision_of(connection) == schema.HEAD
     database.close()
+
+
+def test_a_migration_may_take_longer_than_a_request_waits(
+    postgresql_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that wrote a table of some million rows anew was ended after ten seconds, at each start. It has minutes, by
+    the server's clock and ours; what is asked on the same connection afterwards has seconds."""
+    clocks = []
+
+    def look(connection: Connection) -> None:
+        asked = connection.execute(text("SHOW statement_timeout")).scalar_one()
+        clocks.append((asked, connection.connection.dbapi_connection.patience))  # type: ignore[union-attr]
+
+    monkeypatch.setattr(schema, "upgrade", look)
+    monkeypatch.setattr(schema, "is_current", lambda connection: False)
+    database = Database(postgresql_server.url)
+    with database.reading() as connection:
+        look(connection)
+    database.close()
+    assert clocks == [("10min", 600.0), ("10s", 3.0)]
 
 
 def test_a_schema_of_a_later_version_is_left_alone(empty: str) -> None:

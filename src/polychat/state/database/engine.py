@@ -12,7 +12,8 @@ for a connection               2 s, and for one of the pool to be free as long
 for a lock                     ``patience`` and a second
 for its tables to be made      2 s; with SQLite, which other processes may be the first to open, 10 s
 of few rows                    3 s for each statement
-of many, a sum, a migration    10 s for each statement, by the server's clock, and 12 s by ours
+of many, or a sum              10 s for each statement, by the server's clock, and 12 s by ours
+a migration                    10 minutes for each statement, by both
 while the server is away       not at all, but for one call a second: see ``availability``
 =============================  ==================================================================================
 
@@ -50,6 +51,8 @@ QUICK_SECONDS = 3.0
 _STATEMENT_MILLISECONDS = 10_000
 _SLOW_SECONDS = 12.0
 """For what goes through many rows; the server ends it before that."""
+_MIGRATION_SECONDS = 600
+"""A statement that writes each row of a large table anew, and is ended early, has to begin again."""
 
 
 class Database:
@@ -154,6 +157,7 @@ class Database:
         with self._transaction(self._engine.execution_options(**options), True) as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+                _allow_long_statements(connection)
             upgrade(connection)
         if self.is_sqlite:
             self._engine.dispose()  # the connection that waits so long
@@ -221,6 +225,13 @@ def _postgresql(url: URL, patience: float, renewed: Callable[[], str] | None) ->
 
     event.listen(engine, "do_connect", connect)
     return engine
+
+
+def _allow_long_statements(connection: Connection) -> None:
+    """In PostgreSQL, in this transaction."""
+    connection.execute(text(f"SET LOCAL statement_timeout = '{_MIGRATION_SECONDS}s'"))
+    raw: Any = connection.connection.dbapi_connection
+    raw.patience = float(_MIGRATION_SECONDS)
 
 
 def _account(renewed: Callable[[], str]) -> dict[str, str | None]:
