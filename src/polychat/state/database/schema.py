@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from ...errors import PolychatError
+from ..store import StoreUnavailable
 
 HEAD = "0004"
 """The revision that ``tables`` describes; a test compares it with the latest migration."""
@@ -23,7 +23,7 @@ def load() -> None:
 
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:
-    """Migrate to ``revision`` in the running transaction. Raises ``PolychatError`` for a schema of a later polychat."""
+    """Migrate to ``revision`` in the running transaction. Raises ``StoreUnavailable`` for a schema of a later polychat."""
     current = revision_of(connection)
     if current == revision:
         return
@@ -36,7 +36,7 @@ def upgrade(connection: Connection, revision: str = HEAD) -> None:
     try:
         command.upgrade(settings, revision)
     except CommandError as error:
-        raise PolychatError(
+        raise StoreUnavailable(
             f"the database has the schema {current}, which this polychat does not know: install the version that wrote it"
         ) from error
 
