@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from polychat.cli import gateway_keys
 from polychat.config.access import Admin
 from polychat.config.settings import Allowance, Budget, KeySettings, State, TokenBudget
 from polychat.errors import BadInput
+from polychat.gateway.admin.listing import cursor
 from polychat.gateway.admin.policies import changed, settings_of
 from polychat.gateway.admission.accounts import policy_of
 from polychat.state.database.store import DatabaseStore
@@ -323,5 +325,7 @@ async def test_lists_come_in_pages(office: Office, monkeypatch: pytest.MonkeyPat
         for after in ("nonsense", urlsafe_b64encode(b'"a\\u0000"').decode()):
             answer = await office.admin("GET", f"{path}{'&' if '?' in path else '?'}after={after}")
             assert (answer.status, answer.json["error"]["field"]) == (400, "after"), (path, after)
+    for number in (-(10**30), 10**30):  # as no page says
+        await office.done("GET", f"requests?after={cursor((os.getpid(), number))}")
     monkeypatch.setattr(gateway_keys, "_AT_ONCE", 3)
     assert [key.name for key in gateway_keys._all_keys(store)] == [key.name for key in store.keys(limit=None)]

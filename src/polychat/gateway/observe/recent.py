@@ -56,7 +56,7 @@ class RecentRequests:
 
     def summaries(self, most: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Requests in brief, the last first, and where the next page begins: ``before`` this number; ``None`` at the end."""
-        first = self._ended if before is None else min(before - 1, self._ended)
+        first = self._ended if before is None else max(0, min(before - 1, self._ended))
         skipped = self._ended - first
         page = list(islice(reversed(self._records), skipped, skipped + most))
         last = first - len(page) + 1
