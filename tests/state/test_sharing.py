@@ -245,6 +245,20 @@ def test_processes_that_were_idle_are_counted() -> None:
             process.shared.refresh()
 
 
+def test_a_clock_that_is_set_back_hides_no_process() -> None:
+    """A process goes on to say that it is there, and hears of those that began meanwhile, also where its clock was an hour
+    fast: until its clock was there again, it took the share of one that is alone."""
+    now = [1_000_000_000.0]
+    store = Store()
+    first, *others = (Process(store, lambda: now[0], 1000) for _ in range(4))
+    first.shared.refresh()
+    now[0] -= 3600
+    for process in (*others, first):
+        process.shared.refresh()
+    store.away = True
+    assert [first.reserve(250), first.reserve(1)] == [True, False]
+
+
 def test_a_process_that_never_reached_the_store_takes_little() -> None:
     """It cannot know how many there are: it spends a sixteenth of the cap, and one request if that is more."""
     store = Store()

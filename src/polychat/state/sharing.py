@@ -250,7 +250,7 @@ class SharedBuckets:
         Some at a time: requests that need more are served in between.
         """
         now, was_away = self._clock(), self.is_away
-        if was_away or self._announced_at + _SECONDS / 3 <= now:
+        if was_away or abs(now - self._announced_at) >= _SECONDS / 3:  # also after the clock was set back
             with self._lock:
                 self._announce(now, _SECONDS)
         opened = list(self._open.items())
