@@ -16,7 +16,9 @@ import yaml
 
 from polychat.cli.client_tools import TOOLS, Access, ToolFile
 from polychat.cli.file_changes import changed, shown
+from polychat.cli.written_settings import FILE, before_setup, record
 from polychat.events import Finish, Text, Usage
+from polychat.state.probes import folder
 from polychat.wire.models import ModelInfo, write_models
 
 from ..support.command import run
@@ -216,6 +218,18 @@ async def test_what_setup_wrote_is_replaced_and_what_a_person_changed_is_not(nam
     file.write_text(text.replace("b/y", "my/own"))
     assert await written("c/z") == (0 if name in ("gemini-cli", "llm") else 2)
     assert "my/own" in file.read_text() or name == "gemini-cli"
+
+
+def test_what_was_written_is_known_without_its_last_line_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Editors remove it; and a record that is damaged is as none."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for file in FILES.values():
+        read, text = READERS[file.path.suffix], shown(file).rstrip()
+        record(file)
+        assert not read(before_setup(file, text)), file.path
+        for damaged in ("oops", 5, [1], {"a": 1}):
+            (folder() / FILE).write_text(json.dumps({str(file.path): damaged}))
+            assert read(before_setup(file, text)) == read(text), file.path
 
 
 async def test_a_gateway_is_not_taken_for_a_server_with_models(here: Running, tmp_path: Path) -> None:

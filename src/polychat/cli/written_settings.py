@@ -23,7 +23,8 @@ def before_setup(file: ToolFile, text: str) -> str:
     if not earlier:
         return text
     written = ToolFile(file.path, earlier)
-    with suppress(ValueError, TypeError, RecursionError):  # another format meanwhile, or a record that is damaged
+    text = text if text.endswith("\n") else f"{text}\n"  # which an editor may have removed
+    with suppress(ValueError, TypeError, AttributeError, RecursionError):  # another format meanwhile, or a damaged record
         match file.path.suffix:
             case ".json":
                 return json.dumps(_without(parsed_json(text), earlier), indent=2, ensure_ascii=False) + "\n"
