@@ -138,6 +138,8 @@ def test_what_means_nothing_is_reported_with_its_place(text: str, says: str) -> 
         '[providers.h]\nheaders = { a = ["verysecret", 4711] }',
         '[providers.h]\nheaders = "sk-verysecret"',
         "[providers.h]\napi_key = 4711",
+        '[providers.h]\nkey = "sk-verysecret"',
+        '[providers.h]\nkey = ["H_KEY", "sk-verysecret"]',
         '[providers.h]\nheaders = { authorization = "Bearer sk-verysecret", a = 1 }',
     ],
 )
@@ -148,6 +150,7 @@ def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
     assert (
         "secret: env:NAME" in error
         or "env:NAME" in error
+        or "NAME of an environment variable, not the key itself" in error
         or "headers.a must be text" in error
         or "headers must be a table of text" in error
     )

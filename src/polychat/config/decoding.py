@@ -161,4 +161,6 @@ def _extra(kind: inspect.Type, name: str) -> Any:
             return (extra or {}).get(name) or _extra(inner, name)
         case inspect.DictType(value_type=entry) if name == "hidden":
             return _extra(entry, name)
+        case inspect.UnionType(types=types) if name == "hidden":  # one or a list of such
+            return any(_extra(one, name) for one in types)
     return None

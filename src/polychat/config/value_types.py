@@ -26,6 +26,14 @@ Reference: TypeAlias = Annotated[
     ),
 ]
 """Where a secret is. A wrong value may be the secret itself, and is not shown in an error."""
+VariableName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$",
+        extra={"form": "a NAME of an environment variable, not the key itself", "hidden": True},
+    ),
+]
+"""Which holds a secret. A wrong value may be the secret itself, and is not shown in an error."""
 Disconnect: TypeAlias = Annotated[
     str, Meta(pattern=r"^(cancel|drain:[0-9]+(\.[0-9]+)?)(?!\n)$", extra={"form": '"cancel" or "drain:SECONDS"'})
 ]

@@ -10,7 +10,7 @@ from msgspec import Meta
 from .addresses import BASE_URL, address_fault
 from .decoding import decoded
 from .file_errors import FileErrors
-from .value_types import Count, OneOrMore, Reference, Table, about
+from .value_types import Count, OneOrMore, Reference, Table, VariableName, about
 
 KeyHeader: TypeAlias = Literal["authorization", "x-api-key", "x-goog-api-key", "api-key"]
 """Headers that can carry a key; the first as ``Bearer``."""
@@ -39,7 +39,9 @@ class VendorTable(Table, frozen=True):
         about("The URL that the API's paths are appended to, such as `http://127.0.0.1:9101/v1`; `{name}` is one of `params`."),
     ] = ""
     title: Annotated[str, about("The display name.")] = ""
-    key: Annotated[OneOrMore[str], about("Environment variables that may hold the key; the first that is set is used.")] = ()
+    key: Annotated[
+        OneOrMore[VariableName], about("Environment variables that may hold the key; the first that is set is used.")
+    ] = ()
     key_optional: Annotated[bool, about("Whether the vendor also accepts requests without a key.")] = False
     header: Annotated[KeyHeader, about("The header that carries the key; `authorization` sends it as `Bearer`.")] = (
         "authorization"
