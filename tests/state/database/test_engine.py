@@ -61,6 +61,21 @@ def test_the_url_may_be_what_a_command_prints(tmp_path: Path) -> None:
             store_of(state).close()
 
 
+def test_our_clock_leaves_the_server_time_to_say_what_is_locked(postgresql_server: PostgreSQL) -> None:
+    """A command waits longer for a lock than requests do: our clock of a statement, of few rows and of many, ends later than the
+    server's for locks, also after one that went through many rows on the same connection."""
+    for patience in (0.5, 5.0):
+        database = Database(postgresql_server.url, patience=patience)
+        for slow in (False, True, False):
+            with database.reading(slow=slow) as connection:
+                server = int(
+                    connection.execute(text("SELECT setting FROM pg_settings WHERE name = 'lock_timeout'")).scalar_one()
+                )
+                ours = connection.connection.dbapi_connection.patience  # type: ignore[union-attr]
+            assert server == patience * 1000 + 1000 < ours * 1000
+        database.close()
+
+
 def test_a_new_database_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
     """As by the workers of a gateway: each waits until one of them has made the tables, and none is refused."""
     together = Barrier(6)

@@ -11,7 +11,7 @@ a call                         waits at most
 for a connection               2 s, and for one of the pool to be free as long
 for a lock                     ``patience`` and a second
 for its tables to be made      2 s; with SQLite, which other processes may be the first to open, 10 s
-of few rows                    3 s for each statement
+of few rows                    3 s for each statement, or ``patience`` and two seconds if that is more
 of many, or a sum              10 s for each statement, by the server's clock, and 12 s by ours
 a migration                    10 minutes for each statement, by both
 while the server is away       not at all, but for one call a second: see ``availability``
@@ -69,6 +69,7 @@ class Database:
         """SQLite's file."""
         self._engine = _sqlite(self._url, patience) if self.is_sqlite else _postgresql(self._url, patience, renewed)
         event.listen(self._engine, "begin", _begin)
+        self._quick = _quick(patience)
         self._is_current = False
         self._availability = Availability()
         self._lock = Lock()
@@ -107,7 +108,7 @@ class Database:
                     yield connection
             finally:
                 if slow and not self.is_sqlite:
-                    raw.patience = QUICK_SECONDS
+                    raw.patience = self._quick
 
     @contextmanager
     def _asking(self) -> Generator[None]:
@@ -220,7 +221,7 @@ def _postgresql(url: URL, patience: float, renewed: Callable[[], str] | None) ->
         if renewed is not None:
             named |= _account(renewed)
         connection = TimedConnection.connect(*arguments, **named)
-        connection.patience = QUICK_SECONDS
+        connection.patience = _quick(patience)
         return connection
 
     event.listen(engine, "do_connect", connect)
@@ -232,6 +233,11 @@ def _allow_long_statements(connection: Connection) -> None:
     connection.execute(text(f"SET LOCAL statement_timeout = '{_MIGRATION_SECONDS}s'"))
     raw: Any = connection.connection.dbapi_connection
     raw.patience = float(_MIGRATION_SECONDS)
+
+
+def _quick(patience: float) -> float:
+    """Our clock of a statement about few rows: the server's for locks ends before it, and says what was waited for."""
+    return max(QUICK_SECONDS, patience + 2)
 
 
 def _account(renewed: Callable[[], str]) -> dict[str, str | None]:
