@@ -62,7 +62,7 @@ def test_the_url_may_be_what_a_command_prints(tmp_path: Path) -> None:
 
 
 def test_our_clock_leaves_the_server_time_to_say_what_is_locked(postgresql_server: PostgreSQL) -> None:
-    """A command waits longer for a lock than requests do: our clock of a statement, of few rows and of many, ends later than the
+    """A command waits longer for a lock than requests do: our clock of a statement, of few rows or of many, ends later than the
     server's for locks, also after one that went through many rows on the same connection."""
     for patience in (0.5, 5.0):
         database = Database(postgresql_server.url, patience=patience)
