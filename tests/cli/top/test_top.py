@@ -15,6 +15,7 @@ from polychat.config.access import Admin
 
 from ...support.command import run
 from ...support.running_gateway import Running, asking, configured, gateway, good, row
+from ...support.scripted_server import Say, Seen
 from ...support.terminal import Terminal, in_terminal
 
 KEY = "an-admin-key"
@@ -138,8 +139,14 @@ async def test_a_key_goes_only_where_its_owner_said(tmp_path: Path, monkeypatch:
     assert ["running" in each for each in problems] == [False, True, False]
 
 
-async def test_a_gateway_that_does_not_answer_is_an_error_of_a_script() -> None:
-    """Exit code 1, and the next step; an interval that is none is misuse."""
+async def test_a_gateway_that_does_not_answer_is_an_error_of_a_script(serve: Any) -> None:
+    """Exit code 1, and the next step; so is another server, whatever its JSON; an interval that is none is misuse."""
+
+    async def other(seen: Seen, say: Say) -> None:
+        await say.whole({"object": "list", "data": []})
+
+    ran = await run("top", "--json", "--url", (await serve(other)).url)
+    assert (ran.code, ran.out, "/metrics is not of a gateway of polychat" in ran.err) == (1, "", True)
     async with gateway(configured({})) as running:
         url = running.url
     ran = await run("top", "--once", "--url", url)

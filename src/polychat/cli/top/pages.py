@@ -36,14 +36,14 @@ class GatewayPages:
         """In Prometheus' text format. Raises ``PageRefused``, ``PolychatError``."""
         return (await self._read("/metrics", "text/plain")).decode("utf-8", "replace")
 
-    async def admin(self, path: str) -> dict[str, Any]:
-        """Raises ``PageRefused``, ``PolychatError``."""
+    async def admin(self, path: str, listing: str) -> dict[str, Any]:
+        """A page, which has a list of this name. Raises ``PageRefused``, ``PolychatError``."""
         body = await self._read(f"/admin/{path}", "application/json")
         try:
             value = json.decode(body)
         except (DecodeError, RecursionError):
             value = None
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not isinstance(value.get(listing), list):
             raise PageRefused(f"/admin/{path.partition('?')[0]} is not of a gateway of polychat")
         return value
 

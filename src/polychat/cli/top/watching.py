@@ -149,20 +149,20 @@ class Watcher:
             seen.targets = [self._row({"route": name.route, "target": name.target}) for name in names]
 
     async def _targets(self) -> None:
-        entries = (await self._pages.admin("targets")).get("targets")
+        entries = (await self._pages.admin("targets", "targets"))["targets"]
         self.seen.targets = [self._row(entry) for entry in _dicts(entries)]
 
     async def _running(self, text: str) -> None:
         wanted = f"&contains={quote(text)}" if text else ""
-        page = await self._pages.admin(f"running?limit={LISTED}{wanted}")
-        self.seen.running = [_running_row(entry) for entry in _dicts(page.get("requests"))]
+        page = await self._pages.admin(f"running?limit={LISTED}{wanted}", "requests")
+        self.seen.running = [_running_row(entry) for entry in _dicts(page["requests"])]
         self.seen.running_total = round(_number(page.get("total")) or 0)
 
     async def _spend(self) -> None:
         since = self._today()
-        by, rows = "person", _dicts((await self._pages.admin(f"usage?by=person&since={since}")).get("usage"))
+        by, rows = "person", _dicts((await self._pages.admin(f"usage?by=person&since={since}", "usage"))["usage"])
         if not any(row.get("name") for row in rows):
-            by, rows = "key", _dicts((await self._pages.admin(f"usage?by=key&since={since}")).get("usage"))
+            by, rows = "key", _dicts((await self._pages.admin(f"usage?by=key&since={since}", "usage"))["usage"])
         names = sorted(((_text(row, "name"), _number(row.get("cost_usd")) or 0.0) for row in rows), key=lambda one: -one[1])
         unpriced = sum(round(_number(row.get("unpriced")) or 0) for row in rows)
         self.seen.spend = Spend(sum(cost for _, cost in names), by, names, unpriced)
@@ -215,8 +215,8 @@ def _running_row(entry: dict[str, Any]) -> RunningRow:
     )
 
 
-def _dicts(values: object) -> list[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+def _dicts(values: list[Any]) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)]
 
 
 def _text(entry: dict[str, Any], name: str) -> str:
