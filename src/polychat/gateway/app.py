@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ..config import Config
 from ..errors import BadInput, PolychatError
@@ -113,6 +114,8 @@ class Gateway:
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], PreparedHead] = {}
         """Heads of requests that may take the fast path; all connections share them."""
+        self._prepared_heads: WeakSet[PreparedHead] = WeakSet()
+        """These, and those that only connections still have."""
         self._rest: Any = None
         self._sized: Runtime | None = None
         self._app = self._built()
@@ -153,6 +156,7 @@ class Gateway:
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
             prepared = self._heads[head] = PreparedHead(self, endpoint, path, scope, self._guards_now)
+            self._prepared_heads.add(prepared)
         return prepared
 
     def _guards_now(self) -> Guards:
@@ -172,6 +176,8 @@ class Gateway:
             self.runtime = before
             raise
         self.texts = texts
+        for prepared in self._prepared_heads:
+            prepared.forget()
         self.health.forget(self.runtime.registry.moved(before.registry))
         self.log.change(configured.gateway.log, configured.gateway.log_sample)
         self._observers = self._observing()

@@ -150,12 +150,18 @@ class PreparedHead:
             self._plans[model] = prepared
         return prepared
 
-    def _prepare(self) -> None:
-        self.runtime = runtime = self.service.runtime
-        self.pool = pool()
+    def forget(self) -> None:
+        """Release what the configuration in force was needed for: it would stay until a request with this head comes again."""
+        self.runtime, self.guards, self._asked, self.is_usual = None, Guards(), (), False
         self._plans.clear()
         self._unusual.clear()
-        self.is_usual = False
+        if hasattr(self, "context"):
+            del self.context
+
+    def _prepare(self) -> None:
+        self.forget()
+        self.runtime = runtime = self.service.runtime
+        self.pool = pool()
         self.guards = guards = self._guards_now()
         self.context = context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
         if guards.chat or guards.over or runtime.gateway.log_text or runtime.gateway.cors or context.repeated:
@@ -284,11 +290,12 @@ class FastChat:
         if inbound is None:
             return False
         head, runtime, record = self._head, self.runtime, self.record  # not this object: as many are kept as streams are open
+        guards = head.guards  # those of this moment: a reload may come before the task
 
         def answered(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             context = RequestContext(head.service, head.dialect, head.path, scope, send, runtime=runtime, record=record)
             context.chat = inbound
-            return answer(head.endpoint, context, receive, head.guards)
+            return answer(head.endpoint, context, receive, guards)
 
         self._cycle.connection.answer_in_task(self._cycle, answered)
         return True
