@@ -86,9 +86,11 @@ def test_a_module_is_its_public_functions(module: str, tmp_path: Path) -> None:
     assert [tool.tool.name for tool in functions_in(module)] == ["add", "later", "fail", "leave", "wait"]
     (tmp_path / "empty.py").write_text("import os")
     (tmp_path / "broken.py").write_text("1/0")
+    (tmp_path / "script.py").write_text("import sys; sys.exit('usage: script')")
     for name, says in [
         ("empty.py", "has no public functions"),
         ("broken.py", "ZeroDivisionError"),
+        ("script.py", "SystemExit: usage: script"),  # which would end a chat
         ("none.py", "No such file"),
     ]:
         with pytest.raises(BadInput, match=says):

@@ -30,7 +30,7 @@ def functions_in(name: str) -> list[OfferedTool]:
     """
     try:
         module = _module(name)
-    except Exception as error:  # noqa: BLE001  # the code of the module is the person's own, and may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the module's code is the person's own, and may raise anything
         fault = f"{type(error).__name__}: {redact(str(error))}{_advice(name, error)}"
         raise BadInput(f"--tools {name} cannot be imported: {fault}", field="tools") from None
     listed = getattr(module, "__all__", None)
@@ -58,7 +58,7 @@ def _module(name: str) -> ModuleType:
     return module
 
 
-def _advice(name: str, error: Exception) -> str:
+def _advice(name: str, error: BaseException) -> str:
     """A file beside the person is named as a file: the current folder is not where modules are looked for."""
     file = Path(f"{name.replace('.', '/')}.py")
     if isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0] and file.is_file():
