@@ -150,7 +150,7 @@ def test_a_key_itself_is_refused_and_not_shown(text: str) -> None:
     assert (
         "secret: env:NAME" in error
         or "env:NAME" in error
-        or "NAME of an environment variable, not the key itself" in error
+        or "names of environment variables, not the key itself" in error
         or "headers.a must be text" in error
         or "headers must be a table of text" in error
     )

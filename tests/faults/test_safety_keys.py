@@ -242,7 +242,7 @@ async def test_a_key_is_redacted_where_a_stream_is_pushed(serve: Any, dialect: s
         await say.last()
 
     server = await serve(backend)
-    async with gateway(configured({"house": row("openai-chat", server.url, key="env:HOUSE_API_KEY")})) as here:
+    async with gateway(configured({"house": row("openai-chat", server.url, api_key="env:HOUSE_API_KEY")})) as here:
         caller = await here.caller()
         caller.ask(*asking(dialect, stream=True))
         gate.release()

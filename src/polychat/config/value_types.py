@@ -30,7 +30,7 @@ VariableName: TypeAlias = Annotated[
     str,
     Meta(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$",
-        extra={"form": "a NAME of an environment variable, not the key itself", "hidden": True},
+        extra={"form": "names of environment variables, not the key itself", "hidden": True},
     ),
 ]
 """Which holds a secret. A wrong value may be the secret itself, and is not shown in an error."""
