@@ -41,7 +41,7 @@ def test_a_known_vendors_row_is_changed_by_the_file() -> None:
         ({**HOUSE, "base_ulr": "x"}, r"providers\.house\.base_ulr is not a known key; did you mean base_url"),
         ({**HOUSE, "embeddings": "yes"}, r'providers\.house\.embeddings is "yes"; it must be true or false'),
         ({**HOUSE, "wire": 5}, r"providers\.house\.wire is 5; it must be text"),
-        ({**HOUSE, "key": [1]}, r"providers\.house\.key must be a NAME of an environment variable"),
+        ({**HOUSE, "key": [1]}, r"providers\.house\.key must be names of environment variables"),
         ({**HOUSE, "headers": {"a": 1}}, r"providers\.house\.headers\.a must be text"),
         ({**HOUSE, "header": "cookie"}, r'\.header is "cookie"; it must be "api-key", "authorization", "x-api-key"'),
         ({**HOUSE, "can": ["tool"]}, "did you mean tools"),
