@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -97,8 +98,16 @@ class Screen:
 
     async def code(self) -> int:
         """The exit code of the program, once it has ended."""
-        ended = await self._until(lambda: self.tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}"), r"1 \d+")
-        return int(ended.split()[1])
+
+        async def ended() -> str:
+            """``1`` and the code. tmux 3.3 can miss a program's end under load, and asks for the code when told of it again."""
+            state = await self.tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status} #{pid}")
+            dead, code, server = state.rstrip("\n").split(" ")
+            if dead == "1" and not code:
+                os.kill(int(server), signal.SIGCHLD)
+            return f"{dead} {code}"
+
+        return int((await self._until(ended, r"1 \d+")).split()[1])
 
     async def hang_up(self) -> None:
         """The terminal goes away. Returns when the program has ended."""
