@@ -22,7 +22,8 @@ from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
 from .admission.running import RunningRequests
-from .chat.fast_path import PreparedHead
+from .chat.fast_path import ChatFastPath
+from .chat.prepared import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
 from .endpoint import answer
@@ -112,7 +113,7 @@ class Gateway:
         self._shared_rests = self._sharing_rests()
         self.texts = self._keeping_texts(configured)
         self._observers: tuple[Observer, ...] = self._observing()
-        self._heads: dict[tuple[Any, ...], PreparedHead] = {}
+        self._heads: dict[tuple[Any, ...], ChatFastPath] = {}
         """Heads of requests that may take the fast path; all connections share them."""
         self._prepared_heads: WeakSet[PreparedHead] = WeakSet()
         """These, and those that only connections still have."""
@@ -155,7 +156,7 @@ class Gateway:
         if prepared is None:
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
-            prepared = self._heads[head] = PreparedHead(self, endpoint, path, scope, self._guards_now)
+            prepared = self._heads[head] = ChatFastPath(self, endpoint, path, scope, self._guards_now)
             self._prepared_heads.add(prepared)
         return prepared
 

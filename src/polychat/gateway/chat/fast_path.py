@@ -1,7 +1,7 @@
 """The usual chat, answered within the calls that receive its bytes: without a task, a wait or a timer.
 
 What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
-the model's name decides once for each name: ``PreparedHead`` and ``PreparedPlan`` hold it while one configuration is in force.
+the model's name decides once for each name: ``prepared.py`` holds it while one configuration is in force.
 A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection, and answers from the call in which
 the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat is passed
 through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
@@ -30,17 +30,15 @@ Bounds: those of the ordinary path; a body by ``WRITE_SIZE``, the reply by what 
 
 from __future__ import annotations
 
-import re
 from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...backends.relay import rate_limits_in
 from ...errors import PolychatError
-from ...http.pool.connection import WRITE_SIZE
-from ...http.pool.pool import Pool, PooledResponse, pool
+from ...http.pool.pool import PooledResponse
 from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
 from ...http.server.cycle import RequestCycle, header_lines
 from ...http.server.timeout_queue import TimeoutQueue
@@ -51,138 +49,40 @@ from ...tracebacks import release_locals
 from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
-from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_of
-from ..dialects.dialect import Dialect, InboundChat
-from ..endpoint import Endpoint, answer, handler_of
+from ..context import EarlyAttempt, EarlyStream, RequestContext, reason_of
+from ..dialects.dialect import InboundChat
+from ..endpoint import answer
 from ..observe.record import Record
-from ..responder import Refused
 from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage
 from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
-from .passing import forwarded, passed_stream, passed_whole
-from .prepared import PreparedPlan, Unusual
-from .run import Chats
+from .passing import passed_stream, passed_whole
+from .prepared import PreparedHead, PreparedPlan, Unusual
 from .traits import kind_in
 from .translation import TranslatedBody
 
 if TYPE_CHECKING:
-    from ..runtime import Runtime
-    from ..service import Service
     from .replies import Outcome, PassthroughBody
 
-_PLANS = 64
-"""Maximum names of models that are prepared for one head, or known to be unusual."""
 _SLOW = 0.75 * LEAST
 """Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
-_NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
-class PreparedHead:
-    """One head of requests to an endpoint for chats, and the facts that follow from it alone."""
+class ChatFastPath(PreparedHead):
+    """The ``FastPath`` of all requests with one head."""
 
-    def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
-        """``guards`` returns those of the configuration in force."""
-        assert isinstance(endpoint.dialect, Dialect)
-        self.answer_of = endpoint.answer.answer_of if isinstance(endpoint.answer, Chats) else None
-        self.service, self.endpoint, self.path, self.dialect = service, endpoint, path, endpoint.dialect
-        self._scope, self._guards_now = scope, guards
-        self.guards = Guards()
-        self.runtime: Runtime | None = None
-        """The configuration for which everything below is valid."""
-        self.is_usual = False
-        self.context: RequestContext
-        """One of these requests, for the facts that all have in common."""
-        self.query = scope["query_string"].decode("latin-1")
-        self.record_id = id_in(scope["polychat.fields"])
-        """The client's id for each of these requests; empty if it sends none."""
-        self.most = 0
-        """Maximum bytes of a body."""
-        self.forwarded: dict[str, str] = {}
-        self.patience: tuple[float, bool] | None = None
-        """Seconds that the client waits, and whether that is for the complete reply."""
-        self.traceparent = ""
-        self._asked: tuple[Callable[[], bool], ...] = ()
-        """The guards that may refuse a request at any moment."""
-        self._plans: dict[str, PreparedPlan] = {}
-        self._unusual: set[bytes] = set()
-        """Names of models that are not prepared."""
-        self._slow: TimeoutQueue[FastChat] | None = None
-        self.pool: Pool
+    _slow: TimeoutQueue[FastChat] | None = None
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        """See ``FastPath``."""
+        return self.admits(body) and FastChat(self, cycle, body).begin()
 
     def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastChat]:
         """Chats whose plans have further targets: one that waits too long gets a task, which tries another in time."""
         if self._slow is None:
             self._slow = TimeoutQueue(loop, lambda: _SLOW, FastChat.continue_in_task)
         return self._slow
-
-    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
-        """See ``FastPath``."""
-        if self.runtime is not self.service.runtime:
-            self._prepare()
-        if not self.is_usual or len(body) > self.most or (self._unusual and self._is_known_as_unusual(body)):
-            return False
-        for admits in self._asked:
-            if not admits():
-                return False
-        return FastChat(self, cycle, body).begin()
-
-    def _is_known_as_unusual(self, body: bytes) -> bool:
-        """Whether a body most likely requests a model that is known as unusual: trying is not worth it."""
-        if (place := body.find(b'"model"')) < 0:
-            return False
-        named = _NAMED.match(body, place)
-        return named is not None and named[1] in self._unusual
-
-    def plan(self, model: str) -> PreparedPlan:
-        """The plan. Raises ``PolychatError`` for a model that is unusual or unknown."""
-        assert self.runtime is not None  # it is prepared
-        plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
-        if prepared is None or prepared.plan is not plan:  # lists of backends may have changed the meaning of a name
-            try:
-                prepared = PreparedPlan(self.context, self.dialect, self.forwarded, plan, model, self.patience)
-            except Unusual:
-                if len(self._unusual) < _PLANS:
-                    self._unusual.add(model.encode())
-                raise
-            if len(self._plans) >= _PLANS:
-                self._plans.clear()
-            self._plans[model] = prepared
-        return prepared
-
-    def forget(self) -> None:
-        """Release what the configuration in force was needed for: it would stay until a request with this head comes again."""
-        self.runtime, self.guards, self._asked, self.is_usual = None, Guards(), (), False
-        self._plans.clear()
-        self._unusual.clear()
-        if hasattr(self, "context"):
-            del self.context
-
-    def _prepare(self) -> None:
-        self.forget()
-        self.runtime = runtime = self.service.runtime
-        self.pool = pool()
-        self.guards = guards = self._guards_now()
-        self.context = context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
-        if guards.chat or guards.over or runtime.gateway.log_text or runtime.gateway.cors or context.repeated:
-            return
-        try:
-            for guard in guards.head:
-                if guard.by_head and guard.before(context) is not None:
-                    return
-            self._asked = tuple(guard.admission(context) for guard in guards.head if not guard.by_head)
-            handler_of(self.endpoint, context)
-            self.forwarded = forwarded(self.dialect, context.headers)
-        except (PolychatError, Refused):
-            return  # the ordinary path reports why
-        if b"content-encoding" in context.headers:
-            return
-        deadline, record = context.deadline, context.record
-        # Some time has passed when a target is called; timeouts are rounded down.
-        self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
-        self.traceparent = record.traceparent
-        self.most = min(runtime.limits.body, WRITE_SIZE)
-        self.is_usual = True
 
 
 class FastChat:
@@ -208,7 +108,7 @@ class FastChat:
         ),
     )
 
-    def __init__(self, head: PreparedHead, cycle: RequestCycle, body: bytes) -> None:
+    def __init__(self, head: ChatFastPath, cycle: RequestCycle, body: bytes) -> None:
         assert head.runtime is not None  # it is prepared
         self.service, self.runtime, self.path, self.query, self.body = head.service, head.runtime, head.path, head.query, body
         self._head, self._cycle = head, cycle
@@ -530,7 +430,3 @@ class FastChat:
             if context.early is not None:  # its target was not called
                 self._head.pool.give_back(self._connection)
                 self._attempt.end()
-
-
-async def _send(message: Any) -> None:
-    """The ``send`` of a context without a client."""

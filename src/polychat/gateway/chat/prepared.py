@@ -1,34 +1,153 @@
-"""What a model's name determines for all chats with the same head: the target, and how a chat is written for it."""
+"""What is determined once for many chats: by the head of a request, and by the name of a model in it.
+
+Both hold for one configuration. A ``PreparedHead`` has a ``PreparedPlan`` for each name of a model: the target, and
+how a chat is written for it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...backends.backend import Backend
 from ...calls.info import CallInfo
 from ...errors import PolychatError
+from ...http.pool.connection import WRITE_SIZE
+from ...http.pool.pool import Pool, pool
 from ...routing import Plan
 from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.router import Router
+from ..admission.guards import Guards
+from ..context import RequestContext, id_in
+from ..dialects.dialect import Dialect
+from ..endpoint import Endpoint, handler_of
 from ..observe.record import RecordKind
-from .passing import name_for_client
+from ..responder import Refused
+from .passing import forwarded, name_for_client
 from .preferences import hosted_tools, on_loss
+from .run import Chats
 from .traits import ChatTraits
 from .translation import Translation
 
 if TYPE_CHECKING:
     from ...http.pool.heads import PoolRequest
+    from ...http.server.asgi import Scope
     from ...http.timeouts import Timeouts
     from ...wire.losses import Loss
-    from ..context import RequestContext
-    from ..dialects.dialect import Dialect, InboundChat
+    from ..dialects.dialect import InboundChat
+    from ..runtime import Runtime
+    from ..service import Service
 
 
 class Unusual(PolychatError):  # a request is
     """The request is answered in a task."""
+
+
+_PLANS = 64
+"""Maximum names of models that are prepared for one head, or known to be unusual."""
+_NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
+
+
+class PreparedHead:
+    """One head of requests to an endpoint for chats, and the facts that follow from it alone."""
+
+    def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
+        """``guards`` returns those of the configuration in force."""
+        assert isinstance(endpoint.dialect, Dialect)
+        self.answer_of = endpoint.answer.answer_of if isinstance(endpoint.answer, Chats) else None
+        self.service, self.endpoint, self.path, self.dialect = service, endpoint, path, endpoint.dialect
+        self._scope, self._guards_now = scope, guards
+        self.guards = Guards()
+        self.runtime: Runtime | None = None
+        """The configuration for which everything below is valid."""
+        self.is_usual = False
+        self.context: RequestContext
+        """One of these requests, for the facts that all have in common."""
+        self.query = scope["query_string"].decode("latin-1")
+        self.record_id = id_in(scope["polychat.fields"])
+        """The client's id for each of these requests; empty if it sends none."""
+        self.most = 0
+        """Maximum bytes of a body."""
+        self.forwarded: dict[str, str] = {}
+        self.patience: tuple[float, bool] | None = None
+        """Seconds that the client waits, and whether that is for the complete reply."""
+        self.traceparent = ""
+        self._asked: tuple[Callable[[], bool], ...] = ()
+        """The guards that may refuse a request at any moment."""
+        self._plans: dict[str, PreparedPlan] = {}
+        self._unusual: set[bytes] = set()
+        """Names of models that are not prepared."""
+        self.pool: Pool
+
+    def admits(self, body: bytes) -> bool:
+        """Whether a request with this body may be answered without a task, as far as can be said before it is read."""
+        if self.runtime is not self.service.runtime:
+            self._prepare()
+        may = self.is_usual and len(body) <= self.most and not (self._unusual and self._is_known_as_unusual(body))
+        for admits in self._asked:
+            may = may and admits()
+        return may
+
+    def _is_known_as_unusual(self, body: bytes) -> bool:
+        """Whether a body most likely requests a model that is known as unusual: trying is not worth it."""
+        if (place := body.find(b'"model"')) < 0:
+            return False
+        named = _NAMED.match(body, place)
+        return named is not None and named[1] in self._unusual
+
+    def plan(self, model: str) -> PreparedPlan:
+        """The plan. Raises ``PolychatError`` for a model that is unusual or unknown."""
+        assert self.runtime is not None  # it is prepared
+        plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
+        if prepared is None or prepared.plan is not plan:  # lists of backends may have changed the meaning of a name
+            try:
+                prepared = PreparedPlan(self.context, self.dialect, self.forwarded, plan, model, self.patience)
+            except Unusual:
+                if len(self._unusual) < _PLANS:
+                    self._unusual.add(model.encode())
+                raise
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            self._plans[model] = prepared
+        return prepared
+
+    def forget(self) -> None:
+        """Release what the configuration in force was needed for: it would stay until a request with this head comes again."""
+        self.runtime, self.guards, self._asked, self.is_usual = None, Guards(), (), False
+        self._plans.clear()
+        self._unusual.clear()
+        if hasattr(self, "context"):
+            del self.context
+
+    def _prepare(self) -> None:
+        self.forget()
+        self.runtime = runtime = self.service.runtime
+        self.pool = pool()
+        self.guards = guards = self._guards_now()
+        self.context = context = RequestContext(self.service, self.dialect, self.path, self._scope, _send)
+        if guards.chat or guards.over or runtime.gateway.log_text or runtime.gateway.cors or context.repeated:
+            return
+        try:
+            for guard in guards.head:
+                if guard.by_head and guard.before(context) is not None:
+                    return
+            self._asked = tuple(guard.admission(context) for guard in guards.head if not guard.by_head)
+            handler_of(self.endpoint, context)
+            self.forwarded = forwarded(self.dialect, context.headers)
+        except (PolychatError, Refused):
+            return  # the ordinary path reports why
+        if b"content-encoding" in context.headers:
+            return
+        deadline, record = context.deadline, context.record
+        # Some time has passed when a target is called; timeouts are rounded down.
+        self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
+        self.traceparent = record.traceparent
+        self.most = min(runtime.limits.body, WRITE_SIZE)
+        self.is_usual = True
 
 
 class PreparedPlan:
@@ -151,3 +270,7 @@ class WrittenChat(NamedTuple):
 
 
 _KINDS = 64
+
+
+async def _send(message: Any) -> None:
+    """The ``send`` of a context without a client."""
