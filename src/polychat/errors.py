@@ -288,7 +288,7 @@ _SECRETS = re.compile(
     r"""(?ix)
     (?P<keep>
         (?<![\w-]) (?! (?: invalid | incorrect | missing | expired ) _ )  # a code such as invalid_api_key names no secret
-        (?= [\w-]*? (?: token | nonce | secret | passw(?:or)?d | api_?key | cookie | authorization | session_?id )
+        (?= [\w-]*? (?: token | nonce | secret | passw(?:or)?d | api[_-]?key | cookie | authorization | session_?id )
             (?: s? (?![\w-]) | -[\w-] ) )
         [\w-]++ ["']? \s*+ (?: = | : | %3d )
         \s*+ (?: (?:bearer|basic) \s++ )? ["']?

@@ -155,11 +155,11 @@ def _kinds(kind: inspect.Type) -> Iterator[inspect.Type]:
 
 
 def _extra(kind: inspect.Type, name: str) -> Any:
-    """The ``extra`` of an annotation's ``Meta``, by name; a table of hidden values is hidden, too."""
+    """The ``extra`` of an annotation's ``Meta``, by name; a table or list of hidden values is hidden, too."""
     match kind:
         case inspect.Metadata(type=inner, extra=extra):
             return (extra or {}).get(name) or _extra(inner, name)
-        case inspect.DictType(value_type=entry) if name == "hidden":
+        case inspect.DictType(value_type=entry) | inspect.VarTupleType(item_type=entry) if name == "hidden":
             return _extra(entry, name)
         case inspect.UnionType(types=types) if name == "hidden":  # one or a list of such
             return any(_extra(one, name) for one in types)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 from msgspec import json
@@ -33,6 +34,9 @@ def _as_toml(schema: Any) -> Any:
         key: _as_toml(value) for key, value in schema.items() if key not in ("default", "required") or _has_members(value)
     }
     choices = members.get("anyOf", ())
+    for text, entries in permutations(choices, 2):  # one value alone is as each of the list (``OneOrMore``)
+        if text == {"type": "string"} and entries.get("type") == "array":
+            choices[choices.index(text)] = entries["items"]
     return members if len(choices) != 1 else {**{key: value for key, value in members.items() if key != "anyOf"}, **choices[0]}
 
 

@@ -56,7 +56,7 @@ class VendorTable(Table, frozen=True):
         OneOrMore[Capability], about("Capabilities that at least some of the vendor's models have, by its documentation.")
     ] = ()
     headers: Annotated[Mapping[str, Header], about("Headers to send with every request.")] = {}
-    params: Annotated[Mapping[str, str], about("The environment variable for each `{name}` in `base_url`.")] = {}
+    params: Annotated[Mapping[str, VariableName], about("The environment variable for each `{name}` in `base_url`.")] = {}
     rename: Annotated[Mapping[str, str], about("Request fields that the vendor knows by another name.")] = {}
     drop: Annotated[
         Mapping[str, str],
@@ -94,7 +94,8 @@ class VendorTable(Table, frozen=True):
         Reference, about("A reference to the key: `env:NAME`, `file:PATH`, `keyring:NAME` or `exec:COMMAND`.")
     ] = ""
     host_env: Annotated[
-        str, about("The environment variable in which the server's own tools expect its address, as `HOST[:PORT]` or a URL.")
+        VariableName,
+        about("The environment variable in which the server's own tools expect its address, as `HOST[:PORT]` or a URL."),
     ] = ""
 
 

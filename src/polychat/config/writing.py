@@ -13,7 +13,8 @@ from ..errors import redact
 from ..redact import bare_url
 from .configured import Config
 from .mcp_server import McpServerSettings
-from .value_types import Table
+from .settings import GatewaySettings
+from .value_types import LITERAL_KEY, Table
 
 HIDDEN = "(hidden)"
 
@@ -21,7 +22,7 @@ HIDDEN = "(hidden)"
 def config_text(configured: Config) -> str:
     """All settings in effect, defaults too, without what may be a secret. Reading it again gives the same configuration."""
     lines = [f"default_model = {value_text(configured.default_model)}", ""] if configured.default_model else []
-    lines += table(["gateway"], _columns(configured.gateway))
+    lines += table(["gateway"], _of_gateway(configured.gateway))
     for name, route in configured.routes.items():
         lines += table(["routes", name], _columns(route))
     if configured.aliases:
@@ -71,15 +72,44 @@ def _without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def _of_gateway(gateway: GatewaySettings) -> dict[str, Any]:
+    """A database's URL may have a password among its parameters, and a webhook's path is often the secret."""
+    shown = _columns(gateway)
+    if gateway.state is not None:
+        url, shared = (_without_parameters(url) for url in (gateway.state.url, gateway.state.shared))
+        shown["state"] = gateway.state.replace(url=url, shared=shared)
+    if gateway.webhook is not None and not _REFERENCE.match(gateway.webhook.url):
+        scheme, _, rest = bare_url(gateway.webhook.url).partition("://")
+        host, slash, path = rest.partition("/")
+        shown["webhook"] = gateway.webhook.replace(url=f"{scheme}://{host}{slash}{HIDDEN if path else ''}")
+    return shown
+
+
+_REFERENCE = re.compile("(env|file|keyring|exec):")
+
+
+def _without_parameters(url: str) -> str:
+    address, mark, _ = url.partition("?")
+    return url if not mark or _REFERENCE.match(url) else f"{address}?{HIDDEN}"
+
+
 def _of_server(server: McpServerSettings) -> dict[str, Any]:
     shown = {name: value for name, value in _columns(server).items() if value}
     if "url" in shown:
         shown["url"] = bare_url(server.url)
     if "command" in shown:
-        shown["command"] = tuple(redact(word, len(word)) for word in server.command)
+        before = ("", *server.command)
+        shown["command"] = tuple(_of_command(word, last) for last, word in zip(before, server.command, strict=False))
     if "env" in shown:
         shown["env"] = dict.fromkeys(server.env, HIDDEN)
     return shown
+
+
+def _of_command(word: str, last: str) -> str:
+    """A word of a command without what may be a secret in it, or where ``last``, the option before it, says that it is one."""
+    if (last.startswith("-") and redact(f"{last}={word}") == f"{last}=…") or re.match(LITERAL_KEY, word):
+        return HIDDEN
+    return redact(word, len(word))
 
 
 def name_text(name: str) -> str:
