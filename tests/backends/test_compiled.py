@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from polychat.backends.builtin import known
-from polychat.backends.compiled import STAND_IN, compiled
+from polychat.backends.compiled import STAND_IN, compiled, stand_ins
 from polychat.backends.vendor import VendorBackend
 from polychat.calls.info import CallInfo
 from polychat.calls.request import request_of, system_first
-from polychat.types import ChatRequest
+from polychat.types import ChatMessage, ChatRequest, Role, TextPart
 
 BACKENDS = [VendorBackend(row) for row in known().values()]
 KEYWORDS: list[dict[str, Any]] = [{}, {"max_tokens": 50, "temperature": 0.5}, {"reasoning": "low"}, {"stop": "END", "seed": 1}]
@@ -24,6 +24,12 @@ def request(prompt: str, system: str | None = None, *, stream: bool = True, **ke
     system_first(made, system)
     made.stream = stream
     made.stream_usage = stream or None
+    return made
+
+
+def conversation(roles: list[Role], texts: list[str], *, stream: bool) -> ChatRequest:
+    made = request("", stream=stream)
+    made.messages = [ChatMessage(role, [TextPart(text)]) for role, text in zip(roles, texts, strict=True)]
     return made
 
 
@@ -51,6 +57,33 @@ def test_another_prompt_gives_the_body_that_the_writer_gives(
         assert not prompt.strip() or "\ud83d" in prompt
         return
     assert body == written(backend, request(prompt, system, stream=stream, **keywords))
+
+
+@settings(max_examples=20)
+@example(
+    messages=[("system", "Be brief."), ("user", "a"), ("system", "Be kind."), ("assistant", "b \n"), ("user", "c")], stream=True
+)
+@example(messages=[("user", "a"), ("user", "a"), ("assistant", stand_ins(3)[2]), ("user", stand_ins(3)[0])], stream=False)
+@example(messages=[("assistant", "a"), ("assistant", "half \ud83d"), ("user", "b")], stream=True)
+@example(messages=[("user", "a"), ("assistant", " "), ("user", "b")], stream=True)
+@given(
+    messages=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text()), max_size=6).map(
+        lambda messages: [*messages, ("user", "And now?")]
+    ),
+    stream=st.booleans(),
+)
+def test_other_texts_give_the_body_that_the_writer_gives(messages: list[tuple[Role, str]], stream: bool) -> None:
+    """Of a conversation with any roles in any order, to every vendor; turns of user and assistant are compiled for each."""
+    roles, texts = [role for role, _ in messages], [text for _, text in messages]
+    for backend in BACKENDS:
+        compiled_request = backend.compiled(conversation(roles, stand_ins(len(roles)), stream=stream))
+        if compiled_request is None:
+            spoken = roles[roles[0] == "system" :]
+            assert spoken != ["user", "assistant", "user", "assistant", "user"][-len(spoken) :], backend.name
+        elif (body := compiled_request.body_of(texts)) is None:
+            assert not all(map(str.strip, texts)) or any("\ud800" <= letter <= "\udfff" for letter in "".join(texts))
+        else:
+            assert body == written(backend, conversation(roles, texts, stream=stream)), backend.name
 
 
 def test_a_request_that_loses_something_is_written_each_time() -> None:

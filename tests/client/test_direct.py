@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -32,6 +33,12 @@ REPLIES: dict[str, list[Event]] = {
     "refused": [START, Refusal("No."), COUNTS, STOP],
     "cited": [START, Text("Hello"), Citation("a", "https://example.com/", start=0, end=5), COUNTS, STOP],
 }
+CONVERSATION = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Why?"},
+    {"role": "assistant", "content": "Because."},
+    {"role": "user", "content": "Oh."},
+]
 WHOLE = {
     "id": "c",
     "model": "m",
@@ -50,6 +57,7 @@ class Asker:
         self.client = polychat.Client("house/m", config=file)
         self.client._configured = self.targets
         self.taken_over = 0
+        self.prompt: Any = "hi"
         asked = DirectAsk._asked
 
         def counted(direct: DirectAsk, *values: Any) -> Awaitable[Any]:
@@ -60,16 +68,16 @@ class Asker:
 
     async def warm(self, **options: Any) -> None:
         """A first call, which opens the connection."""
-        await self.client.ask("hi", **options)
+        await self.client.ask(self.prompt, **options)
         self.taken_over = 0
 
     async def ask(self, **options: Any) -> polychat.Reply[Any]:
-        return await self.client.ask("hi", **options)
+        return await self.client.ask(self.prompt, **options)
 
     async def other(self) -> polychat.Reply[Any]:
         """The same, never directly."""
         prepared = self.targets.prepared("house/m", None, {}, streamed=False)
-        return await Stream(self.targets, self.targets.prepared_call(prepared, None, "hi")).whole()
+        return await Stream(self.targets, self.targets.prepared_call(prepared, prepared.request(self.prompt)[0])).whole()
 
     @property
     def in_use(self) -> tuple[int, int, int]:
@@ -87,11 +95,11 @@ def asker(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asker
 
 @pytest.mark.parametrize("wire", contract.names())
 async def test_replies_are_those_of_the_other_way(wire: str, serve: Any, asker: Any) -> None:
-    """On every wire, with and without counts, reasoning, citations, a refusal and several pieces of text."""
+    """On every wire, to a text and a conversation; with and without counts, reasoning, citations, a refusal, several texts."""
     events: list[Event] = []
     server = await serve(ScriptedVendor(wire, lambda request: [[event] for event in events]))
     both = asker(server.url, wire)
-    for events[:] in REPLIES.values():
+    for both.prompt, events[:] in product(("hi", CONVERSATION), REPLIES.values()):
         await both.other()
         both.taken_over = 0
         assert await both.ask() == await both.other()

@@ -10,6 +10,8 @@ import pytest
 
 import polychat
 from polychat.client.prepared import are_lasting, call_key
+from polychat.client.targets import targets_of
+from polychat.config import Config
 from polychat.errors import BadInput
 from polychat.events import Finish, Start, Text
 
@@ -33,6 +35,47 @@ async def test_each_call_sends_its_own_prompt(serve: Any) -> None:
     assert [body["messages"][-1]["content"] for body in bodies] == prompts * 2
     assert [len(body["messages"]) for body in bodies] == [1, 1, 1, 2, 2, 2]
     assert all(body["temperature"] == 0.5 for body in bodies)
+
+
+async def test_each_call_sends_its_own_conversation(serve: Any) -> None:
+    """As it was when it was called; what calls of a kept body send is what the first one sent, which is written for itself."""
+    server = await serve(vendor := ScriptedVendor("openai-chat", HELLO))
+    messages: list[Any] = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    for system in (None, "Be brief.", " "):
+        for _ in range(3):
+            assert (await polychat.ask(messages, system=system, **options(server.url))).text == "Hello"
+        for _ in range(3):
+            stream = polychat.stream(messages, system=system, **options(server.url))
+            kept, messages[0] = messages[0], {"role": "user", "content": "later"}
+            assert (await stream.whole()).text == "Hello"
+            messages[0] = kept
+    sent = [seen.body for seen in server.seen]
+    assert [sent[place] for place in range(0, 18, 3)] == sent[1::3] == sent[2::3]
+    assert [request.messages[-3:] for request in vendor.asks] == [vendor.asks[0].messages] * 18
+    other = [{"role": "user", "content": "ä"}, messages[1], {"role": "user", "content": "\u2028"}]
+    await polychat.ask(other, **options(server.url))
+    assert [message["content"] for message in json.loads(server.seen[-1].body)["messages"]] == ["ä", "b", "\u2028"]
+    with pytest.raises(BadInput, match=r"messages\[1\].content"):
+        await polychat.ask([*messages[:1], {"role": "assistant", "content": "\ud83d"}, *messages[2:]], **options(server.url))
+
+
+async def test_bodies_of_many_conversations_are_not_all_kept(serve: Any) -> None:
+    """Each of another length is answered; only so many bodies stay."""
+    server = await serve(ScriptedVendor("openai-chat", HELLO))
+    targets = targets_of(Config())
+    client = polychat.Client("openai/m", config=Config())
+    client._configured = targets
+    for count in [*range(1, 50), *range(1, 50)]:
+        turns = [{"role": "user", "content": f"{number}"} for number in range(count)]
+        assert (await client.ask(turns, base_url=f"{server.url}/v1", api_key="long-enough-a-key")).text == "Hello"
+        assert len(json.loads(server.seen[-1].body)["messages"]) == count
+    (prepared,) = targets._prepared.values()
+    assert len(prepared._compiled) <= 32
+    assert len(prepared.asks) <= 32
 
 
 async def test_a_prompt_that_cannot_be_sent_is_refused_as_ever(serve: Any) -> None:

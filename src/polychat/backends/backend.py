@@ -59,17 +59,17 @@ class Backend(ABC):
         """The events of one reply, in batches; the last is its ``Finish``. Errors before the first event are raised."""
 
     def compiled(self, request: ChatRequest) -> CompiledRequest | None:
-        """The request for ``answers_compiled``, whose prompt is ``compiled.STAND_IN``.
+        """The request for ``answers_compiled``, whose texts are stand-ins: see ``compiled.py``.
 
-        ``None`` if it must be written again for each prompt: it loses something, or it raises, which ``answers`` then does.
+        ``None`` if it must be written again for each call: it loses something, or it raises, which ``answers`` then does.
         """
         return None
 
     def answers_compiled(
         self, compiled: CompiledRequest, body: bytes, call_info: CallInfo, options: dict[str, Any]
     ) -> AsyncGenerator[list[Event], None]:
-        """``answers`` to a request that ``compiled`` returned, always with the same options; ``body`` is its body with a
-        prompt.
+        """``answers`` to a request that ``compiled`` returned, always with the same options; ``body`` is its body with
+        texts.
         """
         raise NotImplementedError
 

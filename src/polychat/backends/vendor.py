@@ -30,7 +30,7 @@ from ..wire.raw_schemas import has_raw
 from ..worker_threads import in_thread
 from .backend import Backend
 from .builtin import known
-from .compiled import CompiledRequest, is_compilable
+from .compiled import CompiledRequest, is_compilable, replaced_in
 from .compiled import compiled as compiled_request
 from .direct import DirectRequest
 from .fitting import changes, continues_by_request, fitted, fitted_fields, prefilled, shared_extra
@@ -85,7 +85,7 @@ class VendorBackend(Backend):
         if calls is not None or call_info.losses:
             return None
         wire, tag = wire_named(self.row.wire), self.tag()
-        compiled = compiled_request(body, wire.path(written), streamed=bool(written.stream))
+        compiled = compiled_request(body, wire.path(written), replaced_in(request), streamed=bool(written.stream))
         if compiled is not None:
             compiled.new_reader = partial(wire.Reader, vendor=tag, limits=LIMITS)
             compiled.whole = partial(wire.read_reply, vendor=tag)

@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Awaitable, Generator, Iterable, Mapp
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from ..calls.info import CallInfo
+from ..calls.plain_conversation import plain_conversation
 from ..calls.threads import pieces_of, result_of
 from ..errors import BadInput
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
-from .direct import asking
+from .direct import asking, asking_in
 from .prepared import PreparedCall, check_prompt, unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
@@ -87,6 +88,9 @@ def stream_of(
     if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=True)) is not None:
         check_prompt(prompt)
         return Stream(targets, targets.prepared_call(kept, None, prompt))
+    plain = plain_conversation(prompt)
+    if plain is not None and (kept := targets.kept(model, system, options, streamed=True)) is not None:
+        return Stream(targets, targets.prepared_call(kept, None, plain))
     return _stream_of(targets, _prepared(targets, prompt, model, system, options, streamed=True), prompt)
 
 
@@ -96,6 +100,9 @@ def reply_of(
     """``ask`` with the backends of one configuration; to be awaited at once. Raises as ``ask``."""
     if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=False)) is not None:
         return (kept.ask or asking(targets, kept))(prompt)
+    plain = plain_conversation(prompt)
+    if plain is not None and (kept := targets.kept(model, system, options, streamed=False)) is not None:
+        return (kept.asks.get(plain.roles) or asking_in(targets, kept, plain.roles))(plain)
     if options.get("images") or options.get("files"):
         return _reply_with_files(targets, prompt, model, system, options)
     prepared = _prepared(targets, prompt, model, system, options, streamed=False)

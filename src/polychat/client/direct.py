@@ -1,4 +1,4 @@
-"""``ask`` without a ``Stream``: a prompt to one healthy target, sent at once, and read when all of its reply is there.
+"""``ask`` without a ``Stream``: a text or a plain conversation to one healthy target, whose reply is read when all is there.
 
 A ``DirectAsk`` does for calls with the same model and options what ``RoutedCall`` and ``Stream`` do for any call.
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends.compiled import CompiledRequest
 from ..backends.relay import rate_limits_in
+from ..calls.plain_conversation import PlainConversation, PlainPrompt
 from ..costs import cost_of
 from ..errors import PolychatError
 from ..events import Event, Finish, Start, Text, Usage
@@ -47,7 +48,7 @@ def _pool() -> Callable[[], Pool]:
 
 
 class DirectAsk:
-    """``ask`` with any prompt and the model and options of ``prepared``, which is kept, and whose replies are not streamed."""
+    """``ask`` with any prompt that ``compiled`` is for, by the kept call ``prepared``, whose replies are not streamed."""
 
     __slots__ = ("_backend", "_compiled", "_model", "_pool", "_prepared", "_prices", "_targets")
 
@@ -57,10 +58,10 @@ class DirectAsk:
         self._backend, self._model = target.backend, target.model or None
         self._prices, self._pool = targets.config.prices, _pool()
 
-    async def ask(self, prompt: str) -> Reply[Any]:
+    async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
         prepared, compiled = self._prepared, self._compiled
-        body = compiled.body(prompt)
+        body = prepared.body(compiled, prompt)
         if body is None or (attempt := prepared.straight.constant_attempt()) is None:
             return await self._asked(prompt, None, None)
         try:
@@ -93,7 +94,7 @@ class DirectAsk:
         attempt.answered_whole(limits)
         return self._reply(events, finish, raw, prompt, ready.base_url)
 
-    def _reply(self, events: list[Event], finish: Finish, raw: bytes, prompt: str, address: str) -> Reply[Any]:
+    def _reply(self, events: list[Event], finish: Finish, raw: bytes, prompt: PlainPrompt, address: str) -> Reply[Any]:
         """The reply of these events, the last of which is ``finish``; most replies have four."""
         if len(events) != 4:
             return self._unusual(events, raw, prompt, address)
@@ -117,7 +118,7 @@ class DirectAsk:
             cost=cost,
         )
 
-    def _unusual(self, events: list[Event], raw: bytes, prompt: str, address: str) -> Reply[Any]:
+    def _unusual(self, events: list[Event], raw: bytes, prompt: PlainPrompt, address: str) -> Reply[Any]:
         """As ``_reply``, of any events."""
         assembled = AssembledReply()
         assembled.take_all(events)
@@ -128,7 +129,9 @@ class DirectAsk:
         cost = cost_of(self._prices, name, url, served, usage, requested=model, is_elsewhere=address != url)
         return reply_from(assembled, name, model, assembled.finish.verdict, usage, cost, raw)
 
-    async def _asked(self, prompt: str, attempt: StraightAttempt | None, connection: PoolConnection | None) -> Reply[Any]:
+    async def _asked(
+        self, prompt: PlainPrompt, attempt: StraightAttempt | None, connection: PoolConnection | None
+    ) -> Reply[Any]:
         """The reply, asked as any other. ``attempt`` is continued if there is one, with ``connection`` if that was used."""
         check_prompt(prompt)
         call = self._targets.prepared_call(self._prepared, None, prompt)
@@ -145,12 +148,21 @@ class DirectAsk:
 def asking(targets: Targets, prepared: PreparedCall) -> Callable[[str], Awaitable[Reply[Any]]]:
     """``ask`` with any prompt, for a call that is kept."""
     compiled = prepared.compiled()
-
     prepared.ask = partial(_asked, targets, prepared) if compiled is None else DirectAsk(targets, prepared, compiled).ask
     return prepared.ask
 
 
-def _asked(targets: Targets, prepared: PreparedCall, prompt: str) -> Awaitable[Reply[Any]]:
+def asking_in(
+    targets: Targets, prepared: PreparedCall, roles: tuple[str, ...]
+) -> Callable[[PlainConversation], Awaitable[Reply[Any]]]:
+    """``ask`` with any conversation whose messages have these roles, for a call that is kept."""
+    compiled = prepared.compiled(roles)
+    ask = partial(_asked, targets, prepared) if compiled is None else DirectAsk(targets, prepared, compiled).ask
+    prepared.asks[roles] = ask
+    return ask
+
+
+def _asked(targets: Targets, prepared: PreparedCall, prompt: PlainPrompt) -> Awaitable[Reply[Any]]:
     """The reply with a ``Stream``. Raises ``BadInput``."""
     check_prompt(prompt)
     return Stream(targets, targets.prepared_call(prepared, None, prompt)).whole()

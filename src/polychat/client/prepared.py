@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from ..backends.compiled import STAND_IN, CompiledRequest
+from ..backends.compiled import STAND_IN, CompiledRequest, stand_ins
 from ..calls.info import CallInfo
+from ..calls.plain_conversation import PlainConversation, PlainPrompt
 from ..calls.request import KEYWORDS, request_of, system_first
 from ..calls.schemas import Shape
 from ..choices import HostedTools, OnLoss
@@ -27,6 +28,8 @@ _LASTING = frozenset((str, int, float, bool, type(None), Timeouts))
 """Types of options that are immutable."""
 _READ_ANEW = ("images", "files")
 """Keywords that may name files, whose contents are those of the moment."""
+_CONVERSATIONS = 32
+"""Maximum number of conversations of different roles whose bodies are kept for the options of one call."""
 
 
 class LossPolicy(NamedTuple):
@@ -50,8 +53,8 @@ class PreparedCall:
     """A call without its prompt. It holds what the options hold, keys too, which its ``repr`` does not show."""
 
     __slots__ = (
-        *("_compiled", "_is_compiled", "_keywords", "_model", "_streamed", "_system"),
-        *("ask", "is_kept", "lost", "options", "plan", "policy", "router", "straight", "wanted"),
+        *("_compiled", "_keywords", "_model", "_streamed", "_system"),
+        *("ask", "asks", "is_kept", "lost", "options", "plan", "policy", "router", "straight", "wanted"),
     )
 
     def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
@@ -74,13 +77,19 @@ class PreparedCall:
         self._model, self._system, self._streamed = plan.targets[0].model, system, streamed
         self.ask: Callable[[str], Awaitable[Any]] | None = None
         """Returns the whole reply to a prompt: see ``direct.py``, which sets it for a call that is kept."""
-        self._compiled: CompiledRequest | None = None
-        self._is_compiled = False
+        self.asks: dict[tuple[str, ...], Callable[[PlainConversation], Awaitable[Any]]] = {}
+        """As ``ask``, to conversations, by the roles of their messages."""
+        self._compiled: dict[tuple[str, ...], CompiledRequest | None] = {}
 
-    def request(self, prompt: str | Conversation) -> tuple[ChatRequest, Shape | None]:
+    def request(self, prompt: str | Conversation | PlainConversation) -> tuple[ChatRequest, Shape | None]:
         """The request, and the shape of its answer where ``schema`` sets one. Raises ``BadInput``."""
+        return self._request(prompt, self._system)
+
+    def _request(self, prompt: str | Conversation | PlainConversation, system: str | None) -> tuple[ChatRequest, Shape | None]:
+        if isinstance(prompt, PlainConversation):
+            prompt = prompt.messages()
         request, shape = request_of(prompt, self._model, self._keywords)
-        system_first(request, self._system)
+        system_first(request, system)
         request.stream = self._streamed
         if self._streamed:
             request.stream_usage = True
@@ -101,12 +110,36 @@ class PreparedCall:
         """Whether a target loses nothing of the request."""
         return loses_nothing(target, self.request(STAND_IN)[0])
 
-    def compiled(self) -> CompiledRequest | None:
-        """The request to its only target around any prompt; ``None`` where each must be written for itself."""
-        if not self._is_compiled:
-            self._is_compiled = True
-            self._compiled = self.plan.targets[0].backend.compiled(self.request(STAND_IN)[0])
-        return self._compiled
+    def compiled_for(self, prompt: PlainPrompt) -> CompiledRequest | None:
+        """``compiled`` for prompts like this one."""
+        return self.compiled(() if isinstance(prompt, str) else prompt.roles)
+
+    def compiled(self, roles: tuple[str, ...] = ()) -> CompiledRequest | None:
+        """The request to its only target around any prompt, or around the texts of a conversation with these roles; ``None``
+        where each must be written for itself.
+        """
+        try:
+            return self._compiled[roles]
+        except KeyError:
+            if len(self._compiled) >= _CONVERSATIONS:
+                self._compiled.clear()
+                self.asks.clear()
+            compiled = self._compiled[roles] = self.plan.targets[0].backend.compiled(self._with_stand_ins(roles))
+            return compiled
+
+    def _with_stand_ins(self, roles: tuple[str, ...]) -> ChatRequest:
+        """The request with a stand-in for each text that may differ."""
+        if not roles:
+            return self.request(STAND_IN)[0]
+        has_system = self._system is not None
+        texts = stand_ins(len(roles) + has_system)
+        return self._request(PlainConversation(roles, tuple(texts[has_system:])), texts[0] if has_system else None)[0]
+
+    def body(self, compiled: CompiledRequest, prompt: PlainPrompt) -> bytes | None:
+        """The body of ``compiled``, which was made for such prompts, with this one; ``None`` as in ``CompiledRequest.body``."""
+        if isinstance(prompt, str):
+            return compiled.body(prompt)
+        return compiled.body_of(prompt.texts if self._system is None else (self._system, *prompt.texts))
 
 
 def unknown_losses(unknown: list[str], on_loss: OnLoss | None) -> list[Loss]:
@@ -131,7 +164,7 @@ def call_key(target: str, system: str | None, streamed: bool, options: dict[str,
     return (target, system, streamed, *options, *values, *map(type, values))
 
 
-def check_prompt(prompt: str | Conversation) -> None:
+def check_prompt(prompt: str | Conversation | PlainConversation) -> None:
     """Raises ``BadInput`` for text without a question."""
     if isinstance(prompt, str) and not prompt.strip():
         raise BadInput("the prompt is empty: write a question", field="prompt")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..calls.info import CallInfo
+from ..calls.plain_conversation import PlainPrompt
 from ..errors import BadInput, PolychatError
 from ..events import Event, Finish, Text, Usage
 from ..http.sending import last_check
@@ -64,7 +65,7 @@ class RoutedCall:
         call_info: CallInfo,
         options: dict[str, Any],
         prepared: PreparedCall | None = None,
-        prompt: str = "",
+        prompt: PlainPrompt = "",
     ) -> None:
         """``request`` is ``None`` if ``prepared``, a call that is kept, makes it from ``prompt``."""
         self._prepared, self._prompt = prepared, prompt
@@ -236,9 +237,9 @@ class RoutedCall:
     def _compiled_answer(self) -> Awaitable[list[list[Event]]] | None:
         """``_answer`` of the only target with its compiled request; ``None`` if this one must be written."""
         prepared = self._prepared
-        compiled = None if prepared is None or self._request is not None else prepared.compiled()
-        body = None if compiled is None else compiled.body(self._prompt)
-        if compiled is None or body is None:
+        if prepared is None or self._request is not None or (compiled := prepared.compiled_for(self._prompt)) is None:
+            return None
+        if (body := prepared.body(compiled, self._prompt)) is None:
             return None
         batches = self.target.backend.answers_compiled(compiled, body, self.call_info, self._options)
         return self._begun(batches, whole=not compiled.streamed)

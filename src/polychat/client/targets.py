@@ -15,6 +15,7 @@ from ..backends.backend import Backend
 from ..backends.compiled import STAND_IN
 from ..backends.registry import Registry, user_registry
 from ..calls.info import CallInfo
+from ..calls.plain_conversation import PlainPrompt
 from ..config import Config
 from ..config.environment import variable
 from ..errors import BadInput, UnknownTarget, redact
@@ -165,7 +166,7 @@ class Targets:
             unknown += more
         return preferences.Preferred(plan, unknown)
 
-    def prepared_call(self, prepared: PreparedCall, request: ChatRequest | None, prompt: str = "") -> RoutedCall:
+    def prepared_call(self, prepared: PreparedCall, request: ChatRequest | None, prompt: PlainPrompt = "") -> RoutedCall:
         """One request, not sent yet, of a call that is kept: ``request``, or that with ``prompt``."""
         return self._routed_call(
             prepared.router, prepared.plan, request, CallInfo(*prepared.policy), prepared.options, prepared, prompt
