@@ -20,7 +20,7 @@
         │   └── ChallengeRequired         the service asks for a captcha or has a bot wall
         ├── BadReply                      the reply does not follow the service's protocol
         │   └── ChatNotFound              the page has no chat: no nonce, no bot
-        ├── Resting                       not called: it sent `retry-after`, and that time has not come
+        ├── Resting                       not called: it sent `retry-after`, or has all the requests that it may have
         ├── ReplyFailed                   the backend reports a failure in its own protocol
         │   ├── LimitReached              a quota of the service: tokens, messages, a ban
         │   └── EmptyReply                success with an empty reply, which is never an answer
@@ -264,7 +264,8 @@ class ChatNotFound(BadReply):
 
 
 class Resting(BackendError):
-    """The backend was not called: it sent ``retry-after`` earlier, and that time has not come (``retry_after``)."""
+    """The backend was not called: it sent ``retry-after`` earlier, and that time has not come (``retry_after``); or as many
+    requests to it run as are allowed at a time."""
 
 
 class ReplyFailed(BackendError):

@@ -103,7 +103,7 @@ def test_records_wait_in_the_spool_while_the_store_is_away(tmp_path: Path) -> No
     for number in range(5):
         writer.add(record(number))
     events.wait("not stored")
-    while not (files := [file for file in (tmp_path / "spool").glob("*.spool") if file.stat().st_size]):
+    while not (files := [file for file in (tmp_path / "spool").glob("usage-*.spool") if file.stat().st_size]):
         pass
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     store.is_away = False
@@ -113,6 +113,32 @@ def test_records_wait_in_the_spool_while_the_store_is_away(tmp_path: Path) -> No
     store.holds(6)
     writer.close()
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_store_is_back_when_something_was_stored(tmp_path: Path) -> None:
+    """While there is nothing to store, no look for that and no shutdown says that usage is stored again."""
+    store, events = Fickle(), Events()
+    store.is_away = True
+    looks = threading.Semaphore(0)
+
+    def chores() -> None:
+        looks.release()
+        if store.is_away:
+            raise StoreUnavailable("it is away")
+
+    writer = UsageWriter[UsageRecord](store, Spool(tmp_path), lambda made: made, events, chores)
+    writer.start()
+    events.wait("not stored")
+    for _ in range(3):
+        assert looks.acquire(timeout=PATIENCE)
+    writer.close()
+    assert len(events) == 1, events
+    store.is_away = False
+    writer = UsageWriter[UsageRecord](store, Spool(tmp_path), lambda made: made, events, chores)
+    writer._is_away = True
+    writer.start()
+    events.wait("stored again")
+    writer.close()
 
 
 def test_a_store_that_hangs_holds_up_nothing(tmp_path: Path) -> None:

@@ -196,7 +196,6 @@ class UsageWriter(Generic[T]):
                 for file in job.files:
                     deliver(file, self._write)
                 self._do_chores()
-                self._report_back()
             except Exception as error:  # noqa: BLE001  # whatever it is, the records go to the spool, and it is tried again
                 self._away_until = monotonic() + _RETRY
                 self._report_away(str(error) if isinstance(error, StoreUnavailable) else f"{type(error).__name__}: {error}")
@@ -207,6 +206,7 @@ class UsageWriter(Generic[T]):
     def _write(self, records: Sequence[UsageRecord]) -> None:
         for start in range(0, len(records), _BATCH):
             self._store.write_usage(records[start : start + _BATCH])
+            self._report_back()
 
     def _report_back(self) -> None:
         if self._is_away:
@@ -215,5 +215,7 @@ class UsageWriter(Generic[T]):
 
     def _do_chores(self) -> None:
         if monotonic() >= self._next_chores:
-            self._next_chores = monotonic() + _HOUR
+            self._next_chores = monotonic() + _LOOK
             self._chores()
+            self._next_chores = monotonic() + _HOUR
+            self._report_back()

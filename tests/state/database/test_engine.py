@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Barrier
 
@@ -74,6 +74,18 @@ def test_our_clock_leaves_the_server_time_to_say_what_is_locked(postgresql_serve
                 ours = connection.connection.dbapi_connection.patience  # type: ignore[union-attr]
             assert server == patience * 1000 + 1000 < ours * 1000
         database.close()
+
+
+def test_a_pool_without_a_free_connection_is_no_server_that_is_away(postgresql_server: PostgreSQL) -> None:
+    """Who gets no connection in time is told so, and the server, which was not asked, is asked by the next one at once."""
+    database = Database(postgresql_server.url)
+    database._engine.pool._timeout = 0.01  # type: ignore[attr-defined]  # of SQLAlchemy's QueuePool
+    with ExitStack() as others, pytest.raises(StoreUnavailable, match="no connection was free in time"):
+        for _ in range(100):
+            others.enter_context(database.reading())
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    database.close()
 
 
 def test_a_new_database_may_be_opened_by_many_at_once(tmp_path: Path) -> None:

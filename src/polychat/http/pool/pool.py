@@ -54,7 +54,7 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from ...errors import NotReady, PolychatError, TimedOut
+from ...errors import NotReady, PolychatError, Resting, TimedOut
 from ...tracebacks import release_locals
 from ..per_loop import PerLoop
 from ..sending import last_check
@@ -94,7 +94,8 @@ class _Connections:
 class Pool:
     """Connections of one event loop: at most ``per_origin`` to a server and ``total`` in all, each kept for ``idle`` seconds.
 
-    Who asks for more waits, the first first, under the connect clock. Redirects are not followed, and cookies not kept.
+    Who asks for more waits, the first first, for as long as a connection may take, and is then told that the server was not
+    asked: how that is, those tell that have a connection. Redirects are not followed, and cookies not kept.
     """
 
     def __init__(self, *, per_origin: int = 1000, total: int = 2000, idle: float = 4.0) -> None:
@@ -130,7 +131,7 @@ class Pool:
         """Ask, and get the response as soon as its head is there; to be awaited at once. No status raises.
 
         ``deadline`` is a time on the loop's clock, besides ``timeouts.total``. Raises ``BadInput``, ``ConnectionFailed``,
-        ``TimedOut``, ``BadReply``.
+        ``Resting`` (no connection is free), ``TimedOut``, ``BadReply``.
         """
         request = self.prepared(method, url, headers, proxy, provider)
         return self.send(request, body, timeouts=timeouts, deadline=deadline, provider=provider)
@@ -281,9 +282,11 @@ class Pool:
         """A connection, when it is this request's turn to have one."""
         due = min(self._loop.time() + limits.connect, limits.end)
         alarm = asyncio.timeout_at(None if due == inf else due)
+        has_turn = False
         try:
             async with alarm:
                 connection = await self._wait_turn(origin)
+                has_turn = True
                 if connection is not None and not connection.is_reusable(self._loop.time()):
                     del self._origin_of[connection]  # its place is this request's, for another
                     connection.abort(None)
@@ -292,7 +295,19 @@ class Pool:
         except TimeoutError:
             if not alarm.expired():
                 raise
-        raise limits.past() if due == limits.end else TimedOut("connect", limits.connect)
+        if due == limits.end:
+            raise limits.past()
+        raise TimedOut("connect", limits.connect) if has_turn else self._all_in_use(limits)
+
+    def _all_in_use(self, limits: ExchangeTimeouts) -> Resting:
+        """The server was not asked, so this says nothing of it."""
+        error = Resting(
+            f"no connection was free within {limits.connect:g} s (connect timeout): polychat opens at most "
+            f"{self._per_origin} to one server and {self._total} in all; send fewer requests at a time",
+            retry_after=1.0,
+        )
+        error.kind, error.status = "overloaded", 503
+        return error
 
     async def _wait_turn(self, origin: Origin) -> PoolConnection | None:
         """Wait for a free connection, or for the right to open one."""

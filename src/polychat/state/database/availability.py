@@ -42,6 +42,11 @@ class Availability:
         """Also by an error."""
         self._is_away = False
 
+    def not_asked(self) -> None:
+        """The call ended before it reached the server, and shows nothing of that."""
+        with self._lock:
+            self._refused_until = monotonic() + _AGAIN
+
     def failed(self) -> None:
         """It could not be reached, or did not answer in time."""
         with self._lock:

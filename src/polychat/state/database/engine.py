@@ -23,12 +23,13 @@ A pool's connection is tried first, and replaced where it does not answer: the f
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -122,7 +123,9 @@ class Database:
             with _errors_translated():
                 yield
         except StoreUnavailable as error:
-            if _is_silent(error):
+            if isinstance(error.__cause__, PoolTimeout):
+                self._availability.not_asked()
+            elif _is_silent(error):
                 self._availability.failed()
             else:
                 self._availability.answered()
@@ -187,8 +190,23 @@ def _sqlite(url: URL, patience: float) -> Engine:
 
 
 def _set_up(connection: Any, _: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -8000"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "cache_size = -8000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """The first process that opens a file changes its mode; where several do at a time, SQLite refuses rather than waits."""
+    until = monotonic() + _FIRST_OPENING
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > until:
+                raise
+            sleep(_FIRST_OPENING / 500)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
@@ -253,7 +271,7 @@ def _is_silent(error: StoreUnavailable) -> bool:
     """Whether the server did not answer; its own errors, such as of a lock, have a code."""
     cause = error.__cause__
     is_own = isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) is not None
-    return isinstance(cause, (DBAPIError, PoolTimeout)) and not is_own
+    return isinstance(cause, DBAPIError) and not is_own
 
 
 def _private(file: Path) -> None:
