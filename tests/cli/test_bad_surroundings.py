@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from polychat.events import Event, Finish, Text
 from polychat.state.conversations import Conversations
 
 from ..support.command import run, started
+from ..support.mcp_servers import raw_command
 from ..support.scripted_vendors import ScriptedVendor
 from ..support.terminal import in_terminal
 
@@ -118,6 +119,29 @@ async def test_a_terminal_that_goes_away_keeps_what_came(home: Home, ending: sig
     home.vendor.pause_before = None
     assert (await run("ask", "-c", "and?", env=home.env)).code == 0
     assert [message.role for message in home.vendor.asks[-1].messages] == ["user", "assistant", "user"]
+
+
+async def test_ctrl_c_again_and_again_ends_by_its_code(home: Home) -> None:
+    """Also while an MCP server is ended that does not want to, and while the interpreter ends; the server does not stay."""
+    home.vendor.pause_before = 1
+    server = home.folder / "server"
+    deed = f"signal.signal(15, signal.SIG_IGN), open({str(server)!r}, 'w').write(str(os.getpid())), answer({{'tools': TOOLS}})"
+    stubborn = raw_command("tools/list", f"{deed}, time.sleep(600)")
+    options: dict[str, Any] = {"stdin": asyncio.subprocess.DEVNULL, "env": home.env}
+    async with started("ask", "--mcp", stubborn, "one", **options) as process, asyncio.timeout(60):
+        assert process.stdout is not None
+        assert await process.stdout.readexactly(4) == b"All "
+        ending = asyncio.ensure_future(process.wait())
+        while not ending.done():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGINT)  # send_signal would take the exit code of one that has ended
+            await asyncio.wait({ending}, timeout=0.02)
+        assert ending.result() == 130
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+        while Path(f"/proc/{server.read_text()}").exists():
+            await asyncio.sleep(0)
+    assert home.kept() == [("All ", "cancelled")]
 
 
 async def test_a_prompt_of_10_mb_is_sent_whole(home: Home) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except KeyboardInterrupt:
+        if argv is None:  # this is the whole process, which ends with this code whatever is pressed from here on
+            signal.signal(signal.SIGINT, _end_interrupted)  # the first call here: before it no other Ctrl-C can raise
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # or the interpreter's own end would die of it
         return INTERRUPTED
     except BrokenPipeError:
         _discard_output()  # the reader of our output has gone
@@ -66,6 +71,11 @@ def _settle_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _end_interrupted(number: int, frame: object) -> None:
+    """One more Ctrl-C while the process waits for its threads: what it had to write is written."""
+    os._exit(INTERRUPTED)
 
 
 def _discard_output() -> None:

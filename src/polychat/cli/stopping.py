@@ -48,12 +48,15 @@ def _handled(number: int, stop: Callable[[], object]) -> Generator[None]:
 
 
 def run_to_end(work: Coroutine[Any, Any, int]) -> int:
-    """Run ``work``. Raises ``KeyboardInterrupt`` after Ctrl-C, and where the terminal went away."""
+    """Run ``work``. Raises ``KeyboardInterrupt`` after Ctrl-C, and where the terminal went away.
+
+    A further Ctrl-C cuts short what ``work`` does at its end, and never the end itself: what it started would be left running.
+    """
 
     async def run() -> int:
         task = asyncio.current_task()
         assert task is not None
-        with stopped_by(task.cancel, *ENDS):
+        with stopped_by(task.cancel, "SIGINT", *ENDS):
             return await work
 
     try:
