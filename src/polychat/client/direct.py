@@ -18,7 +18,7 @@ So errors, retries and unusual replies are handled in one place, and a reply cos
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..backends.compiled import CompiledRequest
@@ -28,23 +28,15 @@ from ..costs import cost_of
 from ..errors import PolychatError
 from ..events import Event, Finish, Start, Text, Usage
 from ..wire.assembly import AssembledReply
+from .beginning import EarlyConnection, get_pool
 from .prepared import PreparedCall, check_prompt
 from .reply import Reply, estimated, reply_from
 from .streaming import Stream
 
 if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
-    from ..http.pool.pool import Pool
     from ..routing.straight import StraightAttempt
     from .targets import Targets
-
-
-@cache
-def _pool() -> Callable[[], Pool]:
-    """Imported by the first request: importing the client loads no HTTP client."""
-    from ..http.pool.pool import pool
-
-    return pool
 
 
 class DirectAsk:
@@ -56,7 +48,7 @@ class DirectAsk:
         target = prepared.plan.targets[0]
         self._targets, self._prepared, self._compiled = targets, prepared, compiled
         self._backend, self._model = target.backend, target.model or None
-        self._prices, self._pool = targets.config.prices, _pool()
+        self._prices, self._pool = targets.config.prices, get_pool()
 
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
@@ -166,17 +158,3 @@ def _asked(targets: Targets, prepared: PreparedCall, prompt: PlainPrompt) -> Awa
     """The reply with a ``Stream``. Raises ``BadInput``."""
     check_prompt(prompt)
     return Stream(targets, targets.prepared_call(prepared, None, prompt)).whole()
-
-
-class EarlyConnection:
-    """A connection on which a request was sent, until it is taken."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: PoolConnection | None) -> None:
-        self._connection = connection
-
-    def take(self) -> PoolConnection | None:
-        """The connection at the first call, ``None`` afterwards."""
-        connection, self._connection = self._connection, None
-        return connection

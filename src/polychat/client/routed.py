@@ -25,9 +25,11 @@ from ..types import ChatRequest, HostedTool, TextPart
 from ..wire.billing import has_piece, opening_failure
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.reading import failure_in
+from .beginning import NO_MORE, EarlyConnection, SentStream, sent_stream
 from .prepared import PreparedCall
 
 if TYPE_CHECKING:
+    from ..backends.compiled import CompiledRequest
     from ..http.pool.connection import PoolConnection
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
@@ -109,7 +111,11 @@ class RoutedCall:
             straight.failed()
             raise
         else:
-            straight.answered(self.call_info.limits)
+            if self.batches is NO_MORE:
+                self._straight = None
+                straight.answered_whole(self.call_info.limits)
+            else:
+                straight.answered(self.call_info.limits)
             return first
         return await self._routed()
 
@@ -241,8 +247,31 @@ class RoutedCall:
             return None
         if (body := prepared.body(compiled, self._prompt)) is None:
             return None
-        batches = self.target.backend.answers_compiled(compiled, body, self.call_info, self._options)
+        backend, options = self.target.backend, self._options
+        if compiled.streamed and self.call_info.take_early_connection is None:
+            sent = sent_stream(backend, compiled, body, options)
+            if sent is not None:
+                return self._begun_directly(sent, compiled, body)
+        batches = backend.answers_compiled(compiled, body, self.call_info, options)
         return self._begun(batches, whole=not compiled.streamed)
+
+    async def _begun_directly(self, sent: SentStream, compiled: CompiledRequest, body: bytes) -> list[list[Event]]:
+        """``_begun`` of a stream whose request was sent."""
+        call_info = self.call_info
+        events = await sent.first(call_info)
+        if events is None:
+            early = EarlyConnection(sent.connection)
+            call_info.take_early_connection = early.take
+            batches = self.target.backend.answers_compiled(compiled, body, call_info, self._options)
+            try:
+                return await self._begun(batches, whole=False)
+            finally:
+                if (unused := early.take()) is not None:
+                    sent.pool.give_back(unused)
+        if sent.is_whole or has_piece(events):
+            self.batches = sent.batches
+            return [events]
+        return await self._begun(sent.batches, whole=False, first=[events] if events else None)
 
     async def _checked_answer(self, check: Callable[[], None]) -> list[list[Event]]:
         """``_answer`` of the only target, unless ``check`` prevents the call: see ``http/sending.py``."""
@@ -266,11 +295,16 @@ class RoutedCall:
         return self._begun(batches, whole=not request.stream, may_hold=may_hold)
 
     async def _begun(
-        self, batches: AsyncGenerator[list[Event], None], *, whole: bool, may_hold: bool = False
+        self,
+        batches: AsyncGenerator[list[Event], None],
+        *,
+        whole: bool,
+        may_hold: bool = False,
+        first: list[list[Event]] | None = None,
     ) -> list[list[Event]]:
-        """The batches up to the first piece and what is held after it, or, with ``whole``, all of them."""
+        """The batches up to the first piece and what is held after it, or, with ``whole``, all of them; ``first`` were read."""
         self.batches = batches
-        first: list[list[Event]] = []
+        first = [] if first is None else first
         try:
             async for batch in batches:
                 first.append(batch)
