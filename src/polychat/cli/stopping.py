@@ -47,6 +47,22 @@ def _handled(number: int, stop: Callable[[], object]) -> Generator[None]:
             signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
+async def finished(task: asyncio.Task[Any], hurry: Callable[[], object] = lambda: None) -> None:
+    """Wait for the end of a task, whatever it ends with. One who is cancelled meanwhile calls ``hurry`` and waits all the same.
+
+    Raises ``CancelledError`` after it then.
+    """
+    interrupted: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            interrupted = error
+            hurry()
+    if interrupted is not None:
+        raise interrupted
+
+
 def run_to_end(work: Coroutine[Any, Any, int]) -> int:
     """Run ``work``. Raises ``KeyboardInterrupt`` after Ctrl-C, and where the terminal went away.
 

@@ -20,6 +20,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from ...errors import ConnectionFailed, redact
+from ..stopping import finished
 from .intake import Flooded, Intake
 from .places import ServerPlace
 
@@ -114,7 +115,7 @@ class ServerProcess:
             await self._ends()
         finally:
             self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-            await self._ends()
+            await finished(asyncio.ensure_future(self._ends()))  # or asyncio would lose its exit code, and say so
 
     async def _ends(self) -> None:
         """Wait for the end of the process, for a while: not for that of its pipes, which its children may hold."""

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from mcp import Client, MCPError
@@ -21,6 +21,7 @@ from mcp_types import Tool as OfferedByServer
 from ...errors import BadReply, ConnectionFailed, PolychatError, redact
 from ...types import Tool
 from ...version import __version__
+from ..stopping import finished
 from ..tool_calls import OfferedTool, ToolOutcome
 from .http import ServerAddress, reached
 from .intake import Intake
@@ -78,8 +79,9 @@ class McpServer:
             await asyncio.wait({live}, timeout=_CLOSING if self._client is not None else 0)
         finally:
             live.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await live
+            await finished(live, live.cancel)
+            if not live.cancelled():
+                live.exception()  # it was told, or nobody waits for it
 
     async def call(self, name: str, values: dict[str, Any]) -> ToolOutcome:
         """Call a tool. Raises ``PolychatError``."""
