@@ -142,11 +142,24 @@ async def told(port: int, path: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        return await reader.readexactly(length)
+        return await _answer(reader)
     finally:
         writer.close()
+
+
+async def posted(port: int, path: str, body: bytes) -> bytes:
+    """POST that answers with a length, however long it takes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return await _answer(reader)
+    finally:
+        writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    return await reader.readexactly(int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]))
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float, every: float = 0.005) -> bool:

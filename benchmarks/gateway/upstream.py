@@ -3,7 +3,7 @@
 What is answered is the model's name: one of ``SCENARIOS``, whatever stands before its last ``/`` or ``-``. Below ``/bench/``
 it tells what it saw: ``/bench/seen`` when each reply was asked for, begun, and left or ended (``time.monotonic``, which all
 processes of a machine share), ``/bench/now`` how many connections and replies are open; ``/bench/forget`` begins anew,
-``/bench/release`` lets streams go on that wait for it. Run as a program it prints its port.
+``/bench/release`` lets streams go on that wait for it; ``/bench/flow`` is ``flow.py``'s. Run as a program it prints its port.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import cast
+
+from . import flow
 
 PIECES = 128
 """Pieces of a long answer, and how many are written together where it is written in batches."""
@@ -128,7 +130,7 @@ WIRES: dict[str, tuple[Callable[[str], dict[str, object]], Callable[[str, int], 
 
 
 def whole(value: object) -> bytes:
-    body = json.dumps(value, separators=(",", ":")).encode()
+    body = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -220,8 +222,13 @@ class Connection(asyncio.Protocol):
             self.reply("openai-chat", model_of(heard, end))
         elif target.partition(b"?")[0].endswith(b"/messages"):
             self.reply("anthropic", model_of(heard, end))
+        elif target == b"/bench/flow":
+            self.flowing = asyncio.create_task(self.flow(heard[end + 4 :]))
         else:
             self.transport.write(whole(self.service.told(target.decode())))
+
+    async def flow(self, order: bytes) -> None:
+        self.transport.write(whole(await flow.answer(order)))
 
     def reply(self, wire: str, model: str) -> None:
         scenario = SCENARIOS.get(model)
