@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HOME = HERE / ".peers"
+HOME = Path(os.environ.get("BENCHMARK_PEERS") or HERE / ".peers")
 PYTHON = HOME / "bin" / "python"
 WANTED = HERE / "peers.txt"
 READY = HOME / "ready.txt"

@@ -30,7 +30,7 @@ def stand_ins(count: int) -> list[str]:
 class CompiledRequest:
     """The body of a request around its texts, and its path."""
 
-    __slots__ = ("_after", "_before", "_places", "new_reader", "path", "ready", "streamed", "whole")
+    __slots__ = ("_after", "_before", "_places", "new_reader", "path", "ready", "streamed", "usual_stream", "whole")
 
     def __init__(self, pieces: Sequence[bytes], places: Sequence[int], path: str, *, streamed: bool) -> None:
         """``pieces`` of the body, each but the last followed by the text that ``places`` gives the number of."""
@@ -41,6 +41,8 @@ class CompiledRequest:
         self.new_reader: Callable[[], Reader]
         self.whole: Callable[[bytes], list[Event]]
         """The readers of its replies, streamed and whole. Its backend sets them."""
+        self.usual_stream: Callable[[bytes], list[Event] | None] | None = None
+        """Reads most streams that have come whole: see ``ReadsStreamsWhole``."""
 
     def body(self, prompt: str) -> bytes | None:
         """The body with this prompt; ``None`` for one that the wire's writer treats differently: a blank prompt, and one that

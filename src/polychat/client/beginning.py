@@ -83,18 +83,21 @@ class SentStream:
         if secrets is not None:
             redaction, limits = Redaction(secrets), secrets.headers(limits)
             data = redaction.feed(data)
-        reader = self._compiled.new_reader()
-        events = reader.feed(data)
-        if reader.done:
+        compiled = self._compiled
+        events = compiled.usual_stream(data) if compiled.usual_stream is not None else None
+        if events is None:
+            reader = compiled.new_reader()
+            events = reader.feed(data)
+            if not reader.done:
+                response = self._response()
+                if not response.skip_held(redaction):
+                    return None
+                self.batches = VendorReply.begun(reader, None, response, call_info)
+        if self.batches is NO_MORE:
             last = events[-1]
             if type(last) is not Finish or last.error is not None:
                 return None
             self._end()
-        else:
-            response = self._response()
-            if not response.skip_held(redaction):
-                return None
-            self.batches = VendorReply.begun(reader, None, response, call_info)
         call_info.url, call_info.limits = self._ready.base_url, limits
         return events
 

@@ -7,6 +7,7 @@ A wire's folder is a value of the type ``Wire``: its functions are the methods. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -152,6 +153,14 @@ class Counts(Protocol):
         """The response to such a request."""
 
 
+@runtime_checkable
+class ReadsStreamsWhole(Protocol):
+    """A wire that reads the usual stream at once, where all of it has come."""
+
+    def usual_stream(self, body: bytes) -> list[Event] | None:
+        """What a new ``Reader`` reads of ``body``, which ends the reply; ``None`` for a body that is to be read by one."""
+
+
 _SITES = "sites"
 """The folder of chat sites' plugins, which are not vendors' APIs."""
 
@@ -184,3 +193,10 @@ def counting(name: str) -> Counts | None:
     """The wire of this name if its API counts tokens, otherwise ``None``. Raises as ``wire`` does."""
     module: object = wire_named(name)
     return module if isinstance(module, Counts) else None
+
+
+@cache
+def usual_streams(name: str) -> Callable[[bytes], list[Event] | None] | None:
+    """``usual_stream`` of the wire of this name, if it has it. Raises as ``wire`` does."""
+    module: object = wire_named(name)
+    return module.usual_stream if isinstance(module, ReadsStreamsWhole) else None

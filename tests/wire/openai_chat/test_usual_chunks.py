@@ -15,6 +15,7 @@ from polychat.wire.openai_chat import usage as usage_module
 from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
 from polychat.wire.openai_chat.usual_replies import usual_reply
+from polychat.wire.openai_chat.usual_streams import usual_stream
 
 from ...support.members import MISSING, objects
 
@@ -217,3 +218,57 @@ def test_the_usual_reply_is_of_the_type() -> None:
     assert usual_reply(REPLY) == openai_chat.Reader().read(REPLY)
     for end in range(len(REPLY)):
         assert usual_reply(REPLY[:end]) is None
+
+
+OPENING = {"id": "a", "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+PIECE = {"id": "a", "choices": [{"index": 0, "delta": {"content": "Hi } ä"}, "finish_reason": None}]}
+END = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+TOTAL = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 20}}
+STREAM = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in (OPENING, PIECE, PIECE, END, TOTAL)) + "data: [DONE]\n\n"
+
+
+def streamed(chunks: list[Any]) -> bytes:
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [*chunks, "[DONE]"]).replace('"[DONE]"', "[DONE]").encode()
+
+
+def read_as_by_the_reader(body: bytes) -> bool:
+    """Whether a body is a usual stream, whose events are then those of a reader, which sees no more to come."""
+    events = usual_stream(body)
+    if events is not None:
+        reader = openai_chat.Reader()
+        assert events == reader.feed(body)
+        assert reader.done
+    return events is not None
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(st.sampled_from([OPENING, PIECE, PIECE, END, TOTAL]), CHUNKS), max_size=7), st.booleans())
+def test_a_usual_stream_has_the_events_that_a_reader_gives(chunks: list[Any], opens: bool) -> None:
+    """Whatever its chunks are, and in which order."""
+    read_as_by_the_reader(streamed([OPENING, PIECE, *chunks, END] if opens else chunks))
+
+
+CUT = st.sampled_from(
+    ["", " ", "\n", "\r", "\n\n", "\n\ndata: ", "}", "{", "},", ",{", ",", "]", "[", '"', "\ufeff", "data: ", "{}", "0"]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, len(STREAM)), st.integers(0, 9), CUT), min_size=1, max_size=3))
+def test_a_stream_that_is_damaged_has_the_events_that_a_reader_gives(damages: list[tuple[int, int, str]]) -> None:
+    """With texts taken out and put in anywhere: what is not one object a line is left to the reader."""
+    text = STREAM
+    for place, size, put in damages:
+        text = text[:place] + put + text[place + size :]
+    read_as_by_the_reader(text.encode())
+
+
+def test_the_usual_streams_are_read_at_once() -> None:
+    """With counts and without; not where a line holds two objects, or half of one, or where chunks are many."""
+    assert read_as_by_the_reader(STREAM.encode())
+    assert read_as_by_the_reader(streamed([OPENING, PIECE, END]))
+    assert not read_as_by_the_reader(streamed([OPENING, *[PIECE] * 20, END]))
+    assert not read_as_by_the_reader(streamed([OPENING, {**PIECE, "usage": TOTAL["usage"]}, PIECE, END]))
+    two, half = json.dumps(PIECE) + "," + json.dumps(PIECE), json.dumps(PIECE).replace("Hi }", "Hi}\n\ndata: {")
+    for line in (two, half, json.dumps(PIECE).replace(", ", ",\n"), json.dumps(PIECE).replace(", ", ",\r")):
+        assert not read_as_by_the_reader(STREAM.replace(json.dumps(PIECE), line, 1).encode())

@@ -18,6 +18,7 @@ from .reply_reader import Reader, read_reply
 from .reply_writer import writer
 from .request_reader import read_format, read_request, read_tool_choice, read_tools
 from .request_writer import path, write_request
+from .usual_streams import usual_stream
 
 SUPPORT = support_table(NAME)
 
@@ -43,6 +44,7 @@ __all__ = [
     "read_request",
     "read_tool_choice",
     "read_tools",
+    "usual_stream",
     "write_fault",
     "write_request",
     "writer",
