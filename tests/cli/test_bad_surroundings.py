@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Text
+from polychat.gateway.process import last_good
 from polychat.state.conversations import Conversations
 
 from ..support.command import run, started
@@ -63,6 +64,12 @@ async def test_a_full_disk_leaves_every_file_as_it_was(home: Home) -> None:
     codex = home.folder / ".codex" / "config.toml"
     codex.parent.mkdir()
     codex.write_text("# mine\n")
+    foreign, good = home.folder / "config.yaml", home.folder / "good.toml"
+    foreign.write_text("model_list: []\n")
+    good.write_text("# good\n")
+    kept = home.folder / "polychat" / "last-good"
+    kept.mkdir()
+    (kept / last_good.place_of(good).name).write_text('default_model = "openai/m"\n')
     before = home.files()
     ran = await run("ask", "two", env=home.env, preexec_fn=fill_disk)
     assert (ran.code, ran.out, "this conversation is not kept" in ran.err) == (0, "All is well.\n", True)
@@ -72,9 +79,12 @@ async def test_a_full_disk_leaves_every_file_as_it_was(home: Home) -> None:
         (["keys", "set", "openai", "--file"], "keys.toml"),
         (["setup", "codex", "--write", "--no-test", "--url", "http://127.0.0.1:1", "-m", "a/b"], "config.toml"),
         (["log", "off"], "conversations.db"),
+        (["config", "import", str(foreign), "-o", str(home.folder / "converted.toml")], "converted.toml"),
+        (["config", "last-good", str(good), "-o", str(home.folder / "copy.toml")], "copy.toml"),
     ):
         ran = await run(*words, piped=b"k-new", env=home.env, preexec_fn=fill_disk)
         assert (ran.code, file in ran.err) == (1, True), (words, ran.err)
+    assert home.files().keys() - before.keys() <= {home.database.with_name(f"conversations.db-{end}") for end in ("shm", "wal")}
     assert {path: content for path, content in home.files().items() if content} == before
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +24,7 @@ from ..providers import every
 from ..routing import ModelResolver
 from ..tools.litellm_import import imported
 from ..user import weights
+from ..user.whole_files import create_whole
 from ..wire.contract import names as wires
 from . import ANSWERED, complain, print_json
 
@@ -133,18 +133,9 @@ def _last_good(file: Path | None, output: Path | None) -> None:
             f"no configuration is kept for {place or config.FILE}: polychat serve --keep-last-good keeps it", field="FILE"
         )
     if output is not None:
-        _write_new(output, text)
+        create_whole(output, text.encode(), field="--output")  # for this user alone: it may have secrets
         return
     print(f"# the last good {place}, kept at {last_good.kept_since(place)}\n{config_text(config.parsed(text, place))}", end="")
-
-
-def _write_new(output: Path, text: str) -> None:
-    """For this user alone: it may have secrets. Raises ``BadInput`` where there is such a file."""
-    try:
-        with os.fdopen(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as opened:
-            opened.write(text)
-    except OSError as error:
-        raise BadInput(f"{output} cannot be written: {error.strerror}", field="--output") from None
 
 
 def _import(file: Path, output: Path | None) -> None:
@@ -158,10 +149,6 @@ def _import(file: Path, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(result.toml)
     else:
-        try:
-            with output.open("x", encoding="utf-8") as opened:
-                opened.write(result.toml)
-        except OSError as error:
-            raise BadInput(f"{output} cannot be written: {error.strerror}", field="--output") from None
+        create_whole(output, result.toml.encode(), field="--output")
     for loss in result.losses:
         complain(loss, "note")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from errno import EEXIST
 from pathlib import Path
 
-from ..errors import NotReady
+from ..errors import BadInput, NotReady
 
 
 def write_whole(file: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -19,17 +21,46 @@ def write_whole(file: Path, content: bytes, *, mode: int | None = None) -> None:
     """
     target = Path(os.path.realpath(file))
     target.parent.mkdir(parents=True, exist_ok=True)
-    number, half = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(number, "wb") as opened:
-            opened.write(content)
+    with _beside(target, content) as half:
         with suppress(FileNotFoundError):
             os.chmod(half, stat.S_IMODE(target.stat().st_mode) if mode is None else mode)
         os.replace(half, target)
-    except BaseException:
+
+
+@contextmanager
+def _beside(target: Path, content: bytes) -> Generator[str]:
+    """A file with this content in the same folder, all of it on the disk; removed where the block has left it there."""
+    number, half = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}-")
+    try:
+        with os.fdopen(number, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(number)  # some file systems notice only here that the disk is full
+        yield half
+    finally:
         with suppress(OSError):
             os.unlink(half)
-        raise
+
+
+def create_whole(file: Path, content: bytes, *, field: str) -> None:
+    """Make a new file, the user's alone, with this content or not at all; its folder must exist. For a command.
+
+    Raises ``BadInput`` about ``field`` where the file exists or its folder does not, ``NotReady`` where it cannot be written.
+    """
+    try:
+        if os.path.lexists(file):  # of several that create it, the first makes it, whatever was seen here
+            raise FileExistsError(EEXIST, os.strerror(EEXIST))
+        with _beside(file, content) as half:
+            try:
+                os.link(half, file)
+            except FileExistsError:
+                raise
+            except (OSError, AttributeError, NotImplementedError):  # a file system, or a system, without links
+                os.replace(half, file)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}", field=field) from None
+    except OSError as error:
+        raise NotReady(f"{file} cannot be written: {error.strerror}") from None
 
 
 def save_whole(file: Path, content: bytes) -> None:

@@ -217,6 +217,7 @@ async def test_a_retry_that_fails_changes_nothing(chat: Chat) -> None:
 async def test_paths_that_make_no_sense_end_nothing(chat: Chat, tmp_path: Path) -> None:
     """A home folder of nobody, and a name that is too long."""
     assert "home" in await chat.type("/attach ~nobody-at-all/x")
+    await chat.type("one")
     assert "too long" in await chat.type(f"/save {tmp_path}/{'x' * 300}")
     assert chat.session.is_over is False
 

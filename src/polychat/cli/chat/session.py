@@ -20,7 +20,7 @@ from ...client.targets import Targets
 from ...config.file_errors import near
 from ...errors import BadInput, NotReady, PolychatError
 from ...types import ImagePart, Part
-from ...user.whole_files import save_whole
+from ...user.whole_files import create_whole
 from ..attaching import attached
 from ..printing import printable, usage_line
 from ..stopping import ENDS, stopped_by
@@ -360,10 +360,8 @@ class ChatSession:
         if not rest:
             raise BadInput("/save takes the name of a file", field="command")
         path = Path(rest).expanduser()
-        if path.exists():
-            raise BadInput(f"{path} exists: choose another name", field="command")
         text = self._as_json() if path.suffix == ".json" else "\n\n".join(self._as_markdown()) + "\n"
-        save_whole(path, text.encode("utf-8", "surrogatepass"))
+        create_whole(path, text.encode("utf-8", "surrogatepass"), field="command")
         self.tell(f"written to {path}")
 
     def do_copy(self, rest: str) -> None:
