@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import SUPPRESS, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,9 +38,8 @@ def values(*words: str) -> list[str] | None:
 def test_each_command_and_option_is_offered() -> None:
     """All that the parser knows, by the longest name of an option, and after its first letters too."""
     for words, of in lines(parser()):
-        options = {max(action.option_strings, key=len) for action in of._actions if action.option_strings and action.help}
-        hidden = {"--complete"}
-        assert set(values(*words, "-") or ()) == {name for name in options - hidden if name.startswith("-")}, words
+        named = [action for action in of._actions if action.option_strings and action.help not in (None, SUPPRESS)]
+        assert set(values(*words, "-") or ()) == {max(action.option_strings, key=len) for action in named}, words
         for action in of._actions:
             if isinstance(action, _SubParsersAction):
                 assert values(*words, "") == list(action.choices)

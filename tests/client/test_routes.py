@@ -21,6 +21,11 @@ async def failing(seen: Any, say: Any) -> None:
     await say.whole({"error": {"message": "out of order"}}, 500)
 
 
+async def vectors_too(seen: Any, say: Any) -> None:
+    vectors = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}], "usage": {}}
+    await (say.whole(vectors) if seen.path.endswith("/embeddings") else good(seen, say))
+
+
 CUT = streaming(FIRST, text("Once upon "), cut=True)
 
 
@@ -129,12 +134,7 @@ async def test_provider_selects_who_may_answer(serve: Any, expected: dict[str, A
 
 async def test_provider_in_openais_shape_and_for_vectors(serve: Any) -> None:
     """Says who may answer there too; what cannot be obeyed is refused where losses are."""
-    vectors = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}], "usage": {}}
-
-    async def answer(seen: Any, say: Any) -> None:
-        await (say.whole(vectors) if seen.path.endswith("/embeddings") else good(seen, say))
-
-    first, second = await serve(answer), await serve(answer)
+    first, second = await serve(vectors_too), await serve(vectors_too)
     client = routed(first, second)
     messages = [{"role": "user", "content": "hi"}]
     await client.chat.completions.create(model="fast", messages=messages, provider={"order": ["other"]})
@@ -151,14 +151,15 @@ async def test_provider_in_openais_shape_and_for_vectors(serve: Any) -> None:
 
 async def test_models_are_fallbacks(serve: Any) -> None:
     """They are called in order where ``model`` fails, by ``ask``, ``stream`` and OpenAI's shape; no backend gets the field."""
-    first, second = await serve(failing), await serve(good)
+    first, second = await serve(failing), await serve(vectors_too)
     client, messages = routed(first, second), [{"role": "user", "content": "hi"}]
     named: dict[str, Any] = {"model": "house/small", "models": ["house/small", "other/big"]}
     assert (await client.ask("hi", **named)).provider == "other"
     assert (await streamed(client, **named))[1].provider == "other"
     await client.chat.completions.create(messages=messages, **named)
     await client.chat.completions.create(messages=messages, model="house/small", extra_body={"models": ["other/big"]})
-    assert [seen.json["model"] for seen in second.seen] == ["big"] * 4
+    assert (await client.embed("hi", **named)).vectors == [[1.0]]
+    assert [seen.json["model"] for seen in second.seen] == ["big"] * 5
     assert not any("models" in seen.json for seen in (*first.seen, *second.seen))
     count = len(first.seen)
     assert (await client.ask("hi", **named, provider={"ignore": ["house"]})).provider == "other"
@@ -166,6 +167,8 @@ async def test_models_are_fallbacks(serve: Any) -> None:
     for models, field in (("other/big", "models"), ([1], r"models\[0\]"), (["other/big"] * 65, "models")):
         with pytest.raises(BadInput, match=field):
             await client.ask("hi", model="house/small", models=models)  # type: ignore[arg-type]  # what it refuses
+        with pytest.raises(BadInput, match=field):
+            await client.embed("hi", model="house/small", models=models)  # type: ignore[arg-type]  # what it refuses
     with pytest.raises(UnknownTarget):
         await client.ask("hi", model="house/small", models=["nobody/x"])
 

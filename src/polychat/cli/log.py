@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         case "export":
             _export(conversations, arguments)
         case "search":
-            _print_list(conversations.search(arguments.words, arguments.most), arguments)
+            _print_list(conversations.search(arguments.words, arguments.limit), arguments)
         case "delete":
             _delete(conversations, arguments)
         case "off" | "on":
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         case "path":
             print(conversations.file)
         case _:
-            _print_list(conversations.listed(arguments.most), arguments)
+            _print_list(conversations.listed(arguments.limit), arguments)
             if conversations.is_off():
                 complain("conversations are not kept: polychat log on", "note")
     return ANSWERED
@@ -57,8 +57,8 @@ def _print_list(summaries: Sequence[Summary], arguments: argparse.Namespace) -> 
         _print([f"{one.id}  {_moment(one.changed_at)}  {count}  {one.model}  {one.title}"])
         if one.excerpt:
             _print([f"    {redact(one.excerpt, 120)}"])
-    if not arguments.json and arguments.most == len(summaries) == LATEST:
-        complain(f"the latest {LATEST}; --most N shows more", "note")
+    if not arguments.json and arguments.limit == len(summaries) == LATEST:
+        complain(f"the latest {LATEST}; --limit N shows more", "note")
 
 
 def _text(conversations: Conversations, ids: Sequence[str]) -> Iterator[str]:

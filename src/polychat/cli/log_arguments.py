@@ -13,7 +13,7 @@ LATEST = 20
 def add_log(log: argparse.ArgumentParser) -> None:
     actions = log.add_subparsers(dest="action", metavar="ACTION", title="actions")
     _several(log)
-    log.set_defaults(most=LATEST)
+    log.set_defaults(limit=LATEST)
     _several(actions.add_parser("list", help="list the latest conversations (default)"), **_KEPT)
     show = actions.add_parser("show", help="print a conversation")
     show.add_argument("ids", nargs="*", metavar="ID", help="its id, or the beginning of it (default: the latest)")
@@ -37,5 +37,6 @@ def add_log(log: argparse.ArgumentParser) -> None:
 
 def _several(action: argparse.ArgumentParser, **default: Any) -> None:
     """``default`` of an action's options keeps what stands before the action."""
-    action.add_argument("--most", type=int, metavar="N", help=f"at most so many (default: {LATEST})", **default)
+    action.add_argument("--limit", type=int, metavar="N", help=f"at most so many (default: {LATEST})", **default)
+    action.add_argument("--most", dest="limit", type=int, help=argparse.SUPPRESS, **default)  # its earlier name
     action.add_argument("--json", action="store_true", help="print one JSON array", **default)

@@ -16,7 +16,7 @@ from .direct import asking, asking_in
 from .prepared import PreparedCall, check_prompt, unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
-from .targets import Targets, user_targets
+from .targets import Targets, chain_of, user_targets
 
 if TYPE_CHECKING:
     from .keywords import AskKeywords, CallKeywords, Keywords
@@ -173,16 +173,18 @@ async def embed(
     model: str,
     dimensions: int | None = None,
     user: str | None = None,
+    models: Sequence[str] | None = None,
     provider: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     **keywords: Unpack[CallKeywords],
 ) -> Embeddings:
     """One vector for each of ``texts``, in their order. The other keywords are those of ``stream`` for how a request is sent.
 
-    ``dimensions`` is the length that vectors are to have, ``provider`` is who may answer, as it is for ``stream``. Raises
-    ``BadInput`` for a provider without embeddings, and any other ``PolychatError``.
+    ``dimensions`` is the length that vectors are to have. ``models`` are called, in this order, if ``model`` fails: vectors of
+    different models cannot be compared, so these are other places of the same model. ``provider`` is who may answer, as it is
+    for ``stream``. Raises ``BadInput`` for a provider without embeddings, and any other ``PolychatError``.
     """
-    rest = {"provider": provider, **keywords, **(options or {})}
+    rest = {"models": models, "provider": provider, **keywords, **(options or {})}
     return await vectors_of(user_targets(), texts, model, dimensions, user, rest)
 
 
@@ -200,6 +202,8 @@ async def vectors_of(
         raise BadInput("texts must be a string that is not empty, or a list of them", field="texts")
     from .routed import routed_vectors  # it loads the router, which importing the client does not need
 
+    if (models := options.pop("models", None)) is not None:
+        model = chain_of(model, models)
     plan, provider = targets.plan(model), options.pop("provider", None)
     if provider is not None:
         plan, unknown = targets.wanted(plan, model, provider, options, lambda target: True)

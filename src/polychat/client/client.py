@@ -73,12 +73,14 @@ class Client:
         model: str | None = None,
         dimensions: int | None = None,
         user: str | None = None,
+        models: Sequence[str] | None = None,
         provider: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         **keywords: Unpack[CallKeywords],
     ) -> Embeddings:
         """``polychat.embed`` with this client's defaults."""
-        given = {name: value for name, value in (("model", model), ("provider", provider)) if value is not None}
+        named = (("model", model), ("models", models), ("provider", provider))
+        given = {name: value for name, value in named if value is not None}
         model, _, rest = self._with({**keywords, **given}, options)
         return await vectors_of(self._targets(), texts, model, dimensions, user, rest)
 

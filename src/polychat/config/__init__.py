@@ -25,6 +25,7 @@ __all__ = [
     "is_named_in_folder",
     "load",
     "load_here",
+    "own_file",
     "parsed",
     "read",
     "text_of",
@@ -58,7 +59,7 @@ def load() -> Config:
     A ``polychat.toml`` in the current folder is not read: it may have come with other people's files.
     Raises ``BadInput`` naming the file, the line and the key for what cannot be read or is not valid.
     """
-    file = _own_file()
+    file = own_file()
     if not os.access(file, os.F_OK):  # most people have none, and an exception costs several times as much
         return _nothing()
     return _of(file) or _nothing()
@@ -89,7 +90,7 @@ def load_here() -> Config:
 def is_in_folder() -> bool:
     """Whether there is a ``./polychat.toml`` that is not the person's own."""
     try:
-        return os.path.isfile(FILE) and not os.path.samefile(FILE, _own_file())
+        return os.path.isfile(FILE) and not os.path.samefile(FILE, own_file())
     except OSError:
         return True  # they have none
 
@@ -135,23 +136,26 @@ def _of(file: str) -> Config | None:
 
 
 _HOMES = Variables(("XDG_CONFIG_HOME", "HOME"))
-_own: list[tuple[list[Any], str]] = [([], "")]
-"""How these are set, and the file that this means."""
+_own: list[tuple[list[Any], dict[str, str]]] = [([], {})]
+"""How these are set, and the paths that this means, by name: they are looked for in every call."""
 
 
-def _own_file() -> str:
-    """The file in ``folder()``; it is worked out once while nothing moves it."""
+def own_file(name: str = FILE) -> str:
+    """The path of a file in ``folder()``; it is worked out once while nothing moves the folder."""
     homes = _HOMES.values()
-    of_homes, file = _own[0]
+    of_homes, paths = _own[0]
     if of_homes != homes:
-        file = str(folder() / FILE)
-        _own[0] = (homes, file)
-    return file
+        paths = {}
+        _own[0] = (homes, paths)
+    path = paths.get(name)
+    if path is None:
+        path = paths[name] = str(folder() / name)
+    return path
 
 
 def file_here() -> Path | None:
     """The file that ``load_here`` reads; ``None`` where there is none."""
-    return next((Path(file).absolute() for file in (FILE, _own_file()) if os.path.isfile(file)), None)
+    return next((Path(file).absolute() for file in (FILE, own_file()) if os.path.isfile(file)), None)
 
 
 def read(file: Path) -> Config:

@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from ..config import folder
-from ..config.environment import Variables
+from ..config import own_file
 from ..errors import NotReady
 from ..prompt import decoded_text
 from .secrets import secret
@@ -27,9 +25,6 @@ KEYRING = "keyring:"
 """The value of a key that the system's keyring holds."""
 _SERVICE = "polychat"
 
-_HOMES = Variables(("XDG_CONFIG_HOME", "HOME"))
-_place: list[tuple[list[Any], str]] = [([], "")]
-"""How these are set, and the file that this means: it is looked for in every call."""
 _LOCK = Lock()
 _read: dict[str, tuple[tuple[int, int, int], Mapping[str, str]]] = {}
 """The content of a file, with its stamp."""
@@ -37,12 +32,7 @@ _read: dict[str, tuple[tuple[int, int, int], Mapping[str, str]]] = {}
 
 def key_file() -> str:
     """The path of ``keys.toml``."""
-    homes = _HOMES.values()
-    of_homes, file = _place[0]
-    if of_homes != homes:
-        file = str(folder() / FILE)
-        _place[0] = (homes, file)
-    return file
+    return own_file(FILE)
 
 
 def key_file_stamp() -> tuple[int, int, int] | None:
