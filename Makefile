@@ -45,8 +45,8 @@ fix: .venv/.dev  ## mend what a tool can mend, and make again what is made from 
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-bench: .venv/.dev  ## measure (B=imports runs one; RECORD=1 writes to benchmarks/RESULTS.md)
-	@.venv/bin/python -m benchmarks $(if $(RECORD),--record) $(B)
+bench: .venv/.dev  ## measure (B=imports runs one; RECORD=1 writes to benchmarks/RESULTS.md; ON=/usr/bin/python3 measures that one)
+	@.venv/bin/python -m benchmarks $(if $(RECORD),--record) $(if $(ON),--python $(ON)) $(B)
 
 docs: .venv/.dev  ## build the documentation into site/
 	@.venv/bin/python docs/pages.py
@@ -63,7 +63,7 @@ LOCK = pyproject.toml --quiet --upgrade --universal --no-strip-extras --python-v
 	--custom-compile-command "make lock"
 
 clean:  ## remove what was made, .venv too
-	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers benchmarks/.pythons
 
 .venv/.run .venv/.dev: .venv/.%: requirements/%.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $*

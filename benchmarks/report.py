@@ -35,7 +35,7 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 def circumstances() -> str:
     """Date, versions and machine, as a heading; how busy the machine is, as these figures depend on it."""
-    python = f"Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}{' of the system' if sys.base_prefix == '/usr' else ''}"
     return (
         f"## {date.today().isoformat()}: polychat {version('polychat')}, {python}, aiohttp {version('aiohttp')}\n\n"
         f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores, "
