@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HOME = Path(os.environ.get("BENCHMARK_PEERS") or HERE / ".peers")
+PEERS = Path(os.environ.get("BENCHMARK_PEERS") or HERE / ".peers")
+HOME = PEERS / "clients"
 PYTHON = HOME / "bin" / "python"
 WANTED = HERE / "peers.txt"
 READY = HOME / "ready.txt"
@@ -20,7 +21,7 @@ def python() -> Path | None:
     wanted = WANTED.read_text(encoding="utf-8")
     if READY.exists() and READY.read_text(encoding="utf-8") == wanted:
         return PYTHON
-    print("Installing what polychat is measured beside into benchmarks/.peers …", file=sys.stderr)
+    print("Installing what polychat is measured beside into benchmarks/.peers/clients …", file=sys.stderr)
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", HOME], check=True)
         subprocess.run(_install(), check=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from functools import cache
 
-from ..peers import HOME as PEERS
+from ..peers import PEERS
 
 HOME = PEERS / "gateways"
 PROGRAMS = HOME / "bin"
