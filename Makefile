@@ -63,7 +63,7 @@ LOCK = pyproject.toml --quiet --upgrade --universal --no-strip-extras --python-v
 	--custom-compile-command "make lock"
 
 clean:  ## remove what was made, .venv too
-	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers benchmarks/.pythons
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers
 
 .venv/.run .venv/.dev: .venv/.%: requirements/%.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $*

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .peers import PEERS
+
 ROOT = Path(__file__).parent.parent
-HOME = Path(__file__).parent / ".pythons"
+HOME = PEERS / "pythons"
 LOCK = ROOT / "requirements" / "dev.txt"
 
 
@@ -26,7 +28,7 @@ def run_on(interpreter: str, arguments: list[str]) -> None:
     python, ready = home / "bin" / "python", home / "ready.txt"
     lock = LOCK.read_text(encoding="utf-8")
     if not (ready.exists() and ready.read_text(encoding="utf-8") == lock):
-        print(f"Installing the locked packages for {interpreter} into benchmarks/.pythons …", file=sys.stderr)
+        print(f"Installing the locked packages for {interpreter} into benchmarks/.peers/pythons …", file=sys.stderr)
         _install(interpreter, home, python)
         ready.write_text(lock, encoding="utf-8")
     os.execv(python, [str(python), "-m", "benchmarks", *arguments])

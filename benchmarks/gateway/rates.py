@@ -43,8 +43,9 @@ def measure(bench: Bench, _: float | None = None) -> Iterator[Table]:
         table.rows.append([*name, *(_largest(p99s, limit) for limit in LIMITS), _at_half(p99s)])
     table.notes.append(
         f"Requests a second, each due at a moment drawn beforehand; times count from that moment. Rates rise by "
-        f"{STEP - 1:.0%} from {FIRST:g}, {SECONDS:g} s each, until p99 is over {LIMITS[-1]:g} ms twice; {CONNECTIONS} connections. "
-        f"The first row is what the load and the upstream can do by themselves, on one core: a gateway near it may do more."
+        f"{STEP - 1:.0%} from {FIRST:g}, {SECONDS:g} s each, until p99 is over {LIMITS[-1]:g} ms twice; "
+        f"{CONNECTIONS} connections."
+        f" The first row is what the load and the upstream can do by themselves, on one core: a gateway near it may do more."
     )
     yield table
     yield _curve(curves)
