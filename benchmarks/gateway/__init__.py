@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 
@@ -30,7 +33,8 @@ PARTS = [
 
 
 def measure(part: str = "") -> Iterator[Table]:
-    """The tables of all parts, or of the one named, ``NAME`` or ``NAME=NUMBER``."""
+    """The tables of all parts, or of the one named, ``NAME`` or ``NAME=NUMBER``. Raises ``SystemExit`` for what is missing."""
+    _check_machine()
     from .bench import Bench
     from .ways import versions
 
@@ -43,3 +47,11 @@ def measure(part: str = "") -> Iterator[Table]:
                 table.notes += [f"{note}." for note in bench.notes]
                 table.notes.append(f"{versions(bench.gateways)}. How: `benchmarks/gateway/{each}.py`.")
                 yield table
+
+
+def _check_machine() -> None:
+    if sys.platform != "linux":
+        raise SystemExit("The gateway is measured on Linux only: CPU, memory and sockets are read from /proc.")
+    os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian has nginx, which only root finds there
+    if missing := [name for name in ("nginx", "wrk", "taskset") if not shutil.which(name)]:
+        raise SystemExit(f"Not installed: {', '.join(missing)}. On Debian: apt install nginx-light wrk util-linux")
