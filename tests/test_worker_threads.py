@@ -48,7 +48,7 @@ async def test_stores_that_hang_hold_up_no_other_thread() -> None:
     free = threading.Event()
     waiting = [asyncio.ensure_future(in_store_thread(free.wait)) for _ in range(100)]
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
             assert await in_thread(lambda: 1) == 1
     finally:

@@ -87,7 +87,7 @@ async def test_a_stream_comes_in_pieces(serve: Any, wire: str) -> None:
             async def chunk(self, data: bytes) -> None:
                 sent.append(data)
                 if len(sent) == 3:
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(60):
                         await first_was_read.wait()
                 await say.chunk(data)
 
@@ -260,7 +260,7 @@ async def test_leaving_a_stream_closes_it(serve: Any, wire: str) -> None:
     async with polychat.stream("hi", **options(server.url, wire)) as reply:
         async for _ in reply:
             break
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await gone.wait()
     assert (reply.verdict, reply.text) == ("cancelled", "Hel")
 

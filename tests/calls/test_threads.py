@@ -12,7 +12,8 @@ import pytest
 
 import polychat
 
-from ..support.running_gateway import FIRST, PATIENCE, Stage, text
+from ..support.patience import PATIENCE
+from ..support.running_gateway import FIRST, Stage, text
 
 
 async def test_a_synchronous_stream_that_is_closed_leaves_its_backend(serve: Any) -> None:

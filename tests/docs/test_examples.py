@@ -57,7 +57,7 @@ async def run(*arguments: object, code: str = "") -> tuple[int | None, str, str]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     pipe = asyncio.subprocess.PIPE
     python = await asyncio.create_subprocess_exec(sys.executable, *start, stdout=pipe, stderr=pipe, env=environment)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         out, errors = await python.communicate()
     return python.returncode, out.decode(), errors.decode()
 

@@ -121,7 +121,7 @@ def test_each_status_of_the_server(status: int) -> None:
 
 async def test_the_sites_by_themselves() -> None:
     """``polychat sites`` refuses as the gateway does."""
-    async with running(Sites(echo), Limits(concurrent=9)) as url, asyncio.timeout(10):
+    async with running(Sites(echo), Limits(concurrent=9)) as url, asyncio.timeout(60):
         for headers, path, status in [({}, "x", 404), ({"host": "evil.example"}, "chatgptduo/", 403)]:
             reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
             host = headers.get("host", "127.0.0.1")

@@ -22,7 +22,8 @@ from polychat.gateway.paths import DIALECTS
 from polychat.providers import find
 from polychat.wire.contract import names
 
-from ..support.running_gateway import ASKS, PATIENCE, asking, configured, gateway, row
+from ..support.patience import PATIENCE
+from ..support.running_gateway import ASKS, asking, configured, gateway, row
 from ..support.scripted_server import Say, Seen, serving
 from ..support.scripted_vendors import ScriptedVendor
 

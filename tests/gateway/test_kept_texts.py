@@ -338,7 +338,7 @@ async def test_a_claim_is_touched_by_its_holder_alone(any_store: Any, monkeypatc
     again = await one.claim(place, b"one")
     assert isinstance(again, Claim)
     monkeypatch.setattr(kept_texts, "_CLAIM", 1000.0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while any_store.text(place, time() + 500) is None:  # until it was renewed
             await asyncio.sleep(0)
     monkeypatch.undo()

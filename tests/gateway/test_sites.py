@@ -142,7 +142,7 @@ async def test_a_client_that_leaves_ends_the_answer(path: str) -> None:
         finally:
             closed.set()
 
-    async with asyncio.timeout(20), running(plain(slow)) as url:
+    async with asyncio.timeout(60), running(plain(slow)) as url:
         async with StreamSession() as session:
             asking = asyncio.create_task(_read(session, f"{url}/plain{path}"))
             await begun.wait()
@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_ends_the_answer(path: str) -> None:
 async def test_a_client_that_leaves_amid_its_question_asks_nothing() -> None:
     """The site never sees what came of it."""
     app = plain()
-    async with asyncio.timeout(20), running(app) as url:
+    async with asyncio.timeout(60), running(app) as url:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         writer.write(b"POST /plain/whole HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nhal")
         await writer.drain()

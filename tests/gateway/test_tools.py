@@ -32,7 +32,8 @@ from ..support.gateway_for_clients import (
     ran,
     site,
 )
-from ..support.running_gateway import DONE, END, FIRST, PATIENCE, Running, Stage, asking, text
+from ..support.patience import PATIENCE
+from ..support.running_gateway import DONE, END, FIRST, Running, Stage, asking, text
 from ..support.scripted_vendors import ScriptedVendor
 from ..support.vendor_clients import City, vectors, vendor_client
 

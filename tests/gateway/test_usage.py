@@ -125,7 +125,7 @@ async def test_every_way_to_end_is_one_record(place: Path) -> None:
 
 async def stored_usage(running: Running, query: str, count: int) -> Any:
     """The admin's answer, once it sums up so many requests: records are written in batches."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             answer = await running.ask(f"/admin/usage{query}", headers=ADMIN)
             assert answer.status == 200, answer.body
@@ -254,8 +254,8 @@ async def test_workers_write_one_database_and_one_that_is_killed_takes_nothing_a
         command = ("-m", "polychat", "serve", "--config", str(file), "--port", "0")
         process = await asyncio.to_thread(Process, *command)
         store = DatabaseStore(f"sqlite:///{place}/gateway.db", patience=10)
-        port = await asyncio.to_thread(process.settled, 2)
         try:
+            port = await asyncio.to_thread(process.settled, 2)
             await asyncio.gather(*(answered(port) for _ in range(10)))
             async with asyncio.timeout(60):
                 while sum(one.requests for one in await asyncio.to_thread(store.usage, "verdict", UsageFilter())) < 10:

@@ -148,7 +148,7 @@ async def test_instead_of_a_body(
     client: Client, pieces: list[bytes], end: str, kind: type[errors.BackendError], read: ReadBody
 ) -> None:
     """The reply breaks off: every way to read it says so, and how; nobody is left with the connection."""
-    async with saying(*pieces, end=end) as server, asyncio.timeout(20), client(server.url, IMPATIENT) as response:
+    async with saying(*pieces, end=end) as server, asyncio.timeout(60), client(server.url, IMPATIENT) as response:
         server.heard.set()
         with pytest.raises(kind) as caught:
             await read(response)

@@ -258,7 +258,7 @@ async def test_a_cancelled_caller_is_gone_behind_the_proxy_too(serve: Serve, kin
         left.set()
 
     server = await serve(handler)
-    async with proxy_of(kind) as proxy, StreamSession(proxy=f"{kind}://127.0.0.1:{proxy.port}") as session, asyncio.timeout(10):
+    async with proxy_of(kind) as proxy, StreamSession(proxy=f"{kind}://127.0.0.1:{proxy.port}") as session, asyncio.timeout(60):
 
         async def read() -> None:
             async with session.get(server.url) as response:

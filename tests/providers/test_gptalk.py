@@ -64,7 +64,7 @@ def saying(body: Any, status: int = 200, content_type: str = "application/json")
 
 
 async def answer_of(server: Server, **options: Any) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await GPTalk.create_async("gpt-3.5-turbo", HELLO, base_url=server.url, **options)
 
 
@@ -290,7 +290,7 @@ async def test_cancelled_while_waiting_for_a_login(serve: Any) -> None:
         await say.whole({"data": {"token": "one", "expires_at": FAR}})
 
     server: Server = await serve(scripted(login=slow))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         first, *others = [asyncio.create_task(answer_of(server)) for _ in range(5)]
         await come.wait()
         first.cancel()
@@ -316,7 +316,7 @@ async def test_all_cancelled_while_waiting(serve: Any) -> None:
         left.set()
 
     server: Server = await serve(scripted(login=never))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         tasks = [asyncio.create_task(answer_of(server)) for _ in range(3)]
         await come.wait()
         for task in tasks:
@@ -341,7 +341,7 @@ async def test_cancelled_during_the_ask(serve: Any) -> None:
 
     server: Server = await serve(scripted(text=first_hangs))
     task = asyncio.create_task(answer_of(server))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await come.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -363,7 +363,7 @@ async def test_leaving_a_stream(serve: Any) -> None:
         left.set()
 
     server: Server = await serve(scripted(stream=endless))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with aclosing(GPTalk.create_async_generator(None, HELLO, base_url=server.url)) as pieces:
             async for piece in pieces:
                 assert piece == "first"
@@ -381,7 +381,7 @@ async def test_each_waits_by_its_own_clock(serve: Any) -> None:
         await say.whole({"data": {"token": "one", "expires_at": FAR}})
 
     server: Server = await serve(scripted(login=slow))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         hasty = asyncio.create_task(answer_of(server, timeout=0.05))
         patient = asyncio.create_task(answer_of(server))
         with pytest.raises(errors.TimedOut) as caught:
@@ -501,7 +501,7 @@ async def test_loops_and_threads_do_not_meet(serve: Any) -> None:
     threads = [threading.Thread(target=twice) for _ in range(2)]
     for thread in threads:
         thread.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for thread in threads:
             await asyncio.to_thread(thread.join)
     assert sorted(Counter(bearers(server)).values()) == [3, 3, 3, 3]

@@ -398,7 +398,7 @@ async def test_leaving_closes_the_connection_at_the_server(serve: Any, leave: st
                 if leave == "close":
                     return
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         task = asyncio.create_task(read())
         await begun.wait()
         if leave == "cancel":

@@ -26,8 +26,7 @@ from polychat.state.store import StoreUnavailable, UsageFilter, UsageLabels, Usa
 from polychat.state.usage_writer import UsageWriter
 
 from ..support.database_servers import PostgreSQL, delivered, emptied
-
-PATIENCE = 20.0
+from ..support.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)

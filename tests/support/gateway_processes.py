@@ -20,7 +20,8 @@ from typing import Any
 from polychat import config
 from polychat.errors import BadInput
 
-from .server_in_thread import PATIENCE, App, Client, News, say, whole
+from .patience import PATIENCE
+from .server_in_thread import App, Client, News, say, whole
 
 ROOT = Path(__file__).parents[2]
 NAME = "tests.support.gateway_processes:Standing"
@@ -132,7 +133,7 @@ class Running:
         self.pid = self.process.pid
         self.lines: list[str] = []
         self._coming: queue.Queue[str | None] = queue.Queue()
-        self._reading = threading.Thread(target=self._read)
+        self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
     def _read(self) -> None:

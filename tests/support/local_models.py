@@ -28,7 +28,7 @@ def smollm2() -> Path:
 
 async def all_quiet() -> None:
     """Wait until no model is decoding; which a test that leaves an answer must bring about."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for thread in threading.enumerate():
             if thread.name == "polychat-llama":
                 await asyncio.to_thread(thread.join)

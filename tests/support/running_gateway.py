@@ -21,12 +21,11 @@ from polychat.gateway.observe.record import Observer, Record
 from polychat.http.server.protocol import ServerConnection
 from polychat.http.server.state import ServerState
 
+from .patience import PATIENCE
 from .scripted_server import Say, Seen
 
 BASES = {"openai-chat": "/v1", "openai-responses": "/v1", "anthropic": "", "gemini": "/v1beta", "ollama": ""}
 """Where each wire's paths begin."""
-PATIENCE = 10.0
-"""Seconds after which what a test waits for does not come."""
 
 
 def row(wire: str, url: str, **more: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-PATIENCE = 30.0
-"""Seconds after which what a test waits for does not come."""
+from .patience import PATIENCE
+
 MISSING = None if shutil.which("tmux") else "tmux is not installed: apt-get install tmux"
 RENEWS = "RENEW_SCREENS" in os.environ
 """Whether kept screens are written anew in place of being compared."""

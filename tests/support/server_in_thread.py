@@ -20,8 +20,9 @@ from polychat.config.settings import GatewaySettings, Limits
 from polychat.gateway.process.serving import Server
 from polychat.http.server.listening import listen
 
+from .patience import PATIENCE
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-PATIENCE = 20.0
 
 
 class News:

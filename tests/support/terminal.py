@@ -11,8 +11,7 @@ import termios
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
-PATIENCE = 60.0
-"""Seconds after which what a test waits for does not come."""
+from .patience import PATIENCE
 
 
 class Terminal:

@@ -14,7 +14,8 @@ from websockets.frames import Frame, Opcode
 
 from polychat.types import ChatRequest, TextPart
 
-from .running_gateway import PATIENCE, Caller, Running
+from .patience import PATIENCE
+from .running_gateway import Caller, Running
 
 PATH = "/v1/responses"
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")

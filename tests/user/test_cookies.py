@@ -472,7 +472,7 @@ async def test_the_loop_goes_on_meanwhile(browsers: Any) -> None:
         return chrome(**options)
 
     browsers(slow)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         asking = asyncio.create_task(cookies_for(HOST, now=lambda: NOW))
         assert await asyncio.to_thread(opened.wait, 20)
         free.set()

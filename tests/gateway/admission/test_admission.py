@@ -420,7 +420,7 @@ async def test_before_the_end(serve: Any) -> None:
 
 
 async def until_done(task: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await task
 
 

@@ -530,7 +530,7 @@ async def test_an_abandoned_request_is_recorded_as_usual(serve: Any, begun: list
                     task.cancel()
                 assert b"shutting down" in ((await caller.rest()) if stream else (await caller.whole()).body)
             record = (await here.app.recorded(2))[1]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await gone.wait()
             state = here.app.running, here.app.bodies.held, [facts.in_flight for facts in here.app.health.every()]
             return facts_of(record), state

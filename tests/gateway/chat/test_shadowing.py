@@ -12,7 +12,8 @@ from polychat.config.settings import Price, Route
 from polychat.gateway.paths import DIALECTS
 from polychat.routing.shadow import MOST
 
-from ...support.running_gateway import PATIENCE, Stage, asking, configured, fault, gateway, good, row, until
+from ...support.patience import PATIENCE
+from ...support.running_gateway import Stage, asking, configured, fault, gateway, good, row, until
 
 
 def mirrored(house: Any, shade: Any, percent: float = 100.0, **more: Any) -> Any:

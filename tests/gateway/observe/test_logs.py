@@ -258,7 +258,7 @@ def test_news_may_have_several_lines() -> None:
 
 
 async def until(event: threading.Event) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.to_thread(event.wait, 10)
 
 

@@ -307,7 +307,7 @@ async def test_the_end_does_not_wait_for_a_collector(collector: Collector) -> No
     collector.go.clear()
     observer = telemetry()
     observer(record())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.to_thread(observer.shutdown, 0.05)
     [ending] = [thread for thread in threading.enumerate() if thread.name == "polychat-telemetry"]
     collector.go.set()

@@ -12,7 +12,7 @@ from polychat.gateway.process import memory
 from polychat.gateway.process.memory import GROWTH, MemoryReturn, memory_return
 
 from ...support.gateway_processes import ROOT
-from ...support.server_in_thread import PATIENCE
+from ...support.patience import PATIENCE
 
 MB = 1_000_000
 _BURST = """

@@ -99,7 +99,7 @@ class Scripted(_Supervisor):
         self.last = self.state
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 self.look()
                 await asyncio.sleep(0)

@@ -77,7 +77,7 @@ async def test_a_connection_is_kept_though_the_reader_had_its_end_before_the_bod
         await say.last()
 
     server = await serve(handler)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(2):
             further.clear()
             async with await ask(server.url) as response:
@@ -102,7 +102,7 @@ async def test_a_server_that_talks_on_after_the_end_is_left(serve: Serve, monkey
             await say.chunk(b"more\n" * 1000)
 
     monkeypatch.setattr(pools, "_LINGER", 0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for handler in (silent, chatty):
             server = await serve(handler)
             async with await ask(server.url) as response:
@@ -123,7 +123,7 @@ async def test_who_stops_early_closes(serve: Serve) -> None:
         await say.gone()
 
     server = await serve(handler)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with await ask(f"{server.url}/body"):
             pass
         task = asyncio.create_task(json_of(f"{server.url}/body"))
@@ -192,7 +192,7 @@ async def test_what_a_dead_connection_swallowed_is_sent_again_once(
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         assert await json_of(server.url, None, method=method, headers=headers) == {}
         if again:
             assert await json_of(server.url, None, method=method, headers=headers) == {}
@@ -212,7 +212,7 @@ async def test_nothing_is_sent_three_times() -> None:
         await reader.readuntil(b"\r\n\r\n")
         count += 1
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         for response in [await ask(server.url, None, "GET") for _ in range(4)]:
             await response.read()
         with pytest.raises(errors.ConnectionFailed):
@@ -231,7 +231,7 @@ async def test_a_kept_connection_that_is_silent_is_asked_once() -> None:
         while await reader.readuntil(b"\r\n\r\n"):
             count += 1
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         assert await json_of(server.url, None, method="GET") == {}
         with pytest.raises(errors.TimedOut, match="first"):
             await json_of(server.url, None, method="GET", timeouts=Timeouts(first=0.05))
@@ -264,7 +264,7 @@ async def test_a_reply_that_began_is_not_asked_for_again() -> None:
             count += 1
             writer.write(answer)
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         assert await json_of(server.url, None, method="GET") == {}
         with pytest.raises(errors.ConnectionFailed, match="before replying"):
             await json_of(server.url, None, method="GET")
@@ -275,7 +275,7 @@ async def test_what_lies_idle_is_closed(serve: Serve, own: Callable[..., Pool]) 
     """After its seconds, without anybody asking."""
     server = await serve(echo)
     mine = own(idle=0.02)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(2):
             response = await mine.request("GET", server.url, headers={})
             await response.read()
@@ -320,7 +320,7 @@ async def test_the_limit_in_all_closes_what_is_idle_elsewhere(serve: Serve, own:
         async with await mine.request("GET", f"{server.url}/{number}", headers={}) as response:
             await response.read()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(go(server, number) for number, server in enumerate([one, one, two, one, two])))
         assert order == ["/0", "/1", "/2", "/3", "/4"]
         held = await mine.request("GET", one.url, headers={})
@@ -359,7 +359,7 @@ async def test_waiting_has_the_connect_clock_and_can_be_cancelled(serve: Serve, 
     await asyncio.sleep(0)
     await held.read()  # it is the first one's turn now
     first.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await (await second).read()
     assert mine._count == 1
 
@@ -494,7 +494,7 @@ async def test_of_a_deadline_and_the_total_clock_the_first_counts(
     """Whichever of them the caller means to wait longer for."""
     server = await serve(silent)
     end = None if deadline is None else asyncio.get_running_loop().time() + deadline
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(errors.TimedOut, match="total"):
             await ask(server.url, timeouts=Timeouts(total=total), deadline=end)
 
@@ -514,7 +514,7 @@ async def test_the_total_clock_ends_a_reply_that_never_ends(serve: Serve, slow: 
             await say.chunk(b"word\n" * 50_000)
 
     server, other = await serve(handler), await serve(echo)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(errors.TimedOut, match="total"):
             async for _ in (await ask(server.url, timeouts=Timeouts(total=0.1))).iter_content():
                 for _turn in range(5 * slow):

@@ -49,7 +49,7 @@ async def test_more_than_was_asked_for_reaches_nobody(head: bytes, extra: bytes,
         await reader.read()
         further.clear()
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         for number in range(2):
             response = await ask(server.url)
             assert await response.read() == b"ab"
@@ -70,7 +70,7 @@ async def test_a_reset_is_no_end() -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         pieces = (await ask(server.url)).iter_content()
         assert await anext(pieces) == b"ab"
         further.set()
@@ -131,7 +131,7 @@ async def test_a_drip_does_not_reset_the_clock(part: bytes) -> None:
             writer.write(b"x" * 10 + (b"" if part is CHUNKED else b": y\r\n"))
             await asyncio.sleep(0.005)
 
-    async with listening(drip) as server, asyncio.timeout(10):
+    async with listening(drip) as server, asyncio.timeout(60):
         response = await ask(server.url, timeouts=Timeouts(first=0.1, idle=0.1))
         with pytest.raises(errors.TimedOut) as caught:
             await by_content(response)

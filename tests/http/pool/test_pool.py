@@ -149,7 +149,7 @@ async def test_an_answer_before_all_was_sent_is_given() -> None:
         writer.write(b"HTTP/1.1 413 Too large\r\nContent-Length: 5\r\n\r\nlarge")
         await over.wait()
 
-    async with listening(deaf) as server, asyncio.timeout(10):
+    async with listening(deaf) as server, asyncio.timeout(60):
         response = await ask(server.url, b"x" * 30_000_000, timeouts=Timeouts(idle=5))
         assert (response.status, await response.read()) == (413, b"large")
         assert not pool()._origin_of
@@ -164,7 +164,7 @@ async def test_a_server_that_does_not_read_has_the_idle_clock() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         await over.wait()
 
-    async with listening(deaf) as server, asyncio.timeout(10):
+    async with listening(deaf) as server, asyncio.timeout(60):
         with pytest.raises(errors.TimedOut, match="idle"):
             await ask(server.url, b"x" * 30_000_000, timeouts=Timeouts(idle=0.05))
         over.set()
@@ -279,7 +279,7 @@ async def test_a_piece_is_given_when_it_comes(serve: Serve) -> None:
             await say.last()
 
         server = await serve(handler)
-        async with asyncio.timeout(10), await ask(server.url) as response:
+        async with asyncio.timeout(60), await ask(server.url) as response:
             pieces = response.iter_content()
             assert await anext(pieces) == b"one\n"
             further.set()
@@ -324,7 +324,7 @@ async def test_no_body_is_no_body() -> None:
             status = head.split(b"/", 2)[1][:3]
             writer.write(b"HTTP/1.1 %b X\r\nContent-Length: 10\r\n\r\n" % status)
 
-    async with listening(talk) as server, asyncio.timeout(10):
+    async with listening(talk) as server, asyncio.timeout(60):
         for method, status in [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 404)]:
             response = await ask(f"{server.url}/{status}", None, method)
             assert (response.status, await response.read(), response.headers["content-length"]) == (status, b"", "10")

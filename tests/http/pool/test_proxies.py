@@ -164,7 +164,7 @@ async def test_what_is_no_proxy(says: bytes) -> None:
         received.extend(await reader.readuntil(b"\r\n\r\n"))
         writer.write(says)
 
-    async with listening(talk) as proxy, asyncio.timeout(10):
+    async with listening(talk) as proxy, asyncio.timeout(60):
         with pytest.raises(errors.ConnectionFailed):
             await posted("https://127.0.0.1:9/secret", proxy.url, timeouts=Timeouts(connect=5))
     assert received.startswith(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n")

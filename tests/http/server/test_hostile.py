@@ -12,7 +12,8 @@ import pytest
 
 from polychat.config.settings import Limits
 
-from ...support.server_in_thread import PATIENCE, App, Client, Hosted, hosted, request, say, whole
+from ...support.patience import PATIENCE
+from ...support.server_in_thread import App, Client, Hosted, hosted, request, say, whole
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: here\r\n\r\n"
 POST = b"POST /first HTTP/1.1\r\nhost: here\r\n"

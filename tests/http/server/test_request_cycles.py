@@ -15,7 +15,8 @@ from polychat.config.settings import Limits
 from polychat.http.server.state import ServerState
 from polychat.http.server.timeout_queue import TimeoutQueue
 
-from ...support.server_in_thread import PATIENCE, App, Client, Hosted, echo, request, say, whole
+from ...support.patience import PATIENCE
+from ...support.server_in_thread import App, Client, Hosted, echo, request, say, whole
 
 
 def test_a_request_is_delivered_as_asgi_defines_it(here: Hosted, app: App) -> None:

@@ -25,7 +25,8 @@ from polychat.gateway.process.source import ConfigSource, later
 from polychat.http.server.listening import check, encrypting, listen, renew, startup_line, unlisten
 
 from ...support.gateway_processes import ROOT, body_at, connected, one, started
-from ...support.server_in_thread import PATIENCE, App, Client, hosted, request
+from ...support.patience import PATIENCE
+from ...support.server_in_thread import App, Client, hosted, request
 from ...support.tls import authority
 
 

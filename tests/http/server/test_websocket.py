@@ -14,7 +14,8 @@ from polychat.config.settings import Limits, WebSocket
 from polychat.http.server.websocket import WebSocketConnection
 
 from ...support.gateway_for_clients import HELLO, house
-from ...support.running_gateway import PATIENCE, Running
+from ...support.patience import PATIENCE
+from ...support.running_gateway import Running
 from ...support.websocket_clients import KEY, Frames, frame, head, message, text_of, upgraded
 
 WIRE = "openai-chat"

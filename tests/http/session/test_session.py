@@ -301,7 +301,7 @@ async def test_events_come_a_batch_a_read(serve: Serve) -> None:
                 batches.append(batch)
                 go.set()
         assert batches == [[Text("a"), Text("b")], [Text("c"), Finish("complete"), Text("after")]]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await left.wait()
 
 
@@ -358,7 +358,7 @@ async def test_a_slow_reader_loses_nothing_to_a_cut(serve: Serve) -> None:
         pieces = response.iter_content()
         assert await anext(pieces) == b"one "
         held.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await cut.wait()
         for _ in range(3):
             await session.get(server.url)  # by the time these are answered, the end of that connection has been seen

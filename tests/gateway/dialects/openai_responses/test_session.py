@@ -16,7 +16,8 @@ from polychat.types import ChatRequest
 from polychat.wire.faults import Fault
 
 from ....support.gateway_for_clients import CALLS, HELLO, KEY, WIRES, Held, before, house
-from ....support.running_gateway import PATIENCE, asking, streaming
+from ....support.patience import PATIENCE
+from ....support.running_gateway import asking, streaming
 from ....support.scripted_server import Say, Seen
 from ....support.scripted_vendors import ScriptedVendor
 from ....support.websocket_clients import PATH, connected, head, text_of, texts

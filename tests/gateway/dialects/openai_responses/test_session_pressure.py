@@ -15,7 +15,8 @@ from polychat.http.server.websocket import WebSocketConnection
 from polychat.types import ChatRequest
 
 from ....support.gateway_for_clients import HELLO, Held, house
-from ....support.running_gateway import PATIENCE, Running
+from ....support.patience import PATIENCE
+from ....support.running_gateway import Running
 from ....support.scripted_vendors import ScriptedVendor
 from ....support.websocket_clients import Socket, connected, frame, head, message, text_of, texts, upgraded
 
