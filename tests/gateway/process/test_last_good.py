@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from urllib.request import urlopen
 
 import pytest
@@ -13,6 +15,7 @@ from polychat.gateway.process.last_good import keep, kept_text, place_of
 
 from ...support.command import run
 from ...support.gateway_processes import started
+from ...support.patience import PATIENCE
 
 GOOD = """
 [gateway]
@@ -30,8 +33,16 @@ serves = ["small"]
 
 
 def body_at(port: int, path: str) -> bytes:
-    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as response:
         return bytes(response.read())
+
+
+def becomes(read: Callable[[], object], wanted: object) -> None:
+    """Returns when ``read`` returns what is wanted."""
+    end = monotonic() + PATIENCE
+    while (seen := read()) != wanted and monotonic() < end:
+        pass
+    assert seen == wanted
 
 
 def test_a_folder_whose_links_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,14 +105,13 @@ async def test_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worke
         running.signal(signal.SIGHUP)
         for _ in range(workers):
             running.hears("configuration reloaded")
-        assert [body_at(port, "/ready") for _ in range(2)] == [b"ready\n"] * 2
-        assert kept.read_text() == file.read_text()
+        becomes(lambda: [body_at(port, "/ready") for _ in range(2)], [b"ready\n"] * 2)
+        becomes(kept.read_text, file.read_text())  # by the supervisor, when it knows that all workers have reloaded
 
         file.write_text("nonsense")
         running.signal(signal.SIGHUP)
         assert "polychat.toml:1" in running.hears("configuration not reloaded")
-        while REFUSED not in body_at(port, "/ready"):  # workers learn of it from their supervisor
-            pass
+        becomes(lambda: REFUSED in body_at(port, "/ready"), True)  # workers learn of it from their supervisor
         assert b'"second"' in body_at(port, "/v1/models")
         running.signal(signal.SIGTERM)
         assert running.wait() == 0
