@@ -1,4 +1,4 @@
-"""How long a test waits for what must come: long, as a loaded machine starts a process in half a minute."""
+"""How long a test waits for what must come."""
 
 PATIENCE = 60.0
-"""Seconds after which what a test waits for does not come."""
+"""Seconds after which it does not come: many, as a loaded machine takes half of them to start a process."""
