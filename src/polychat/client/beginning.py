@@ -52,16 +52,14 @@ class EarlyConnection:
 class SentStream:
     """A request that was sent on ``connection``, which belongs to the caller where ``first`` gives nothing."""
 
-    __slots__ = ("_compiled", "_name", "_ready", "batches", "connection", "is_whole", "pool")
+    __slots__ = ("_compiled", "_name", "_ready", "batches", "connection", "pool")
 
     def __init__(
         self, pool: Pool, connection: PoolConnection, ready: ReadyRequest, compiled: CompiledRequest, name: str
     ) -> None:
         self.pool, self.connection, self._ready, self._compiled, self._name = pool, connection, ready, compiled, name
         self.batches: AsyncGenerator[list[Event], None] = NO_MORE
-        """What follows the first batch."""
-        self.is_whole = False
-        """Whether the first batch is all of the reply."""
+        """What follows the first batch; ``NO_MORE`` if that is all of the reply."""
 
     async def first(self, call_info: CallInfo) -> list[Event] | None:
         """The events of the first read, if it is usual. A caller that leaves closes the connection."""
@@ -103,7 +101,7 @@ class SentStream:
 
     def _end(self) -> None:
         """The reply is over; the connection can be used again, at the latest when the end of the body has come."""
-        connection, self.is_whole = self.connection, True
+        connection = self.connection
         connection.timer.stop()
         if connection.done:
             self.pool.give_back(connection)

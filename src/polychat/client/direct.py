@@ -53,7 +53,7 @@ class DirectAsk:
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
         prepared, compiled = self._prepared, self._compiled
-        body = prepared.body(compiled, prompt)
+        body = compiled.body(prompt) if type(prompt) is str else prepared.body(compiled, prompt)
         if body is None or (attempt := prepared.straight.constant_attempt()) is None:
             return await self._asked(prompt, None, None)
         try:

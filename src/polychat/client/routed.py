@@ -268,7 +268,7 @@ class RoutedCall:
             finally:
                 if (unused := early.take()) is not None:
                     sent.pool.give_back(unused)
-        if sent.is_whole or has_piece(events):
+        if sent.batches is NO_MORE or has_piece(events):
             self.batches = sent.batches
             return [events]
         return await self._begun(sent.batches, whole=False, first=[events] if events else None)

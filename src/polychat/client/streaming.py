@@ -166,23 +166,27 @@ class Stream(Generic[Parsed]):
         """The next piece of the text. Raises ``PolychatError`` at the end of a reply that failed."""
         assembled = self._assembled
         try:
-            if self._batches is None:
-                if self.verdict is not None:
-                    raise StopAsyncIteration
-                self._unread = chain.from_iterable(await self._call.begin())
-                self._begun()
-            batches = self._batches
-            assert batches is not None  # it has begun
             while True:
                 for event in self._unread:
-                    if type(event) is Text and event.choice == 0:
-                        text = event.text
+                    kind = type(event)
+                    if kind is Text and event.choice == 0:  # type: ignore[union-attr]  # it is a text
+                        text: str = event.text  # type: ignore[union-attr]
                         assembled.first.answer.pieces.append(text)  # when it is returned: unread pieces are not part of `text`
                         return text
-                    assembled.take(event)
-                if self.verdict is None and assembled.finish is not None:
-                    self._settle(assembled.finish)
-                self._unread = iter(await batches.__anext__())
+                    if kind is Finish:
+                        assembled.finish = event  # type: ignore[assignment]
+                    else:
+                        assembled.take(event)
+                batches = self._batches
+                if batches is not None:
+                    if self.verdict is None and assembled.finish is not None:
+                        self._settle(assembled.finish)
+                    self._unread = iter(await batches.__anext__())
+                elif self.verdict is None:
+                    self._unread = chain.from_iterable(await self._call.begin())
+                    self._begun()
+                else:
+                    raise StopAsyncIteration
         except PolychatError as error:
             await self._failed(error)
             raise
