@@ -7,19 +7,27 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from polychat.config.settings import GatewaySettings
 from polychat.errors import BadInput
+from polychat.http.server import handover
 from polychat.http.server.handover import give_way
 from polychat.http.server.listening import check, listen
 
-from ...support.gateway_processes import at_its_port, body_at, connected, one
+from ...support.gateway_processes import Running, at_its_port, body_at, connected, one
 from ...support.server_in_thread import Client
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose among the sockets of a port")
+
+
+@pytest.fixture
+def none_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the sockets of a test, which is long enough to see that nobody accepts."""
+    monkeypatch.setattr(handover, "_ACCEPT_SECONDS", 0.05)
 
 
 def free_port() -> int:
@@ -106,6 +114,39 @@ def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, w
             load.end()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_may_end_while_a_third_goes_on(tmp_path: Path, workers: int) -> None:
+    """Under load: of three on the port the two older end at the same time, and every request is answered, in the end by the
+    third; it ends for a fourth.
+    """
+    file, port = tmp_path / "polychat.toml", free_port()
+    file.write_text(f'[gateway]\nport = {port}\nreuse_port = true\nworkers = {workers or 1}\nlog = "off"\n')
+    with ExitStack() as processes:
+
+        def start() -> Running:
+            process: Running = processes.enter_context(at_its_port(file, workers=bool(workers)))
+            assert (process.settled(workers) if workers else process.listening()) == port
+            return process
+
+        older = [start(), start()]
+        load = Load(port)
+        try:
+            load.more(20)
+            third = start()
+            for process in older:
+                process.signal(signal.SIGTERM)
+            assert [process.wait() for process in older] == [0, 0]
+            load.more(20)
+            start()
+            third.signal(signal.SIGTERM)
+            assert third.wait() == 0
+            load.more(20)
+            load.end()
+            assert not load.failures
+        finally:
+            load.end()
+
+
 def test_alone_it_ends_as_always(tmp_path: Path) -> None:
     """Without another process on the port, new connections are accepted until it has ended what runs."""
     file = tmp_path / "polychat.toml"
@@ -147,6 +188,7 @@ def test_systemd_is_told_when_it_serves(tmp_path: Path, monkeypatch: pytest.Monk
             assert manager.recv(100) == b"READY=1"
 
 
+@pytest.mark.usefixtures("none_accepts")
 def test_whichever_of_two_ends_leaves_new_connections_to_the_other() -> None:
     """Also the younger, after a version that turns out to be wrong: the older one goes on, and a third one begins anew."""
     settings = GatewaySettings(port=free_port(), reuse_port=True)
@@ -173,6 +215,24 @@ def test_whichever_of_two_ends_leaves_new_connections_to_the_other() -> None:
         opened.close()
 
 
+@pytest.mark.usefixtures("none_accepts")
+def test_one_that_gives_way_needs_not_know_its_place() -> None:
+    """The system puts the youngest of three into the place of the oldest, when that is closed."""
+    settings = GatewaySettings(port=free_port(), reuse_port=True)
+    (first,), (second,), (third,) = (listen(settings) for _ in range(3))
+    give_way([first])
+    first.close()
+    give_way([second])
+    clients = [socket.create_connection(("127.0.0.1", settings.port)) for _ in range(32)]
+    third.settimeout(60)
+    for client in clients:
+        third.accept()[0].close()
+        client.close()
+    second.close()
+    third.close()
+
+
+@pytest.mark.usefixtures("none_accepts")
 def test_after_a_handover_a_third_process_takes_only_its_share() -> None:
     """The next one may fail before it serves: the one that serves still gets connections."""
     settings = GatewaySettings(port=free_port(), reuse_port=True)

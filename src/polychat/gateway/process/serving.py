@@ -19,6 +19,7 @@ from ...http.server.handover import HANDOVER_SECONDS, give_way
 from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
 from ...http.server.protocol import ServerConnection
 from ...http.server.state import ServerState
+from ...worker_threads import in_thread
 from .memory import memory_return
 from .source import ConfigSource, EventLog, begin, later, signals, stays
 
@@ -96,8 +97,9 @@ class Server:
         await self._close(servers)
 
     async def _hand_over(self, listeners: Sequence[socket.socket], servers: Sequence[asyncio.Server]) -> None:
-        give_way(listeners)
-        await self._until(asyncio.sleep(HANDOVER_SECONDS), HANDOVER_SECONDS)
+        for seconds in (HANDOVER_SECONDS, HANDOVER_SECONDS / 5):  # again, for another that ends may have given all to this one
+            await self._until(in_thread(give_way, listeners), self.grace)
+            await self._until(asyncio.sleep(seconds), seconds)
         for server in servers:
             server.close()
         await self._until(self.app.when_idle(), self.grace)

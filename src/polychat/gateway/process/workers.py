@@ -47,7 +47,8 @@ cut         time is up                 ended     those that are left are killed
 ==========  =========================  ========  ====================================================================
 
 Invariants: a slot has at most one worker; one that is started while all ends is ordered to end at once; the sockets listen from
-before the first worker to after the last, so a client waits and is not refused; the Unix socket's file is the supervisor's.
+before the first worker to after the last, so a client waits and is not refused (``reuse_port``: to its end, as another
+process is there); the Unix socket's file is the supervisor's.
 
 Bounds: exits by ``_MAX_EARLY_EXITS`` in a row of one slot, each within ``_EARLY`` seconds of its start; the end by ``grace +
 _EXTRA_GRACE``, after a second signal by ``_EXTRA_GRACE``. A start has no limit: weights may load, and a signal ends it.
@@ -325,6 +326,9 @@ class _Supervisor:
         """Stop the workers, and kill those that do not exit."""
         for worker in self._workers:
             worker.order(_End(now=False))
+        if self._configured.gateway.reuse_port:  # nobody would accept what the system gave to these after the last worker's end
+            for listener in self._listeners:
+                listener.close()
         done, cut = (asyncio.create_task(wait) for wait in (asyncio.wait(slots), self._cut.wait()))
         await asyncio.wait(
             {done, cut}, timeout=self._configured.gateway.grace + _EXTRA_GRACE, return_when=asyncio.FIRST_COMPLETED

@@ -1,10 +1,11 @@
-"""Two processes that listen on one port (``SO_REUSEPORT``): one, mostly the older, leaves new connections to the other.
+"""Processes that listen on one port (``SO_REUSEPORT``): one that ends, mostly the oldest, leaves new connections to another.
 
 The system deals connections out to all sockets of a port, and those that wait at a socket which is closed are reset. So before
-it closes its own, a process tells the system to give all new ones to the other socket, and accepts what has come by then.
+it closes its own, a process tells the system to give all new ones to another socket, and accepts what has come by then.
 
-The system knows sockets by the order in which they began to listen. Which one is its own a process knows from what listened on
-the port before it; the workers of a supervisor do not know that, and take theirs for the older.
+The system knows sockets by their places in a list. A socket is added at its end, and where one is closed the last takes its
+place, so after a while no process knows its own place. It finds one that is not its own by trial: it has new connections given
+to a place, opens one, and sees whether that waits at its own socket or was accepted by one of its own processes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Literal, NamedTuple
 
 HANDOVER_SECONDS = 1.0
 """How long connections that had begun to be opened before ``give_way`` are accepted after it: a few round trips."""
@@ -23,11 +27,11 @@ _ATTACH = 51
 _DETACH = 68
 """``SO_DETACH_REUSEPORT_BPF``: the system deals connections out again."""
 _RETURN = 0x06
-_OLDER, _YOUNGER = 0, 1
-"""Of two sockets. Where there is one only, the system takes that."""
 _LISTENS = "0A"
-_EARLIER: dict[int, frozenset[int]] = {}
-"""Of this process's sockets, those that listened on the same address before. Sockets are known by their inodes."""
+_IS_OPEN = "01"
+_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where one listens on all addresses
+_ACCEPT_SECONDS = 2.0
+"""For a process to accept a connection, when the machine is busy."""
 
 
 def share_port(listener: socket.socket) -> None:
@@ -46,37 +50,115 @@ def take_share(listener: socket.socket) -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # nothing was told
             listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
-        own = os.fstat(listener.fileno()).st_ino
-        _EARLIER[own] = _listening(own) - {own}
 
 
 def give_way(listeners: Sequence[socket.socket]) -> None:
-    """New connections go to the other process from now on, if there is one. Elsewhere than on Linux this does nothing."""
+    """New connections go to another process from now on, if there is one. Elsewhere than on Linux this does nothing.
+
+    Of several it is the youngest that accepts connections. Blocks; other threads go on to accept.
+    """
     if sys.platform != "linux":
         return
-    import ctypes  # once in a process's life
-
     for listener in listeners:
         if listener.family != socket.AF_UNIX:
-            own = os.fstat(listener.fileno()).st_ino
-            other = _OLDER if _EARLIER.get(own, frozenset()) & _listening(own) else _YOUNGER
-            code = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, other))
-            program = struct.pack("HP", 1, ctypes.addressof(code))
             with suppress(OSError):
-                listener.setsockopt(socket.SOL_SOCKET, _ATTACH, program)
+                _leave_to_another(listener)
 
 
-def _listening(own: int) -> frozenset[int]:
-    """The sockets that listen on the address of this one, with it; none where the system does not say."""
+def _leave_to_another(listener: socket.socket) -> None:
+    own = os.fstat(listener.fileno()).st_ino
+    others = []
+    for place in reversed(range(_sockets_beside(own))):
+        _give_all_to(listener, place)
+        taker = _taker(listener, own)
+        if taker == "another":
+            return
+        if taker == "nobody":
+            others.append(place)
+    if others:
+        _give_all_to(listener, others[0])
+
+
+def _give_all_to(listener: socket.socket, place: int) -> None:
+    import ctypes  # once in a process's life
+
+    code = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, place))
+    listener.setsockopt(socket.SOL_SOCKET, _ATTACH, struct.pack("HP", 1, ctypes.addressof(code)))
+
+
+def _taker(listener: socket.socket, own: int) -> Literal["this", "another", "nobody"]:
+    """Whose socket a connection comes to that is opened now; ``nobody``: another's that accepts none yet."""
+    host, port = listener.getsockname()[:2]
+    holders, before = _holders(own), _waiting(own)
+    address = (_THIS_MACHINE.get(host, host), port)
+    with socket.create_connection(address, _ACCEPT_SECONDS) as connection:
+        ends = port, connection.getsockname()[1]
+        until = monotonic() + _ACCEPT_SECONDS
+        while monotonic() < until:
+            row = next((row for row in _rows() if row.state == _IS_OPEN and row.ports == ends), None)
+            if row is not None and row.inode:
+                return "this" if row.inode in _sockets_of(holders) else "another"
+            if row is not None and _waiting(own) > before:
+                return "this"
+            sleep(_ACCEPT_SECONDS / 200)
+    return "nobody"
+
+
+class _Row(NamedTuple):
+    """Of the system's table of TCP sockets."""
+
+    address: str
+    ports: tuple[int, int]
+    """Its own and the other end's."""
+    state: str
+    waiting: int
+    """Of one that listens: the connections that wait to be accepted."""
+    inode: int
+    """0 of a connection that was not accepted yet."""
+
+
+def _rows() -> Iterator[_Row]:
+    """Those that listen come first. None where the system does not say."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        by_inode: dict[int, str] = {}
         with suppress(OSError, ValueError), open(table, encoding="ascii") as rows:
             next(rows, None)
             for row in rows:
-                _, address, _, state, *more = row.split()
-                if state != _LISTENS:
-                    break  # those that listen come first; there may be a hundred thousand others
-                by_inode[int(more[5])] = address
-        if own in by_inode:
-            return frozenset(inode for inode, address in by_inode.items() if address == by_inode[own])
-    return frozenset()
+                _, address, other, state, queues, *more = row.split()
+                ports = int(address.rpartition(":")[2], 16), int(other.rpartition(":")[2], 16)
+                yield _Row(address, ports, state, int(queues.partition(":")[2], 16), int(more[4]))
+
+
+def _row_of(own: int) -> _Row | None:
+    return next((row for row in _rows() if row.inode == own), None)
+
+
+def _sockets_beside(own: int) -> int:
+    """How many listen on the address of this one, with it."""
+    row = _row_of(own)
+    return 0 if row is None else sum(each.state == _LISTENS and each.address == row.address for each in _rows())
+
+
+def _waiting(own: int) -> int:
+    row = _row_of(own)
+    return 0 if row is None else row.waiting
+
+
+def _holders(own: int) -> list[str]:
+    """The processes that accept connections of this socket: this one, or all workers of its supervisor."""
+    parent = os.getppid()
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text("ascii").split()
+    except OSError:
+        children = []
+    workers = [child for child in children if own in _sockets_of([child])]
+    return workers or [str(os.getpid())]
+
+
+def _sockets_of(processes: Iterable[str]) -> set[int]:
+    found = set()
+    for process in processes:
+        with suppress(OSError):
+            for name in os.listdir(f"/proc/{process}/fd"):
+                with suppress(OSError):
+                    found.add(os.stat(f"/proc/{process}/fd/{name}").st_ino)
+    return found
