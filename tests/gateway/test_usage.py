@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from polychat.config.access import Admin
-from polychat.config.settings import Price, Route, State
+from polychat.config.settings import KeySettings, Price, Route, State, TokenBudget
 from polychat.gateway.app import Gateway
 from polychat.gateway.storage import spool_of
 from polychat.state.database.store import DatabaseStore
@@ -121,6 +121,43 @@ async def test_every_way_to_end_is_one_record(place: Path) -> None:
     content = b"".join(file.read_bytes() for file in place.rglob("*") if file.is_file())
     assert b"a-chat-key-of-alice" not in content
     assert b"hi there" not in content
+
+
+async def vectors_and_counts(seen: Seen, say: Say) -> None:
+    """Embeds, and counts tokens."""
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+    usage = {"prompt_tokens": 3, "total_tokens": 3}
+    embedded = {"object": "list", "model": "small", "data": data, "usage": usage}
+    await say.whole(embedded if seen.path.endswith("/embeddings") else {"input_tokens": 1234})
+
+
+async def test_what_is_no_chat_is_one_record_too(place: Path) -> None:
+    """Texts that were embedded, or not; tokens that a backend counted, in vain or not, or that were estimated, which cost
+    nothing."""
+    embed, count = {"input": "hi"}, {"messages": [{"role": "user", "content": "hi"}]}
+    async with serving(vectors_and_counts) as well, serving(fault(500)) as ill:
+        providers = {"well": row("openai-chat", well.url), "ill": row("openai-chat", ill.url)}
+        providers |= {"counting": row("anthropic", well.url), "broken": row("anthropic", ill.url)}
+        limits = {"alice": KeySettings(tokens=TokenBudget(day=100_000))}
+        base = configured(providers, state=State(), keys={"alice": "env:CHAT_KEY"}, key_settings=limits)
+        async with gateway(replace(base, prices={"well/small": Price(prompt=1.0)})) as running:
+            for path, body, model in (
+                ("/v1/embeddings", embed, "well/small"),
+                ("/v1/embeddings", embed, "ill/small"),
+                ("/v1/messages/count_tokens", count, "counting/small"),
+                ("/v1/messages/count_tokens", count, "broken/small"),
+                ("/v1/messages/count_tokens", count, "well/small"),
+            ):
+                await running.ask(path, {**body, "model": model}, headers={"authorization": "Bearer a-chat-key-of-alice"})
+            await running.app.recorded(5)
+    columns = ("target", "verdict", "prompt_tokens", "completion_tokens", "cost", "unpriced")
+    assert [tuple(one[column] for column in columns) for one in usage_rows(place)] == [
+        ("well/small", "complete", 3, None, 3000, ""),
+        ("ill/small", "failed", None, None, None, "not counted"),
+        ("counting/small", "complete", None, None, 0, ""),
+        ("broken/small", "failed", None, None, None, "not counted"),
+        ("well/small", "complete", None, None, 0, ""),
+    ]
 
 
 async def stored_usage(running: Running, query: str, count: int) -> Any:

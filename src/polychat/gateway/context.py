@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
@@ -143,6 +144,19 @@ class RequestContext:
         if seconds is None or not _SECONDS.fullmatch(seconds) or not float(seconds):
             return None
         return Deadline(self.record.start + patience_of(float(seconds)), of_all=whole is not None)
+
+    @contextmanager
+    def asking(self, attempts: Attempts) -> Generator[None]:
+        """While targets are asked for what is no chat: the record tells how that ends."""
+        try:
+            yield
+            attempts.completed()
+        except PolychatError:
+            self.record.verdict = "failed"
+            raise
+        finally:
+            self.credit(attempts)
+        self.record.verdict = "complete"
 
     def credit(self, attempts: Attempts) -> Target | None:
         """Record the target that answers or was tried last, and the outcome of each attempt."""

@@ -74,7 +74,7 @@ async def request_to_count(context: RequestContext, read: Callable[[bytes], Chat
 
 
 async def counted(context: RequestContext, asked: CountedRequest) -> int:
-    """Tokens of the prompt, counted by the first target that answers. Raises ``PolychatError``.
+    """Tokens of the prompt, counted by the first target that answers, which costs nothing. Raises ``PolychatError``.
 
     It is an estimate if the first target does not count: another target's count would be of other tokens.
     """
@@ -85,9 +85,11 @@ async def counted(context: RequestContext, asked: CountedRequest) -> int:
     for guard in context.model_guards:
         if (waiting := guard.before(context, plan, TextDemand(0, request.user))) is not None:
             await waiting
+    record = context.record
     first = plan.targets[0]
     if not first.backend.counts:
-        context.record.provider, context.record.served = first.label, first.model
+        record.provider, record.served = first.label, first.model
+        record.verdict, record.cost = "complete", 0.0
         context.responder.more.append((b"x-polychat-estimated", b"true"))
         return await in_thread(asked.estimated) if len(context.body) > LARGE else asked.estimated()
     able = tuple(target for target in plan.targets if target.backend.counts)
@@ -97,7 +99,7 @@ async def counted(context: RequestContext, asked: CountedRequest) -> int:
     async def count(target: Target) -> int:
         return await _counted_by(target, asked) or 0
 
-    try:
+    with context.asking(attempts):
         tokens = await context.runtime.router.run(
             replace(plan, targets=able, members=(), rules=rules),
             count,
@@ -105,10 +107,8 @@ async def counted(context: RequestContext, asked: CountedRequest) -> int:
             repeated=context.repeated,
             deadline=context.deadline,
         )
-        attempts.completed()
-        return tokens
-    finally:
-        context.credit(attempts)
+    record.cost = 0.0
+    return tokens
 
 
 async def _counted_by(target: Target, asked: CountedRequest) -> int | None:

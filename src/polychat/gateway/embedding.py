@@ -45,12 +45,9 @@ async def embedded(
         asked.model = target.model
         return await target.backend.embed(asked, timeout=attempts.timeouts)
 
-    try:
+    with context.asking(attempts):
         vectors = await runtime.router.run(plan, ask, attempts, repeated=context.repeated, deadline=context.deadline)
-        attempts.completed()
-    finally:
-        context.credit(attempts)
-    record.first, record.verdict = monotonic(), "complete"
+    record.first = monotonic()
     record.usage, record.prompt_tokens = vectors.usage, vectors.usage.prompt_tokens
     assert attempts.target is not None
     record.cost = runtime.pricing(attempts.target, vectors.usage)

@@ -108,7 +108,7 @@ class Meter:
         """Fill in the tokens that the backend did not count, and the cost at the price that was reserved for."""
         if record.prompt_tokens is None and record.completion_tokens is None:
             is_free = record.verdict == "failed" and record.first is None and not record.billed
-            if not record.attempts or record.verdict is None or is_free:
+            if not record.attempts or record.verdict is None or is_free or not self._prompt:
                 return
             record.usage = usage = Usage(self._prompt, self.tokens_so_far, estimated=True)
             record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens

@@ -97,13 +97,20 @@ class Server:
         await self._close(servers)
 
     async def _hand_over(self, listeners: Sequence[socket.socket], servers: Sequence[asyncio.Server]) -> None:
-        for seconds in (HANDOVER_SECONDS, HANDOVER_SECONDS / 5):  # again, for another that ends may have given all to this one
+        for _ in range(2):  # another that ends may have given all to this one meanwhile
             await self._until(in_thread(give_way, listeners), self.grace)
-            await self._until(asyncio.sleep(seconds), seconds)
+            await self._until(asyncio.sleep(HANDOVER_SECONDS), HANDOVER_SECONDS)
         for server in servers:
             server.close()
+        await self._until(self._no_new_ones(), HANDOVER_SECONDS)
         await self._until(self.app.when_idle(), self.grace)
         self.app.drain()
+
+    async def _no_new_ones(self) -> None:
+        """Returns when no connection waits for its first request, or the rest of one."""
+        heads = self.state.timeout_queues(asyncio.get_running_loop()).head
+        while heads:  # noqa: ASYNC110  # an event would be set with each request
+            await asyncio.sleep(HANDOVER_SECONDS / 50)
 
     async def _serve_on(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:
         patience = {"ssl_handshake_timeout": self.state.limits.head_seconds} if self._tls is not None else {}

@@ -30,6 +30,8 @@ _RETURN = 0x06
 _LISTENS = "0A"
 _IS_OPEN = "01"
 _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where one listens on all addresses
+_LATEST: dict[int, int] = {}
+"""The place of a socket to which this process gave way, by the inode of its own. It mostly still is that one's."""
 _ACCEPT_SECONDS = 2.0
 """For a process to accept a connection, when the machine is busy."""
 
@@ -67,11 +69,12 @@ def give_way(listeners: Sequence[socket.socket]) -> None:
 
 def _leave_to_another(listener: socket.socket) -> None:
     own = os.fstat(listener.fileno()).st_ino
-    others = []
-    for place in reversed(range(_sockets_beside(own))):
+    others, count, latest = [], _sockets_beside(own), _LATEST.get(own, -1)
+    for place in sorted(range(count), key=lambda place: (place == latest, place), reverse=True):
         _give_all_to(listener, place)
         taker = _taker(listener, own)
         if taker == "another":
+            _LATEST[own] = place
             return
         if taker == "nobody":
             others.append(place)

@@ -56,12 +56,9 @@ async def compacted(context: RequestContext, dialect: OpenAIResponses) -> None:
         asked = with_model(fields if previous is None else _with_previous(fields, previous, target), target.model)
         return await _compacted_at(context, dialect, target, asked, attempts)
 
-    try:
+    with context.asking(attempts):
         body = await runtime.router.run(plan, ask, attempts, repeated=context.repeated, deadline=context.deadline)
-    finally:
-        attempts.end()
-        context.credit(attempts)
-    record.first, record.verdict = monotonic(), "complete"
+    record.first = monotonic()
     headers = [*context.responder.whole_headers("application/json"), (b"x-polychat-provider", record.provider.encode())]
     await context.responder.whole(200, [*headers, (b"x-polychat-attempts", b"%d" % attempts.count)], body)
 
