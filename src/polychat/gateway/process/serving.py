@@ -15,7 +15,7 @@ from ... import config, costs
 from ...backends.rows import rows_of
 from ...config.settings import GatewaySettings as Settings
 from ...errors import PolychatError
-from ...http.server.handover import HANDOVER_SECONDS, give_way
+from ...http.server.handover import HANDOVER_SECONDS, ClosingTurn, give_way
 from ...http.server.listening import BACKLOG, announce, encrypting, listen, open_files, renew, unlisten
 from ...http.server.protocol import ServerConnection
 from ...http.server.state import ServerState
@@ -27,6 +27,8 @@ _COLLECT = (20_000, 20, 50)
 """Thresholds of the garbage collector. A request makes some hundred objects; reference counting frees nearly all of them."""
 _WARM = 1.0
 """Seconds after the start at which the prices, slow to load, are loaded."""
+_HANDOVERS = 10
+"""How often others that end at the same time may give new connections to this process, which then gives them on."""
 _FLUSH = 1.0
 """Seconds for written data to be sent and for cancelled tasks to end, at the shutdown."""
 
@@ -97,11 +99,16 @@ class Server:
         await self._close(servers)
 
     async def _hand_over(self, listeners: Sequence[socket.socket], servers: Sequence[asyncio.Server]) -> None:
-        for _ in range(2):  # another that ends may have given all to this one meanwhile
+        for is_last in (*[False] * _HANDOVERS, True):
             await self._until(in_thread(give_way, listeners), self.grace)
             await self._until(asyncio.sleep(HANDOVER_SECONDS), HANDOVER_SECONDS)
-        for server in servers:
-            server.close()
+            turn = await in_thread(ClosingTurn, listeners)
+            if turn.may_close or is_last or self._cut.is_set():
+                for server in servers:
+                    server.close()
+            turn.release()
+            if not any(server.is_serving() for server in servers):
+                break
         await self._until(self._no_new_ones(), HANDOVER_SECONDS)
         await self._until(self.app.when_idle(), self.grace)
         self.app.drain()

@@ -6,6 +6,9 @@ it closes its own, a process tells the system to give all new ones to another so
 The system knows sockets by their places in a list. A socket is added at its end, and where one is closed the last takes its
 place, so after a while no process knows its own place. It finds one that is not its own by trial: it has new connections given
 to a place, opens one, and sees whether that waits at its own socket or was accepted by one of its own processes.
+
+Where several processes end, what one tells the system is changed by another, or means another socket once one is closed. So
+each does that in a turn, and closes its socket in a turn in which it sees that new connections go elsewhere.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Literal, NamedTuple
@@ -32,6 +35,9 @@ _IS_OPEN = "01"
 _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where one listens on all addresses
 _LATEST: dict[int, int] = {}
 """The place of a socket to which this process gave way, by the inode of its own. It mostly still is that one's."""
+_COUNTS: dict[int, int] = {}
+"""How many sockets there were at that time."""
+_TURN_SECONDS = 10.0
 _ACCEPT_SECONDS = 2.0
 """For a process to accept a connection, when the machine is busy."""
 
@@ -50,7 +56,7 @@ def take_share(listener: socket.socket) -> None:
     process may not serve yet.
     """
     if sys.platform == "linux":
-        with suppress(OSError):  # nothing was told
+        with _turn(listener), suppress(OSError):  # nothing was told
             listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
 
 
@@ -59,17 +65,54 @@ def give_way(listeners: Sequence[socket.socket]) -> None:
 
     Of several it is the youngest that accepts connections. Blocks; other threads go on to accept.
     """
-    if sys.platform != "linux":
-        return
-    for listener in listeners:
-        if listener.family != socket.AF_UNIX:
+    for listener in _shared(listeners):
+        with _turn(listener), suppress(OSError):
+            _leave_to_another(listener)
+
+
+class ClosingTurn:
+    """A time in which no other process on these ports changes where new connections go. To be released."""
+
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        """Blocks as ``give_way``."""
+        self._turns = ExitStack()
+        self.may_close = True
+        """Whether new connections go elsewhere, if there is another process."""
+        for listener in _shared(listeners)[:1]:
+            self._turns.enter_context(_turn(listener))
+        for listener in _shared(listeners):
             with suppress(OSError):
-                _leave_to_another(listener)
+                own = os.fstat(listener.fileno()).st_ino
+                count = _sockets_beside(own)
+                self.may_close &= count == 1 or (count == _COUNTS.get(own) and _taker(listener, own) != "this")
+
+    def release(self) -> None:
+        self._turns.close()
+
+
+def _shared(listeners: Sequence[socket.socket]) -> list[socket.socket]:
+    return [each for each in listeners if each.family != socket.AF_UNIX] if sys.platform == "linux" else []
+
+
+@contextmanager
+def _turn(listener: socket.socket) -> Generator[None]:
+    """Held by one process of this machine for each port, however it ends; not waited for without an end."""
+    name = f"\0polychat-port-{listener.getsockname()[1]}"
+    with socket.socket(socket.AF_UNIX) as lock:
+        until = monotonic() + _TURN_SECONDS
+        while monotonic() < until:
+            try:
+                lock.bind(name)
+                break
+            except OSError:
+                sleep(_TURN_SECONDS / 2000)
+        yield
 
 
 def _leave_to_another(listener: socket.socket) -> None:
     own = os.fstat(listener.fileno()).st_ino
-    others, count, latest = [], _sockets_beside(own), _LATEST.get(own, -1)
+    others, latest = [], _LATEST.get(own, -1)
+    _COUNTS[own] = count = _sockets_beside(own)
     for place in sorted(range(count), key=lambda place: (place == latest, place), reverse=True):
         _give_all_to(listener, place)
         taker = _taker(listener, own)
