@@ -7,6 +7,7 @@ import os
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from polychat.gateway.admission.accounts import policy_of
 from polychat.state.database.store import DatabaseStore
 from polychat.state.key_admin import KeyAdmin
 from polychat.state.memory import MemoryStore
-from polychat.state.store import Policy, StoredKey, Superseded
+from polychat.state.store import Policy, StoredKey, Superseded, UsageLabels, UsageRecord
 
 from ..support.command import run
 from ..support.database_servers import emptied
@@ -304,7 +305,21 @@ async def test_lists_come_in_pages(office: Office, monkeypatch: pytest.MonkeyPat
         admin.put_owner("team", f"team {number}")
         admin.create(f"key {number}", owner=("team", f"team {number % 2}"))
     admin.delete_owner("team", "team 5")
-    lists = {"keys": "keys", "keys?owner=team:team%200": "keys", "teams": "owners", "audit": "audit", "requests": "requests"}
+    labels = [UsageLabels(user=f"user {number}") for number in range(5)]
+    store.write_usage(
+        [
+            UsageRecord(at=int(time() * 1000), id=number, took=1, labels=one, cost=number // 3)
+            for number, one in enumerate(labels)
+        ]
+    )
+    lists = {
+        "usage?by=user": "usage",
+        "keys": "keys",
+        "keys?owner=team:team%200": "keys",
+        "teams": "owners",
+        "audit": "audit",
+        "requests": "requests",
+    }
     for _ in range(5):
         await office.chat("a-key-that-nobody-has")
     for path, name in lists.items():

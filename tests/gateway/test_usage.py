@@ -181,14 +181,14 @@ async def test_operators_read_sums(place: Path) -> None:
             await running.ask(*asking("openai-chat", stream=stream))
         sums = await stored_usage(running, "?by=target&since=1h", 2)
         assert (await running.ask("/admin/usage")).status == 401
-        assert (await running.ask("/admin/usage?until=1d", headers=ADMIN)).json == {"by": "model", "usage": []}
+        assert (await running.ask("/admin/usage?until=1d", headers=ADMIN)).json == {"by": "model", "usage": [], "next": None}
         assert (await running.ask("/admin/usage?model=other", headers=ADMIN)).json["usage"] == []
         for query, field in (("by=x", "by is 'x': choose one of key, "), ("since=soon", "since is 'soon': write a date")):
             answer = await running.ask(f"/admin/usage?{query}", headers=ADMIN)
             assert (answer.status, field in answer.json["error"]["message"]) == (400, True)
     expected = {"requests": 2, "failed": 0, "unpriced": 2, "prompt_tokens": 6, "completion_tokens": 4}
     unused = {"cached_tokens": 0, "reasoning_tokens": 0, "cost_usd": 0.0}
-    assert sums == {"by": "target", "usage": [{"name": "house/small", **expected, **unused}]}
+    assert sums == {"by": "target", "usage": [{"name": "house/small", **expected, **unused}], "next": None}
     table, as_json, as_csv, wrong = [
         await run("usage", *words) for words in (["--by", "day"], ["--json"], ["--csv", "--by", "verdict"], ["--since", "soon"])
     ]

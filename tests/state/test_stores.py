@@ -176,7 +176,9 @@ def seen(store: StateStore, buckets: list[StoredBucket]) -> Any:
         store.last_change(),
         {entry.id: entry for entry in store.audit(since=20)},
         [store.levels(buckets, now) for now in (0, 50, 150)],
+        store.keys(name="a"),
         [store.usage(by, which) for by in ("key", "day")],
+        [store.usage(by, UsageFilter(), after=(0, -1, ""), limit=1) for by in ("model", "verdict", "day")],
         [store.usage(by, UsageFilter()) for by in ("model", "verdict", "day")],
     ]
 

@@ -17,6 +17,8 @@ PARENTS: dict[OwnerKind, OwnerKind | None] = {"person": "team", "team": "org", "
 T = TypeVar("T")
 _LONGEST = 64
 _TRIES = 10
+_GUESSED = 1000
+"""Keys among which a name is looked for that is like one that does not exist."""
 OwnerName = tuple[OwnerKind, str]
 PolicyChange: TypeAlias = Policy | Callable[[Policy], Policy]
 """A policy, or what makes it of the one that is kept: no change that somebody else made of that is lost."""
@@ -144,15 +146,14 @@ class KeyAdmin:
         """By its public id, or by its name if one key in use has it that was not rotated."""
         if (key := self._store.key_by_id(wanted)) is not None:
             return key
-        keys = self._store.keys()
-        named = [key for key in keys if key.name == wanted]
+        named = self._store.keys(name=wanted)
         in_use = [key for key in named if not self.state(key) and not key.replaced_by] or named
         if len(in_use) == 1:
             return in_use[0]
         if in_use:
             ids = ", ".join(key.id for key in in_use[:10])
             raise BadInput(f"several keys are named {redact(wanted, _LONGEST)!r}: use one of the ids {ids}", field="key")
-        guess = near(wanted, [key.name for key in keys], "; ")
+        guess = near(wanted, [key.name for key in self._store.keys(limit=_GUESSED)], "; ")
         raise BadInput(f"no key {redact(wanted, _LONGEST)!r}{guess}", field="key")
 
     def state(self, key: StoredKey) -> str:

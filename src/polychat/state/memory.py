@@ -25,9 +25,11 @@ from .store import (
     TextPlace,
     UsageDimension,
     UsageFilter,
+    UsagePlace,
     UsageRecord,
     UsageSum,
     check_current,
+    days_in_order,
 )
 
 
@@ -133,9 +135,15 @@ class MemoryStore:
         return self._owners.get((kind, name))
 
     def keys(
-        self, *, owner: tuple[OwnerKind, str] | None = None, after: Place | None = None, limit: int | None = None
+        self,
+        *,
+        owner: tuple[OwnerKind, str] | None = None,
+        name: str | None = None,
+        after: Place | None = None,
+        limit: int | None = None,
     ) -> list[StoredKey]:
-        ordered = sorted((key.created_at, key.id) for key in self._keys.values() if owner in (None, key.owner))
+        meant = (key for key in self._keys.values() if owner in (None, key.owner) and name in (None, key.name))
+        ordered = sorted((key.created_at, key.id) for key in meant)
         return [self._keys[place[1]] for place in ordered if after is None or place > after][:limit]
 
     def key_by_digest(self, digest: bytes) -> StoredKey | None:
@@ -217,15 +225,18 @@ class MemoryStore:
         for record in records:
             self._usage.setdefault((record.at, record.id), record)
 
-    def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
+    def usage(
+        self, by: UsageDimension, which: UsageFilter, *, after: UsagePlace | None = None, limit: int | None = None
+    ) -> list[UsageSum]:
         groups: dict[str, list[UsageRecord]] = defaultdict(list)
         for record in self._usage.values():
             if _is_meant(record, which):
                 groups[_name_of(record, by)].append(record)
         sums = [_sum(name, records) for name, records in groups.items()]
         if by == "day":
-            return sorted(sums, key=lambda one: one.name)
-        return sorted(sums, key=lambda one: (-one.cost, -one.prompt_tokens - one.completion_tokens, one.name))
+            return days_in_order(sums, after, limit)
+        ordered = sorted(sums, key=lambda one: one.place)
+        return [one for one in ordered if after is None or one.place > after][:limit]
 
     def forget_usage(self, before: float) -> int:
         return _dropped(self._usage, [known for known in self._usage if known[0] < int(before * 1000)])

@@ -11,7 +11,7 @@ Moments are seconds since 1970 in UTC. Money is whole nanodollars (a billionth o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from secrets import token_hex
 from time import time_ns
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -175,9 +175,15 @@ class KeyStore(Protocol):
         """By kind and name, ``deleted`` ones too; of one kind ``after`` a name, and so many at most."""
 
     def keys(
-        self, *, owner: tuple[OwnerKind, str] | None = None, after: Place | None = None, limit: int | None = None
+        self,
+        *,
+        owner: tuple[OwnerKind, str] | None = None,
+        name: str | None = None,
+        after: Place | None = None,
+        limit: int | None = None,
     ) -> list[StoredKey]:
-        """Revoked and expired ones too, in the order in which they were made; those of an ``owner``, and so many at most."""
+        """Revoked and expired ones too, in the order in which they were made; those of an ``owner``, or with a name, and so
+        many at most."""
 
     def key_by_digest(self, digest: bytes) -> StoredKey | None: ...
 
@@ -383,6 +389,20 @@ class UsageSum(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
     cost: int
 
+    @property
+    def place(self) -> UsagePlace:
+        return -self.cost, -self.prompt_tokens - self.completion_tokens, self.name
+
+
+UsagePlace: TypeAlias = tuple[int, int, str]
+"""Of a sum in the order of its list: the highest cost first, then the most tokens; of days only the name counts."""
+
+
+def days_in_order(sums: Iterable[UsageSum], after: UsagePlace | None, limit: int | None) -> list[UsageSum]:
+    """A page of the sums of days."""
+    ordered = sorted(sums, key=lambda one: one.name)
+    return [one for one in ordered if after is None or one.name > after[2]][:limit]
+
 
 class UsageFilter(NamedTuple):
     """Which requests: those that came at ``since`` or later and before ``until``, and whose labels have these values."""
@@ -398,8 +418,10 @@ class UsageStore(Protocol):
     def write_usage(self, records: Sequence[UsageRecord]) -> None:
         """Keep those whose ``at`` and ``id`` are not kept yet."""
 
-    def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
-        """Sums by a dimension; days by date, others by cost and then by tokens, the highest first."""
+    def usage(
+        self, by: UsageDimension, which: UsageFilter, *, after: UsagePlace | None = None, limit: int | None = None
+    ) -> list[UsageSum]:
+        """Sums by a dimension; days by date, others by cost and then by tokens, the highest first; so many at most."""
 
     def forget_usage(self, before: float) -> int:
         """Delete the records of requests that came before then; give how many."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from msgspec import Meta
 from starlette.routing import BaseRoute
 
 from ...config.writing import config_text
@@ -25,6 +26,10 @@ from .listing import cursor, limit_in, next_after, place_in
 from .pages import AdminCall, AdminService, Missing, Page, route_of
 
 _LISTED = 50
+_SUMS = 1000
+_Below: TypeAlias = Annotated[int, Meta(ge=-(2**62), le=0)]
+_UsagePlace: TypeAlias = tuple[_Below, _Below, str]
+"""A ``UsagePlace``."""
 _LONGEST = 256
 """Characters of a text that is searched for."""
 
@@ -81,7 +86,10 @@ def _targets(call: AdminCall) -> Any:
 
 def _usage(call: AdminCall) -> Any:
     wanted = UsageQuery.read(call.query, call.now)
-    return {"by": wanted.by, "usage": [row_of(one) for one in call.store.usage(wanted.by, wanted.which)]}
+    limit, after = limit_in(call, _SUMS), place_in(call, _UsagePlace)
+    sums = call.store.usage(wanted.by, wanted.which, after=after, limit=limit + 1)
+    shown = [row_of(one) for one in sums[:limit]]
+    return {"by": wanted.by, "usage": shown, "next": next_after(sums, limit, lambda one: one.place)}
 
 
 def _audit(call: AdminCall) -> Any:

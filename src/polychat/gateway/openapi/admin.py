@@ -174,7 +174,9 @@ PATHS: dict[str, dict[str, Schema]] = {
     },
     "/admin/targets": {"get": _page("adminTargets", "The state of every target", "read")},
     "/admin/usage": {
-        "get": _page("adminUsage", "Usage and cost of requests, by a dimension", "usage", *_USAGE, _404=_NOTHING_KEPT)
+        "get": _page(
+            "adminUsage", "Usage and cost of requests, by a dimension", "usage", *_USAGE, _LIMIT, _AFTER, _404=_NOTHING_KEPT
+        )
     },
     "/admin/audit": {
         "get": _page(

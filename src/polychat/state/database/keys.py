@@ -72,11 +72,18 @@ class DatabaseKeys:
         return next(iter(self._owners(select(owners).where(owners.c.kind == kind, owners.c.name == name))), None)
 
     def keys(
-        self, *, owner: tuple[OwnerKind, str] | None = None, after: Place | None = None, limit: int | None = None
+        self,
+        *,
+        owner: tuple[OwnerKind, str] | None = None,
+        name: str | None = None,
+        after: Place | None = None,
+        limit: int | None = None,
     ) -> list[StoredKey]:
         query = select(keys).order_by(keys.c.created_at, keys.c.id).limit(limit)
         if owner is not None:
             query = query.where(keys.c.owner_kind == owner[0], keys.c.owner_name == owner[1])
+        if name is not None:
+            query = query.where(keys.c.name == name)
         if after is not None:
             query = query.where(tuple_(keys.c.created_at, keys.c.id) > tuple_(*after))
         return self._keys(query, slow=True)

@@ -8,9 +8,9 @@ from hashlib import blake2b
 from typing import Any
 
 from msgspec import json, structs
-from sqlalchemy import Connection, Row, case, delete, exists, func, select, text
+from sqlalchemy import Connection, Row, Select, case, collate, delete, exists, func, select, text, tuple_
 
-from ..store import UsageDimension, UsageFilter, UsageLabels, UsageRecord, UsageSum
+from ..store import UsageDimension, UsageFilter, UsageLabels, UsagePlace, UsageRecord, UsageSum, days_in_order
 from .engine import Database
 from .statements import inserting
 from .tables import usage, usage_labels
@@ -40,16 +40,26 @@ class DatabaseUsage:
 
         self._database.write(write, slow=True)
 
-    def usage(self, by: UsageDimension, which: UsageFilter) -> list[UsageSum]:
+    def usage(
+        self, by: UsageDimension, which: UsageFilter, *, after: UsagePlace | None = None, limit: int | None = None
+    ) -> list[UsageSum]:
         dimension = usage.c.at // _DAY if by == "day" else usage_labels.c[by]
         query = select(dimension.label("name"), *_sums()).join(usage_labels, usage.c.labels == usage_labels.c.id)
         for condition in _conditions(which):
             query = query.where(condition)
+        query = query.group_by(dimension)
         with self._database.reading(slow=True) as connection:
-            sums = [_sum(row, by) for row in connection.execute(query.group_by(dimension))]
-        if by == "day":
-            return sorted(sums, key=lambda one: one.name)
-        return sorted(sums, key=lambda one: (-one.cost, -one.prompt_tokens - one.completion_tokens, one.name))
+            rows = connection.execute(query if by == "day" else self._page(query, after).limit(limit))
+            sums = [_sum(row, by) for row in rows]
+        return days_in_order(sums, after, limit) if by == "day" else sums
+
+    def _page(self, sums: Select[Any], after: UsagePlace | None) -> Select[Any]:
+        """The sums in their order, behind a place."""
+        table = sums.subquery()
+        name = table.c.name if self._database.is_sqlite else collate(table.c.name, "C")  # in the same order everywhere
+        place = -table.c.cost, -table.c.prompt_tokens - table.c.completion_tokens, name
+        query = select(table).order_by(*place)
+        return query if after is None else query.where(tuple_(*place) > tuple_(*after))
 
     def forget_usage(self, before: float) -> int:
         total = 0
