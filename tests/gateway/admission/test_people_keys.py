@@ -173,7 +173,7 @@ async def test_a_key_needs_no_task(backend: Any, monkeypatch: pytest.MonkeyPatch
             caller.ask(PATH, BODY, headers={"authorization": f"Bearer {key.text}"})
             statuses.append((await caller.whole()).status)
         assert statuses == [200, 200, 200, 200, 401]
-        assert begun == [stored.id] * 3, "the first one waits for the store, and for a connection"
+        assert begun == [stored.id] * 3, "the first one waits for the store"
 
 
 async def test_limits_of_all_above_hold(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:

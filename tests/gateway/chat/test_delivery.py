@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from types import SimpleNamespace
@@ -195,6 +196,7 @@ async def test_a_passed_stream_that_the_end_of_the_gateway_cuts_within_an_event(
         here.app.drain()
         for connection in list(here.state.connections):
             connection.shutdown()
+        await asyncio.sleep(0)
         for task in list(here.state.tasks):
             task.cancel()
         rest = await caller.rest()

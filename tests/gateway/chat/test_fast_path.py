@@ -130,13 +130,13 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
-    """Every run that sent its request without a task."""
+    """Every run that sent its request without a task, on a connection that was open."""
     runs: list[FastChat] = []
     begin = FastChat.begin
 
     def noted(self: FastChat) -> bool:
         is_taken = begin(self)
-        if self._cycle.fast_run is self:
+        if self._cycle.fast_run is self and self._connection.opening is None:
             runs.append(self)
         return is_taken
 

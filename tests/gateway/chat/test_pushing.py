@@ -59,10 +59,12 @@ def serve(serve: Any) -> Any:
 
 
 async def begun(here: Running, dialect: str, caller: Caller | None = None) -> Caller:
-    """A client that has had the beginning of its stream. A stream has no task if a request with the same head came before."""
+    """A client that has had the beginning of its stream, which has a task where ``dialect`` says so."""
     caller = caller or await here.caller()
     path, body = asking(dialect.split()[0], stream=True)
-    if dialect not in WITH_TASK:
+    if dialect in WITH_TASK:
+        here.state.fast_path = lambda scope: None
+    else:
         caller.ask(path, {**body, "stream": False})
         await caller.whole()
         await here.app.recorded()

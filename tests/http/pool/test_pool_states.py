@@ -15,6 +15,7 @@ import pytest
 
 from polychat import errors
 from polychat.http.pool import connection as connections
+from polychat.http.pool import opening as openings
 from polychat.http.pool import pool as pools
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.heads import Origin
@@ -83,11 +84,15 @@ class Play:
         """Whether servers read nothing until a test says so."""
         self.loop = asyncio.get_running_loop()
         monkeypatch.setattr(self.loop, "time", lambda: self.now)
-        monkeypatch.setattr(pools, "opened", self._opened)
+        for module in (pools, openings):
+            monkeypatch.setattr(module, "opened", self._opened)
+        monkeypatch.setattr(pools, "PoolConnection", Steppable)
         self.pool = Pool(**limits)
         self.opening: list[asyncio.Future[None]] = []
         self.transports: list[Transport] = []
         self.requests: list[asyncio.Task[PooledResponse]] = []
+        self.early: list[PoolConnection] = []
+        """Those of requests that were sent, or are sent when a connection is open, and for which nobody waits."""
         self.states: dict[PoolConnection, str] = {}
         self.moves: set[tuple[str, str]] = set()
         self.within: dict[PoolConnection, str] = {}
@@ -126,7 +131,8 @@ class Play:
             self.moves_within.add((before, after))
         self.within[connection] = after
 
-    async def _opened(self, *_: object) -> PoolConnection:
+    async def _opened(self, *facts: Any) -> PoolConnection:
+        *_, connection = facts if len(facts) == 4 else (None,)
         done = self.loop.create_future()
         self.opening.append(done)
         self.moves.add(("none", "opening"))
@@ -137,12 +143,17 @@ class Play:
             raise
         finally:
             self.opening.remove(done)
-        connection = Steppable()
+        is_early, connection = connection is not None, connection or Steppable()
         self.transports.append(Transport(connection, self.slow))
-        self.states[connection] = "opening"
-        self.within[connection] = "free"
-        self._step(connection, "exchange", "finish", "abort", "data_received", "connection_lost", "resume_writing")
+        if not is_early:
+            self._follow(connection, "free")
         return connection
+
+    def _follow(self, connection: PoolConnection, state: str) -> None:
+        self.states[connection] = "opening"
+        self.within[connection] = state
+        made = "connection_made" if state == "opening" else "exchange"
+        self._step(connection, made, "finish", "abort", "data_received", "connection_lost", "resume_writing")
 
     def note(self) -> None:
         for connection in self.within:
@@ -179,6 +190,33 @@ class Play:
         self.requests[-1].add_done_callback(lambda task: task.cancelled() or task.exception())
         return self.requests[-1]
 
+    def begin(self, server: str, timeouts: Timeouts, *, is_refused: bool, is_awaited: bool) -> None:
+        """A request that is sent without a task, or gets one later."""
+
+        def check() -> None:
+            if is_refused:
+                raise errors.Resting("it rests")
+
+        request = self.pool.prepared("POST", server, {}, None, None)
+        if (connection := self.pool.begin(request, b"{}", timeouts, check)) is None:
+            return
+        if connection not in self.within:
+            self._follow(connection, "opening")
+        if is_awaited:
+            task = asyncio.create_task(self.pool.send(request, b"{}", timeouts=timeouts, sent_on=connection))
+            self.requests.append(task)
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        else:
+            connection.listener = lambda: None
+            self.early.append(connection)
+
+    def _give_back_early(self) -> None:
+        connection = self.early.pop()
+        connection.listener = None
+        if connection.opening is None and not connection.done:
+            connection.abort(None)
+        self.pool.give_back(connection)
+
     def busy(self) -> list[Transport]:
         return [one for one in self.transports if not one.closed and one.connection.in_use and not one.connection.done]
 
@@ -197,6 +235,11 @@ class Play:
                     body=chance.choice(BODIES),
                     timeouts=Timeouts(connect=chance.choice([2.0, None]), idle=4.0, total=None),
                 )
+            case "begin":
+                timeouts = Timeouts(connect=chance.choice([2.0, None]), idle=4.0, total=None)
+                self.begin(chance.choice(SERVERS), timeouts, is_refused=chance.random() < 0.2, is_awaited=chance.random() < 0.5)
+            case "give back" if self.early:
+                self._give_back_early()
             case "open" if waiting := [done for done in self.opening if not done.done()]:
                 waiting[0].set_result(None)
             case "refuse" if waiting := [done for done in self.opening if not done.done()]:
@@ -227,6 +270,8 @@ class Play:
             task.cancel()
         for response in self.responses():
             response.close()
+        while self.early:
+            self._give_back_early()
         await self.turns()
         await self.pool.close()
         await self.turns()
@@ -247,6 +292,8 @@ def played(monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Generator[Play]:
 ACTIONS = (
     "request",
     "request",
+    "begin",
+    "give back",
     "open",
     "open",
     "refuse",

@@ -2,9 +2,9 @@
 
 What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
 the model's name decides once for each name: ``prepared.py`` holds it while one configuration is in force.
-A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection, and answers from the call in which
-the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat is passed
-through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
+A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection or a new one, and answers from the call
+in which the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat is
+passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
 All verdicts, counts and headers come from the same functions as on the ordinary path.
 
 step                 usual                                  else
@@ -12,7 +12,8 @@ step                 usual                                  else
 ``begin``            the request is sent                    nothing was done, and a task answers it: another head or
                                                             configuration than is prepared, a guard or a limit that refuses, a
                                                             route whose choice differs or that holds back the beginning of
-                                                            a stream, an unhealthy target, no idle connection
+                                                            a stream, an unhealthy target, or a connection that has to be
+                                                            waited for: one that may be opened at once is (``Opening``)
 the reply arrives    it is read when it is complete         ``continue_in_task``: another status than 200, a failure, a loss, a
                                                             timeout, much more than usual, or no answer; after a second or
                                                             so also if a further target could be tried
@@ -151,7 +152,7 @@ class FastChat:
         called_at = monotonic()
         if (facts := prepared.facts(router, called_at)) is None:
             return self._answer_in_task(inbound)
-        if (connection := head.pool.begin(written.request, sent, written.timeouts)) is None:
+        if (connection := head.pool.begin(written.request, sent, written.timeouts, self._check)) is None:
             return self._answer_in_task(inbound)
         self._facts, self._called_at, self._written = facts, called_at, written
         self._attempt = StraightAttempt(router, plan, facts)
@@ -200,6 +201,10 @@ class FastChat:
         self._cycle.connection.answer_in_task(self._cycle, answered)
         return True
 
+    def _check(self) -> None:
+        """Raises ``Resting`` if the target sent a retry time while a connection was opened."""
+        self._attempt.check()
+
     def _changed(self) -> None:
         connection = self._connection
         if connection.done:
@@ -239,7 +244,8 @@ class FastChat:
         try:
             assert self._inbound is not None  # it is a stream
             reply = self._read_beginning(self._inbound, connection.held)
-        except Exception:  # noqa: BLE001  # it is raised again in the task, where the client is told, and defects logged
+        except Exception as error:  # noqa: BLE001  # it is raised again in the task, where the client is told, and defects logged
+            release_locals(error)
             return None
         if reply.ending.finish is None and not reply.is_ready:
             self._tries = tries
@@ -325,8 +331,8 @@ class FastChat:
             body = connection.held
             try:
                 reply = self._read(body if secrets is None else secrets.whole(body))
-            except Exception:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
-                reply = None
+            except Exception as error:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
+                release_locals(error)
         if reply is None or (finish := reply.outcome.finish) is None or finish.error is not None:
             self.continue_in_task()
             return

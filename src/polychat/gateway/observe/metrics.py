@@ -237,6 +237,7 @@ class Metrics:
             if len(self._records) >= _RECORDS:
                 self._count_usual()
         else:
+            self._count_usual()  # what is counted of a failure depends on who has answered before
             usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
             self._count_alike(usual, [record])
         self._changed = True

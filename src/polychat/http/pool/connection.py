@@ -6,6 +6,9 @@ exchange. The pool decides what becomes of the connection then (see ``pool.py``)
 
 state    event                             next     what follows
 =======  ================================  =======  ==================================================================
+opening  it is open: the request is sent   head     made for one request, before there is a connection: see ``opening.py``
+opening  it fails                          failed   it cannot be opened, not in time, or the request is not to be sent after all
+opening  finish                            closed   it is not needed any more
 free     exchange: it is written at once   head
 free     exchange: a large body            sending  in pieces, as fast as the server reads
 sending  all is written                    head
@@ -45,13 +48,16 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
 from ..timeouts import UNLIMITED, ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
+
+if TYPE_CHECKING:
+    from .opening import Opening
 
 MAX_HEAD = 64 * 1024
 """Maximum bytes of a reply's head and the 1xx heads before it; and of the trailers after the body."""
@@ -71,6 +77,7 @@ class PoolConnection(asyncio.Protocol):
 
     __slots__ = (
         *("coding", "done", "error", "has_head", "headers", "in_use", "keep_alive", "listener", "loop", "on_body"),
+        "opening",
         *("partly_sent", "reason", "received_any", "reusable_until", "sent_at", "sink", "sink_paused", "status", "timer"),
         *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_head_size"),
         *("_no_body", "_parser", "_parser_is_done", "_poll", "_read_paused", "_trailers_size", "_waiter", "_write_paused"),
@@ -87,6 +94,8 @@ class PoolConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self.on_body = self._body.append  # the parser calls it for every chunk: a method of ours would cost as much as the rest
         self.transport: asyncio.Transport
+        self.opening: Opening | None = None
+        """What opens it, for one that was made before it is open; it has no ``transport`` until then."""
         self.reusable_until = 0.0
         self.sent_at = 0.0
         """When the current request was sent, if ``Pool.begin`` sent it."""
@@ -134,10 +143,22 @@ class PoolConnection(asyncio.Protocol):
         self.transport.write(head + body if body else head)
         return self.loop.time()
 
+    def begin_opening(self, opening: Opening, timeouts: ExchangeTimeouts) -> None:
+        """As ``begin``, on a connection that is not open yet: ``opening`` sends the request. ``head`` may follow."""
+        self._prepare(timeouts, no_body=False)
+        self.opening = opening
+        self.timer.wait("connect", self.loop.time(), timeouts.connect)
+
+    def send_opened(self, request: bytes) -> None:
+        """Send the request for which it was opened."""
+        self.sent_at = sent_at = self.loop.time()
+        self.transport.write(request)
+        self.timer.wait("first", sent_at, self.timer.timeouts.first)
+
     async def head(self, sent: float) -> float:
         """Wait for the head of the reply to a request that was ``sent`` then; returns that time. Raises ``error``."""
         timer = self.timer
-        if not self.has_head:
+        if not self.has_head and self.opening is None:
             timer.wait("first", sent, timer.timeouts.first)
         while not self.has_head and self.error is None:
             await self.next_change()
@@ -242,7 +263,11 @@ class PoolConnection(asyncio.Protocol):
             self.error = error or lost
         self.keep_alive = False
         self.timer.close()
-        self.transport.abort()
+        if self.opening is None:
+            self.transport.abort()
+        else:
+            self.error = self.error or ConnectionAbortedError("closed")
+            self.opening.cancel()
         self.wake()
 
     @property
@@ -250,9 +275,11 @@ class PoolConnection(asyncio.Protocol):
         """A state of the table above."""
         if not self.in_use:
             fit = self.keep_alive if self.done else not self.received_any and self.error is None
-            return "free" if fit and not self.transport.is_closing() else "closed"
+            return "free" if fit and self.opening is None and not self.transport.is_closing() else "closed"
         if self.error is not None:
             return "failed"
+        if self.opening is not None:
+            return "opening"
         if self.has_head:
             return "whole" if self.done else "body"
         return "sending" if self.partly_sent else "head"
@@ -270,6 +297,13 @@ class PoolConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        opening, self.opening = self.opening, None
+        if opening is None:
+            return
+        if self.error is None:
+            opening.send()
+        else:
+            self.transport.abort()  # it failed just before it was open
 
     def data_received(self, data: bytes) -> None:
         if self.done or not self.in_use:

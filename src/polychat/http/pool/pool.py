@@ -63,6 +63,7 @@ from ..tls import tls
 from .body import RequestBody
 from .connection import WRITE_SIZE, PoolConnection
 from .heads import Origin, PoolRequest, URLParts, pool_request
+from .opening import Opening
 from .response import PooledResponse
 from .tunnel import failure_of, opened, refusal_of
 
@@ -178,6 +179,7 @@ class Pool:
                     else:
                         sent_at, sent_on = sent_on.sent_at, None
                         await connection.head(sent_at)
+                        sent_at = connection.sent_at  # it may have been open only since then
                     if connection.status == 407 and request.proxy is not None and not request.proxy.is_socks:
                         raise refusal_of(407, request.place, request.proxy)
                     return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
@@ -198,8 +200,12 @@ class Pool:
                 request.secrets.error(error)
             raise
 
-    def begin(self, request: PoolRequest, body: bytes, timeouts: Timeouts) -> PoolConnection | None:
+    def begin(
+        self, request: PoolRequest, body: bytes, timeouts: Timeouts, check: Callable[[], None] | None = None
+    ) -> PoolConnection | None:
         """Send a request that has a body, where that needs no wait: ``None`` where no connection is idle, or the body is large.
+
+        With a ``check`` it is also sent as soon as a new connection is open, if one may be opened at once; see ``Opening``.
 
         The caller sets the connection's ``listener``, and then lets ``send`` continue, or takes the response and calls
         ``give_back``.
@@ -211,9 +217,27 @@ class Pool:
             limits = self._limits(timeouts, None)
         connection = self._reuse(request.origin if request.origin is not None else _secured(request))
         if connection is None:
-            return None
+            return None if check is None else self._begin_opening(request, body, limits, check)
         connection.sent_at = sent_at = connection.begin(request.head(body), body, limits)
         connection.timer.wait("first", sent_at, limits.first)
+        return connection
+
+    def _begin_opening(
+        self, request: PoolRequest, body: bytes, limits: ExchangeTimeouts, check: Callable[[], None]
+    ) -> PoolConnection | None:
+        """A connection that is opened for this request; ``None`` if it must wait for its turn, or there is a proxy."""
+        origin = request.origin if request.origin is not None else _secured(request)
+        connections = self._origins.get(origin) or _Connections()
+        is_full = connections.count >= self._per_origin or self._count >= self._total
+        if is_full or connections.waiting or request.proxy is not None or self.closed:
+            return None
+        self._origins[origin] = connections
+        connections.count += 1
+        self._count += 1
+        connection = PoolConnection()
+        self._origin_of[connection] = origin
+        opening = Opening(connection, request.place, origin, request.head(body) + body, check)
+        connection.begin_opening(opening, limits)
         return connection
 
     def _check(self, connection: PoolConnection, check: Callable[[], None] | None, *, has_waited: bool) -> None:
@@ -252,6 +276,8 @@ class Pool:
         origin = self._origin_of.get(connection)
         if origin is None:
             return "closed"
+        if connection.opening is not None:
+            return "opening"
         if connection in self._lingering:
             return "lingering"
         if connection in self._origins[origin].idle:

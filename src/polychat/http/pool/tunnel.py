@@ -21,16 +21,18 @@ _FOREIGN = (OSError, ValueError, RuntimeError, TypeError)
 """Exceptions of connecting. ``TypeError``: Python 3.11, for an invalid certificate in TLS under TLS."""
 
 
-async def opened(place: URLParts, proxy: Proxy | None, tls: ssl.SSLContext | None) -> PoolConnection:
+async def opened(
+    place: URLParts, proxy: Proxy | None, tls: ssl.SSLContext | None, connection: PoolConnection | None = None
+) -> PoolConnection:
     """A connection for requests to ``place``. Raises ``ConnectionFailed`` and its subclasses. The caller sets timeouts.
 
-    ``tls`` is set if ``place`` or the proxy requires it.
+    ``tls`` is set if ``place`` or the proxy requires it. ``connection``: what becomes the connection, where there is no proxy.
     """
     if proxy is not None and proxy.is_socks:
         return await _through_socks(place, proxy, tls)
     try:
         if proxy is None:
-            return await _connected(place.host, place.port, tls)
+            return await _connected(place.host, place.port, tls, connection)
         connection = await _connected(proxy.host, proxy.port, tls if proxy.scheme == "https" else None)
     except _FOREIGN as error:
         failure = failure_of(error, place, proxy, at_proxy=proxy is not None)
@@ -39,16 +41,21 @@ async def opened(place: URLParts, proxy: Proxy | None, tls: ssl.SSLContext | Non
     raise failure
 
 
-async def _connected(host: str, port: int, tls: ssl.SSLContext | None) -> PoolConnection:
+async def _connected(
+    host: str, port: int, tls: ssl.SSLContext | None, connection: PoolConnection | None = None
+) -> PoolConnection:
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return await _made_of(await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1), host, tls)
+    sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1)
+    return await _made_of(sock, host, tls, connection)
 
 
-async def _made_of(sock: socket.socket, host: str, tls: ssl.SSLContext | None) -> PoolConnection:
-    loop = asyncio.get_running_loop()
+async def _made_of(
+    sock: socket.socket, host: str, tls: ssl.SSLContext | None, connection: PoolConnection | None = None
+) -> PoolConnection:
+    loop, connection = asyncio.get_running_loop(), connection or PoolConnection()
     try:
-        _, connection = await loop.create_connection(PoolConnection, sock=sock, ssl=tls, server_hostname=host if tls else None)
+        await loop.create_connection(lambda: connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
     except BaseException:
         sock.close()
         raise
