@@ -134,6 +134,18 @@ def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
     return rate_limits_in(answer.raw_headers)
 
 
+def rate_limits_on(connection: PoolConnection) -> list[tuple[bytes, bytes]]:
+    """Those of the reply on a connection."""
+    if (known_reply := connection.known_reply) is None:
+        return rate_limits_in(connection.headers)
+    known, values = known_reply
+    if (places := known.places) is None:
+        places = known.places = tuple(
+            (at, name.lower()) for at, name in enumerate(known.names) if name.lower().startswith(_LIMITS)
+        )
+    return [(name, values[at]) for at, name in places] if places else []
+
+
 def rate_limits_in(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Those of ``headers`` that report rate limits, with names in lower case."""
     limits = []

@@ -3,8 +3,8 @@
 What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
 the model's name decides once for each name: ``prepared.py`` holds it while one configuration is in force.
 A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection or a new one, and answers from the call
-in which the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat is
-passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
+in which the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat
+is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
 All verdicts, counts and headers come from the same functions as on the ordinary path.
 
 step                 usual                                  else
@@ -37,7 +37,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ...backends.relay import rate_limits_in
+from ...backends.relay import rate_limits_in, rate_limits_on
 from ...errors import PolychatError
 from ...http.pool.pool import PooledResponse
 from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
@@ -342,7 +342,7 @@ class FastChat:
         record = self.record
         if record.stream and (counting := self._counting()) is not None:
             counting(reply.body)
-        limits = rate_limits_in(connection.headers)
+        limits = rate_limits_on(connection)
         if limits and secrets is not None:
             limits = secrets.headers(limits)
         self._attempt.answered(limits, self._kind)

@@ -35,6 +35,9 @@ has not read a reply to its end is not used for the next.
 A sink gets the body in order: what was held before it was set is taken first. While ``sink_paused`` nothing is given, and the
 socket is not read.
 
+A whole reply whose head is like earlier ones of its server is not parsed, but matched (``known_replies.py``): the states are
+the same.
+
 Bounds: the head and 1xx heads by ``MAX_HEAD`` and ``_MAX_HEADERS``; what is held for a caller that does not take it by
 ``_MAX_UNREAD`` and one read; what is written at once by ``WRITE_SIZE`` and the transport's own limit; each wait by the one
 alarm of ``timer``, which aborts with ``TimedOut``.
@@ -48,16 +51,14 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
 from ..timeouts import UNLIMITED, ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
-
-if TYPE_CHECKING:
-    from .opening import Opening
+from .known_replies import KnownReplies, KnownReply
 
 MAX_HEAD = 64 * 1024
 """Maximum bytes of a reply's head and the 1xx heads before it; and of the trailers after the body."""
@@ -68,6 +69,16 @@ WRITE_SIZE = 64 * 1024
 """Maximum bytes of a request that are written at once."""
 
 
+class Opener(Protocol):
+    """What opens a connection for a request: see ``opening.py``."""
+
+    def send(self) -> None:
+        """The connection is open: send the request."""
+
+    def cancel(self) -> None:
+        """The connection is not needed any more."""
+
+
 class PoolConnection(asyncio.Protocol):
     """The current reply: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
@@ -76,10 +87,10 @@ class PoolConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("coding", "done", "error", "has_head", "headers", "in_use", "keep_alive", "listener", "loop", "on_body"),
-        "opening",
+        *("coding", "done", "error", "has_head", "in_use", "keep_alive", "listener", "loop", "on_body"),
+        *("known_replies", "known_reply", "opening"),
         *("partly_sent", "reason", "received_any", "reusable_until", "sent_at", "sink", "sink_paused", "status", "timer"),
-        *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_head_size"),
+        *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_first_read", "_head_size", "_headers"),
         *("_no_body", "_parser", "_parser_is_done", "_poll", "_read_paused", "_trailers_size", "_waiter", "_write_paused"),
     )
 
@@ -94,14 +105,18 @@ class PoolConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self.on_body = self._body.append  # the parser calls it for every chunk: a method of ours would cost as much as the rest
         self.transport: asyncio.Transport
-        self.opening: Opening | None = None
+        self.opening: Opener | None = None
         """What opens it, for one that was made before it is open; it has no ``transport`` until then."""
+        self.known_replies: KnownReplies | None = None
+        """The replies of its server, if they may be recognized."""
         self.reusable_until = 0.0
         self.sent_at = 0.0
         """When the current request was sent, if ``Pool.begin`` sent it."""
         self.in_use: bool
         self.timer = ExchangeTimer(self.loop, self.abort)
         self._poll: select.poll | None = None
+        self._first_read = b""
+        """The beginning of a reply that may be recognized the next time."""
         self._prepare(UNLIMITED, no_body=False)
         self.in_use = False
 
@@ -115,7 +130,9 @@ class PoolConnection(asyncio.Protocol):
         self.status = self._body_size = self._head_bytes_fed = self._head_size = self._trailers_size = 0
         # Held data of a body counts with its framing, as it was read.
         self.reason = self.coding = b""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.known_reply: tuple[KnownReply, tuple[bytes, ...]] | None = None
+        """What the head is like, with its values, if it was recognized."""
         self.timer.timeouts = timeouts
         self.in_use, self._no_body = True, no_body
 
@@ -143,7 +160,7 @@ class PoolConnection(asyncio.Protocol):
         self.transport.write(head + body if body else head)
         return self.loop.time()
 
-    def begin_opening(self, opening: Opening, timeouts: ExchangeTimeouts) -> None:
+    def begin_opening(self, opening: Opener, timeouts: ExchangeTimeouts) -> None:
         """As ``begin``, on a connection that is not open yet: ``opening`` sends the request. ``head`` may follow."""
         self._prepare(timeouts, no_body=False)
         self.opening = opening
@@ -187,6 +204,14 @@ class PoolConnection(asyncio.Protocol):
         """A future that is done when data arrived, or was sent, or the connection was lost. One at a time."""
         self._waiter = self.loop.create_future()
         return self._waiter
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Those of the reply, in order."""
+        if self.known_reply is not None and not self._headers:
+            known, values = self.known_reply
+            self._headers = list(zip(known.names, values, strict=True))
+        return self._headers
 
     @property
     def held(self) -> bytes:
@@ -309,9 +334,11 @@ class PoolConnection(asyncio.Protocol):
         if self.done or not self.in_use:
             self.abort(None)  # it sends data that was not requested
             return
+        if not self.received_any and self.known_replies is not None and self._is_known(data, self.known_replies):
+            self.wake()
+            return
         self.received_any = True
-        if not self.has_head:
-            self._head_bytes_fed += len(data)
+        self._head_bytes_fed += 0 if self.has_head else len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -342,6 +369,21 @@ class PoolConnection(asyncio.Protocol):
                 self.transport.pause_reading()
         self.wake()
 
+    def _is_known(self, data: bytes, known_replies: KnownReplies) -> bool:
+        """Whether ``data`` is a whole reply that is recognized, which is then taken."""
+        if self.sink is not None or self._no_body or len(data) > _MAX_UNREAD:
+            return False
+        for known in known_replies.known:
+            if (found := known.read(data)) is not None:
+                values, body = found
+                self.known_reply, self.status, self.reason = (known, values), 200, known.reason
+                self.received_any = self.has_head = self.done = self.keep_alive = self._parser_is_done = True
+                self._body.append(body)
+                self._body_size = len(data)
+                return True
+        self._first_read = data if known_replies.can_learn else b""
+        return False
+
     def connection_lost(self, error: Exception | None) -> None:
         if self.has_head and self._ends_at_close and error is None and self.error is None:
             self.done = True
@@ -371,7 +413,7 @@ class PoolConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_head:
-            self.headers.append((name, value))  # of at most one read: see ``on_headers_complete``
+            self._headers.append((name, value))  # of at most one read: see ``on_headers_complete``
             return
         self._trailers_size += len(name) + len(value) + 4
         if self._trailers_size > MAX_HEAD:
@@ -379,14 +421,14 @@ class PoolConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        if len(self.headers) > _MAX_HEADERS:
+        if len(self._headers) > _MAX_HEADERS:
             raise ValueError("more headers than the limit")
         if self._head_bytes_fed > MAX_HEAD:  # data after the head may belong to the body
-            self._head_size += len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self._head_size += len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self._headers)
             if self._head_size > MAX_HEAD:
                 raise ValueError("headers larger than the limit")
         if self.status < 200:
-            self.headers = []
+            self._headers = []
             return
         framed = self._read_framing()
         self.keep_alive = self._parser.should_keep_alive()
@@ -394,11 +436,13 @@ class PoolConnection(asyncio.Protocol):
         self._ends_at_close = not framed
         if self._no_body:
             self.done = True
+        if self._first_read and (self.status != 200 or not self.keep_alive or self._ends_at_close):
+            self._first_read = b""
 
     def _read_framing(self) -> bool:
         """Whether the head determines the end of the body; also records its compression."""
         framed, transfers = False, b""
-        for name, value in self.headers:
+        for name, value in self._headers:
             size = len(name)
             if not 14 <= size <= 17:
                 continue
@@ -410,11 +454,16 @@ class PoolConnection(asyncio.Protocol):
                 transfers += b", " + value if transfers else value
         if (transfers and transfers.lower() != b"chunked") or self.status > 599:
             raise ValueError("an unexpected transfer coding or status")
+        if transfers or self.coding:
+            self._first_read = b""
         return framed or bool(transfers)
 
     def on_message_complete(self) -> None:
         if self.has_head:
             self.done = self._parser_is_done = True
+            if self._first_read and self.known_replies is not None:
+                self.known_replies.learn(self._first_read)
+                self._first_read = b""
 
 
 def _truncated(why: str) -> BackendError:

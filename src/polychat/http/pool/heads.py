@@ -16,6 +16,7 @@ from ...version import __version__
 from ..coding import ACCEPTED
 from ..proxy import Proxy, proxy_of
 from ..request import url_of
+from ..tls import tls
 from .body import RequestBody
 
 _METHOD = re.compile(r"[A-Z]{1,20}")
@@ -82,6 +83,12 @@ class PoolRequest(NamedTuple):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.method} {self.place.authority})"  # other members contain keys
+
+    def server(self) -> Origin:
+        """How its server is reached now."""
+        if self.origin is not None:
+            return self.origin
+        return Origin(self.place.url.scheme, self.place.host, self.place.port, self.proxy, tls())
 
     def head(self, body: RequestBody | None) -> bytes:
         if body is not None or self.method in ("POST", "PUT", "PATCH"):

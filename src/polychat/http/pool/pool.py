@@ -59,10 +59,10 @@ from ...tracebacks import release_locals
 from ..per_loop import PerLoop
 from ..sending import last_check
 from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
-from ..tls import tls
 from .body import RequestBody
 from .connection import WRITE_SIZE, PoolConnection
 from .heads import Origin, PoolRequest, URLParts, pool_request
+from .known_replies import KnownReplies
 from .opening import Opening
 from .response import PooledResponse
 from .tunnel import failure_of, opened, refusal_of
@@ -81,13 +81,14 @@ _CLOSED = "the pool is closed: its event loop is shutting down"
 class _Connections:
     """Those to one server: ``count`` are open, or being opened; of these ``idle`` are free, the one used last at the end."""
 
-    __slots__ = ("count", "idle", "in_line", "waiting")
+    __slots__ = ("count", "idle", "in_line", "known_replies", "waiting")
 
     def __init__(self) -> None:
         self.count = 0
         self.idle: dict[PoolConnection, None] = {}
         self.waiting: dict[asyncio.Future[PoolConnection | None], int] = {}
         """Requests that wait, each with its number. Each gets a connection, or with ``None`` the right to open one."""
+        self.known_replies = KnownReplies()
         self.in_line: int | None = None
         """The number of its place in the pool's line, if it has one."""
 
@@ -164,7 +165,7 @@ class Pool:
         """
         try:
             limits = self._limits(timeouts, deadline)
-            origin = request.origin if request.origin is not None else _secured(request)
+            origin = request.server()
             for may_repeat in (True, False):
                 if sent_on is None:
                     idle = self._reuse(origin)
@@ -215,7 +216,7 @@ class Pool:
         known, limits = self._latest_limits
         if known is not timeouts or timeouts.total is not None:
             limits = self._limits(timeouts, None)
-        connection = self._reuse(request.origin if request.origin is not None else _secured(request))
+        connection = self._reuse(request.server())
         if connection is None:
             return None if check is None else self._begin_opening(request, body, limits, check)
         connection.sent_at = sent_at = connection.begin(request.head(body), body, limits)
@@ -226,7 +227,7 @@ class Pool:
         self, request: PoolRequest, body: bytes, limits: ExchangeTimeouts, check: Callable[[], None]
     ) -> PoolConnection | None:
         """A connection that is opened for this request; ``None`` if it must wait for its turn, or there is a proxy."""
-        origin = request.origin if request.origin is not None else _secured(request)
+        origin = request.server()
         connections = self._origins.get(origin) or _Connections()
         is_full = connections.count >= self._per_origin or self._count >= self._total
         if is_full or connections.waiting or request.proxy is not None or self.closed:
@@ -236,6 +237,7 @@ class Pool:
         self._count += 1
         connection = PoolConnection()
         self._origin_of[connection] = origin
+        connection.known_replies = connections.known_replies
         opening = Opening(connection, request.place, origin, request.head(body) + body, check)
         connection.begin_opening(opening, limits)
         return connection
@@ -368,6 +370,7 @@ class Pool:
             self._release_slot(origin)
             raise
         self._origin_of[connection] = origin
+        connection.known_replies = self._origins[origin].known_replies
         return connection
 
     def _reuse(self, origin: Origin) -> PoolConnection | None:
@@ -495,11 +498,6 @@ class Pool:
                 self._sweeper = self._loop.call_at(oldest.reusable_until, self._sweep)
                 return
             self._drop(oldest)
-
-
-def _secured(request: PoolRequest) -> Origin:
-    """The origin of a request that needs TLS."""
-    return Origin(request.place.url.scheme, request.place.host, request.place.port, request.proxy, tls())
 
 
 def _may_retry(request: PoolRequest, connection: PoolConnection, lost: OSError) -> bool:

@@ -1,0 +1,87 @@
+"""Recognizes the head of a reply like earlier ones: it is matched as a whole, and not parsed line by line.
+
+A server sends the same header lines with every reply to the same kind of request, of which most differ in a value: a date, an
+id, what is left of a limit. A ``KnownReply`` is such a series of lines; all that the connection decides by a head is the same
+for each. Only whole replies that come in one read are recognized. Everything else, and whatever is not exactly as it was, is
+left to the parser.
+"""
+
+from __future__ import annotations
+
+import re
+
+_FEW = 3
+"""Replies with the same lines before these are known."""
+_MOST, _TRIES = 4, 64
+"""Maximum number of known series, and of heads that are looked at to find them: a server may send others each time."""
+_LINES, _SIZE = 64, 4096
+"""Maximum lines and bytes of a head that is looked at."""
+_LENGTH = b"content-length"
+_CONSTANT = frozenset({b"connection", b"proxy-connection"})
+"""Headers whose values are part of what is known."""
+_UNSUPPORTED = frozenset({b"content-encoding", b"transfer-encoding", b"upgrade", b"trailer"})
+"""Headers of replies that need more than a head and a body."""
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = rb"([!-~][ -~]*)(?<! )"
+"""A value in group ``n``. It does not contain the end of its line, so that matching takes linear time."""
+
+
+class KnownReply:
+    """A series of header lines with any values, after a status line."""
+
+    __slots__ = ("_length", "_match", "names", "places", "reason")
+
+    def __init__(self, status: bytes, lines: list[tuple[bytes, bytes]]) -> None:
+        """``status`` is the status line; ``lines`` are names and values, one of them the body's length."""
+        self.reason = status.partition(b" 200 ")[2]
+        self.names = tuple(name for name, _ in lines)
+        self.places: tuple[tuple[int, bytes], ...] | None = None
+        """The places of the headers that a caller always looks for, with their names in lower case, once it has found them."""
+        pattern = re.escape(status) + rb"\r\n"
+        for name, value in lines:
+            lower = name.lower()
+            allowed = rb"(\d{1,9})" if lower == _LENGTH else b"(%b)" % re.escape(value) if lower in _CONSTANT else _VALUE
+            pattern += b"%b: %b\\r\\n" % (re.escape(name), allowed)
+        self._match = re.compile(pattern + rb"\r\n").match
+        self._length = 1 + [name.lower() for name, _ in lines].index(_LENGTH)
+
+    def read(self, data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
+        """The values of the headers and the body of a reply that is complete in ``data``; ``None`` if it is not such a one."""
+        found = self._match(data)
+        if found is None:
+            return None
+        end = found.end()
+        if int(found[self._length]) != len(data) - end or end == len(data):
+            return None
+        return found.groups(), data[end:]
+
+
+class KnownReplies:
+    """Those of one server. ``known`` has the one that came last at the beginning."""
+
+    __slots__ = ("_seen", "_tries", "known")
+
+    def __init__(self) -> None:
+        self.known: list[KnownReply] = []
+        self._seen: dict[tuple[bytes, ...], int] = {}
+        self._tries = 0
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether heads are still looked at."""
+        return self._tries < _TRIES and len(self.known) < _MOST
+
+    def learn(self, data: bytes) -> None:
+        """Look at the beginning of a reply that was parsed: one with status 200 and a length, on a connection that is kept."""
+        self._tries += 1
+        status, *lines = data[: max(0, data.find(b"\r\n\r\n", 0, _SIZE))].split(b"\r\n", _LINES)
+        fields = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+        names = [name.lower() for name, _ in fields]
+        is_usual = all(map(_NAME.fullmatch, names)) and names.count(_LENGTH) == 1 and not _UNSUPPORTED.intersection(names)
+        if not is_usual or b" 200 " not in status:
+            return
+        kind = status, *(line if name in _CONSTANT else name for name, line in zip(names, lines, strict=True))
+        self._seen[kind] = count = self._seen.get(kind, 0) + 1
+        if count == _FEW:
+            self.known.insert(0, KnownReply(status, fields))
+            self._tries = 0

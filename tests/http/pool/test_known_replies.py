@@ -1,0 +1,131 @@
+"""Replies whose head is recognized are read as the parser reads them, and nothing else is recognized."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, cast
+
+import pytest
+
+from polychat.backends.relay import rate_limits_in, rate_limits_on
+from polychat.http.pool.connection import PoolConnection
+from polychat.http.pool.known_replies import KnownReplies
+from polychat.http.timeouts import UNLIMITED
+
+LINES = (
+    b"Date: Sun, 29 Nov 2026 18:00:00 GMT",
+    b"x-ratelimit-remaining-requests: 99",
+    b"Content-Length: 2",
+    b"Connection: keep-alive",
+    b"x-request-id: req_1",
+)
+
+
+def reply(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK", body: bytes = b"{}") -> bytes:
+    return b"\r\n".join([status, *lines, b"", body])
+
+
+class Transport:
+    """A connection that is written to in vain."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.socket, self.peer = socket.socketpair()
+
+    def write(self, data: bytes) -> None: ...
+    def pause_reading(self) -> None: ...
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.socket.close()
+        self.peer.close()
+
+
+def read(replies: KnownReplies | None, *reads: bytes) -> tuple[bool, Any]:
+    """Whether a reply is recognized, and what the connection knows of it and does."""
+    connection, transport = PoolConnection(), Transport()
+    connection.connection_made(cast(Any, transport))
+    connection.known_replies = replies
+    connection.begin(b"", None, UNLIMITED)
+    for data in reads:
+        connection.data_received(data)
+    limits = rate_limits_on(connection)
+    assert limits == rate_limits_in(connection.headers)
+    facts = (connection.status, connection.reason, connection.headers, limits, connection.coding, connection.held)
+    state = (connection.done, connection.received_any, connection.keep_alive, connection.state, repr(connection.error))
+    is_free = connection.finish()
+    transport.close()
+    return connection.known_reply is not None, (facts, state, is_free, transport.closed)
+
+
+@pytest.fixture
+async def replies() -> KnownReplies:
+    """Of a server that has sent a few alike."""
+    known = KnownReplies()
+    for number in range(3):
+        assert not read(known, reply(*LINES[:-1], b"x-request-id: first_%d" % number))[0]
+    return known
+
+
+async def test_a_reply_like_the_earlier_ones_is_recognized(replies: KnownReplies) -> None:
+    """Whatever the values of its lines, with a body of any length, but not without one, in pieces, or behind another status."""
+    others = [line.partition(b": ")[0] + b": another; value" for line in LINES]
+    like = [*others[:2], b"Content-Length: 5", LINES[3], others[4]]
+    recognized, facts = read(replies, reply(*like, body=b"[1,2]"))
+    assert (recognized, facts) == (True, read(None, reply(*like, body=b"[1,2]"))[1])
+    unlike = (
+        reply(*LINES[:2], b"Content-Length: 0", *LINES[3:], body=b""),
+        reply(*LINES, status=b"HTTP/1.1 201 Created"),
+        reply(*LINES[:3], b"Connection: close", LINES[4]),
+        reply(*LINES, b"x-more: 1"),
+        reply(*LINES[1:]),
+        reply(*LINES[::-1]),
+        reply(LINES[0] + b" " * 60_000, *LINES[1:]),
+    )
+    for data in unlike:
+        recognized, facts = read(replies, data)
+        assert (recognized, facts) == (False, read(None, data)[1]), data
+    for place in range(1, len(reply(*LINES))):
+        data = reply(*LINES)[:place], reply(*LINES)[place:]
+        recognized, facts = read(replies, *data)
+        assert (recognized, facts) == (False, read(None, *data)[1]), place
+
+
+async def test_no_byte_makes_a_difference(replies: KnownReplies) -> None:
+    """A reply with any byte left out, doubled, or replaced by one that means something is read as without earlier ones."""
+    data, seen = reply(*LINES), set()
+    for place in range(len(data)):
+        for middle in (b"", data[place : place + 1] * 2, b"\r", b"\n", b"\0", b" ", b":", b"5", b"\xe9", b"\r\n"):
+            changed = data[:place] + middle + data[place + 1 :]
+            recognized, facts = read(replies, changed)
+            assert facts == read(None, changed)[1], changed
+            seen.add(recognized)
+    assert seen == {True, False}
+
+
+async def test_a_server_that_sends_other_lines_each_time_is_not_looked_at_for_long() -> None:
+    """Neither its lines nor what was made of them are kept without end."""
+    replies = KnownReplies()
+    for number in range(200):
+        read(replies, reply(*LINES, b"x-%d: 1" % number))
+    assert (replies.known, replies.can_learn, len(replies._seen)) == ([], False, 64)
+    replies = KnownReplies()
+    for number in range(100):
+        read(replies, reply(*LINES, b"x-%d: 1" % (number // 3)))
+    assert (len(replies.known), replies.can_learn) == (4, False)
+
+
+async def test_streams_and_failures_teach_nothing() -> None:
+    """What cannot be recognized is not looked at, so that it does not use up the looks at what can."""
+    replies = KnownReplies()
+    for _ in range(100):
+        read(replies, reply(b"transfer-encoding: chunked", body=b"0\r\n\r\n"))
+        read(replies, reply(*LINES, status=b"HTTP/1.1 500 Internal Server Error"))
+        read(replies, reply(b"content-encoding: gzip", *LINES))
+        await asyncio.sleep(0)
+    assert (replies._tries, replies.known) == (0, [])
