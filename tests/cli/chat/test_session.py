@@ -218,7 +218,8 @@ async def test_paths_that_make_no_sense_end_nothing(chat: Chat, tmp_path: Path) 
     """A home folder of nobody, and a name that is too long."""
     assert "home" in await chat.type("/attach ~nobody-at-all/x")
     await chat.type("one")
-    assert "too long" in await chat.type(f"/save {tmp_path}/{'x' * 300}")
+    refused = await chat.type(f"/save {tmp_path}/{'x' * 300}")
+    assert "name too long" in " ".join(refused.lower().split())  # where the line breaks depends on the folder's name
     assert chat.session.is_over is False
 
 

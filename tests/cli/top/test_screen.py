@@ -205,7 +205,10 @@ async def test_a_stranger_in_the_place_of_a_gateway_steers_no_terminal() -> None
 
 
 def test_it_fits_every_terminal() -> None:
-    """No line is wider than it, letters of two columns and marks of none included, and there are no more lines than fit."""
+    """No line is wider than it, letters of two columns and marks of none included, and there are no more lines than fit.
+
+    The last one is always that of the keys.
+    """
     seen = Watched(
         "http://127.0.0.1:8000", version="1.0.0", workers=4, in_flight=12_345, lost="connection refused. Is it running?"
     )
@@ -226,6 +229,7 @@ def test_it_fits_every_terminal() -> None:
                 view.panes["running"] = PaneView(sort=height % 8, top=height)
                 lines = screen(seen, view, 10.0, "14:00:00 UTC", width, height)
                 assert len(lines) <= height
+                assert height == 1 or lines[-1][0][0] == "keys"
                 assert max(width_of("".join(piece for _, piece in line)) for line in lines) <= width, (width, height)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
@@ -16,7 +15,7 @@ from rich.text import Text as StyledText
 from ...client import Stream
 from ...events import Event, Reasoning, Text
 from ..printing import printable
-from .live_lines import LiveLines
+from .live_lines import STYLES, LiveLines
 from .markdown_blocks import MarkdownBlocks
 
 _EVERY = 0.08
@@ -24,7 +23,6 @@ _EVERY = 0.08
 _WIDEST = 120
 _THEME = "ansi_dark"
 """Of code: the terminal's own colours."""
-_STYLES = re.compile(r"\x1b\[[\d;]*m")
 
 
 class ReplyView:
@@ -70,20 +68,17 @@ class ReplyView:
 
     def draw(self) -> None:
         """Draw the last block as it is now."""
-        if not self._is_changed:
+        width = self._console.size.width
+        if not self._is_changed and width == self._width:
             return
-        self._is_changed = False
-        size = self._console.size
-        if size.width != self._width:  # lines that were drawn wrap differently now: they stay
-            self._width = size.width
-            self._live.keep()
-        self._live.draw(self._lines(self._open()), size.height)
+        self._is_changed, self._width = False, width
+        self._redraw(self._lines(self._open()))
 
     def finish(self) -> None:
         """Nothing follows."""
         self._end_reasoning()
         self._print(self._blocks.end())
-        self._live.draw([], self._console.size.height)
+        self._redraw([])
 
     async def _draw_often(self) -> None:
         while True:
@@ -115,15 +110,19 @@ class ReplyView:
             self._put([*self._lines(StyledText(block, style=style) if style else _markdown(block)), ""])
 
     def _put(self, lines: list[str]) -> None:
-        self._live.draw(lines, self._console.size.height)
+        self._redraw(lines)
         self._live.keep()
+
+    def _redraw(self, lines: list[str]) -> None:
+        size = self._console.size
+        self._live.draw(lines, size.height, size.width)
 
     def _lines(self, shown: RenderableType) -> list[str]:
         width = min(self._console.size.width, _WIDEST)
         with self._console.capture() as capture:
             self._console.print(shown, width=width)
-        lines = capture.get().split("\n")
-        drawn = [number for number, line in enumerate(lines) if _STYLES.sub("", line).strip()]
+        lines = [line.rstrip(" ") for line in capture.get().split("\n")]  # a narrower terminal would wrap the blanks
+        drawn = [number for number, line in enumerate(lines) if STYLES.sub("", line).strip()]
         return lines[drawn[0] : drawn[-1] + 1] if drawn else [""]
 
 

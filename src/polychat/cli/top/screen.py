@@ -14,6 +14,8 @@ from .watching import RunningRow, TargetRow, Watched
 
 PaneName: TypeAlias = Literal["targets", "running"]
 PANES: tuple[PaneName, ...] = ("targets", "running")
+_LEAST = 4
+"""Lines of the tables that a small terminal has at least, before all that is said above them."""
 _NAMES = 5
 """People or keys whose spend is shown."""
 
@@ -117,15 +119,15 @@ HELP = (
 
 def screen(seen: Watched, view: ScreenView, now: float, clock: str, width: int, height: int) -> list[Line]:
     """As many lines as the terminal has, at most. ``now`` is in the watcher's clock, ``clock`` the time of day."""
-    head = [*_head(seen, view, now, clock, width)]
     foot = [_foot(view, width)]
+    head = [*_head(seen, view, now, clock, width)][: max(1, height - len(foot) - min(_LEAST, height // 2))]
     room = max(0, height - len(head) - len(foot))
     if view.is_help:
         body: list[Line] = [[("", fitted(line, width))] for line in ("", *HELP)][:room]
     else:
         targets = min(2 + len(_found(seen, view, "targets")), max(2, room // 2))
         body = [*_pane(seen, view, "targets", width, targets), *_pane(seen, view, "running", width, room - targets)]
-    body += [[("", "")] for _ in range(room - len(body))]
+    body = [*body[:room], *([("", "")] for _ in range(room - len(body)))]
     return [_clipped(line, width) for line in [*head, *body, *foot][:height]]
 
 
