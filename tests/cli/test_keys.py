@@ -53,6 +53,17 @@ async def test_a_key_is_kept_used_listed_and_removed(vendor: ScriptedVendor, tmp
     assert not any("canary" in one.out + one.err for one in ran)
 
 
+async def test_those_that_are_set_are_listed_and_how_to_see_the_others_is_said(vendor: ScriptedVendor) -> None:
+    """With ``--all``, each vendor without a key and its variable."""
+    short, whole = [await run("keys", *words, env={"OPENAI_API_KEY": "k"}) for words in ((), ("list", "--all"))]
+    assert "openai " in short.out
+    assert "not set" not in short.out
+    assert "polychat keys list --all" in short.err
+    assert not whole.err
+    assert whole.out.splitlines()[0].startswith("openai ")
+    assert "not set (GROQ_API_KEY)" in whole.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "piped", "says"),
     [

@@ -13,6 +13,7 @@ from ..errors import BadInput, redact
 from ..version import __version__
 from .ask_arguments import add_ask, add_conversation, add_tools
 from .client_tools import TOOLS
+from .command_parser import CommandParser
 from .connection import add_connection
 from .log_arguments import add_log
 
@@ -20,12 +21,12 @@ _OF_ALL = ("-h", "--help", "-V", "--version")
 """Options that stand in place of a command."""
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
+def parser(only: str | None = None) -> CommandParser:
     """The whole command line, or with the arguments of one command alone, which takes less time.
 
     What a command does is imported when it runs.
     """
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="polychat",
         description="One command for every chat backend: chat sites, API vendors, and a model on this machine.",
         epilog='A prompt without a command is an ask: polychat "Why is the sky blue?". Exit codes: 0 success, 1 the backend '
@@ -46,7 +47,11 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     Raises ``BadInput`` for a command that does not exist. Exits with 2 for other arguments that are wrong.
     """
     words = _with_command(argv)
-    return parser(words[0] if words else "").parse_args(words)
+    whole = parser(words[0] if words else "")
+    arguments, unknown = whole.parse_known_args(words)
+    if unknown:
+        whole.refuse_unknown(words, unknown)
+    return arguments
 
 
 def _with_command(argv: Sequence[str]) -> list[str]:
@@ -76,6 +81,7 @@ def _keys(keys: argparse.ArgumentParser) -> None:
     keys.add_argument("--json", action="store_true", help="print the list as JSON; no key is shown")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", title="actions")
     listing = actions.add_parser("list", help="list which vendors have a key, and where it is set (default)")
+    listing.add_argument("--all", action="store_true", help="list those without a key too, each with its variable")
     listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON; no key is shown")
     put = actions.add_parser("set", help="type a key, or pipe it in, and keep it")
     put.add_argument("name", metavar="VENDOR", help="such as openai")

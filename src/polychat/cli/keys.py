@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from getpass import getpass
 
 from ..backends.keys import key_source
@@ -89,6 +89,13 @@ def _list(rows: Mapping[str, VendorSpec], arguments: argparse.Namespace) -> None
         facts = ({"name": row.name, "is_set": bool(source), "source": source, "key": list(row.key)} for row, source in keyed)
         print_json(list(facts), indent=2)
         return
-    width = max(len(row.name) for row, _ in keyed)
-    for row, source in keyed:
+    _print_keys(keyed, shows_all="all" in arguments and arguments.all)
+
+
+def _print_keys(keyed: Sequence[tuple[VendorSpec, str]], *, shows_all: bool) -> None:
+    shown = [(row, source) for row, source in keyed if source or shows_all]
+    width = max((len(row.name) for row, _ in shown), default=0)
+    for row, source in shown:
         print(f"{row.name:<{width}}  {f'set: {source}' if source else f'not set ({row.key[0]})'}")
+    if left := len(keyed) - len(shown):
+        complain(f"{left} vendors have no key: polychat keys list --all names them, polychat keys set VENDOR keeps one", "note")
