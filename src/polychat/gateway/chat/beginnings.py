@@ -171,7 +171,10 @@ class TranslatedBeginning:
         return events if self._change is None or not events else self._change(events)
 
     def _translated(self, data: bytes) -> bytes:
-        if not (events := self._events(data)):
+        events = self._feed(data)  # not ``_events``: every chunk of a stream comes by here
+        if events and self._change is not None:
+            events = self._change(events)
+        if not events:
             return b""
         written = self._writer.write(events)
         if type(events[-1]) is not Text:

@@ -21,12 +21,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from ...http.pool.response import Push
 from ..responder import MOST_OF_END
 
 if TYPE_CHECKING:
     from ...errors import PolychatError
     from ...http.pool.connection import PoolConnection
-    from ...http.pool.response import Push
     from ...http.server.cycle import RequestCycle
     from ...http.server.timeout_queue import TimeoutQueue
     from .beginnings import Beginning
@@ -50,12 +50,12 @@ class BegunChat(Protocol):
         """A task continues the stream. ``is_silent``: a heartbeat is due."""
 
 
-class FastStream:
+class FastStream(Push):
     """Created with the first piece of the reply; ``begin`` sends it."""
 
     __slots__ = (
-        *("error", "latest", "reply"),
-        *("_chat", "_connection", "_counting", "_cycle", "_ending", "_heartbeats", "_passing", "_push", "_rung"),
+        *("latest", "reply"),
+        *("_chat", "_counting", "_cycle", "_ending", "_heartbeats", "_passing", "_rung"),
     )
 
     def __init__(
@@ -68,15 +68,13 @@ class FastStream:
         counting: Callable[[bytes], bytes] | None,
     ) -> None:
         """``counting`` gets each piece that is sent: see ``RequestMeter.reader``."""
+        super().__init__(connection, reply.response.redaction)
         self.reply, self.latest = reply, reply.first[-MOST_OF_END:]
-        self.error: Exception | None = None
-        """What ended it, raised by the reply."""
-        self._chat, self._cycle, self._connection, self._heartbeats = chat, cycle, connection, heartbeats
+        self._chat, self._cycle, self._heartbeats = chat, cycle, heartbeats
         self._ending = reply.ending
         passing = reply.passing()
         self._counting = counting
         self._passing = passing if counting is None else lambda data: counting(passing(data))
-        self._push: Push | None = None
         self._rung = b""
         """The latest piece at the last look for a heartbeat."""
 
@@ -97,27 +95,32 @@ class FastStream:
             self._rung = self.latest
             self._heartbeats.start(self)
         connection.listener = self._changed
-        self._push = reply.response.push(self._take)
+        self.start()
         cycle.couple(reply.response)
 
-    def _take(self, data: bytes) -> bool:
-        if passed := self._passing(data):
-            self.latest = passed
-            self._cycle.push(passed)
-        return self._ending.finish is not None
+    def _given(self, data: bytes) -> None:
+        redaction = self._redaction
+        if redaction is not None and not (data := redaction.feed(data)):
+            return
+        try:
+            if passed := self._passing(data):
+                self.latest = passed
+                self._cycle.push(passed)
+            if self._ending.finish is None:
+                return
+        except Exception as error:  # noqa: BLE001  # it is raised in the task, where the client is told, and defects logged
+            self.error = error
+        self._ended()
 
     def _changed(self) -> None:
-        push = self._push
-        assert push is not None  # it has begun
-        if push.over:
-            self.error = push.error
+        if self.over:
             if self.error is not None or self._cycle.connection.write_paused or not self.reply.can_end():
                 self.continue_in_task()
             else:
                 self._let_go()
                 self._cycle.couple(None)
                 self._complete(b"")
-        elif not (self._connection.sink_paused or push.goes_on):
+        elif not (self._connection.sink_paused or self.goes_on):
             self.continue_in_task()
 
     def _complete(self, first: bytes) -> None:
@@ -154,6 +157,4 @@ class FastStream:
         if self._heartbeats is not None:
             self._heartbeats.stop(self)
         self._connection.listener = None
-        push, self._push = self._push, None
-        if push is not None:
-            push.end()
+        self.stop()

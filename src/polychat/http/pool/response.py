@@ -189,28 +189,24 @@ class PooledResponse(Body):
         """Pushes the later batches of ``events(reader)``, each through ``change``, after the first were read."""
         return EventPipe(self, reader, change)
 
-    def push(self, sink: Callable[[bytes], bool]) -> Push:
-        """Begin to push the rest of a body that is not compressed, whose held part was taken; ``end`` of it ends that.
-
-        The caller is the connection's ``listener``, which is called when the sink wants no more and when the body is over.
-        """
-        push = Push(self._connection, sink, self._redaction)
-        push.begin()
-        return push
+    @property
+    def redaction(self) -> Redaction | None:
+        """What removes credentials from a body that is read in pieces; for a ``Push``."""
+        return self._redaction
 
     async def _pushed(self, sink: Callable[[bytes], bool]) -> bool:
         """Push until something else has to be done; returns whether ``sink`` accepts no more."""
         connection = self._connection
-        push = Push(connection, sink, self._redaction)
+        push = SinkPush(connection, sink, self._redaction)
         if self._decoder is None:  # decompressed data is produced only as fast as it is read
-            push.begin()
+            push.start()
         try:
             while not push.over and (connection.sink_paused or push.goes_on):
                 await connection.next_change()
                 if self._closed:
                     raise NotReady(CLOSED)
         finally:
-            push.end()
+            push.stop()
         if push.error is not None:
             raise push.error
         return push.over
@@ -262,15 +258,19 @@ class PooledResponse(Body):
 
 
 class Push:
-    """Between a connection that pushes and a sink: removes credentials, and keeps the sink's exception."""
+    """Gets each read of a body that is not compressed, and whose held part was taken, within the call that receives it.
 
-    __slots__ = ("_connection", "_redaction", "_sink", "error", "over")
+    A waiter of the connection, or its ``listener``, is woken when it is over, and when the body is.
+    """
 
-    def __init__(self, connection: PoolConnection, sink: Callable[[bytes], bool], redaction: Redaction | None) -> None:
-        self._connection, self._sink, self._redaction = connection, sink, redaction
+    __slots__ = ("_connection", "_redaction", "error", "over")
+
+    def __init__(self, connection: PoolConnection, redaction: Redaction | None) -> None:
+        self._connection, self._redaction = connection, redaction
         self.error: Exception | None = None
+        """The exception that ended it."""
         self.over = False
-        """Whether the sink accepts no more."""
+        """Whether no more is accepted."""
 
     @property
     def goes_on(self) -> bool:
@@ -278,17 +278,39 @@ class Push:
         connection = self._connection
         return connection.sink is not None and not connection.done and connection.error is None
 
-    def begin(self) -> None:
+    def start(self) -> None:
+        """Push from here on."""
         connection = self._connection
         connection.sink = self._given
         if not connection.sink_paused:
             connection.timer.flow(connection.loop.time())
 
-    def end(self) -> None:
+    def stop(self) -> None:
+        """Push no more."""
         connection = self._connection
         if connection.sink is not None:
             connection.sink = None
             connection.timer.stop()
+
+    def _given(self, data: bytes) -> None:
+        """One read. It must not raise."""
+        raise NotImplementedError
+
+    def _ended(self) -> None:
+        """No more is accepted."""
+        self.over = True
+        self.stop()
+        self._connection.wake()
+
+
+class SinkPush(Push):
+    """Passes each read to a sink, without credentials, until the sink returns true or raises."""
+
+    __slots__ = ("_sink",)
+
+    def __init__(self, connection: PoolConnection, sink: Callable[[bytes], bool], redaction: Redaction | None) -> None:
+        super().__init__(connection, redaction)
+        self._sink = sink
 
     def _given(self, data: bytes) -> None:
         redaction = self._redaction
@@ -299,6 +321,4 @@ class Push:
                 return
         except Exception as error:  # noqa: BLE001  # it is raised where the pipe is awaited
             self.error = error
-        self.over = True
-        self.end()
-        self._connection.wake()
+        self._ended()
