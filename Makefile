@@ -1,6 +1,6 @@
 # The project's verbs. Each sets up .venv by itself, from the lock, with uv where it is there, else with venv and pip.
 .DEFAULT_GOAL := help
-.PHONY: help ask test test-agents coverage check fix bench docs lock clean
+.PHONY: help ask test compiled test-agents coverage check fix bench docs lock clean
 
 Q ?= Why is the sky blue?
 # As it was typed: make would take the $5 of "is $5 much?" for a variable.
@@ -19,6 +19,9 @@ ask: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.run)  ## ask the embedded mod
 test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
 	@.venv/bin/polychat models pull >/dev/null || echo "No weights: what needs them is skipped." >&2
 	@.venv/bin/python -m pytest $(or $(T),$(ALL_CPUS))
+
+compiled: .venv/.dev  ## a wheel for this Python in dist/ whose modules on a request's way are compiled (needs a C compiler)
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 .venv/bin/hatchling build -t wheel
 
 coverage: .venv/.dev  ## all tests, and which lines and branches of src/ no test reaches (T="…" runs some)
 	@.venv/bin/polychat models pull >/dev/null

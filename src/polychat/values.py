@@ -13,6 +13,13 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from typing import Self
 
+    from mypy_extensions import mypyc_attr as mypyc_attr  # noqa: PLC0414  # other modules import it here
+else:
+
+    def mypyc_attr(**_: bool) -> Any:
+        """What mypyc is told of a class that it compiles."""
+        return lambda described: described
+
 
 class _Fields:
     """A class's fields as ``dataclasses`` describes them, on first use."""
@@ -52,3 +59,11 @@ class Value(Struct):
 
         def __copy__(self) -> Self:
             """The same values; ``dataclasses.replace`` takes as long as reading a small request."""
+
+
+class Referable:
+    """Base of a class whose objects are referred to weakly, in a module that a build may compile: it must have an interpreted
+    base for that. Without a build it needs ``__weakref__`` in its ``__slots__``, if it has any.
+    """
+
+    __slots__ = ()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from polychat.gateway.sites import Sites, echo
+from polychat.version import build_name
 
 from ..support.command import Ran, run, started
 from ..support.scripted_server import Say, Seen, Server
@@ -256,7 +257,7 @@ async def test_providers_lists_what_there_is() -> None:
 
 async def test_version_and_help() -> None:
     """``--version`` and ``--help`` answer and exit 0; a command alone shows the help and is bad usage."""
-    assert (await run("--version")).out == "polychat 0.1.0\n"
+    assert (await run("--version")).out == f"polychat 0.1.0, {build_name()}\n"
     for arguments in (["--help"], ["ask", "--help"], ["models", "--help"]):
         ran = await run(*arguments)
         assert (ran.code, ran.err) == (0, "")

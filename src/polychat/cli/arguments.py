@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 
 from ..choices import SitesEra
 from ..errors import BadInput, redact
-from ..version import __version__
+from ..version import __version__, build_name
 from .ask_arguments import add_ask, add_conversation, add_tools
 from .client_tools import TOOLS
 from .command_parser import CommandParser
@@ -32,7 +32,7 @@ def parser(only: str | None = None) -> CommandParser:
         epilog='A prompt without a command is an ask: polychat "Why is the sky blue?". Exit codes: 0 success, 1 the backend '
         "failed, 2 usage error, 130 interrupted.",
     )
-    top.add_argument("-V", "--version", action="version", version=f"polychat {__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"polychat {__version__}, {build_name()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in _COMMANDS:
         added = commands.add_parser(command.name, help=command.help, description=command.description)

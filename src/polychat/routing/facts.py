@@ -12,6 +12,7 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from ..errors import PolychatError, Resting
+from ..values import Referable
 from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import FAILED, Breaker, BreakerState
 from .budget import LATE, RetryBudget
@@ -45,7 +46,7 @@ class Remaining(NamedTuple):
 UNLIMITED = Remaining()
 
 
-class TargetState:
+class TargetState(Referable):
     """What holds for a target in every route."""
 
     __slots__ = (

@@ -17,6 +17,7 @@ from msgspec.json import Decoder, Encoder, encode
 from msgspec.json import decode as _loads
 
 from ..errors import BadInput
+from ..values import mypyc_attr
 
 MAX_DEPTH = 64
 """Default maximum nesting of arrays and objects."""
@@ -94,7 +95,7 @@ class LenientJSON:
 
     def _text(self, text: str, place: tuple[Any, ...]) -> str:
         text = self._held.pop(place, "") + text
-        if text and "\ud800" <= text[-1] <= "\udbff" and len(self._held) < _MAX_HELD:
+        if text and 0xD800 <= ord(text[-1]) <= 0xDBFF and len(self._held) < _MAX_HELD:
             self._held[place], text = text[-1], text[:-1]
         return _without_lone(text)
 
@@ -228,6 +229,7 @@ def json_of(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class JSONPieces:
     """A large value whose JSON is produced in pieces while it is written."""
 
@@ -405,6 +407,6 @@ def json_fault(value: Any, field: str) -> tuple[str, str] | None:
     return None
 
 
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = re.compile(r"[\ud800-\udfff]")
 _DEEPEST = 500
 """Maximum levels of a value: no vendor accepts as many."""

@@ -13,6 +13,7 @@ from ...backends.vendor_reply import VendorReply
 from ...calls.info import CallInfo
 from ...errors import PolychatError
 from ...events import Event, Finish, Text
+from ...http.pool.response import PooledResponse
 from ...redact import Redaction, Secrets
 from ...wire.billing import has_piece
 from ...wire.reading import finish_of
@@ -24,7 +25,6 @@ from .translation import writer_for
 
 if TYPE_CHECKING:
     from ...backends.direct import DirectRequest
-    from ...http.pool.response import PooledResponse
     from ..dialects.dialect import InboundChat
 
 

@@ -433,6 +433,6 @@ class FastChat:
         try:
             await answer(head.endpoint, context, receive, Guards(), self._share)
         finally:
-            if context.early is not None:  # its target was not called
-                self._head.pool.give_back(self._connection)
+            if (unused := context.take_early_connection()) is not None:  # its target was not called
+                self._head.pool.give_back(unused)
                 self._attempt.end()

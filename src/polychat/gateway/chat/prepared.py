@@ -15,12 +15,16 @@ from ...backends.backend import Backend
 from ...calls.info import CallInfo
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
+from ...http.pool.heads import PoolRequest
 from ...http.pool.pool import Pool, pool
+from ...http.timeouts import Timeouts
 from ...routing import Plan
 from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.router import Router
+from ...values import Referable
+from ...wire.losses import Loss
 from ..admission.guards import Guards
 from ..context import RequestContext, id_in
 from ..dialects.dialect import Dialect
@@ -34,10 +38,7 @@ from .traits import ChatTraits
 from .translation import Translation
 
 if TYPE_CHECKING:
-    from ...http.pool.heads import PoolRequest
     from ...http.server.asgi import Scope
-    from ...http.timeouts import Timeouts
-    from ...wire.losses import Loss
     from ..dialects.dialect import InboundChat
     from ..runtime import Runtime
     from ..service import Service
@@ -52,8 +53,10 @@ _PLANS = 64
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
-class PreparedHead:
+class PreparedHead(Referable):
     """One head of requests to an endpoint for chats, and the facts that follow from it alone."""
+
+    __deletable__ = ("context",)
 
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
         """``guards`` returns those of the configuration in force."""

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
 
+from ...values import mypyc_attr
+
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -80,6 +82,7 @@ class Source(Protocol):
         """The client has caught up, or is gone."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RequestCycle:
     """A request under way.
 

@@ -6,7 +6,6 @@ Clients send the same head with every request, except for the length of its body
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from copy import copy
 from typing import Any
 
 from .cycle import FastPath
@@ -56,8 +55,8 @@ class KnownHead:
 
     def at(self, scope_template: MutableMapping[str, Any]) -> KnownHead:
         """The same head at the beginning of another connection, whose scopes have these members in common."""
-        known = copy(self)
-        known.template = {**self.template, **scope_template}
+        known = KnownHead(*self.parts, {**self.template, **scope_template})
+        known.fast_path = self.fast_path
         return known
 
     def request(self, data: bytes, limit: int) -> bytes | None:
@@ -105,4 +104,5 @@ class KnownHeads:
         """The one that ``data`` may begin with, which its ``request`` tells."""
         end = data.find(b"\r\n\r\n") + 4
         place = data[:end].lower().find(_LINE) + len(_LINE)
-        return self._heads.get((data[:place], data[data.find(b"\r\n", place) : end]))
+        after = data.find(b"\r\n", place, end)
+        return None if after < 0 else self._heads.get((data[:place], data[after:end]))

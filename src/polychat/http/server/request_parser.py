@@ -41,6 +41,8 @@ class RequestParser:
         *("_body_framing", "_chunk_overhead_left", "_chunked", "_feed_size", "_head_size", "_headers", "_url"),
     )
 
+    __deletable__ = ("_connection",)
+
     def __init__(self, connection: ParserConnection, server: ServerState, scope_template: dict[str, Any]) -> None:
         """``scope_template``: the common members of the scopes of all requests of this connection."""
         self._connection, self._server, self.scope_template = connection, server, scope_template

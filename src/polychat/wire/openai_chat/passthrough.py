@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 from msgspec.json import Decoder
 
 from ...errors import BadReply, EmptyReply, ReplyFailed, redact
@@ -20,6 +20,7 @@ from .errors import fault_of_error, is_fault
 from .reply_reader import FAILED, REASONS, begins_another, read_reply
 from .usage import usage_in, usage_of, with_reasoning
 from .usual_chunks import usual_chunk
+from .usual_ending import UsualEnding
 from .usual_usage import UsualUsage, counts_of
 
 _MARKS = (
@@ -135,9 +136,14 @@ class ChunkMonitor:
             passes = self._read_last(forwarded + held)
         elif not self.has_content:
             self._begin(forwarded)
+        finish = self._finished()
+        return held if passes and finish.verdict == "complete" else b""
+
+    def _finished(self) -> Finish:
+        """The end of a body that is over."""
         if self.finish is None:
             self.finish = self._verdict(whole=False)
-        return held if passes and self.finish.verdict == "complete" else b""
+        return self.finish
 
     def _begin(self, chunks: bytes) -> int:
         """The end of the answer's first piece in ``chunks``, before which there was none; their length if there is none."""
@@ -394,23 +400,7 @@ def _is_escaped(text: bytes) -> bool:
 _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 
 
-class _Message(Struct, gc=False):
-    """Any object: its members are not kept."""
-
-
-class _Choice(Struct, gc=False):
-    message: _Message
-    finish_reason: str
-
-
-class _Reply(Struct, gc=False):
-    choices: tuple[_Choice]
-    usage: Raw = Raw(b"null")
-    model: Any = None
-    error: Any = None
-
-
-_ending = Decoder(_Reply)
+_ending = Decoder(UsualEnding)
 _counts = Decoder(UsualUsage | None)
 
 

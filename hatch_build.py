@@ -1,0 +1,49 @@
+"""Wheels whose modules on the way of a request are compiled: ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 hatchling build -t wheel``.
+
+``pyproject.toml`` lists the modules. mypyc makes an extension module of each, from the same sources, which the wheel has too:
+without the extension modules they are what runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import chdir
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class CompiledModules(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's own configuration
+    """Puts extension modules into a wheel, which is then for one platform and one version of Python."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable":
+            return  # it runs the sources
+        self._folder = Path(mkdtemp(prefix="polychat-compiled-"))
+        for built in compiled(Path(self.root), self.config["modules"], self._folder):
+            build_data["force_include"][str(built)] = str(built.relative_to(self._folder / "built"))
+        build_data["pure_python"], build_data["infer_tag"] = False, True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if version != "editable":
+            shutil.rmtree(self._folder)
+
+
+def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
+    """The extension modules of these files of ``src``, below ``folder/built``."""
+    from mypyc.build import mypycify  # both come with this hook's dependencies
+    from setuptools import Distribution
+
+    shutil.copytree(root / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--config-file", str(root / "pyproject.toml"), f"--python-executable={sys.executable}"]
+    with chdir(folder / "src"):
+        extensions = mypycify([*options, *modules], group_name="polychat", opt_level=os.environ.get("MYPYC_OPT_LEVEL", "3"))
+        build = Distribution({"name": "polychat", "ext_modules": extensions}).get_command_obj("build_ext")
+        build.build_lib, build.build_temp = str(folder / "built"), str(folder / "temporary")
+        build.ensure_finalized()
+        build.run()
+    return [file for file in (folder / "built").rglob("*") if file.is_file()]

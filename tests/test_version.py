@@ -1,0 +1,51 @@
+"""The modules that a build may compile, and whether they run compiled."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import polychat
+from polychat.version import is_compiled
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(polychat.__file__).parent
+HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
+MODULES = [ROOT / "src" / name for name in HOOK["modules"]]
+
+
+def test_compiled_modules_have_nothing_that_the_compiler_reads_otherwise() -> None:
+    """mypyc has no asynchronous generators, binds the wrong value in nested patterns, and knows no classes of msgspec."""
+    wrong = [
+        f"{file.relative_to(ROOT)}:{node.lineno}: {found}"
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if (found := otherwise(node))
+    ]
+    assert wrong == []
+
+
+def otherwise(node: ast.AST) -> str:
+    """What is read otherwise, if it is."""
+    if isinstance(node, ast.Match):
+        return "a match statement"
+    if isinstance(node, ast.AsyncFunctionDef) and any(isinstance(inner, ast.Yield) for inner in ast.walk(node)):
+        return "an asynchronous generator"
+    if isinstance(node, ast.ClassDef):
+        bases = {ast.unparse(entry).partition("(")[0] for entry in (*node.bases, *node.decorator_list)}
+        return ", ".join(bases & {"Struct", "Value", "dataclass"})
+    return ""
+
+
+def test_a_build_is_off_unless_it_is_switched_on() -> None:
+    """An installation needs no compiler."""
+    assert HOOK["enable-by-default"] is False
+
+
+def test_is_compiled_follows_the_modules_that_run() -> None:
+    """It says what runs: an extension module lies beside each source that is compiled, or beside none."""
+    found = {file.stem for suffix in EXTENSION_SUFFIXES for file in PACKAGE.rglob(f"*{suffix}")}
+    assert is_compiled() is bool(found)
+    assert "costs" in {file.stem for file in MODULES}
