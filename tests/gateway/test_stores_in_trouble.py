@@ -24,9 +24,10 @@ from polychat.state.store import StoredBucket, UsageFilter
 from polychat.state.windows import window_at
 from polychat.worker_threads import in_store_thread
 
-from ..support.database_servers import PostgreSQL, delivered, emptied, hung, locked, valkey_server
+from ..support.database_servers import PostgreSQL, delivered, emptied, full, hung, locked, valkey_server
 from ..support.gateway_processes import started
-from ..support.running_gateway import Caller, asking, completion, configured, gateway, row
+from ..support.patience import PATIENCE
+from ..support.running_gateway import Caller, Running, asking, completion, configured, gateway, row
 from ..support.scripted_server import Say, Seen, serving
 
 EACH = {"prompt_tokens": 25, "completion_tokens": 10, "total_tokens": 35}
@@ -138,6 +139,42 @@ async def test_requests_go_on_while_postgresql_hangs_or_is_locked(
     store = delivered(store_of(state, patience=10), spool_of(state))
     (total,) = store.usage("verdict", UsageFilter())
     assert (spent(store), total.requests) == (35 * 22, 22)
+    store.close()
+
+
+async def test_a_full_disk_of_postgresql_refuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_server: PostgreSQL
+) -> None:
+    """While nothing can be written, requests are answered up to the budget, usage waits in the spool, and ``/ready`` says that
+    limits are not shared; when there is room again, all of it is in the database, and ``/ready`` has nothing to say."""
+    monkeypatch.setenv("KEY_FILE", "the-key-of-the-file")
+    emptied(DatabaseStore(postgresql_server.url, patience=10)).close()
+    state = State(url=postgresql_server.url, spool=str(tmp_path / "spool"))
+    limits = {"file": KeySettings(tokens=TokenBudget(month=800))}
+
+    async def ready(here: Running, *, is_shared: bool) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while (b"cannot be reached" in (answer := await here.ask("/ready")).body) is is_shared:
+                assert answer.status == 200
+
+    async with serving(counting) as server:
+        providers = {"house": row("openai-chat", server.url)}
+        settings = configured(providers, state=state, keys={"file": "env:KEY_FILE"}, key_settings=limits)
+        async with gateway(settings) as here:
+            statuses = [(await here.ask(*small(), headers=KEY)).status]
+            with full(postgresql_server):
+                await ready(here, is_shared=False)
+                statuses += [(await here.ask(*small(), headers=KEY)).status for _ in range(30)]
+                async with asyncio.timeout(PATIENCE):
+                    while not any((tmp_path / "spool").rglob("usage-*.spool")):
+                        await asyncio.sleep(0)
+            await ready(here, is_shared=True)
+    answered = statuses.count(200)
+    assert set(statuses) == {200, 429}
+    assert 35 * answered <= 800 < 35 * (answered + 2)
+    store = delivered(store_of(state, patience=10), spool_of(state))
+    (total,) = store.usage("verdict", UsageFilter())
+    assert (spent(store), total.requests) == (35 * answered, answered)
     store.close()
 
 

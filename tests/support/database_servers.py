@@ -75,6 +75,23 @@ def locked(server: PostgreSQL) -> Generator[None]:
 
 
 @contextmanager
+def full(server: PostgreSQL) -> Generator[None]:
+    """What is written fails as on a disk without room; what is read is there."""
+    engine = create_engine(server.url.replace("postgresql", "postgresql+psycopg", 1), isolation_level="AUTOCOMMIT")
+    names = [table.name for table in tables.metadata.sorted_tables]
+    with engine.connect() as connection:
+        body = "BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END"
+        connection.execute(text(f"CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"))
+        for name in names:
+            connection.execute(text(f"CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {name} EXECUTE FUNCTION no_room()"))
+        try:
+            yield
+        finally:
+            connection.execute(text("DROP FUNCTION no_room CASCADE"))
+    engine.dispose()
+
+
+@contextmanager
 def postgresql() -> Generator[PostgreSQL]:
     """A running server; skips the test where none is installed."""
     programs = _programs()
