@@ -324,6 +324,7 @@ async def test_a_stream_that_is_cut_when_the_gateway_stops_tells_of_it(serve: An
         here.app.drain()
         for connection in list(here.state.connections):
             connection.shutdown()
+        await asyncio.sleep(0)  # the tasks that it began run, as they do in a server, which waits for its grace
         for task in list(here.state.tasks):
             task.cancel()
         rest = await caller.rest()
