@@ -16,6 +16,8 @@ from .usage import with_reasoning
 from .usual_usage import UsualUsage, counts_of
 
 Nothing: TypeAlias = tuple[()] | None
+UsualEnd: TypeAlias = Literal["stop", "length", "content_filter"]
+"""The ends of a reply without calls."""
 
 
 class UsualMessage(Struct, forbid_unknown_fields=True):
@@ -35,7 +37,7 @@ class UsualAnswer(Struct, forbid_unknown_fields=True):
     """The only choice of a reply."""
 
     message: UsualMessage
-    finish_reason: Literal["stop", "length", "content_filter"]
+    finish_reason: UsualEnd
     index: Literal[0] = 0
     logprobs: None = None
     stop_reason: None = None

@@ -5,11 +5,14 @@ As in ``usual_chunks``: a stream of any other form is left to the reader, which 
 
 from __future__ import annotations
 
+from typing import get_args
+
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text
 from .usage import with_reasoning
 from .usual_chunks import UsualChunk
+from .usual_replies import UsualEnd
 from .usual_usage import counts_of
 
 _decode = Decoder(tuple[UsualChunk, ...]).decode
@@ -17,7 +20,7 @@ _MOST = 16
 """Chunks; of longer streams the reader reads each chunk faster, as it knows what stands around their texts."""
 _SIZE = 16 * 1024
 _FIRST, _BETWEEN, _LAST = b"data: {", b"}\n\ndata: {", b"}\n\ndata: [DONE]\n\n"
-_ENDS = ("stop", "length", "content_filter")
+_ENDS = get_args(UsualEnd)
 
 
 def usual_stream(body: bytes) -> list[Event] | None:
