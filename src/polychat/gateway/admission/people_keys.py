@@ -44,8 +44,8 @@ _LOG = logging.getLogger(__name__)
 _EVERY = 2.0
 _FORGOTTEN = 5.0
 _KNOWN, _UNKNOWN = 50_000, 4_096
-_BEGIN_SECONDS = 1.0
-"""Those who ask at once do not wait for a store that is slow one after the other."""
+_BEGIN_SECONDS = 10.0
+"""As long as the tables of SQLite may take to be made. Of a server that hangs, those that wait are told when the first is."""
 _LOOKED_AT = 8
 """Keys among which the one to forget is chosen."""
 _LOOKING, _WAITING = 4, 256
