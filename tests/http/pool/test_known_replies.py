@@ -108,6 +108,24 @@ async def test_no_byte_makes_a_difference(replies: KnownReplies) -> None:
     assert seen == {True, False}
 
 
+async def test_what_is_learned_is_a_whole_head_of_a_last_reply() -> None:
+    """Not a head before it whose reason has a 200, a value with spaces around it, the first of many lines, or one too large."""
+    length, kept = b"Content-Length: 2", b"Connection: keep-alive"
+    many = [length, *(b"x-%d: 1" % number for number in range(62)), kept, b"x-ratelimit-limit-requests: 1"]
+    like = {
+        reply(length, status=b"HTTP/1.1 102 a 200 b"): reply(length, status=b"HTTP/1.1 102 a 200 b", body=b"") + reply(length),
+        reply(length, b"Connection:  keep-alive"): reply(length, b"Connection:  keep-alive"),
+        reply(*many): reply(*many),
+        reply(length, b"x-a: %b" % (b"v" * 70_000)): reply(length, b"x-a: v"),
+    }
+    for data, earlier in like.items():
+        replies = KnownReplies()
+        for _ in range(3):
+            read(replies, earlier)
+        recognized, facts = read(replies, data)
+        assert (recognized, facts) == (False, read(None, data)[1]), data[:80]
+
+
 async def test_a_server_that_sends_other_lines_each_time_is_not_looked_at_for_long() -> None:
     """Neither its lines nor what was made of them are kept without end."""
     replies = KnownReplies()

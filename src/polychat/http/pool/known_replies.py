@@ -15,15 +15,17 @@ _FEW = 3
 _MOST, _TRIES = 4, 64
 """Maximum number of known series, and of heads that are looked at to find them: a server may send others each time."""
 _LINES, _SIZE = 64, 4096
-"""Maximum lines and bytes of a head that is looked at."""
+"""Maximum lines and bytes of a head that is looked at, or recognized."""
 _LENGTH = b"content-length"
 _CONSTANT = frozenset({b"connection", b"proxy-connection"})
 """Headers whose values are part of what is known."""
 _UNSUPPORTED = frozenset({b"content-encoding", b"transfer-encoding", b"upgrade", b"trailer"})
 """Headers of replies that need more than a head and a body."""
+_STATUS = re.compile(rb"HTTP/1\.[01] 200 .*")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = rb"([!-~][ -~]*)(?<! )"
 """A value in group ``n``. It does not contain the end of its line, so that matching takes linear time."""
+_is_value = re.compile(_VALUE).fullmatch
 
 
 class KnownReply:
@@ -33,7 +35,7 @@ class KnownReply:
 
     def __init__(self, status: bytes, lines: list[tuple[bytes, bytes]]) -> None:
         """``status`` is the status line; ``lines`` are names and values, one of them the body's length."""
-        self.reason = status.partition(b" 200 ")[2]
+        self.reason = status[len(b"HTTP/1.1 200 ") :]
         self.names = tuple(name for name, _ in lines)
         self.places: tuple[tuple[int, bytes], ...] | None = None
         """The places of the headers that a caller always looks for, with their names in lower case, once it has found them."""
@@ -51,7 +53,7 @@ class KnownReply:
         if found is None:
             return None
         end = found.end()
-        if int(found[self._length]) != len(data) - end or end == len(data):
+        if int(found[self._length]) != len(data) - end or end == len(data) or end > _SIZE:
             return None
         return found.groups(), data[end:]
 
@@ -77,8 +79,8 @@ class KnownReplies:
         status, *lines = data[: max(0, data.find(b"\r\n\r\n", 0, _SIZE))].split(b"\r\n", _LINES)
         fields = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
         names = [name.lower() for name, _ in fields]
-        is_usual = all(map(_NAME.fullmatch, names)) and names.count(_LENGTH) == 1 and not _UNSUPPORTED.intersection(names)
-        if not is_usual or b" 200 " not in status:
+        is_usual = all(_NAME.fullmatch(name) and _is_value(value) for name, value in fields) and _STATUS.fullmatch(status)
+        if not is_usual or names.count(_LENGTH) != 1 or _UNSUPPORTED.intersection(names):
             return
         kind = status, *(line if name in _CONSTANT else name for name, line in zip(names, lines, strict=True))
         self._seen[kind] = count = self._seen.get(kind, 0) + 1
