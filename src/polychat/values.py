@@ -59,11 +59,3 @@ class Value(Struct):
 
         def __copy__(self) -> Self:
             """The same values; ``dataclasses.replace`` takes as long as reading a small request."""
-
-
-class Referable:
-    """Base of a class whose objects are referred to weakly, in a module that a build may compile: it must have an interpreted
-    base for that. Without a build it needs ``__weakref__`` in its ``__slots__``, if it has any.
-    """
-
-    __slots__ = ()

@@ -16,6 +16,8 @@ from polychat.backends import registry
 from polychat.client import targets
 from polychat.routing import facts, health
 
+from ..support.compiled import replaces_compiled
+
 FILE = '[providers.house]\nwire = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
 
 
@@ -46,7 +48,13 @@ MADE: dict[str, tuple[Any, str, Callable[[], Callable[[], object]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MADE)
+COMPILED = (health, facts)
+"""Modules that a build may compile."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=replaces_compiled if made[0] in COMPILED else ()) for name, made in MADE.items()]
+)
 def test_two_threads_make_one(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Two threads that need the same thing at once, before there is any, get the same one: it holds their limits and health."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))

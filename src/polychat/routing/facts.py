@@ -12,7 +12,7 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from ..errors import PolychatError, Resting
-from ..values import Referable
+from ..values import mypyc_attr
 from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import FAILED, Breaker, BreakerState
 from .budget import LATE, RetryBudget
@@ -46,7 +46,8 @@ class Remaining(NamedTuple):
 UNLIMITED = Remaining()
 
 
-class TargetState(Referable):
+@mypyc_attr(native_class=False)  # it is referred to weakly
+class TargetState:
     """What holds for a target in every route."""
 
     __slots__ = (

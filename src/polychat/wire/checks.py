@@ -48,8 +48,8 @@ def json_object(body: bytes, limits: ReaderLimits) -> dict[str, Any]:
     """The JSON object in a request's body, within ``limits``. Raises ``BadInput`` for the field ``body``."""
     try:
         value = decoded_request(body, limits)
-    except TooDeep as error:
-        raise BadInput(f"the body is {error}: send a flatter one", field="body") from None
+    except TooDeep as deep:
+        raise BadInput(f"the body is {deep}: send a flatter one", field="body") from None
     except ValueError as error:
         raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from None
     return record(value, "body")

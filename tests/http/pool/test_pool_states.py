@@ -23,7 +23,10 @@ from polychat.http.pool.pool import Pool
 from polychat.http.pool.response import PooledResponse
 from polychat.http.timeouts import Timeouts
 
+from ...support.compiled import replaces_compiled
 from ...support.state_tables import moves, transitions
+
+pytestmark = replaces_compiled
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 LAST = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

@@ -10,6 +10,7 @@ import pytest
 from polychat.http.server.cycle import RequestCycle
 from polychat.http.server.known_head import KnownHead, KnownHeads
 
+from ...support.compiled import replaces_compiled
 from ...support.server_in_thread import App, Hosted, request
 
 FIRST = request("/a?b=c", b"hello", b"X-Key: one", b"Accept: */*")
@@ -68,6 +69,7 @@ def test_what_follows_a_known_head_is_read_as_if_it_came_first(here: Hosted, app
     assert _met(here, app, data) == alone
 
 
+@replaces_compiled
 def test_a_head_that_comes_again_is_not_parsed(here: Hosted, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is one that tells another length; what the application changes in its scope is not in the next."""
     known: list[bool] = []
@@ -92,6 +94,7 @@ def test_a_head_that_comes_again_is_not_parsed(here: Hosted, app: App, monkeypat
     assert all(b"x-own" not in dict(scope["headers"][:-1]) for scope in app.seen)
 
 
+@replaces_compiled
 def test_a_connection_begins_with_the_head_of_another(here: Hosted, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not parsed, and the request is the new client's; a large head is not kept."""
     found: list[bool] = []

@@ -23,7 +23,6 @@ from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.router import Router
-from ...values import Referable
 from ...wire.losses import Loss
 from ..admission.guards import Guards
 from ..context import RequestContext, id_in
@@ -53,10 +52,8 @@ _PLANS = 64
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
-class PreparedHead(Referable):
+class PreparedHead:
     """One head of requests to an endpoint for chats, and the facts that follow from it alone."""
-
-    __deletable__ = ("context",)
 
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
         """``guards`` returns those of the configuration in force."""

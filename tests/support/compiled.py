@@ -1,0 +1,9 @@
+"""Tests that only a build of plain Python can run."""
+
+from __future__ import annotations
+
+import pytest
+
+from polychat.version import is_compiled
+
+replaces_compiled = pytest.mark.skipif(is_compiled(), reason="replaces a function inside a compiled module")
