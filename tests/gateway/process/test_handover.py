@@ -100,9 +100,8 @@ def test_a_new_process_takes_over_without_a_refused_connection(tmp_path: Path, w
                 with at_its_port(file, workers=bool(workers)) as new:
                     assert (new.settled(workers) if workers else new.listening()) == port
                     old.signal(signal.SIGTERM)
-                    while before & set(load.more(20)):
+                    while before & set(load.more(50)):  # of two workers, one may still get some when the other has none
                         pass
-                    assert not before & set(load.more(50))
                     if not workers:  # else another worker may have the stream
                         assert idle.ask("/go").headers["connection"] == "close"
                         until(stream, b"ended")
