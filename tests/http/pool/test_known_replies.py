@@ -26,6 +26,13 @@ def reply(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK", body: bytes = b"{}"
     return b"\r\n".join([status, *lines, b"", body])
 
 
+CHUNKED = (LINES[0], b"Content-Type: text/event-stream", b"transfer-encoding: chunked")
+
+
+def stream(*chunks: bytes, lines: tuple[bytes, ...] = CHUNKED, rest: bytes = b"") -> bytes:
+    return reply(*lines, body=b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n" + rest + b"\r\n")
+
+
 class Transport:
     """A connection that is written to in vain."""
 
@@ -56,7 +63,8 @@ def read(replies: KnownReplies | None, *reads: bytes) -> tuple[bool, Any]:
         connection.data_received(data)
     limits = rate_limits_on(connection)
     assert limits == rate_limits_in(connection.headers)
-    facts = (connection.status, connection.reason, connection.headers, limits, connection.coding, connection.held)
+    content_type = connection.content_type
+    facts = (connection.status, connection.reason, connection.headers, limits, content_type, connection.coding, connection.held)
     state = (connection.done, connection.received_any, connection.keep_alive, connection.state, repr(connection.error))
     is_free = connection.finish()
     transport.close()
@@ -69,6 +77,7 @@ async def replies() -> KnownReplies:
     known = KnownReplies()
     for number in range(3):
         assert not read(known, reply(*LINES[:-1], b"x-request-id: first_%d" % number))[0]
+        assert not read(known, stream(b"first %d" % number))[0]
     return known
 
 
@@ -96,16 +105,46 @@ async def test_a_reply_like_the_earlier_ones_is_recognized(replies: KnownReplies
         assert (recognized, facts) == (False, read(None, *data)[1]), place
 
 
+async def test_a_stream_that_comes_at_once_is_recognized(replies: KnownReplies) -> None:
+    """With a few chunks of any size and any content; not with many, none, an extension, trailers, or in pieces."""
+    for data in (stream(b"a"), stream(b"x" * 10, b"\r\n0\r\n\r\n"), stream(b"one" * 99, b"two"), stream(*[b"."] * 64)):
+        recognized, facts = read(replies, data)
+        assert (recognized, facts) == (True, read(None, data)[1]), data
+    unlike = (
+        stream(),
+        stream(*[b"."] * 65),
+        stream(b"a", rest=b"x: 0\r\n"),
+        stream(b"a") + b"0\r\n\r\n",
+        stream(b"a") + stream(b"b"),
+        stream(b"a").replace(b"\r\n1\r\n", b"\r\n1;x=y\r\n"),
+        stream(b"a").replace(b"\r\n1\r\n", b"\r\n01\r\n"),
+        stream(b"a").replace(b"\r\n1\r\n", b"\r\n+1\r\n"),
+        stream(b"a").replace(b"\r\n1\r\n", b"\r\n0x1\r\n"),
+        stream(b"a").replace(b"\r\n1\r\n", b"\r\nffffff\r\n"),
+        stream(b"a", lines=(*CHUNKED[:2], b"transfer-encoding: gzip, chunked")),
+        stream(b"a", lines=(*CHUNKED, b"Content-Length: 1")),
+        stream(b"a", lines=(*CHUNKED, CHUNKED[2])),
+    )
+    for data in unlike:
+        recognized, facts = read(replies, data)
+        assert (recognized, facts) == (False, read(None, data)[1]), data
+    data = stream(b"one", b"two")
+    for place in range(1, len(data)):
+        recognized, facts = read(replies, data[:place], data[place:])
+        assert (recognized, facts) == (False, read(None, data[:place], data[place:])[1]), place
+
+
 async def test_no_byte_makes_a_difference(replies: KnownReplies) -> None:
     """A reply with any byte left out, doubled, or replaced by one that means something is read as without earlier ones."""
-    data, seen = reply(*LINES), set()
-    for place in range(len(data)):
-        for middle in (b"", data[place : place + 1] * 2, b"\r", b"\n", b"\0", b" ", b":", b"5", b"\xe9", b"\r\n"):
-            changed = data[:place] + middle + data[place + 1 :]
-            recognized, facts = read(replies, changed)
-            assert facts == read(None, changed)[1], changed
-            seen.add(recognized)
-    assert seen == {True, False}
+    for data in (reply(*LINES), stream(b"{}", b"0123456789")):
+        seen = set()
+        for place in range(len(data)):
+            for middle in (b"", data[place : place + 1] * 2, b"\r", b"\n", b"\0", b" ", b":", b"5", b"\xe9", b"\r\n"):
+                changed = data[:place] + middle + data[place + 1 :]
+                recognized, facts = read(replies, changed)
+                assert facts == read(None, changed)[1], changed
+                seen.add(recognized)
+        assert seen == {True, False}
 
 
 async def test_what_is_learned_is_a_whole_head_of_a_last_reply() -> None:
@@ -138,11 +177,11 @@ async def test_a_server_that_sends_other_lines_each_time_is_not_looked_at_for_lo
     assert (len(replies.known), replies.can_learn) == (4, False)
 
 
-async def test_streams_and_failures_teach_nothing() -> None:
+async def test_long_streams_and_failures_teach_nothing() -> None:
     """What cannot be recognized is not looked at, so that it does not use up the looks at what can."""
     replies = KnownReplies()
     for _ in range(100):
-        read(replies, reply(b"transfer-encoding: chunked", body=b"0\r\n\r\n"))
+        read(replies, stream(b"one", b"two")[:-9], stream(b"one", b"two")[-9:])
         read(replies, reply(*LINES, status=b"HTTP/1.1 500 Internal Server Error"))
         read(replies, reply(b"content-encoding: gzip", *LINES))
         await asyncio.sleep(0)

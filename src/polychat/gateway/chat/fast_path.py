@@ -365,7 +365,7 @@ class FastChat:
             return None
         if translation is not None:
             return translation.answer_stream(body)
-        return passed_stream(inbound, self._connection.headers, body, self._written.request.secrets, name)
+        return passed_stream(inbound, self._connection.content_type, body, self._written.request.secrets, name)
 
     def _noted(self, reply: PassthroughBody | TranslatedBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
         """The header lines of the response, whose facts are also recorded."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 from ...errors import BadInput
-from ...http.body import header_in, media_type
+from ...http.body import media_type
 from ...redact import Secrets
 from ...routing import Target
 from ...wire.billing import billed
@@ -43,10 +43,10 @@ def name_for_client(dialect: Dialect, model: str, target: Target) -> str | None:
 
 
 def passed_stream(
-    inbound: InboundChat, headers: Sequence[tuple[bytes, bytes]], data: bytes, secrets: Secrets | None, name: str | None
+    inbound: InboundChat, content_type: bytes, data: bytes, secrets: Secrets | None, name: str | None
 ) -> PassthroughBody | None:
     """A stream that came whole, ``data``, under this name; ``None`` if its end is missing, or it is no stream."""
-    dialect, content_type = inbound.dialect, header_in(headers, b"content-type")
+    dialect = inbound.dialect
     if secrets is not None:
         content_type = secrets.whole(content_type)
     if media_type(content_type) != dialect.stream_type:

@@ -56,9 +56,10 @@ from typing import Protocol, cast
 import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
+from ..body import header_in
 from ..timeouts import UNLIMITED, ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
-from .known_replies import KnownReplies, KnownReply
+from .known_replies import LAST_CHUNK, KnownReplies, KnownReply
 
 MAX_HEAD = 64 * 1024
 """Maximum bytes of a reply's head and the 1xx heads before it; and of the trailers after the body."""
@@ -212,6 +213,14 @@ class PoolConnection(asyncio.Protocol):
             known, values = self.known_reply
             self._headers = list(zip(known.names, values, strict=True))
         return self._headers
+
+    @property
+    def content_type(self) -> bytes:
+        """The first of the reply's headers of that name; empty if there is none."""
+        if self.known_reply is None:
+            return header_in(self._headers, b"content-type")
+        known, values = self.known_reply
+        return known.content_type(values)
 
     @property
     def held(self) -> bytes:
@@ -454,7 +463,7 @@ class PoolConnection(asyncio.Protocol):
                 transfers += b", " + value if transfers else value
         if (transfers and transfers.lower() != b"chunked") or self.status > 599:
             raise ValueError("an unexpected transfer coding or status")
-        if transfers or self.coding:
+        if self.coding or (transfers and self._first_read[-5:] != LAST_CHUNK):
             self._first_read = b""
         return framed or bool(transfers)
 

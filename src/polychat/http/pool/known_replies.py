@@ -2,8 +2,8 @@
 
 A server sends the same header lines with every reply to the same kind of request, of which most differ in a value: a date, an
 id, what is left of a limit. A ``KnownReply`` is such a series of lines; all that the connection decides by a head is the same
-for each. Only whole replies that come in one read are recognized. Everything else, and whatever is not exactly as it was, is
-left to the parser.
+for each. Only whole replies that come in one read are recognized, with a body of the announced length, or of a few chunks, as a
+short stream is. Everything else, and whatever is not exactly as it was, is left to the parser.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ _MOST, _TRIES = 4, 64
 """Maximum number of known series, and of heads that are looked at to find them: a server may send others each time."""
 _LINES, _SIZE = 64, 4096
 """Maximum lines and bytes of a head that is looked at, or recognized."""
-_LENGTH = b"content-length"
-_CONSTANT = frozenset({b"connection", b"proxy-connection"})
+_LENGTH, _TRANSFER, _TYPE = b"content-length", b"transfer-encoding", b"content-type"
+_CONSTANT = frozenset({b"connection", b"proxy-connection", _TRANSFER})
 """Headers whose values are part of what is known."""
-_UNSUPPORTED = frozenset({b"content-encoding", b"transfer-encoding", b"upgrade", b"trailer"})
+_UNSUPPORTED = frozenset({b"content-encoding", b"upgrade", b"trailer"})
 """Headers of replies that need more than a head and a body."""
 _STATUS = re.compile(rb"HTTP/1\.[01] 200 .*")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = rb"([!-~][ -~]*)(?<! )"
 """A value in group ``n``. It does not contain the end of its line, so that matching takes linear time."""
 _is_value = re.compile(_VALUE).fullmatch
+LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a body in chunks, without trailers."""
+_chunk_size = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,5})\r\n").match
+_CHUNKS = 64
+"""Maximum chunks of a body: for many, the parser takes less time."""
 
 
 class KnownReply:
     """A series of header lines with any values, after a status line."""
 
-    __slots__ = ("_length", "_match", "names", "places", "reason")
+    __slots__ = ("_content_type", "_length", "_match", "names", "places", "reason")
 
     def __init__(self, status: bytes, lines: list[tuple[bytes, bytes]]) -> None:
-        """``status`` is the status line; ``lines`` are names and values, one of them the body's length."""
+        """``status`` is the status line; ``lines`` are names and values, one of them the body's length or transfer coding."""
         self.reason = status[len(b"HTTP/1.1 200 ") :]
         self.names = tuple(name for name, _ in lines)
         self.places: tuple[tuple[int, bytes], ...] | None = None
@@ -45,17 +50,43 @@ class KnownReply:
             allowed = rb"(\d{1,9})" if lower == _LENGTH else b"(%b)" % re.escape(value) if lower in _CONSTANT else _VALUE
             pattern += b"%b: %b\\r\\n" % (re.escape(name), allowed)
         self._match = re.compile(pattern + rb"\r\n").match
-        self._length = 1 + [name.lower() for name, _ in lines].index(_LENGTH)
+        names = [name.lower() for name, _ in lines]
+        self._length = 1 + names.index(_LENGTH) if _LENGTH in names else 0
+        """The group with the body's length; 0 for a body in chunks."""
+        self._content_type = names.index(_TYPE) if _TYPE in names else -1
 
     def read(self, data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         """The values of the headers and the body of a reply that is complete in ``data``; ``None`` if it is not such a one."""
+        if not self._length and data[-5:] != LAST_CHUNK:
+            return None
         found = self._match(data)
-        if found is None:
+        if found is None or (end := found.end()) > _SIZE:
             return None
-        end = found.end()
-        if int(found[self._length]) != len(data) - end or end == len(data) or end > _SIZE:
+        if not self._length:
+            body = _body_of_chunks(data, end)
+            return None if body is None else (found.groups(), body)
+        return None if int(found[self._length]) != len(data) - end or end == len(data) else (found.groups(), data[end:])
+
+    def content_type(self, values: tuple[bytes, ...]) -> bytes:
+        """The first content type in these values of the headers; empty if there is none."""
+        return b"" if self._content_type < 0 else values[self._content_type]
+
+
+def _body_of_chunks(data: bytes, begin: int) -> bytes | None:
+    """The body whose chunks begin there, and end with ``data``; ``None`` if it has none, or many, or anything else."""
+    chunks: list[bytes] = []
+    last = len(data) - len(LAST_CHUNK)
+    while begin < last and len(chunks) < _CHUNKS:
+        size = _chunk_size(data, begin)
+        if size is None:
             return None
-        return found.groups(), data[end:]
+        start = size.end()
+        end = start + int(size[1], 16)
+        if data[end : end + 2] != b"\r\n":
+            return None
+        chunks.append(data[start:end])
+        begin = end + 2
+    return b"".join(chunks) if chunks and begin == last else None
 
 
 class KnownReplies:
@@ -74,13 +105,15 @@ class KnownReplies:
         return self._tries < _TRIES and len(self.known) < _MOST
 
     def learn(self, data: bytes) -> None:
-        """Look at the beginning of a reply that was parsed: one with status 200 and a length, on a connection that is kept."""
+        """Look at the first read of a reply that was parsed, with status 200, on a connection that is kept: all of it, if its
+        body is in chunks.
+        """
         self._tries += 1
         status, *lines = data[: max(0, data.find(b"\r\n\r\n", 0, _SIZE))].split(b"\r\n", _LINES)
         fields = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
         names = [name.lower() for name, _ in fields]
         is_usual = all(_NAME.fullmatch(name) and _is_value(value) for name, value in fields) and _STATUS.fullmatch(status)
-        if not is_usual or names.count(_LENGTH) != 1 or _UNSUPPORTED.intersection(names):
+        if not is_usual or names.count(_LENGTH) + names.count(_TRANSFER) != 1 or _UNSUPPORTED.intersection(names):
             return
         kind = status, *(line if name in _CONSTANT else name for name, line in zip(names, lines, strict=True))
         self._seen[kind] = count = self._seen.get(kind, 0) + 1
