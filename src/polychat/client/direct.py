@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..backends.compiled import CompiledRequest
-from ..backends.relay import rate_limits_in
+from ..backends.relay import rate_limits_on
 from ..calls.plain_conversation import PlainConversation, PlainPrompt
 from ..costs import cost_of
 from ..errors import PolychatError
@@ -42,22 +42,40 @@ if TYPE_CHECKING:
 class DirectAsk:
     """``ask`` with any prompt that ``compiled`` is for, by the kept call ``prepared``, whose replies are not streamed."""
 
-    __slots__ = ("_backend", "_compiled", "_model", "_pool", "_prepared", "_prices", "_targets")
+    __slots__ = (
+        "_backend",
+        "_body",
+        "_compiled",
+        "_model",
+        "_options",
+        "_pool",
+        "_prepared",
+        "_prices",
+        "_straight",
+        "_targets",
+    )
 
-    def __init__(self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest) -> None:
+    def __init__(
+        self,
+        targets: Targets,
+        prepared: PreparedCall,
+        compiled: CompiledRequest,
+        body: Callable[[Any], bytes | None],
+    ) -> None:
+        """``body`` is that of the request with a prompt: see ``CompiledRequest.body``."""
         target = prepared.plan.targets[0]
-        self._targets, self._prepared, self._compiled = targets, prepared, compiled
+        self._targets, self._prepared, self._compiled, self._body = targets, prepared, compiled, body
+        self._options, self._straight = prepared.options, prepared.straight
         self._backend, self._model = target.backend, target.model or None
         self._prices, self._pool = targets.config.prices, get_pool()
 
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
-        prepared, compiled = self._prepared, self._compiled
-        body = compiled.body(prompt) if type(prompt) is str else prepared.body(compiled, prompt)
-        if body is None or (attempt := prepared.straight.constant_attempt()) is None:
+        body, compiled = self._body(prompt), self._compiled
+        if body is None or (attempt := self._straight.constant_attempt()) is None:
             return await self._asked(prompt, None, None)
         try:
-            ready = self._backend.ready(compiled, prepared.options)
+            ready = self._backend.ready(compiled, self._options)
             pool = self._pool()
             connection = pool.begin(ready.request, body, ready.timeouts)
         except PolychatError:  # it is raised once more, where errors are judged
@@ -70,7 +88,7 @@ class DirectAsk:
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
             if connection.done and connection.status == 200 and not connection.coding:
-                raw, limits, secrets = connection.held, rate_limits_in(connection.headers), ready.request.secrets
+                raw, limits, secrets = connection.held, rate_limits_on(connection), ready.request.secrets
                 if secrets is not None:
                     raw, limits = secrets.whole(raw), secrets.headers(limits)
                 events = compiled.whole(raw)
@@ -140,7 +158,10 @@ class DirectAsk:
 def asking(targets: Targets, prepared: PreparedCall) -> Callable[[str], Awaitable[Reply[Any]]]:
     """``ask`` with any prompt, for a call that is kept."""
     compiled = prepared.compiled()
-    prepared.ask = partial(_asked, targets, prepared) if compiled is None else DirectAsk(targets, prepared, compiled).ask
+    if compiled is None:
+        prepared.ask = partial(_asked, targets, prepared)
+    else:
+        prepared.ask = DirectAsk(targets, prepared, compiled, compiled.body).ask
     return prepared.ask
 
 
@@ -149,7 +170,10 @@ def asking_in(
 ) -> Callable[[PlainConversation], Awaitable[Reply[Any]]]:
     """``ask`` with any conversation whose messages have these roles, for a call that is kept."""
     compiled = prepared.compiled(roles)
-    ask = partial(_asked, targets, prepared) if compiled is None else DirectAsk(targets, prepared, compiled).ask
+    if compiled is None:
+        ask: Callable[[PlainConversation], Awaitable[Reply[Any]]] = partial(_asked, targets, prepared)
+    else:
+        ask = DirectAsk(targets, prepared, compiled, partial(prepared.body, compiled)).ask
     prepared.asks[roles] = ask
     return ask
 

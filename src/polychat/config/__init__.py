@@ -60,15 +60,14 @@ def load() -> Config:
     Raises ``BadInput`` naming the file, the line and the key for what cannot be read or is not valid.
     """
     file = own_file()
-    if not os.access(file, os.F_OK):  # most people have none, and an exception costs several times as much
-        return _nothing()
-    return _of(file) or _nothing()
+    if os.access(file, os.F_OK) and (config := _of(file)) is not None:  # most have none, and an exception costs much more
+        return config
+    return _without_file[0] if _without_file else _nothing()
 
 
 def _nothing() -> Config:
-    if not _without_file:
-        with _LOCK:
-            _without_file[:] = _without_file or [Config()]
+    with _LOCK:
+        _without_file[:] = _without_file or [Config()]
     return _without_file[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
@@ -32,10 +33,11 @@ class PerLoop(Generic[T]):
 
     def get(self) -> T:
         """The caller must not close it. A closed one is replaced."""
-        loop = asyncio.get_running_loop()
-        last = self._last
-        if last is not None and last[0]() is loop and not last[1].closed:
-            return last[1]
+        loop = get_running_loop()
+        if (last := self._last) is not None:
+            known, kept = last
+            if known() is loop and not kept.closed:
+                return kept
         with self._lock:
             entry = self.kept.get(loop)
         if entry is not None and not entry[0].closed:

@@ -6,6 +6,7 @@ request is, and that target is healthy. The router would make the same choice; t
 
 from __future__ import annotations
 
+from .budget import RetryBudget
 from .facts import Alarms, Facts
 from .resolve import Plan, Target
 from .router import Router
@@ -15,10 +16,10 @@ from .waiting import MOST
 class ConstantOutcome:
     """The target that a plan asks first, for as long as ``holds`` is true. Made by ``constant_outcome``."""
 
-    __slots__ = ("_alarms", "_evictions", "_generation", "_router", "_waiting", "facts", "is_alone", "target")
+    __slots__ = ("_alarms", "_evictions", "_generation", "_router", "_waiting", "budget", "facts", "is_alone", "target")
 
-    def __init__(self, router: Router, target: Target, facts: Facts, *, is_alone: bool) -> None:
-        self.target, self.facts = target, facts
+    def __init__(self, router: Router, target: Target, facts: Facts, budget: RetryBudget, *, is_alone: bool) -> None:
+        self.target, self.facts, self.budget = target, facts, budget
         self.is_alone = is_alone
         """Whether it is the plan's only target: with no other left to ask, it has all the time there is."""
         self._alarms: Alarms = router.health.alarms
@@ -56,6 +57,7 @@ def constant_outcome(router: Router, plan: Plan) -> ConstantOutcome | None:
         return None
     target = plan.targets[0]
     facts = router.facts(plan, target)
-    return (
-        ConstantOutcome(router, target, facts, is_alone=len(plan.targets) == 1) if facts.is_untroubled(router.clock()) else None
-    )
+    if not facts.is_untroubled(router.clock()):
+        return None
+    budget = router.health.budget(plan.route or target.name)
+    return ConstantOutcome(router, target, facts, budget, is_alone=len(plan.targets) == 1)

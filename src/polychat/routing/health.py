@@ -23,7 +23,7 @@ class Health:
         """Held while something is made that is not known yet."""
         self._facts: dict[tuple[str, str], Facts] = {}
         self.evictions = 0
-        """How many facts were given up for others: who keeps facts has to get them anew when this number changes."""
+        """How many facts and budgets were given up for others: who keeps some has to get them anew when this number changes."""
         self.alarms = Alarms()
         self._shared: WeakValueDictionary[str, TargetState] = WeakValueDictionary()
         self._domains: WeakValueDictionary[str, Rest] = WeakValueDictionary()
@@ -60,6 +60,7 @@ class Health:
             if budget is None:
                 if len(self._budgets) >= _TARGETS:
                     del self._budgets[next(iter(self._budgets))]
+                    self.evictions += 1
                 budget = self._budgets[route] = RetryBudget()
             return budget
 

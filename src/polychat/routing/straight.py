@@ -11,6 +11,7 @@ from time import time
 
 from ..errors import PolychatError
 from .attempts import Attempts
+from .budget import RetryBudget
 from .clocks import Kind
 from .constant import ConstantOutcome, constant_outcome
 from .facts import Facts
@@ -21,10 +22,11 @@ from .router import Router
 class StraightAttempt:
     """Begun by ``StraightPlan``; then ``answered`` and ``completed`` or ``end``, or ``failed``, once each."""
 
-    __slots__ = ("_answered_at", "_called_at", "_facts", "_router", "plan")
+    __slots__ = ("_answered_at", "_budget", "_called_at", "_facts", "_router", "plan")
 
-    def __init__(self, router: Router, plan: Plan, facts: Facts) -> None:
-        self._router, self.plan = router, plan
+    def __init__(self, router: Router, plan: Plan, facts: Facts, budget: RetryBudget | None = None) -> None:
+        """``budget`` is the plan's, where the caller knows it."""
+        self._router, self.plan, self._budget = router, plan, budget
         self._facts: Facts | None = facts
         self._called_at = self._answered_at = router.clock()
         facts.called(self._called_at)
@@ -42,7 +44,7 @@ class StraightAttempt:
         router, facts = self._router, self._facts
         assert facts is not None  # it is not over
         self._answered_at = now = router.clock()
-        router.health.budget(self.plan.route or self.plan.targets[0].name).count_request(now)
+        (self._budget or self._plans_budget()).count_request(now)
         facts.answered(now - self._called_at, now)
         if kind is not None:
             facts.learn(kind, now - self._called_at)
@@ -51,13 +53,16 @@ class StraightAttempt:
 
     def answered_whole(self, limits: Sequence[tuple[bytes, bytes]]) -> None:
         """``answered`` and ``completed``, of an answer that came as a whole."""
-        router, plan, facts = self._router, self.plan, self._facts
+        facts = self._facts
         assert facts is not None  # it is not over
-        self._facts, now = None, router.clock()
-        router.health.budget(plan.route or plan.targets[0].name).count_request(now)
+        self._facts, now = None, self._router.clock()
+        (self._budget or self._plans_budget()).count_request(now)
         facts.answered_whole(self._called_at, now)
         if limits:
             facts.note_limits(limits, now, time())
+
+    def _plans_budget(self) -> RetryBudget:
+        return self._router.health.budget(self.plan.route or self.plan.targets[0].name)
 
     def failed(self) -> None:
         """It ended before the answer began. The caller lets the router know why."""
@@ -103,15 +108,15 @@ class StraightPlan:
     def constant_attempt(self) -> StraightAttempt | None:
         """``attempt``, if it has been made before and nothing has changed since; else ``None``."""
         constant = self._constant
-        if constant is None or not (constant.is_current if constant.is_alone else constant.holds()):
+        if constant is None or not constant.is_current:  # it is alone: ``holds`` looks for nothing else
             return None
-        return StraightAttempt(self._router, self._plan, constant.facts)
+        return StraightAttempt(self._router, self._plan, constant.facts, constant.budget)
 
     def attempt(self) -> StraightAttempt | None:
         """The next attempt; ``None`` where the router must decide, or the target is not well."""
         constant = self._constant
         if constant is not None and constant.holds():
-            return StraightAttempt(self._router, self._plan, constant.facts)
+            return StraightAttempt(self._router, self._plan, constant.facts, constant.budget)
         if not self._is_direct:
             return None
         router, plan = self._router, self._plan

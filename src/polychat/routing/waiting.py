@@ -37,7 +37,9 @@ class Waiting:
     def called(self, now: float) -> None:
         """A request waits from now on."""
         if not self.count:
-            self._since, self._most = now, 0
+            self._since = now
+            self._most = self.count = 1
+            return
         self.count += 1
         if self.count > self._most:  # noqa: PLR1730  # max takes several times as long
             self._most = self.count

@@ -9,7 +9,7 @@ _STEPS = 6
 class Window:
     """How often each of ``kinds`` things happened in the last ``seconds``. A kind is its number, from 0."""
 
-    __slots__ = ("_begins", "_counts", "_ends", "_kinds", "_latest", "_steps", "_width", "latest")
+    __slots__ = ("_begins", "_counts", "_ends", "_kinds", "_latest", "_steps", "_uncounted", "_width", "latest")
 
     def __init__(self, seconds: float, kinds: int) -> None:
         self._width = seconds / _STEPS
@@ -21,12 +21,20 @@ class Window:
         """Nothing has happened."""
         self._steps = [[0] * self._kinds for _ in range(_STEPS)]
         self.latest = [0] * self._kinds
-        """The counts as of the latest look: never too few."""
+        """The counts as of the latest look: never too few, but of kind 0."""
         self._counts, self._begins, self._ends = self._steps[0], 0.0, 0.0
         """Of the step that was added to last, and its moments."""
+        self._uncounted = 0
+        """How often kind 0, by far the most frequent, happened in that step and is not in the counts yet."""
 
     def add(self, kind: int, now: float) -> None:
-        if not self._begins <= now < self._ends:
+        is_same_step = self._begins <= now < self._ends
+        if is_same_step and not kind:
+            self._uncounted += 1
+            return
+        if self._uncounted:
+            self._count()
+        if not is_same_step:
             step = int(now / self._width)
             if step != self._latest:
                 self._move(step)
@@ -45,10 +53,17 @@ class Window:
 
     def totals(self, now: float) -> list[int]:
         """The count of each kind."""
+        if self._uncounted:
+            self._count()
         step = int(now / self._width)
         if step != self._latest:
             self._move(step)
         return self.latest
+
+    def _count(self) -> None:
+        more, self._uncounted = self._uncounted, 0
+        self._counts[0] += more
+        self.latest[0] += more
 
     def _move(self, step: int) -> None:
         for passed in range(self._latest + 1, min(step, self._latest + _STEPS) + 1):
