@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import socket
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
-from polychat.http.server.cycle import RequestCycle
+from polychat.config.settings import Limits
+from polychat.http.server.asgi import Scope
+from polychat.http.server.cycle import FastPath, RequestCycle
 from polychat.http.server.known_head import KnownHead, KnownHeads
+from polychat.http.server.protocol import ServerConnection
+from polychat.http.server.state import ServerState
 
 from ...support.compiled import replaces_compiled
 from ...support.server_in_thread import App, Hosted, request
@@ -125,3 +132,66 @@ def test_a_known_head_is_held_to_the_limit_of_now(here: Hosted) -> None:
         limits = here.server.state.limits
         here.call(setattr, here.server.state, "limits", limits.replace(head=40))
         assert client.send(FIRST).answer().status == 431
+
+
+class Transport:
+    """Collects what is written."""
+
+    def __init__(self) -> None:
+        self.out, self.closing = bytearray(), False
+        self.write = self.out.extend
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None:
+        self.closing = True
+
+
+async def _met_in_pieces(pieces: Sequence[bytes], find: Callable[[Scope], FastPath | None]) -> tuple[bytes, list[Any], int]:
+    """What is written and what the application gets, when ``pieces`` follow two requests with a known head; and how many of
+    them waited for the next.
+    """
+    app, transport = App(), Transport()
+    app.fast_path = find
+    state = ServerState(app, Limits())
+    connection = ServerConnection(state, asyncio.get_running_loop())
+    connection.connection_made(cast(Any, transport))
+    held = 0
+    for data in (FIRST, FIRST, *pieces):
+        connection.data_received(data)
+        held += connection.state == "held"
+        while state.tasks and not (connection._parser.last and connection._parser.last.more_body):
+            await asyncio.sleep(0)
+    if not connection.eof_received():
+        transport.close()
+    connection.connection_lost(None)
+    while state.tasks:
+        await asyncio.sleep(0)
+    state.close()
+    scopes = [{**scope, "client": None} for scope in app.seen[2:]]
+    return re.sub(rb"date: [^\r]+", b"", bytes(transport.out)), scopes, held
+
+
+async def test_what_comes_in_two_reads_is_answered_as_if_no_head_were_known() -> None:
+    """Wherever it is divided: a request waits for its body if its head is known, and is not changed by that."""
+    end = FIRST.index(b"hello")
+    for data in (*AGAIN, *OTHERS):
+        places = range(1, len(FIRST)) if data is FIRST else {end - 1, end, end + 1, len(data) // 2}
+        for place in places:
+            pieces = data[:place], data[place:]
+            *alone, none_held = await _met_in_pieces(pieces, lambda scope: None)
+            *known, held = await _met_in_pieces(pieces, lambda scope: NoFastPath())
+            assert (known, none_held) == (alone, 0), pieces
+            if data is FIRST:
+                assert held == (place >= end), pieces

@@ -115,8 +115,8 @@ class Server:
 
     async def _no_new_ones(self) -> None:
         """Returns when no connection waits for its first request, or the rest of one."""
-        heads = self.state.timeout_queues(asyncio.get_running_loop()).head
-        while heads:  # noqa: ASYNC110  # an event would be set with each request
+        queues = self.state.timeout_queues(asyncio.get_running_loop())
+        while queues.head or queues.held:  # noqa: ASYNC110  # an event would be set with each request
             await asyncio.sleep(HANDOVER_SECONDS / 50)
 
     async def _serve_on(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:

@@ -1,18 +1,21 @@
 """Recognizes a request's head that is repeated: it is compared, and not parsed.
 
-Clients send the same head with every request, except for the length of its body, on one connection and on the next.
+Clients send the same head with every request, except for the length of its body, on one connection and on the next. Some
+write the head and the body separately, as those of Python do: the head may come without its body.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
-from .cycle import FastPath
+from .cycle import SMALL, FastPath
 
 _LENGTH = b"content-length"
 _DIGITS = 15
 """Maximum digits of a length that is compared; a longer one is left to the parser."""
+_LENGTHS = re.compile(rb"[1-9]\d{0,%d}" % (_DIGITS - 1)).fullmatch
 _UNSUPPORTED = (b"transfer-encoding", b"upgrade", b"expect")
 """Headers of requests that need more than a head and a body: these are parsed each time."""
 
@@ -25,21 +28,23 @@ _MOST, _LARGE = 256, 4096
 class KnownHead:
     """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
-    __slots__ = ("_place", "fast_path", "parts", "template")
+    __slots__ = ("_place", "fast_path", "has_asked", "parts", "template")
 
     def __init__(self, before: bytes, after: bytes, scope: MutableMapping[str, Any]) -> None:
         self.parts = before, after
         self.template = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
         """The scope of its requests, without the length of their bodies; must not be changed."""
-        self.fast_path: FastPath | bool | None = True
-        """The fast path for its requests; ``True`` until that is known."""
+        self.fast_path: FastPath | None = None
+        """The fast path for its requests."""
+        self.has_asked = False
+        """Whether the application was asked for it."""
         self._place = [name for name, _ in scope["headers"]].index(_LENGTH)
 
     @classmethod
     def of(cls, data: bytes, scope: MutableMapping[str, Any]) -> KnownHead | None:
         """The head of ``data``, which the parser read as the beginning of a request with this ``scope``.
 
-        ``None`` unless ``data`` is exactly that head and a complete body of the length in it.
+        ``None`` unless ``data`` is exactly that head and no more than a body of the length in it.
         """
         fields = scope["polychat.fields"]
         length: bytes | None = fields.get(_LENGTH)
@@ -48,7 +53,7 @@ class KnownHead:
         end = data.find(b"\r\n\r\n") + 4
         line = b"\r\n%b: %b\r\n" % (_LENGTH, length)
         place = data[:end].lower().find(line)
-        if place < 0 or len(data) - end != int(length):
+        if place < 0 or len(data) - end > int(length):
             return None
         after = place + len(line) - 2
         return cls(data[: after - len(length)], data[after:end], scope)
@@ -56,7 +61,7 @@ class KnownHead:
     def at(self, scope_template: MutableMapping[str, Any]) -> KnownHead:
         """The same head at the beginning of another connection, whose scopes have these members in common."""
         known = KnownHead(*self.parts, {**self.template, **scope_template})
-        known.fast_path = self.fast_path
+        known.fast_path, known.has_asked = self.fast_path, self.has_asked
         return known
 
     def request(self, data: bytes, limit: int) -> bytes | None:
@@ -76,6 +81,20 @@ class KnownHead:
         if begin > limit or length != b"%d" % (len(data) - begin):
             return None
         return data[begin:]
+
+    def missing(self, data: bytes, limit: int) -> int:
+        """How many bytes are still to come, if ``data`` is this head with any length and the beginning of such a body.
+
+        0 if it is not, as in ``request``, if nothing is missing, or if the body is larger than ``SMALL``.
+        """
+        before, after = self.parts
+        if not data.startswith(before):
+            return 0
+        end = data.find(b"\r\n", len(before))
+        begin, length = end + len(after), data[len(before) : max(end, 0)]
+        if begin > limit or not data.startswith(after, end) or not _LENGTHS(length) or int(length) > SMALL:
+            return 0
+        return max(0, int(length) - (len(data) - begin))
 
     def scope(self, size: int) -> dict[str, Any]:
         """The scope of a request whose body has this many bytes."""

@@ -16,6 +16,14 @@ answering    response complete, kept           head         if a part of the nex
 reading      response complete, kept           discarding   the body's rest, at most ``SMALL`` by its length, is read past
 discarding   the body is whole                 idle
 idle         a byte comes                      head
+idle         a known head with all its body    answering
+head         likewise, on a new connection     answering
+idle         a known head without all its body held         the clock ``HOLD`` runs: nothing is parsed until the body is whole
+head         likewise, on a new connection     held
+held         the body is whole                 answering
+held         time is up, or one of us ends     idle         it is parsed, as any read
+held         likewise, on a new connection     head
+held         the connection is lost            closed       likewise
 answering    response complete, not kept       closed
 reading      response complete, not kept       lingering    as more is coming
 answering    response complete, not kept       lingering    if more has come
@@ -48,9 +56,9 @@ Invariants: at most one cycle is answered at a time; in every state but ``readin
 closed`` exactly one clock runs, and neither single bytes nor empty lines extend it; in those the application has its own limits
 (``with_read_limits`` in ``asgi.py``); nothing is read once a refusal is due.
 
-A head that is the one before it again, or the first of another connection, but for the body's length, and whose body came in
-the same read, is not parsed (``known_head.py``): the states are the same. A request that comes whole in one read may be
-answered without a task (``cycle.FastPath``).
+A head that is the one before it again, or the first of another connection, but for the body's length, is not parsed
+(``known_head.py``), and its request may be answered without a task (``cycle.FastPath``). If it could be, and only the body is
+missing, the head waits for it: many clients send the two apart.
 
 Bounds: a head by ``limits.head`` and ``MAX_HEADERS``; the requests in line by ``_MAX_PIPELINED``, their unread bytes and an
 unread body each by ``SMALL`` and one read, then the socket is not read; what chunks may hold besides data by ``limits.head``; a
@@ -66,7 +74,7 @@ import asyncio
 from collections import deque
 from typing import cast
 
-from .cycle import EARLY, SMALL, App, RequestCycle
+from .cycle import EARLY, SMALL, App, FastPath, RequestCycle
 from .known_head import KnownHead
 from .refusals import FIRST, RefusedRequest
 from .request_parser import RequestParser
@@ -86,7 +94,16 @@ class ServerConnection(asyncio.Protocol):
         *("default_headers", "early_bytes_sent", "loop", "transport", "write_paused"),
         *("_answering", "_begun", "_parser", "_pipelined", "_pipelined_bytes", "_server"),
         *("_half_closed", "_ignoring_input", "_paused", "_refusal", "_reset_probe", "_writers"),
-        *("_head_timeouts", "_idle_timeouts", "_linger_timeouts", "_send_timeouts", "_waiting_in"),
+        *(
+            "_head_timeouts",
+            "_held",
+            "_held_timeouts",
+            "_idle_timeouts",
+            "_linger_timeouts",
+            "_missing",
+            "_send_timeouts",
+            "_waiting_in",
+        ),
     )
 
     def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop) -> None:
@@ -109,7 +126,12 @@ class ServerConnection(asyncio.Protocol):
         self._refusal: RefusedRequest | None = None
         self._ignoring_input = self._paused = False
         self._writers: list[asyncio.Future[None]] = []
-        self._head_timeouts, self._idle_timeouts, self._linger_timeouts, self._send_timeouts = server.timeout_queues(loop)
+        self._held: list[bytes] = []
+        """The beginning of a request whose head is known, until its body is whole."""
+        self._missing = 0
+        """How many bytes it misses."""
+        queues = server.timeout_queues(loop)
+        self._head_timeouts, self._idle_timeouts, self._held_timeouts, self._linger_timeouts, self._send_timeouts = queues
         self._waiting_in: TimeoutQueue[Timed] | None = None
         """The queue of what is waited for, if anything is."""
 
@@ -122,6 +144,8 @@ class ServerConnection(asyncio.Protocol):
             return "half closed"
         if self._waiting_in is self._linger_timeouts:
             return "lingering"
+        if self._held:
+            return "held"
         last = self._parser.last
         has_more = last is not None and last.more_body
         if self._answering is not None:
@@ -149,6 +173,8 @@ class ServerConnection(asyncio.Protocol):
         self._parser = RequestParser(self, self._server, scope_template)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._held:
+            self.parse_held()
         self._server.connection_lost(self)
         self._send_timeouts.stop(self)
         if self._waiting_in is not None:
@@ -170,6 +196,8 @@ class ServerConnection(asyncio.Protocol):
         """
         if self._half_closed:
             return True
+        if self._held:
+            self.parse_held()
         cycle, last = self._answering, self._parser.last
         if cycle is None or (last is not None and last.more_body) or not can_probe(self.transport):
             # Before the transport is closed: that waits until the client has read all that is written, which it may never do.
@@ -213,6 +241,8 @@ class ServerConnection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The server ends: at once where nothing is under way, else with the answer."""
+        if self._held:
+            self.parse_held()
         if self._answering is None:
             self.transport.close()
         else:
@@ -303,6 +333,8 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ignoring_input:
             return
+        if self._held and not (data := self._with_held(data)):
+            return
         parser = self._parser
         last = parser.last
         known: KnownHead | None = None
@@ -315,16 +347,46 @@ class ServerConnection(asyncio.Protocol):
                 return
             if last.keep_alive and not parser.in_head:
                 known = parser.known_head
-        if known is not None and (body := known.request(data, self._server.limits.head)) is not None:
-            if last is None:
-                parser.known_head = known = known.at(parser.scope_template)
-            if self._waiting_in is not None:
-                self._waiting_in.stop(self)
-                self._waiting_in = None
-            parser.last = self._answering = cycle = RequestCycle(self, known.template, True, False, body)
-            self._answer_known(known, cycle, body)
-            return
-        parser.feed(data)
+        if known is not None:
+            if (body := known.request(data, self._server.limits.head)) is not None:
+                if last is None:
+                    parser.known_head = known = known.at(parser.scope_template)
+                if self._waiting_in is not None:
+                    self._waiting_in.stop(self)
+                    self._waiting_in = None
+                parser.last = self._answering = cycle = RequestCycle(self, known.template, True, False, body)
+                self._answer_known(known, cycle, body)
+                return
+            if not self._half_closed and self._hold(known, data):
+                return
+        self._parse(data)
+
+    def _hold(self, known: KnownHead, data: bytes) -> bool:
+        """Keep ``data`` if it is the known head of a request that could be answered without a task, were its body whole."""
+        self._missing = known.missing(data, self._server.limits.head)
+        if not self._missing or not self._fast_path(known):
+            return False
+        self._held.append(data)
+        self._wait_for(self._held_timeouts)
+        return True
+
+    def _with_held(self, data: bytes) -> bytes:
+        """All that is held, with ``data``; empty while more is missing."""
+        self._held.append(data)
+        self._missing -= len(data)
+        return b"" if self._missing > 0 else self._take_held()
+
+    def _take_held(self) -> bytes:
+        data = b"".join(self._held)
+        self._held.clear()
+        return data
+
+    def parse_held(self) -> None:
+        """The body does not come soon, or never: its request is answered as others are."""
+        self._parse(self._take_held())
+
+    def _parse(self, data: bytes) -> None:
+        self._parser.feed(data)
         if (begun := self._begun) is not None:
             self._begun = None
             self._answer_parsed(begun)
@@ -341,12 +403,18 @@ class ServerConnection(asyncio.Protocol):
 
     def _answer_known(self, known: KnownHead, cycle: RequestCycle, body: bytes) -> None:
         """A request whose head is known came whole: answer it, without a task if the application can."""
-        if known.fast_path is True:
-            known.fast_path = self._server.fast_path(known.template)
-            if known.fast_path:
-                self._server.heads.keep(known)
-        if not known.fast_path or not known.fast_path.begin(cycle, body):
+        fast_path = known.fast_path or self._fast_path(known)
+        if fast_path is None or not fast_path.begin(cycle, body):
             self.answer_in_task(cycle, self._server.app)
+
+    def _fast_path(self, known: KnownHead) -> FastPath | None:
+        """The application's for requests with this head."""
+        if not known.has_asked:
+            known.has_asked = True
+            known.fast_path = self._server.fast_path(known.template)
+            if known.fast_path is not None:
+                self._server.heads.keep(known)
+        return known.fast_path
 
     def answer_in_task(self, cycle: RequestCycle, app: App) -> None:
         """Let ``app`` answer the request at hand, whose head is the known one."""

@@ -78,9 +78,9 @@ class RequestParser:
             self._refuse_unparsable(error)
             return
         cycle = self.last
-        if begins and cycle is not last and cycle is not None and cycle.keep_alive and not cycle.more_body:
+        if begins and cycle is not last and cycle is not None and cycle.keep_alive:
             self.known_head = known = KnownHead.of(bytes(data), cycle.scope)
-            if known is not None:
+            if known is not None and not cycle.more_body:
                 cycle.scope = known.template
         if not in_body and (self.in_head or self.last is last):
             self._head_size += len(data)

@@ -16,23 +16,29 @@ from .timeout_queue import TimeoutQueue
 LINGER = 5.0
 """Seconds that a client is read after the response that ended its connection: closing at once could destroy that response."""
 
+HOLD = 0.1
+"""Seconds that the known head of a request is held until its body comes, before it is parsed."""
+
 
 class Timed(Protocol):
     """A connection, as timeout queues use it."""
 
     def head_timed_out(self) -> None: ...
+    def parse_held(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
     def shutdown(self) -> None: ...
 
 
 class TimeoutQueues(NamedTuple):
-    """A connection is in at most one of the first three queues, and in ``send`` independently."""
+    """A connection is in at most one of the first four queues, and in ``send`` independently."""
 
     head: TimeoutQueue[Timed]
     """Waits for the rest of a request's head, or of a body that the application does not read."""
     idle: TimeoutQueue[Timed]
     """Waits for another request."""
+    held: TimeoutQueue[Timed]
+    """Waits for the body of a request whose head is known."""
     linger: TimeoutQueue[Timed]
     """Waits for the client's end, after ours."""
     send: TimeoutQueue[Timed]
@@ -70,6 +76,7 @@ class ServerState:
             self._queues = TimeoutQueues(
                 TimeoutQueue(loop, lambda: self.limits.head_seconds, lambda connection: connection.head_timed_out()),
                 TimeoutQueue(loop, lambda: self.limits.keep_alive, lambda connection: connection.close()),
+                TimeoutQueue(loop, lambda: HOLD, lambda connection: connection.parse_held()),
                 TimeoutQueue(loop, lambda: LINGER, lambda connection: connection.abort()),
                 TimeoutQueue(loop, lambda: self.limits.send_seconds, lambda connection: connection.abort()),
             )

@@ -410,6 +410,7 @@ class WebSocketConnection(asyncio.Protocol):
         self.end_when_idle()
 
     def head_timed_out(self) -> None: ...
+    def parse_held(self) -> None: ...
 
     def close(self) -> None:
         self.transport.close()
