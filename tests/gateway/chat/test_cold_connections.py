@@ -29,8 +29,8 @@ class Door:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.knocked, self.open = asyncio.Event(), asyncio.Event()
-        self._connect = tunnel.start_connection
-        monkeypatch.setattr(tunnel, "start_connection", self._start)
+        self._connect = tunnel.connect
+        monkeypatch.setattr(tunnel, "connect", self._start)
 
     async def _start(self, *arguments: Any, **options: Any) -> Any:
         self.knocked.set()

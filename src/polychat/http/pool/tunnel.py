@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from contextlib import suppress
-
-from aiohappyeyeballs import start_connection
 
 from ...errors import MissingPackage, PolychatError
 from ..proxy import Proxy, socks_socket
 from ..timeouts import UNLIMITED
+from .connecting import connect, connection_of
 from .connection import PoolConnection
 from .heads import URLParts
 
-_EYEBALLS = 0.25
-"""Seconds for one address before the next is tried in parallel (RFC 8305). uvloop has no such feature."""
 _FOREIGN = (OSError, ValueError, RuntimeError, TypeError)
 """Exceptions of connecting. ``TypeError``: Python 3.11, for an invalid certificate in TLS under TLS."""
 
@@ -32,8 +28,8 @@ async def opened(
         return await _through_socks(place, proxy, tls)
     try:
         if proxy is None:
-            return await _connected(place.host, place.port, tls, connection)
-        connection = await _connected(proxy.host, proxy.port, tls if proxy.scheme == "https" else None)
+            return await connect(place.host, place.port, tls, connection)
+        connection = await connect(proxy.host, proxy.port, tls if proxy.scheme == "https" else None)
     except _FOREIGN as error:
         failure = failure_of(error, place, proxy, at_proxy=proxy is not None)
     else:
@@ -41,33 +37,12 @@ async def opened(
     raise failure
 
 
-async def _connected(
-    host: str, port: int, tls: ssl.SSLContext | None, connection: PoolConnection | None = None
-) -> PoolConnection:
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1)
-    return await _made_of(sock, host, tls, connection)
-
-
-async def _made_of(
-    sock: socket.socket, host: str, tls: ssl.SSLContext | None, connection: PoolConnection | None = None
-) -> PoolConnection:
-    loop, connection = asyncio.get_running_loop(), connection or PoolConnection()
-    try:
-        await loop.create_connection(lambda: connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
-    except BaseException:
-        sock.close()
-        raise
-    return connection
-
-
 async def _through_socks(place: URLParts, proxy: Proxy, tls: ssl.SSLContext | None) -> PoolConnection:
     at_proxy = True
     try:
         sock = await socks_socket(proxy, place.host, place.port)
         at_proxy = False
-        return await _made_of(sock, place.host, tls if place.is_tls else None)
+        return await connection_of(sock, place.host, tls if place.is_tls else None)
     except MissingPackage:
         raise
     except _FOREIGN as error:

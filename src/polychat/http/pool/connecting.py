@@ -1,0 +1,88 @@
+"""TCP and TLS connections of the pool to a host.
+
+What has one address is connected by the event loop itself, which costs half as much as trying several addresses in turn. A name
+is looked up once for all requests that need it at that moment: a lookup has a thread of its own, of which there are few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from ..per_loop import PerLoop
+from .connection import PoolConnection
+
+_EYEBALLS = 0.25
+"""Seconds for one address before the next is tried in parallel (RFC 8305). uvloop has no such feature."""
+
+
+async def connect(host: str, port: int, tls: ssl.SSLContext | None, connection: PoolConnection | None = None) -> PoolConnection:
+    """A connection to ``host``, which is ``connection`` if there is one. Raises ``OSError`` and what TLS raises."""
+    address: str = host
+    if not _is_address(host):
+        addresses = await _lookups().addresses(host, port)
+        if len(addresses) > 1:
+            sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1)
+            return await connection_of(sock, host, tls, connection)
+        address = addresses[0][4][0]
+    loop, made = asyncio.get_running_loop(), connection or PoolConnection()
+    await loop.create_connection(lambda: made, address, port, ssl=tls, server_hostname=host if tls else None)
+    return made
+
+
+async def connection_of(
+    sock: socket.socket, host: str, tls: ssl.SSLContext | None, connection: PoolConnection | None = None
+) -> PoolConnection:
+    """As ``connect``, over a socket that is connected, to ``host`` or to its proxy."""
+    loop, made = asyncio.get_running_loop(), connection or PoolConnection()
+    try:
+        await loop.create_connection(lambda: made, sock=sock, ssl=tls, server_hostname=host if tls else None)
+    except BaseException:
+        sock.close()
+        raise
+    return made
+
+
+@lru_cache(maxsize=1024)
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class _Lookups:
+    """Lookups of names that are under way in one event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[str, int], asyncio.Task[Sequence[AddrInfoType]]] = {}
+        self.closed = False
+
+    async def addresses(self, host: str, port: int) -> Sequence[AddrInfoType]:
+        """At least one. A lookup goes on if a caller is cancelled: others may wait for it."""
+        key = host, port
+        task = self._tasks.get(key)
+        if task is None:
+            self._tasks[key] = task = asyncio.create_task(_looked_up(host, port))
+            task.add_done_callback(lambda _: self._tasks.pop(key))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """The loop is being shut down."""
+        self.closed = True
+        for task in self._tasks.values():
+            task.cancel()
+
+
+async def _looked_up(host: str, port: int) -> Sequence[AddrInfoType]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+_lookups = PerLoop(_Lookups).get
