@@ -12,15 +12,28 @@ from .vendor_reply import Change
 
 
 class DirectRequest(NamedTuple):
-    """Made by ``Backend.direct``. A streamed reply is read by a ``reader``, another one by ``whole``."""
+    """Made by ``Backend.direct``. A streamed reply is read by a ``reader``, most of those that have come whole by
+    ``usual_stream`` (see ``ReadsStreamsWhole``), and another reply by ``whole``.
+    """
 
     ready: ReadyRequest
     body: bytes
     whole: Callable[[bytes], list[Event]]
     change: Change | None
     reader: Callable[[], Reader]
+    usual_stream: Callable[[bytes], list[Event] | None] | None
 
     def events(self, reply: bytes) -> list[Event]:
         """The events of a whole reply."""
         events = self.whole(reply)
+        return events if self.change is None else self.change(events)
+
+    def stream_events(self, reply: bytes) -> list[Event] | None:
+        """The events of a stream that came whole; ``None`` if its end is missing."""
+        events = None if self.usual_stream is None else self.usual_stream(reply)
+        if events is None:
+            reader = self.reader()
+            events = reader.feed(reply)
+            if not reader.done:
+                return None
         return events if self.change is None else self.change(events)

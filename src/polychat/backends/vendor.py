@@ -194,7 +194,8 @@ class VendorBackend(Backend):
         call_info.url = ready.base_url
         limits = _limits(written)
         whole, reader = partial(wire.read_reply, vendor=tag, limits=limits), partial(wire.Reader, vendor=tag, limits=limits)
-        return DirectRequest(ready, body, whole, None if calls is None else calls.take, reader)
+        change = None if calls is None else calls.take
+        return DirectRequest(ready, body, whole, change, reader, usual_streams(self.row.wire))
 
     def _check(self, request: ChatRequest) -> None:
         """Raises ``BadInput`` for a request without a model."""

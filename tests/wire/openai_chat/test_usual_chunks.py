@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polychat.events import Event
+from polychat.events import Event, Usage
 from polychat.wire import openai_chat
 from polychat.wire.openai_chat import usage as usage_module
 from polychat.wire.openai_chat.passthrough import ChunkMonitor
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
 from polychat.wire.openai_chat.usual_replies import usual_reply
-from polychat.wire.openai_chat.usual_streams import usual_stream
+from polychat.wire.openai_chat.usual_streams import usual_passing, usual_stream
+from polychat.wire.reading import complete
 
 from ...support.members import MISSING, objects
 
@@ -231,8 +232,22 @@ def streamed(chunks: list[Any]) -> bytes:
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [*chunks, "[DONE]"]).replace('"[DONE]"', "[DONE]").encode()
 
 
+def passed_as_by_the_monitor(body: bytes, *, usage: bool) -> bool:
+    """Whether a body passes at once, with the bytes and the facts that a monitor forwards and knows."""
+    passed = usual_passing(body, usage=usage)
+    if passed is not None:
+        monitor = ChunkMonitor(usage=usage)
+        assert passed == (monitor.feed(body), monitor.finish, monitor.usage, monitor.served)
+        assert not monitor.end()
+    return passed is not None
+
+
 def read_as_by_the_reader(body: bytes) -> bool:
-    """Whether a body is a usual stream, whose events are then those of a reader, which sees no more to come."""
+    """Whether a body is a usual stream, whose events are then those of a reader, which sees no more to come; it passes as by a
+    monitor.
+    """
+    passed = [passed_as_by_the_monitor(body, usage=usage) for usage in (True, False)]
+    assert passed[0] == passed[1]
     events = usual_stream(body)
     if events is not None:
         reader = openai_chat.Reader()
@@ -271,4 +286,28 @@ def test_the_usual_streams_are_read_at_once() -> None:
     assert not read_as_by_the_reader(streamed([OPENING, {**PIECE, "usage": TOTAL["usage"]}, PIECE, END]))
     two, half = json.dumps(PIECE) + "," + json.dumps(PIECE), json.dumps(PIECE).replace("Hi }", "Hi}\n\ndata: {")
     for line in (two, half, json.dumps(PIECE).replace(", ", ",\n"), json.dumps(PIECE).replace(", ", ",\r")):
-        assert not read_as_by_the_reader(STREAM.replace(json.dumps(PIECE), line, 1).encode())
+        body = STREAM.replace(json.dumps(PIECE), line, 1).encode()
+        assert not read_as_by_the_reader(body)
+        assert not passed_as_by_the_monitor(body, usage=False)
+
+
+def test_the_usual_streams_pass_at_once() -> None:
+    """Without the counts if the client did not ask for them; not with a second reply, a role again, no text, or a failure."""
+    whole = STREAM.encode()
+    assert usual_passing(whole, usage=True) == (whole, complete("stop"), Usage(10, 7, 20), "m")
+    assert usual_passing(whole, usage=False) == (streamed([OPENING, PIECE, PIECE, END]), *usual_passing(whole, usage=True)[1:])  # type: ignore[index]
+    counted = streamed([OPENING, PIECE, {**END, "usage": TOTAL["usage"]}])
+    assert (usual_passing(counted, usage=False) or ())[0] == counted
+    failed = {"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}
+    role = {**PIECE, "choices": [{"index": 0, "delta": {"role": None, "content": None}}]}
+    for chunks in (
+        [OPENING, PIECE, {**OPENING, "id": "b"}, PIECE, END],
+        [OPENING],
+        [OPENING, PIECE, failed],
+        [OPENING, PIECE, role],
+    ):
+        assert not passed_as_by_the_monitor(streamed(chunks), usage=True)
+    assert passed_as_by_the_monitor(
+        streamed([OPENING, PIECE, {**TOTAL, "usage": TOTAL["usage"] | {"total_tokens": 17}}, TOTAL]), usage=False
+    )
+    assert not passed_as_by_the_monitor(streamed([OPENING, {**PIECE, "obfuscation": "x" * 4096}, END]), usage=True)

@@ -51,11 +51,15 @@ def passed_stream(
         content_type = secrets.whole(content_type)
     if media_type(content_type) != dialect.stream_type:
         return None
+    sent_type = content_type.decode("latin-1")
+    if name is None and (usual := dialect.passed_at_once(inbound, data)) is not None:
+        body, finish, usage, served = usual
+        return PassthroughBody(body, Outcome(finish, usage, served), sent_type)
     reply = PassthroughStream(None, dialect.monitor(inbound), b"", naming_for(dialect, name))  # type: ignore[arg-type]
     first = reply.passing()(data)
     if reply.monitor.finish is None:
         return None
-    rest, sent_type = reply.rest(), content_type.decode("latin-1")
+    rest = reply.rest()
     return PassthroughBody(first + rest + closing(sent_type, rest or first), reply.outcome, sent_type)
 
 

@@ -47,12 +47,8 @@ class Translation:
 
     def answer_stream(self, reply: bytes) -> TranslatedBody | None:
         """As ``answer``, of a stream that came whole; ``None`` also if its end is missing."""
-        direct = self.direct
-        reader = direct.reader()
-        events = reader.feed(reply)
-        if not (reader.done and has_piece(events)):
-            return None
-        return self._answer(events if direct.change is None else direct.change(events))
+        events = self.direct.stream_events(reply)
+        return self._answer(events) if events is not None and has_piece(events) else None
 
     def _answer(self, events: list[Event]) -> TranslatedBody | None:
         finish, usage, served = ending_in(events)

@@ -213,6 +213,12 @@ class Dialect:
         """The monitor of a stream that is passed through."""
         return Reading(self.wire.Reader())
 
+    def passed_at_once(self, inbound: InboundChat, body: bytes) -> tuple[bytes, Finish, Usage | None, str | None] | None:
+        """What ``monitor`` forwards of a stream that came whole, and its finish, usage and model; ``None`` if ``monitor`` is to
+        read it.
+        """
+        return None
+
     def continue_stream(self, writer: Writer, monitor: StreamMonitor) -> None:
         """Prepare ``writer`` to end a passed stream that was cut off, as part of the same reply if the dialect shows that."""
 

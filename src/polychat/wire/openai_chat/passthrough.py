@@ -21,6 +21,7 @@ from .reply_reader import FAILED, REASONS, begins_another, read_reply
 from .usage import usage_in, usage_of, with_reasoning
 from .usual_chunks import usual_chunk
 from .usual_ending import UsualEnding
+from .usual_streams import NO_CHOICES, ROLE, SMALL
 from .usual_usage import UsualUsage, counts_of
 
 _MARKS = (
@@ -28,8 +29,7 @@ _MARKS = (
     *(b'"error"', b'"message":', b'"msg":', b'"detail":', b'"message" :', b'"msg" :', b'"detail" :'),
 )
 """Bytes that occur in a chunk which is more than a piece of the answer. Within a text their quotes would be escaped."""
-_ROLE = b'"role"'
-_ENDED = (*_MARKS, _ROLE)
+_ENDED = (*_MARKS, ROLE)
 """After an end, also the bytes that open a reply, which may be another one."""
 _OPENING = re.compile(
     rb'"delta":\s?\{\s?%(member)b(?:\s?,\s?%(member)b)*\s?\}'
@@ -47,10 +47,7 @@ _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\
 _LF, _CR, _QUOTE = b'\n\r"'
 _MAX_LEARNED = 3
 """How often the bytes around the text of one stream's pieces are learned."""
-_SMALL = 4096
-"""Bytes of a read in which all chunks are decoded if one of them is."""
 _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
-_NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 
 class ChunkMonitor:
@@ -116,7 +113,7 @@ class ChunkMonitor:
             return data
         begin = 0 if self.has_content else self._begin(whole)
         # Some servers send the role in each chunk; this saves a function call for those.
-        if whole.find(_ROLE, begin) >= 0 and _OPENING.search(whole, begin) and self._second(whole, begin) < len(whole):
+        if whole.find(ROLE, begin) >= 0 and _OPENING.search(whole, begin) and self._second(whole, begin) < len(whole):
             self._looks = True
             self._before = b""
             return self._look(data)
@@ -215,7 +212,7 @@ class ChunkMonitor:
                 self._forwarded.clear()
                 self._read(forwarded + data[:begin])
                 passed.append(data[:begin])
-        elif len(data) <= _SMALL and (events := _events_of_a_line(data)):
+        elif len(data) <= SMALL and (events := _events_of_a_line(data)):
             return self._events(data, events)
         elif begin := _marked_chunk(data, _ENDED if self._ended else _MARKS):  # the chunks before it pass undecoded
             begin = self._second(data[:begin], 0 if self.has_content else self._begin(data[:begin]))
@@ -254,7 +251,7 @@ class ChunkMonitor:
             self.finish = self._verdict(whole=True)
         elif payload and not self._take(payload, events, number):
             return False
-        return self._wants_usage or b'"usage"' not in event or _NO_CHOICES.search(event) is None
+        return self._wants_usage or b'"usage"' not in event or NO_CHOICES.search(event) is None
 
     def _read(self, chunk: bytes) -> bool:
         """Whether the event is forwarded."""
@@ -265,7 +262,7 @@ class ChunkMonitor:
                 self.finish = self._verdict(whole=True)
             elif not self._take(payload):
                 return False
-        return self._wants_usage or b'"usage"' not in chunk or _NO_CHOICES.search(chunk) is None
+        return self._wants_usage or b'"usage"' not in chunk or NO_CHOICES.search(chunk) is None
 
     def _take(self, payload: bytes, events: list[bytes] | None = None, number: int = 0) -> bool:
         """Whether the event belongs to this reply.
@@ -283,7 +280,7 @@ class ChunkMonitor:
                 self.served = model or None
             if (usage := usage_in(chunk)) is not None:
                 self.usage = usage
-            if self.has_content and _ROLE in payload and begins_another(chunk, self._reply_id()):
+            if self.has_content and ROLE in payload and begins_another(chunk, self._reply_id()):
                 self.finish = failed(two_replies())
                 return False
             for choice in chunk.get("choices") or []:
@@ -305,7 +302,7 @@ class ChunkMonitor:
         except ValueError:
             self.may_be_usual = False  # the following events usually resemble it
             return False
-        if self.has_content and _ROLE in payload:
+        if self.has_content and ROLE in payload:
             return False
         if chunk.choices:
             choice = chunk.choices[0]

@@ -8,6 +8,7 @@ from ....wire import openai_chat
 from ....wire.checks import record
 from ....wire.contract import Writer, wire_named
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
+from ....wire.openai_chat.usual_streams import usual_passing
 from ....wire.passthrough import StreamMonitor
 from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
 from ..openrouter import prefer
@@ -45,6 +46,9 @@ class OpenAIChat(Dialect):
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return ChunkMonitor(usage=inbound.wants_usage)
+
+    def passed_at_once(self, inbound: InboundChat, body: bytes) -> tuple[bytes, Finish, Usage | None, str | None] | None:
+        return usual_passing(body, usage=inbound.wants_usage)
 
 
 class OpenAICompletions(OpenAIChat):
