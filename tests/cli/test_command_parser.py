@@ -18,6 +18,9 @@ from polychat.cli.arguments import parsed, parser
         ("gateway keys list --jsno=x", "polychat gateway keys list: error: there is no option '--jsno'; did you mean --json?"),
         ("log zzzz", "argument ACTION: there is no 'zzzz' (there are: list,"),
         ("keys list extra", "polychat keys list: error: there is no argument 'extra'\n"),
+        ("log --limt 3", "polychat log: error: there is no option '--limt'; did you mean --limit?\n"),
+        ("log --zzzz 3", "polychat log: error: there is no option '--zzzz'\n"),
+        ("log --limit 3 zzzz", "argument ACTION: there is no 'zzzz' (there are: list,"),
         ("ask -Q hi", "polychat ask: error: there is no option '-Q'\n"),
     ],
 )

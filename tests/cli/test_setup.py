@@ -64,7 +64,7 @@ async def test_what_does_not_work_is_told_and_not_written(here: Running, tmp_pat
     ran = await run(*ask, "-m", "no/such", "--url", here.url, env={**environment, "POLYCHAT_KEY": "key-of-the-team"})
     assert (ran.code, "nothing was written: " in ran.err) == (1, True)
     ran = await run(*ask, "-m", "house/small", "--url", "http://127.0.0.1:1", env=environment)
-    assert "Is the gateway running? Start it with  polychat serve" in ran.err
+    assert "Is the server running? Start the gateway with  polychat serve" in ran.err
     assert not (tmp_path / ".codex").exists()
     assert (await run("setup", "codex", "--url", "nonsense")).code == 2
 

@@ -95,7 +95,8 @@ def _explained(error: PolychatError) -> str:
     """With what to do where the gateway does not answer at all."""
     if error.status is not None:
         return str(error)
-    return f"{error}. Is the gateway running? Start it with  polychat serve, or pass its address as --url"
+    end = "" if str(error).endswith("?") else "."
+    return f"{error}{end} Start the gateway with  polychat serve, or pass its address as --url"
 
 
 def _with_limits(access: Access, models: list[ModelInfo]) -> Access:

@@ -12,6 +12,19 @@ def width_of(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
+def rows_of(text: str, columns: int) -> int:
+    """Rows of a terminal that it takes: a wide letter with one column left goes into the next row."""
+    if text.isascii():
+        return max(1, -(-len(text) // max(1, columns)))
+    rows, used = 1, 0
+    for letter in text:
+        width = _columns(letter)
+        if used and used + width > columns:
+            rows, used = rows + 1, 0
+        used += width
+    return rows
+
+
 def fitted(text: str, width: int, *, right: bool = False) -> str:
     """The text in exactly so many columns: cut with an ellipsis, or filled with blanks (before it, if ``right``)."""
     missing = width - width_of(text)

@@ -111,3 +111,13 @@ def test_what_has_left_the_screen_stays() -> None:
     before = len(out.getvalue())
     live.draw(["other", *map(str, range(1, 100)), "new"], 10, 80)
     assert out.getvalue()[before:].startswith("\x1b[9A\r\x1b[J91\n")
+
+
+def test_a_wide_letter_that_does_not_fit_takes_the_next_row() -> None:
+    """Five letters of two columns take three rows of five columns: two in each, and one column stays empty."""
+    out = io.StringIO()
+    live = LiveLines(out)
+    live.draw(["\x1b[1m日本語日本\x1b[0m"], 10, 5)
+    out.seek(out.truncate(0))
+    live.draw(["a"], 10, 5)
+    assert out.getvalue().startswith("\x1b[3A\r")

@@ -182,16 +182,18 @@ async def test_the_other_commands(chat: Chat) -> None:
     assert "there is no reply yet" in await chat.type("/cost")
     shown = await chat.type("/help")
     assert all(f"/{name}" in shown for name in chat.session.commands)
+    commands = shown[: shown.index("Enter sends")].splitlines()
+    assert {line[:1] for line in commands} == {"/", " "}, "what does not fit stands below what it belongs to"
     await chat.type("//not a command")
     assert text_of(chat.vendor.asks[-1]) == "/not a command"
     for command, words in (
-        ("cost", "conversation: 1 replies"),
+        ("cost", "conversation: 1 reply, "),
         ("sources", "nothing"),
         ("losses", "nothing"),
         ("copy", "bytes"),
     ):
         assert words in await chat.type(f"/{command}")
-    assert "did you mean model?" in await chat.type("/modle")
+    assert "did you mean /model?" in await chat.type("/modle")
     assert "no provider 'nope'" in await chat.type("/model nope/x")
     await chat.type("/quit")
     assert chat.session.is_over

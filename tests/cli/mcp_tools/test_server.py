@@ -7,7 +7,9 @@ import json
 import os
 import re
 import select
+import signal
 import socket
+import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -184,6 +186,26 @@ async def test_nothing_of_a_server_is_left_running(tmp_path: Path, monkeypatch: 
             number = os.pidfd_open(pid)
             assert (await asyncio.to_thread(select.select, [number], [], [], 60))[0]
             os.close(number)
+
+
+@pytest.mark.parametrize("fault", [None, FileNotFoundError("taskkill.exe"), subprocess.TimeoutExpired("taskkill.exe", 2)])
+async def test_without_process_groups_the_whole_tree_is_ended(fault: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: its own command ends all that the server started; where it cannot, the server alone is ended."""
+    trees: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> None:
+        trees.append(command[1:])
+        if fault is not None:
+            raise fault
+        running.kill()
+
+    monkeypatch.setattr(process, "_HAS_GROUPS", False)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(process, "_PATIENCE", 0.05)
+    running = await asyncio.create_subprocess_exec("sleep", "600", stdin=asyncio.subprocess.PIPE)
+    await process.ServerProcess(running, Intake()).end()
+    assert trees[0] == ["/T", "/F", "/PID", str(running.pid)]
+    assert running.returncode == -signal.SIGKILL
 
 
 async def test_what_a_url_answers_wrongly_is_told(serve: Any) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TextIO
 
-from ..text_width import width_of
+from ..text_width import rows_of
 
 STYLES = re.compile(r"\x1b\[[\d;]*m")
 """What sets colours and weight, and takes no column."""
@@ -34,7 +34,7 @@ class LiveLines:
         reach = max(1, rows - 1)
         up = replaced = 0
         while same + replaced < len(self._drawn) and up < reach:
-            if (height := _height(self._drawn[-1 - replaced], columns)) > reach - up:
+            if (height := rows_of(STYLES.sub("", self._drawn[-1 - replaced]), columns)) > reach - up:
                 break
             up, replaced = up + height, replaced + 1
         if same + replaced < len(self._drawn):
@@ -49,8 +49,3 @@ class LiveLines:
     def keep(self) -> None:
         """What is drawn stays as it is; the next lines come below."""
         self._drawn = []
-
-
-def _height(line: str, columns: int) -> int:
-    """Rows that it takes in a terminal of this width."""
-    return max(1, -(-width_of(STYLES.sub("", line)) // max(1, columns)))

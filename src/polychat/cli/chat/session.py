@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -39,6 +40,8 @@ T = TypeVar("T")
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 _COPIED = 100_000
 """Bytes that terminals accept for the clipboard."""
+_ABOUT = 20
+"""Columns of a command's help at least."""
 
 
 class ChatSession:
@@ -119,7 +122,7 @@ class ChatSession:
         name, rest = split(line)
         command = self.commands.get(name)
         if command is None:
-            guess = near(name, self.commands, "; ") or ". /help lists them"
+            guess = near(f"/{name}", (f"/{known}" for known in self.commands), "; ") or ". /help lists them"
             raise BadInput(f"no command /{name[:40]}{guess} (// begins a prompt with a slash)", field="command")
         outcome = command.run(rest)
         if outcome is not None:
@@ -261,9 +264,11 @@ class ChatSession:
 
     def do_help(self, rest: str) -> None:
         """: list these commands"""
-        width = max(len(f"{command.name} {command.usage}") for command in self.commands.values())
+        beside = max(len(f"/{command.name} {command.usage}") for command in self.commands.values()) + 2
+        room = max(_ABOUT, self._console.width - beside)
         for command in self.commands.values():
-            self.tell(f"/{f'{command.name} {command.usage}':<{width}}  {command.about}")
+            about = f"\n{'':<{beside}}".join(wrap(command.about, room))
+            self.tell(f"{f'/{command.name} {command.usage}':<{beside}}{about}")
         self.tell("Enter sends, Alt-Enter begins a new line, Ctrl-R searches the history, Ctrl-C stops a reply, Ctrl-D leaves.")
 
     def do_model(self, rest: str) -> None:
@@ -377,8 +382,10 @@ class ChatSession:
         self.tell(f"last reply: {usage_line(self._last_reply())}")
         replies = list(self.conversation.replies())
         unpriced = sum(reply.cost is None for reply in replies)
-        note = f", {unpriced} without a price" if unpriced else ""
-        self.tell(f"conversation: {len(replies)} replies, ${self._total_cost():.6f}{note}")
+        count = "1 reply" if len(replies) == 1 else f"{len(replies)} replies"
+        cost = "unpriced" if unpriced == len(replies) else f"${self._total_cost():.6f}"
+        note = f", {unpriced} without a price" if 0 < unpriced < len(replies) else ""
+        self.tell(f"conversation: {count}, {cost}{note}")
 
     def do_reasoning(self, rest: str) -> None:
         """: show the reasoning of the last reply"""

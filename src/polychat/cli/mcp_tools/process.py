@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,6 +33,7 @@ _STDERR = 4_000
 _LINES = 3
 """Lines of them that an error shows."""
 _READ = 64 * 1024
+_HAS_GROUPS = hasattr(os, "killpg")
 
 
 class ServerProcess:
@@ -124,12 +127,22 @@ class ServerProcess:
                 await asyncio.sleep(0.01)
 
     def _signal(self, number: int) -> None:
-        """To all of its group."""
+        """To all of its group. On Windows, which has none, it and all that it started are ended, while it runs."""
         with suppress(ProcessLookupError, PermissionError):
-            if os.name == "posix":
+            if _HAS_GROUPS:
                 os.killpg(self._process.pid, number)
             elif self._process.returncode is None:
-                self._process.send_signal(number)
+                self._end_tree()
+
+    def _end_tree(self) -> None:
+        """As Windows' own command does it; the process alone where that cannot."""
+        command = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe"))
+        try:
+            subprocess.run(  # noqa: S603  # Windows' own program, by its whole path
+                [command, "/T", "/F", "/PID", str(self._process.pid)], capture_output=True, timeout=_PATIENCE, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            self._process.kill()
 
 
 def _end(code: int) -> str:
