@@ -16,13 +16,14 @@ from ..errors import BadInput, PolychatError
 from ..http.pool.pool import pool
 from ..http.server.asgi import Receive, Scope, Send, lifespan
 from ..http.server.cycle import FastPath
+from ..http.server.known_head import IDENTIFYING
 from ..routing import Health
 from ..state.responses import ResponseStore
 from .admission.bodies import Bodies
 from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
 from .admission.running import RunningRequests
-from .chat.fast_path import ChatFastPath
+from .chat.fast_path import ChatFastPath, IdentifiedFastPath
 from .chat.prepared import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
@@ -55,6 +56,8 @@ _REPORTING = 2.0
 """Seconds for reports to be sent at the end."""
 _HEADS = 256
 """Maximum number of heads that are kept prepared: clients may send any number."""
+_NOT_COMMON = IDENTIFYING | {b"content-length"}
+"""Headers that may differ between requests with the same prepared head."""
 
 
 class Gateway:
@@ -148,17 +151,19 @@ class Gateway:
         """The fast path for requests with this head (see ``FastPath``)."""
         path: str = scope["path"]
         endpoint = ENDPOINTS.get(path) or endpoint_at(path, scope)
-        if endpoint is None or not isinstance(endpoint.answer, Chats) or IDEMPOTENCY_KEY in scope["polychat.fields"]:
+        fields = scope["polychat.fields"]
+        if endpoint is None or not isinstance(endpoint.answer, Chats) or IDEMPOTENCY_KEY in fields:
             return None
-        headers = tuple(header for header in scope["headers"] if header[0] != b"content-length")
+        headers = tuple(header for header in scope["headers"] if header[0] not in _NOT_COMMON)
         head = scope["method"], path, scope["query_string"], headers
         prepared = self._heads.get(head)
         if prepared is None:
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
-            prepared = self._heads[head] = ChatFastPath(self, endpoint, path, scope, self._guards_now)
+            common = {**scope, "headers": list(headers), "polychat.fields": dict(headers)}
+            prepared = self._heads[head] = ChatFastPath(self, endpoint, path, common, self._guards_now)
             self._prepared_heads.add(prepared)
-        return prepared
+        return prepared if IDENTIFYING.isdisjoint(fields) else IdentifiedFastPath(prepared)
 
     def _guards_now(self) -> Guards:
         if self._sized is not self.runtime:

@@ -180,7 +180,9 @@ class Guard:
     """A guard. Subclasses define ``before``, ``after`` or both. One guard serves all requests, many at a time."""
 
     by_head: ClassVar[bool] = False
-    """Whether ``before`` reads only a request's head: its result is then valid for all requests with the same head."""
+    """Whether ``before`` reads only a request's head, without what identifies the request (``IDENTIFYING`` in
+    ``known_head.py``): its result is then valid for all requests with the same head.
+    """
 
     def admits(self) -> bool:
         """Whether ``before`` would admit any request at this moment; a guard that cannot know returns false."""

@@ -1,4 +1,4 @@
-"""Requests whose head and body come apart, as many clients send them."""
+"""Requests as clients send them: the head and the body apart, or each with an id and a trace of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from polychat.gateway.app import Gateway
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.http.server import state
 
@@ -24,7 +25,14 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
     """The chats that were begun without a task."""
     chats: list[FastChat] = []
     begin = FastChat.begin
-    monkeypatch.setattr(FastChat, "begin", lambda self: (chats.append(self), begin(self))[1])
+
+    def noted(self: FastChat) -> bool:
+        is_taken = begin(self)
+        if self._cycle.fast_run is self:
+            chats.append(self)
+        return is_taken
+
+    monkeypatch.setattr(FastChat, "begin", noted)
     return chats
 
 
@@ -67,3 +75,32 @@ async def test_a_known_head_waits_for_its_body(
     assert len(begun) == (happens == "the body comes")
     outcomes = [(record.status, record.verdict) for record in records]
     assert outcomes == [(200, "complete"), (0, "cancelled") if happens == "the client leaves" else (200, "complete")]
+
+
+TRACE = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333%d-01"
+
+
+async def test_requests_with_ids_and_traces_of_their_own_need_no_task(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, begun: list[FastChat]
+) -> None:
+    """Each is recorded under its id and sent on with its trace, as by a task; one with a trace that is none gets a task."""
+    lines = [f"X-Request-ID: mine-{number}\r\n{TRACE % number}" for number in range(3)]
+    lines += ["X-Request-ID: mine 3\r\ntraceparent: \u00e9", "X-Request-ID: mine-4\r\ntraceparent: a b"]
+
+    async def seen_of() -> tuple[list[str | None], list[dict[str, str]]]:
+        backend = await serve(good)
+        async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
+            caller = await here.caller()
+            for own in lines:
+                caller.raw(HEAD[:-2] + own.encode("latin-1") + b"\r\n\r\n" + BODY)
+                assert (await caller.whole()).status == 200
+            records = await here.app.recorded(len(lines))
+        names = [record.request_id if record.request_id.startswith("mine") else None for record in records]
+        return names, [{**request.headers, "host": ""} for request in backend.seen]
+
+    names, requests = await seen_of()
+    assert names == ["mine-0", "mine-1", "mine-2", None, "mine-4"]
+    assert [chat.record.request_id for chat in begun] == ["mine-0", "mine-1", "mine-2"]
+    assert [request["traceparent"] for request in requests[:3]] == [TRACE[13:] % number for number in range(3)]
+    monkeypatch.setattr(Gateway, "fast_path", lambda self, scope: None)
+    assert await seen_of() == (names, requests)

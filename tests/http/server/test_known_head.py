@@ -15,6 +15,7 @@ from polychat.http.server.asgi import Scope
 from polychat.http.server.cycle import FastPath, RequestCycle
 from polychat.http.server.known_head import KnownHead, KnownHeads
 from polychat.http.server.protocol import ServerConnection
+from polychat.http.server.request_parser import RequestParser
 from polychat.http.server.state import ServerState
 
 from ...support.compiled import replaces_compiled
@@ -158,9 +159,11 @@ class Transport:
         self.closing = True
 
 
-async def _met_in_pieces(pieces: Sequence[bytes], find: Callable[[Scope], FastPath | None]) -> tuple[bytes, list[Any], int]:
-    """What is written and what the application gets, when ``pieces`` follow two requests with a known head; and how many of
-    them waited for the next.
+async def _met_in_pieces(
+    pieces: Sequence[bytes], find: Callable[[Scope], FastPath | None], first: bytes = FIRST
+) -> tuple[bytes, list[Any], int]:
+    """What is written and what the application gets, when ``pieces`` follow ``first`` and a request with the same head; and how
+    many of them waited for the next.
     """
     app, transport = App(), Transport()
     app.fast_path = find
@@ -168,7 +171,7 @@ async def _met_in_pieces(pieces: Sequence[bytes], find: Callable[[Scope], FastPa
     connection = ServerConnection(state, asyncio.get_running_loop())
     connection.connection_made(cast(Any, transport))
     held = 0
-    for data in (FIRST, FIRST, *pieces):
+    for data in (first, first, *pieces):
         connection.data_received(data)
         held += connection.state == "held"
         while state.tasks and not (connection._parser.last and connection._parser.last.more_body):
@@ -195,3 +198,42 @@ async def test_what_comes_in_two_reads_is_answered_as_if_no_head_were_known() ->
             assert (known, none_held) == (alone, 0), pieces
             if data is FIRST:
                 assert held == (place >= end), pieces
+
+
+def _identified(request_id: bytes, trace: bytes = b"traceparent: 00-1-2-01", *more: bytes, body: bytes = b"hello") -> bytes:
+    return request("/a?b=c", body, b"X-Key: one", b"X-Request-ID: " + request_id, trace, *more)
+
+
+async def test_requests_that_differ_in_what_identifies_them_are_read_as_if_each_came_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """These headers' values are matched, in one read or in two, and are those of the request itself; all else is parsed."""
+    parsed: list[bytes] = []
+    feed = RequestParser.feed
+    monkeypatch.setattr(RequestParser, "feed", lambda self, data: (parsed.append(bytes(data)), feed(self, data))[1])
+    first = _identified(b"one")
+    usual = [
+        *(_identified(value) for value in (b"two", b"a" * 500, b"a=b, c d")),
+        *(_identified(b"two", b"TraceParent".lower() + b": 00-3-4-00", body=b"x" * size) for size in (1, 1000)),
+    ]
+    unusual = [
+        *(
+            _identified(value)
+            for value in (b"", b" two", b"two ", b"t\two", b"t\xe9", b"a" * 600, b"t\x00", b"t\rx", b"t\nx: y")
+        ),
+        *(_identified(b"two", trace) for trace in (b"traceparent:00-3", b"Traceparent: 00-3", b"tracestate: 00-3", b"x: y")),
+        *(_identified(b"two", b"traceparent: 00", line) for line in (b"x-request-id: three", b"content-length: 5", b"x: y")),
+        _identified(b"two")[:-1],
+        _identified(b"two") + b"x",
+    ]
+    for data in (*usual, *unusual):
+        end = data.index(b"\r\n\r\n") + 4
+        for pieces in ([data], [data[:end], data[end:]], [data[:-7], data[-7:]]):
+            *alone, _ = await _met_in_pieces(pieces, lambda scope: None, first)
+            parsed.clear()
+            *known, held = await _met_in_pieces(pieces, lambda scope: NoFastPath(), first)
+            assert known == alone, pieces
+            if data in usual:
+                assert (len(parsed), held) == (1, len(pieces) - 1) or len(pieces[0]) < end, pieces
+            else:
+                assert len(parsed) > 1, pieces

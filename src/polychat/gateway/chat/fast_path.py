@@ -1,10 +1,10 @@
 """The usual chat, answered within the calls that receive its bytes: without a task, a wait or a timer.
 
-What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, and what
-the model's name decides once for each name: ``prepared.py`` holds it while one configuration is in force.
-A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection or a new one, and answers from the call
-in which the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream`` from its first piece on. A chat
-is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
+What a request's head decides (its endpoint, its key, its origin, its settings) is determined once for each head, whatever
+identifies the request in it, and what the model's name decides once for each name: ``prepared.py`` holds it while one
+configuration is in force. A ``FastChat`` then does the rest: it is admitted, sends the body on an idle connection or a new
+one, and answers from the call in which the reply is completed, or, if the reply is a stream, leaves that to a ``FastStream``
+from its first piece on. A chat is passed through, changed for its vendor, or translated both ways (``PreparedPlan.written``).
 All verdicts, counts and headers come from the same functions as on the ordinary path.
 
 step                 usual                                  else
@@ -32,7 +32,7 @@ Bounds: those of the ordinary path; a body by ``WRITE_SIZE``, the reply by what 
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ from ...tracebacks import release_locals
 from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
-from ..context import EarlyAttempt, EarlyStream, RequestContext, reason_of
+from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_of
 from ..dialects.dialect import InboundChat
 from ..endpoint import answer
 from ..observe.record import Record
@@ -86,6 +86,19 @@ class ChatFastPath(PreparedHead):
         return self._slow
 
 
+class IdentifiedFastPath:
+    """The ``FastPath`` of requests whose heads have ``IDENTIFYING`` headers besides those of ``head``."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: ChatFastPath) -> None:
+        self._head = head
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        """See ``FastPath``."""
+        return self._head.admits(body) and FastChat(self._head, cycle, body, cycle.scope["polychat.fields"]).begin()
+
+
 class FastChat:
     """One request, from its body to its response. The dialect reads the chat from it."""
 
@@ -104,16 +117,21 @@ class FastChat:
             "_kind",
             "_plan",
             "_share",
+            "_trace",
             "_tries",
             "_written",
         ),
     )
 
-    def __init__(self, head: ChatFastPath, cycle: RequestCycle, body: bytes) -> None:
+    def __init__(
+        self, head: ChatFastPath, cycle: RequestCycle, body: bytes, fields: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        """``fields``: the request's headers, if some identify it."""
         assert head.runtime is not None  # it is prepared
         self.service, self.runtime, self.path, self.query, self.body = head.service, head.runtime, head.path, head.query, body
         self._head, self._cycle = head, cycle
-        name = head.record_id or head.service.next_id()
+        name = (fields and id_in(fields)) or head.service.next_id()
+        self._trace = fields.get(b"traceparent", b"") if fields else b""
         self.record = record = Record(name, head.dialect.name, "POST", head.path, monotonic())
         record.key, record.ownership = head.context.record.key, head.context.record.ownership
         self._plan: PreparedPlan
@@ -143,7 +161,7 @@ class FastChat:
             self._plan = prepared = head.plan(inbound.model)
             if not (prepared.is_alone or prepared.suits(inbound)):
                 raise Unusual
-            written, sent = prepared.written(inbound)
+            written, sent = prepared.written(inbound, self._trace)
             for guard in head.guards.model:
                 guard.reserve(self.record, prepared.plan, ChatDemand(inbound))
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
@@ -162,8 +180,8 @@ class FastChat:
         if (in_progress := self.service.in_progress) is not None:
             in_progress[record] = None
         record.called_at, record.stream = called_at, inbound.stream
-        if head.traceparent:
-            record.traceparent = head.traceparent
+        if self._trace and self.service.is_traced:
+            record.traceparent = self._trace.decode("latin-1")
         self._connection = connection
         connection.listener = self._changed
         if inbound.stream:

@@ -25,7 +25,7 @@ from ...routing.facts import Facts
 from ...routing.router import Router
 from ...wire.losses import Loss
 from ..admission.guards import Guards
-from ..context import RequestContext, id_in
+from ..context import RequestContext
 from ..dialects.dialect import Dialect
 from ..endpoint import Endpoint, handler_of
 from ..observe.record import RecordKind
@@ -52,8 +52,11 @@ _PLANS = 64
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
+_TRACE = re.compile(rb"[!-~]{1,512}").fullmatch
+
+
 class PreparedHead:
-    """One head of requests to an endpoint for chats, and the facts that follow from it alone."""
+    """One head of requests to an endpoint for chats, whatever identifies each, and the facts that follow from it alone."""
 
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
         """``guards`` returns those of the configuration in force."""
@@ -68,14 +71,11 @@ class PreparedHead:
         self.context: RequestContext
         """One of these requests, for the facts that all have in common."""
         self.query = scope["query_string"].decode("latin-1")
-        self.record_id = id_in(scope["polychat.fields"])
-        """The client's id for each of these requests; empty if it sends none."""
         self.most = 0
         """Maximum bytes of a body."""
         self.forwarded: dict[str, str] = {}
         self.patience: tuple[float, bool] | None = None
         """Seconds that the client waits, and whether that is for the complete reply."""
-        self.traceparent = ""
         self._asked: tuple[Callable[[], bool], ...] = ()
         """The guards that may refuse a request at any moment."""
         self._plans: dict[str, PreparedPlan] = {}
@@ -145,7 +145,6 @@ class PreparedHead:
         deadline, record = context.deadline, context.record
         # Some time has passed when a target is called; timeouts are rounded down.
         self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
-        self.traceparent = record.traceparent
         self.most = min(runtime.limits.body, WRITE_SIZE)
         self.is_usual = True
 
@@ -202,8 +201,11 @@ class PreparedPlan:
         """The states of the targets after the first."""
         self._kinds: dict[tuple[Any, ...], RecordKind] = {}
 
-    def written(self, inbound: InboundChat) -> tuple[WrittenChat, bytes]:
-        """What is sent for a chat, with its body. Raises ``PolychatError`` for a chat that this target cannot answer."""
+    def written(self, inbound: InboundChat, trace: bytes) -> tuple[WrittenChat, bytes]:
+        """What is sent for a chat, with its body. ``trace``: the client's trace context, empty without one.
+
+        Raises ``PolychatError`` for a chat that this target cannot answer.
+        """
         relay = self._relay
         if inbound.stream and self.plan.rules.hold:
             raise Unusual
@@ -214,6 +216,10 @@ class PreparedPlan:
         fields, written = None, self._passed[inbound.stream]
         if relay.renews:
             written = written._replace(request=self._requests[inbound.stream]())
+        if trace:
+            if not _TRACE(trace):
+                raise Unusual
+            written = written._replace(request=written.request.adding("traceparent", trace.decode()))
         if relay.fit is not None:
             call_info = self._call_info()
             fields = relay.fit(inbound.fields, call_info)

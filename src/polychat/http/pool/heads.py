@@ -95,6 +95,11 @@ class PoolRequest(NamedTuple):
             return b"%bcontent-length: %d\r\n\r\n" % (self.begins, len(body or b""))
         return self.begins + b"\r\n"
 
+    def adding(self, name: str, value: str) -> PoolRequest:
+        """The request with a further header, of printable ASCII, that is no credential."""
+        begins = b"%b%b: %b\r\n" % (self.begins, name.encode(), value.encode())
+        return self._replace(headers=(*self.headers, (name, value)), begins=begins)
+
 
 @lru_cache(maxsize=512)
 def pool_request(method: str, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None) -> PoolRequest:

@@ -1,7 +1,8 @@
 """Recognizes a request's head that is repeated: it is compared, and not parsed.
 
-Clients send the same head with every request, except for the length of its body, on one connection and on the next. Some
-write the head and the body separately, as those of Python do: the head may come without its body.
+Clients send the same head with every request, except for the length of its body and for what identifies the request, on one
+connection and on the next. Some write the head and the body separately, as those of Python do: the head may come without its
+body.
 """
 
 from __future__ import annotations
@@ -15,6 +16,19 @@ from .cycle import SMALL, FastPath
 _LENGTH = b"content-length"
 _DIGITS = 15
 """Maximum digits of a length that is compared; a longer one is left to the parser."""
+IDENTIFYING = frozenset(
+    {
+        *(b"x-request-id", b"x-client-request-id", b"x-correlation-id", b"x-amzn-trace-id", b"x-cloud-trace-context"),
+        *(b"traceparent", b"tracestate", b"baggage", b"b3", b"sentry-trace"),
+    }
+)
+"""Headers that tell one request from another, or trace it: each request has others."""
+_VALUE = rb"[!-~](?:[ -~]*[!-~])?"
+_DIFFERING = re.compile(rb"\r\n(?:%b): (%b)(?=\r\n)" % (b"|".join([_LENGTH, *IDENTIFYING]), _VALUE), re.IGNORECASE)
+"""Lines whose values may differ between requests with the same head."""
+_IDENTITY = 512
+"""Maximum bytes of such a value that is not parsed."""
+_is_value = re.compile(_VALUE).fullmatch
 _LENGTHS = re.compile(rb"[1-9]\d{0,%d}" % (_DIGITS - 1)).fullmatch
 _UNSUPPORTED = (b"transfer-encoding", b"upgrade", b"expect")
 """Headers of requests that need more than a head and a body: these are parsed each time."""
@@ -28,17 +42,22 @@ _MOST, _LARGE = 256, 4096
 class KnownHead:
     """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
-    __slots__ = ("_place", "fast_path", "has_asked", "parts", "template")
+    __slots__ = ("_around", "_place", "_places", "fast_path", "has_asked", "is_identified", "parts", "template")
 
-    def __init__(self, before: bytes, after: bytes, scope: MutableMapping[str, Any]) -> None:
-        self.parts = before, after
-        self.template = {**scope, "headers": list(scope["headers"]), "polychat.fields": dict(scope["polychat.fields"])}
-        """The scope of its requests, without the length of their bodies; must not be changed."""
+    def __init__(self, parts: tuple[bytes, bytes], template: dict[str, Any], place: int) -> None:
+        """``place``: that of the length among the headers."""
+        self.parts, self.template, self._place = parts, template, place
+        # ``template``: the scope of its requests, without the length of their bodies; must not be changed
         self.fast_path: FastPath | None = None
         """The fast path for its requests."""
         self.has_asked = False
         """Whether the application was asked for it."""
-        self._place = [name for name, _ in scope["headers"]].index(_LENGTH)
+        self.is_identified = False
+        """Whether it has ``IDENTIFYING`` headers: the next request is of ``identified``."""
+        self._around: tuple[bytes, ...] = ()
+        """The bytes around all values that may differ, if there are more than the length."""
+        self._places: tuple[int, ...] = ()
+        """The places of these values among the headers."""
 
     @classmethod
     def of(cls, data: bytes, scope: MutableMapping[str, Any]) -> KnownHead | None:
@@ -46,23 +65,62 @@ class KnownHead:
 
         ``None`` unless ``data`` is exactly that head and no more than a body of the length in it.
         """
-        fields = scope["polychat.fields"]
+        headers, fields = scope["headers"], scope["polychat.fields"]
         length: bytes | None = fields.get(_LENGTH)
-        if length is None or any(name in fields for name in _UNSUPPORTED):
-            return None
         end = data.find(b"\r\n\r\n") + 4
-        line = b"\r\n%b: %b\r\n" % (_LENGTH, length)
-        place = data[:end].lower().find(line)
-        if place < 0 or len(data) - end > int(length):
+        if length is None or any(name in fields for name in _UNSUPPORTED) or len(data) - end > int(length):
             return None
-        after = place + len(line) - 2
-        return cls(data[: after - len(length)], data[after:end], scope)
+        places = [at for at, (name, _) in enumerate(headers) if name == _LENGTH or name in IDENTIFYING]
+        spans = [found.span(1) for found in _DIFFERING.finditer(data, 0, end)]
+        if [headers[at][1] for at in places] != [data[begin:over] for begin, over in spans]:
+            return None  # unusually written
+        index = [headers[at][0] for at in places].index(_LENGTH)
+        parts = data[: spans[index][0]], data[spans[index][1] : end]
+        known = cls(parts, {**scope, "headers": list(headers), "polychat.fields": dict(fields)}, places[index])
+        if len(places) > 1:
+            begins = [0, *(over for _, over in spans)]
+            known._around = tuple(
+                data[begin:over] for begin, over in zip(begins, [*(begin for begin, _ in spans), end], strict=True)
+            )
+            known._places, known.is_identified = tuple(places), True
+        return known
 
     def at(self, scope_template: MutableMapping[str, Any]) -> KnownHead:
         """The same head at the beginning of another connection, whose scopes have these members in common."""
-        known = KnownHead(*self.parts, {**self.template, **scope_template})
-        known.fast_path, known.has_asked = self.fast_path, self.has_asked
+        return self._like(self.parts, {**self.template, **scope_template})
+
+    def _like(self, parts: tuple[bytes, bytes], template: dict[str, Any]) -> KnownHead:
+        known = KnownHead(parts, template, self._place)
+        known.is_identified = self.is_identified
+        known.fast_path, known.has_asked, known._around, known._places = (
+            self.fast_path,
+            self.has_asked,
+            self._around,
+            self._places,
+        )
         return known
+
+    def identified(self, data: bytes) -> KnownHead | None:
+        """This head with what identifies the request in ``data``; ``None`` if ``data`` begins with another."""
+        template, begin, length = self.template.copy(), 0, (0, 0)
+        template["headers"] = headers = template["headers"].copy()
+        template["polychat.fields"] = fields = template["polychat.fields"].copy()
+        *around, rest = self._around
+        for at, before in zip(self._places, around, strict=True):
+            begin += len(before)
+            end = data.find(b"\r\n", begin, begin + _IDENTITY)
+            value = data[begin : max(end, 0)]
+            if not data.startswith(before, begin - len(before)) or not _is_value(value):
+                return None
+            if at == self._place:
+                length = begin, end
+            name = headers[at][0]
+            headers[at] = name, value
+            fields[name] = value
+            begin = end
+        if not data.startswith(rest, begin):
+            return None
+        return self._like((data[: length[0]], data[length[1] : begin + len(rest)]), template)
 
     def request(self, data: bytes, limit: int) -> bytes | None:
         """The body, if ``data`` is this head with any length and a body of that length.
@@ -107,13 +165,15 @@ class KnownHead:
 
 
 class KnownHeads:
-    """Heads of requests that a fast path may answer: connections begin with them. They are found by hash, as they hold keys."""
+    """Heads of requests that a fast path may answer, and that connections may begin with. They are found by hash, as they
+    hold keys.
+    """
 
     def __init__(self) -> None:
         self._heads: dict[tuple[bytes, bytes], KnownHead] = {}
 
     def keep(self, known: KnownHead) -> None:
-        if sum(map(len, known.parts)) > _LARGE:
+        if known.is_identified or sum(map(len, known.parts)) > _LARGE:
             return
         if len(self._heads) >= _MOST:
             self._heads.clear()

@@ -345,12 +345,12 @@ class ServerConnection(asyncio.Protocol):
             if self._answering is not None:
                 self._buffer_pipelined(data)
                 return
-            if last.keep_alive and not parser.in_head:
-                known = parser.known_head
+            known = None if parser.in_head else parser.known_head
+            if known is not None and known.is_identified:
+                known = known.identified(data)
         if known is not None:
             if (body := known.request(data, self._server.limits.head)) is not None:
-                if last is None:
-                    parser.known_head = known = known.at(parser.scope_template)
+                parser.known_head = known = known if last is not None else known.at(parser.scope_template)
                 if self._waiting_in is not None:
                     self._waiting_in.stop(self)
                     self._waiting_in = None
