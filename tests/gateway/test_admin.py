@@ -13,8 +13,11 @@ from polychat.errors import Resting
 from polychat.gateway.admission.guesses import GUESSES
 from polychat.gateway.app import Gateway
 from polychat.gateway.observe import in_progress
+from polychat.gateway.observe.attempts import AttemptCounts
 from polychat.gateway.observe.recent import RecentRequests
 from polychat.gateway.observe.record import Record
+from polychat.gateway.observe.route_states import RouteTargetState
+from polychat.gateway.target_states import target_states
 
 from ..support.running_gateway import (
     DONE,
@@ -206,6 +209,32 @@ async def test_targets_tell_how_they_are() -> None:
     assert (one["share_expected"], two["share_expected"]) == (0.5, 0.5)
     assert (one["attempts"], two["attempts"]) == (1, 2)
     assert two["share_actual"] == pytest.approx(2 / 3, abs=0.001)
+
+
+async def test_targets_are_those_of_all_workers() -> None:
+    """The state that most of the workers have that differ from closed, its reason where it lasts longest, and all requests."""
+    routes = {"house": Route(targets=("one/small", "two/small"))}
+    providers = {name: row("openai-chat", "http://127.0.0.1:9") for name in ("one", "two")}
+    others = [
+        RouteTargetState("house", "one/small", "open", 2, 4, 1, "it failed", 0.0),
+        RouteTargetState("house", "one/small", "resting", 3, 4, 2, "for ten seconds", 110.0),
+        RouteTargetState("house", "one/small", "resting", 0, 4, 0, "for a minute", 160.0),
+        RouteTargetState("house", "two/small", "closed", 5),
+        RouteTargetState("another", "two/small", "open", 1),
+    ]
+    async with gateway(configured(providers, routes=routes, **settings())) as running:
+        app = running.app
+        one, two = target_states(app.runtime, app.health, AttemptCounts(), 100.0, others)
+    assert (one["state"], one["reason"], one["seconds"]) == ("resting", "for a minute", 60.0)
+    assert one["workers"] == {"closed": 1, "open": 1, "resting": 2}
+    assert (one["in_flight"], one["limit"], one["queued"]) == (5, 12, 3)
+    assert (two["state"], two["reason"], two["in_flight"], two["limit"], two["workers"]) == (
+        "closed",
+        "",
+        5,
+        None,
+        {"closed": 2},
+    )
 
 
 async def test_targets_show_the_limits_that_they_named() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from ..errors import PolychatError, redact
@@ -10,26 +11,33 @@ from ..routing import Facts, Health, Plan, Target
 from ..routing.choice import UNLISTED
 from ..routing.strategies import strategy
 from .observe.attempts import AttemptCounts
-from .observe.route_states import state_of
+from .observe.route_states import RouteTargetState, state_in_route
 from .runtime import Runtime
 
 _Outcomes: TypeAlias = dict[str, dict[str, dict[str, int]]]
 """How many attempts there were, by route, target and outcome."""
+_Elsewhere: TypeAlias = dict[tuple[str, str], list[RouteTargetState]]
+"""What other workers know, by route and target."""
 
 
-def target_states(runtime: Runtime, health: Health, counts: AttemptCounts, now: float) -> list[dict[str, Any]]:
-    """Every target of every route, in the order of the configuration; then those that clients named themselves."""
+def target_states(
+    runtime: Runtime, health: Health, counts: AttemptCounts, now: float, others: Iterable[RouteTargetState] = ()
+) -> list[dict[str, Any]]:
+    """Every target of every route, in the order of the configuration; then those that clients named themselves.
+
+    ``others`` are the targets of routes in the other workers; of targets without a route only this worker is known.
+    """
     states: list[dict[str, Any]] = []
-    outcomes = _by_target(counts)
+    outcomes, elsewhere = _by_target(counts), _by_name(others)
     for name in runtime.configured.routes:
         try:
             plan = runtime.resolver.plan(name)
         except PolychatError as error:  # depends on the backends' lists, which change
             states.append({"route": name, "error": redact(str(error), 400)})
             continue
-        states += _of_route(plan, health, outcomes, now)
+        states += _of_route(plan, health, outcomes, now, elsewhere)
     known = [facts for facts in health.every() if not facts.route]
-    return states + [{"route": "", **_state(facts, now)} for facts in known]
+    return states + [{"route": "", **_state(facts, now, ())} for facts in known]
 
 
 def _by_target(counts: AttemptCounts) -> _Outcomes:
@@ -39,7 +47,14 @@ def _by_target(counts: AttemptCounts) -> _Outcomes:
     return found
 
 
-def _of_route(plan: Plan, health: Health, counts: _Outcomes, now: float) -> Iterator[dict[str, Any]]:
+def _by_name(others: Iterable[RouteTargetState]) -> _Elsewhere:
+    found: _Elsewhere = {}
+    for other in others:
+        found.setdefault((other.route, other.target), []).append(other)
+    return found
+
+
+def _of_route(plan: Plan, health: Health, counts: _Outcomes, now: float, elsewhere: _Elsewhere) -> Iterator[dict[str, Any]]:
     outcomes = counts.get(plan.route, {})
     attempts = {target: sum(numbers.values()) for target, numbers in outcomes.items()}
     total = sum(attempts.values())
@@ -47,7 +62,7 @@ def _of_route(plan: Plan, health: Health, counts: _Outcomes, now: float) -> Iter
     for target in plan.targets:
         yield {
             "route": plan.route,
-            **_state(health.facts(plan.route, target.name), now),
+            **_state(health.facts(plan.route, target.name), now, elsewhere.get((plan.route, target.name), ())),
             "attempts": attempts.get(target.name, 0),
             "failures": {outcome: number for outcome, number in outcomes.get(target.name, {}).items() if outcome != "answered"},
             "share_expected": round(expected[target], 4) if expected else None,
@@ -57,17 +72,25 @@ def _of_route(plan: Plan, health: Health, counts: _Outcomes, now: float) -> Iter
         yield {"route": plan.route, "target": name, "state": "unlisted", "reason": UNLISTED}
 
 
-def _state(facts: Facts, now: float) -> dict[str, Any]:
-    """``resting``: not to be called before ``seconds``; otherwise the state of its breaker, ``closed`` if it is healthy."""
-    seconds, breaker, remaining = facts.rest_of(now), facts.breaker(now), facts.remaining(now)
+def _state(facts: Facts, now: float, others: Sequence[RouteTargetState]) -> dict[str, Any]:
+    """``resting``: not to be called before ``seconds``; otherwise the state of its breaker, ``closed`` if it is healthy.
+
+    With several workers the state is the one that most of those have that differ from ``closed``, with its reason where it
+    lasts longest; requests and their limits are those of all workers.
+    """
+    every, remaining = [state_in_route(facts, now), *others], facts.remaining(now)
+    workers = Counter(one.state for one in every)
+    state = max((count, name) for name, count in workers.items() if name != "closed" or len(workers) == 1)[1]
+    longest = max((one for one in every if one.state == state), key=lambda one: one.until)
     return {
         "target": redact(facts.name, 256),
-        "state": state_of(facts, now),
-        "reason": str(facts.resting(now)) if seconds else "too many requests to it failed" if breaker != "closed" else "",
-        "seconds": round(seconds, 1),
-        "in_flight": facts.in_flight,
-        "limit": None if (slots := facts.shared.slots) is None else slots.limit,
-        "queued": 0 if slots is None else len(slots.queue),
+        "state": state,
+        "workers": dict(workers),
+        "reason": longest.reason,
+        "seconds": round(max(0.0, longest.until - now), 1),
+        "in_flight": sum(one.in_flight for one in every),
+        "limit": sum(one.limit for one in every) or None,
+        "queued": sum(one.queued for one in every),
         "time_to_first_token": round(facts.first_token(now), 3) or None,
         "remaining": {"requests": round(remaining.requests, 4), "tokens": round(remaining.tokens, 4)},
         "limits": _limits(facts, now),

@@ -7,11 +7,13 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from polychat.gateway.process.last_good import keep, kept_text, place_of
+from polychat.gateway.process.source import ConfigSource
 
 from ...support.command import run
 from ...support.gateway_processes import started
@@ -30,6 +32,16 @@ base_url = "http://127.0.0.1:9/v1"
 headers = {{ x-token = "a-literal-secret" }}
 serves = ["small"]
 """
+
+
+class Events:
+    """A log that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def event(self, message: str, **facts: Any) -> None:
+        self.said.append(message)
 
 
 def body_at(port: int, path: str) -> bytes:
@@ -59,6 +71,31 @@ def test_a_folder_whose_links_change(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "data").unlink()
     (tmp_path / "data").symlink_to("second")
     assert kept_text(Path("polychat.toml")) == "first"
+
+
+@pytest.mark.parametrize("later", [None, "", "[aliases]\n", "no TOML"])
+async def test_only_a_file_that_stays_as_it_was_read_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str | None
+) -> None:
+    """One that was read while it was being written may be valid where a table ends, and lack what comes next: it is kept when
+    it is the same a moment later, or at the gateway's end; otherwise the log says so, and what was kept before stays."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file, log = tmp_path / "polychat.toml", Events()
+    file.write_text(GOOD.format(name="first"))
+    keep(file, "before")
+    source = ConfigSource(file, keeps_last_good=True)
+    source.keep(source.read(), log)
+    assert kept_text(file) == "before"
+    match later:
+        case None:
+            pass
+        case "":
+            file.unlink()
+        case _:
+            file.write_text(f"{file.read_text()}{later}")
+    source.settle()
+    source.settle()
+    assert (kept_text(file) == "before", len(log.said)) == ((False, 0) if later is None else (True, 1))
 
 
 REFUSED = b"configuration: the file was refused; the last good one is in force"

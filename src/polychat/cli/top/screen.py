@@ -113,7 +113,7 @@ HELP = (
     "",
     "Rates are of the last 10 seconds, verdicts and times to the first token of the last minute.",
     "Tokens are counted when a request ends; TOKENS of a running request is an estimate, known of keys with limits.",
-    "With several workers, the reasons are those of one of them.",
+    "With several workers, FIRST is of one of them, and so is all that is known of targets without a route.",
 )
 
 

@@ -81,7 +81,8 @@ def _targets(call: AdminCall) -> Any:
     gateway = call.gateway
     snapshots, _ = gateway.metrics.snapshots()
     counts = AttemptCounts.total(snapshot.attempts for snapshot in snapshots)
-    return {"targets": target_states(gateway.runtime, gateway.health, counts, monotonic())}
+    others = [target for snapshot in snapshots[1:] if snapshot.is_living for target in snapshot.states.targets]
+    return {"targets": target_states(gateway.runtime, gateway.health, counts, monotonic(), others)}
 
 
 def _usage(call: AdminCall) -> Any:

@@ -7,11 +7,14 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
+from ...errors import redact
 from ...routing import Facts, Health
 
 State: TypeAlias = Literal["closed", "open", "half-open", "resting"]
 """The state of its breaker; ``resting``: it is not called, by its ``retry-after`` or because its key or quota is refused."""
 STATES: tuple[State, ...] = get_args(State)
+_REASON = 400
+_BROKEN = "too many requests to it failed"
 
 
 class RouteTargetState(Struct, array_like=True, forbid_unknown_fields=True):
@@ -25,6 +28,10 @@ class RouteTargetState(Struct, array_like=True, forbid_unknown_fields=True):
     """How many requests it may have at once; 0 where no route limits that."""
     queued: Annotated[int, Meta(ge=0)] = 0
     """Requests that wait for it."""
+    reason: str = ""
+    """Why it is in this state; empty for ``closed``."""
+    until: float = 0.0
+    """The moment, in ``time.monotonic``, before which it is not called."""
 
 
 class RouteStates(Struct, array_like=True, forbid_unknown_fields=True):
@@ -43,6 +50,14 @@ def state_of(facts: Facts, now: float) -> State:
     return "resting" if facts.rest_of(now) else facts.breaker(now)
 
 
+def state_in_route(facts: Facts, now: float) -> RouteTargetState:
+    """The current state of one target in this process."""
+    state, seconds = state_of(facts, now), facts.rest_of(now)
+    reason = redact(str(facts.resting(now)), _REASON) if seconds else "" if state == "closed" else _BROKEN
+    until = now + seconds if seconds else 0.0
+    return RouteTargetState(facts.route, facts.name, state, facts.in_flight, *_slots(facts), reason, until)
+
+
 def _slots(facts: Facts) -> tuple[int, int]:
     slots = facts.shared.slots
     return (0, 0) if slots is None else (slots.limit, len(slots.queue))
@@ -51,10 +66,6 @@ def _slots(facts: Facts) -> tuple[int, int]:
 def route_states(routes: Iterable[str], health: Health, now: float) -> RouteStates:
     """The states of targets that were called, or skipped, in these routes."""
     names = frozenset(routes)
-    targets = [
-        RouteTargetState(facts.route, facts.name, state_of(facts, now), facts.in_flight, *_slots(facts))
-        for facts in health.every()
-        if facts.route in names
-    ]
+    targets = [state_in_route(facts, now) for facts in health.every() if facts.route in names]
     used = dict.fromkeys(target.route for target in targets)
     return RouteStates(targets, {route: health.budget(route).left(now) for route in used})

@@ -212,7 +212,11 @@ async def _serve(
             server.app.refused = str(error)
             stays(server.app.log, error)
 
-    signals(server.stop, reread)
+    def stop() -> None:
+        source.settle()
+        server.stop()
+
+    signals(stop, reread)
     task = asyncio.create_task(server.serve(list(listeners)))
     ready = asyncio.create_task(server.ready.wait())
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)

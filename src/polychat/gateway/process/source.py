@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from ...http.server.listening import check
 from ..storage import has_database
 from . import last_good
 from .checking import check_start
+
+_MOMENT = 1.0
+"""Seconds after which a file that was read is taken to be written to its end, if it is the same."""
 
 
 class EventLog(Protocol):
@@ -35,6 +39,8 @@ class ConfigSource:
     """Whether the text of a file that the gateway serves by is kept, for a start at which the file is bad."""
     _latest: tuple[config.Config, Path, str] | None = field(default=None, init=False, repr=False)
     """What was read last, with its file and its text."""
+    _unsettled: tuple[Callable[[], None], asyncio.TimerHandle] | None = field(default=None, init=False, repr=False)
+    """Keeps the text that the gateway serves by; ``None`` where that was done."""
 
     def read(self) -> config.Config:
         """The file's settings; the usual database is used where it exists, also if the file does not name it.
@@ -64,14 +70,20 @@ class ConfigSource:
         return configured, ""
 
     def keep(self, configured: config.Config, log: EventLog) -> None:
-        """The gateway serves by ``configured``, which was read from the file: keep its text, if that is asked for."""
+        """The gateway serves by ``configured``, as read from the file: ``settle`` it in a moment, if that is asked for."""
         if not self.keeps_last_good or self._latest is None or self._latest[0] is not configured:
             return
+        if self._unsettled is not None:
+            self._unsettled[1].cancel()
         _, place, text = self._latest
-        try:
-            last_good.keep(place, text)
-        except OSError as error:
-            log.event("the configuration could not be kept", file=str(last_good.place_of(place)), error=error.strerror or "")
+        self._unsettled = partial(_keep, place, text, log), asyncio.get_running_loop().call_later(_MOMENT, self.settle)
+
+    def settle(self) -> None:
+        """Keep what the gateway serves by, if it is not kept yet and the file has not changed: also called when it ends."""
+        if self._unsettled is not None:
+            (keep, timer), self._unsettled = self._unsettled, None
+            timer.cancel()
+            keep()
 
     def _last_good(self, error: PolychatError) -> config.Config:
         place = self._place()
@@ -104,6 +116,21 @@ class ConfigSource:
         configured = replace(from_file, gateway=from_file.gateway.replace(**settings))
         check(configured.gateway)
         return configured
+
+
+def _keep(place: Path, text: str, log: EventLog) -> None:
+    """Keep the text, unless the file has another one by now.
+
+    A file that was read while it was written may end where a table ends: it is valid, and not what somebody wrote.
+    """
+    try:
+        if config.text_of(place) == text:
+            last_good.keep(place, text)
+        else:
+            log.event("the configuration file has changed since it was read; what was read is not kept", file=str(place))
+    except (OSError, PolychatError) as error:
+        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
+        log.event("the configuration could not be kept", file=str(last_good.place_of(place)), error=reason)
 
 
 def signals(stop: Callable[[], None], reread: Callable[[], None]) -> None:

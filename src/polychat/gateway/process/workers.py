@@ -231,6 +231,7 @@ class _Supervisor:
         await ending
         await self._finish(slots)
         self._ended = True
+        self._source.settle()
         self._log.close()
         if self._failure is not None:
             raise self._failure
