@@ -11,11 +11,12 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.client import routed
-from polychat.client.beginning import SentStream, sent_stream
+from polychat.client.beginning import DirectStream
+from polychat.client.routed import RoutedCall
 from polychat.client.targets import targets_of
 from polychat.events import Event, Finish, Reasoning, Start, Text, Usage
 from polychat.http.pool.pool import pool
+from polychat.routing.straight import StraightPlan
 from polychat.wire import contract
 
 from ..support.scripted_server import Say, Seen
@@ -55,15 +56,20 @@ class Streamer:
         self.options = {"api_key": key} if key else {}
         self.is_direct = True
         self.begun, self.left = 0, 0
-        first = SentStream.first
+        attempt, read, resume = StraightPlan.constant_attempt, DirectStream._read, RoutedCall.resume
 
-        async def counted(sent: SentStream, *values: Any) -> Any:
-            events = await first(sent, *values)
-            self.begun, self.left = self.begun + (events is not None), self.left + (events is None)
+        def counted(stream: DirectStream, *values: Any) -> Any:
+            events = read(stream, *values)
+            self.begun += events is not None
             return events
 
-        monkeypatch.setattr(SentStream, "first", counted)
-        monkeypatch.setattr(routed, "sent_stream", lambda *values: sent_stream(*values) if self.is_direct else None)
+        def resumed(call: RoutedCall, attempt: Any, take: Any = None, begun: Any = None) -> None:
+            self.left += take is not None and take.__self__._connection is not None
+            resume(call, attempt, take, begun)
+
+        monkeypatch.setattr(DirectStream, "_read", counted)
+        monkeypatch.setattr(RoutedCall, "resume", resumed)
+        monkeypatch.setattr(StraightPlan, "constant_attempt", lambda plan: attempt(plan) if self.is_direct else None)
 
     async def outcome(self, *, is_direct: bool, is_read: bool = True) -> tuple[Any, ...]:
         """Everything that a caller sees of one stream."""

@@ -75,7 +75,7 @@ async def test_bodies_of_many_conversations_are_not_all_kept(serve: Any) -> None
         assert len(json.loads(server.seen[-1].body)["messages"]) == count
     (prepared,) = targets._prepared.values()
     assert len(prepared._compiled) <= 32
-    assert len(prepared.asks) <= 32
+    assert len(prepared.starts) <= 32
 
 
 async def test_a_prompt_that_cannot_be_sent_is_refused_as_ever(serve: Any) -> None:

@@ -59,6 +59,12 @@ class ReadyRequest:
         """
         return _pool()().send(self.request, body, timeouts=self.timeouts, provider=self._name, sent_on=sent_on, check=check)
 
+    def response_on(self, connection: PoolConnection, pool: Pool) -> PooledResponse:
+        """The response on a connection on which it was sent, and whose head has come."""
+        from ..http.pool.response import PooledResponse  # the pool has loaded it
+
+        return PooledResponse(pool, connection, self.request, sent_at=connection.sent_at, provider=self._name)
+
 
 class ReadyRequests:
     """Those of the vendor ``name``, which takes the options ``takes`` too, and ``timeout`` seconds by default."""

@@ -1,147 +1,158 @@
 """A stream's request that is sent at once, and the beginning of its reply, read as it lies on the connection.
 
-``RoutedCall`` uses it for a compiled request to a healthy target to which a connection lies idle. A usual reply has the status
-200, is not compressed, and does not begin with an error. Any other is left on the connection, unread, for ``Pool.send``,
-``VendorReply`` and the router, which judge it as if they had sent the request.
+``direct.py`` tells when that is done. A usual reply has the status 200, is not compressed, and does not begin with an error.
+Any other is left on the connection, unread, for ``Pool.send``, ``VendorReply`` and the router, which judge it as if they had
+sent the request. Most short replies come whole in one read: then no other object is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from functools import cache
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..backends.backend import Backend
-from ..backends.compiled import CompiledRequest
-from ..backends.relay import rate_limits_in
+from ..backends.relay import rate_limits_on
 from ..backends.vendor_reply import VendorReply
 from ..calls.info import CallInfo
+from ..calls.plain_conversation import PlainPrompt
 from ..errors import PolychatError
-from ..events import Event, Finish
+from ..events import Event, Finish, Usage
 from ..redact import Redaction
+from .direct import DirectCalls, SentRequest
+from .prepared import PreparedCall
+from .streaming import NO_MORE, StreamedCall
 
 if TYPE_CHECKING:
     from ..backends.ready import ReadyRequest
     from ..http.pool.connection import PoolConnection
     from ..http.pool.pool import Pool
-    from ..http.pool.response import PooledResponse
+    from ..routing import Target
+    from ..routing.straight import StraightAttempt
+    from ..types import ChatRequest
+    from .routed import RoutedCall
+    from .targets import Targets
 
 
-@cache
-def get_pool() -> Callable[[], Pool]:
-    """Imported by the first request: importing the client loads no HTTP client."""
-    from ..http.pool.pool import pool
+class DirectStream:
+    """One stream of ``calls``, whose replies are streamed, with the members of ``RoutedCall`` that ``Stream`` uses."""
 
-    return pool
+    __slots__ = ("_calls", "_prompt", "_routed", "call_info")
+    batches = NO_MORE
+    seams: list[str] = []  # noqa: RUF012  # it stays empty: only one target answers
 
+    def __init__(self, calls: DirectCalls, prompt: PlainPrompt) -> None:
+        self._calls, self._prompt = calls, prompt
+        self._routed: RoutedCall | None = None
+        """What the call is continued by, if not all of its reply came at once."""
+        self.call_info = _NOTHING
+        """What is recorded of the reply."""
 
-class EarlyConnection:
-    """A connection on which a request was sent, until it is taken."""
+    @property
+    def target(self) -> Target:
+        return self._calls.target
 
-    __slots__ = ("_connection",)
+    @property
+    def request(self) -> ChatRequest:
+        return self._calls.prepared.request(self._prompt)[0]
 
-    def __init__(self, connection: PoolConnection | None) -> None:
-        self._connection = connection
+    @property
+    def answering(self) -> DirectStream | RoutedCall:
+        """What gives the rest of the reply, once it has begun, or has failed to."""
+        return self._routed or self
 
-    def take(self) -> PoolConnection | None:
-        """The connection at the first call, ``None`` afterwards."""
-        connection, self._connection = self._connection, None
-        return connection
-
-
-class SentStream:
-    """A request that was sent on ``connection``, which belongs to the caller where ``first`` gives nothing."""
-
-    __slots__ = ("_compiled", "_name", "_ready", "batches", "connection", "pool")
-
-    def __init__(
-        self, pool: Pool, connection: PoolConnection, ready: ReadyRequest, compiled: CompiledRequest, name: str
-    ) -> None:
-        self.pool, self.connection, self._ready, self._compiled, self._name = pool, connection, ready, compiled, name
-        self.batches: AsyncGenerator[list[Event], None] = NO_MORE
-        """What follows the first batch; ``NO_MORE`` if that is all of the reply."""
-
-    async def first(self, call_info: CallInfo) -> list[Event] | None:
-        """The events of the first read, if it is usual. A caller that leaves closes the connection."""
-        connection = self.connection
+    async def begin(self) -> list[list[Event]]:
+        """As ``RoutedCall.begin``."""
+        calls = self._calls
+        sent = None if self._routed is not None else calls.send(self._prompt)
+        if not isinstance(sent, tuple):
+            return await self._continued(sent)
+        attempt, pool, ready, connection = sent
         try:
             await connection.next_change()
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
-            if connection.status != 200 or connection.error is not None or connection.coding:
-                return None
-            return self._read(connection.held, rate_limits_in(connection.headers), call_info)
+            events = None
+            if connection.status == 200 and connection.error is None and not connection.coding:
+                events = self._read(attempt, pool, ready, connection)
         except BaseException:
-            self.pool.give_back(connection)
+            attempt.failed()
+            pool.give_back(connection)
             raise
+        if events is None:
+            return await self._continued(attempt, pool, connection)
+        return [events] if self._routed is None else await self._routed.begin()
 
-    def _read(self, data: bytes, limits: list[tuple[bytes, bytes]], call_info: CallInfo) -> list[Event] | None:
-        """The events of ``data``, which is then taken from the connection; ``None`` if it is left there."""
-        redaction, secrets = None, self._ready.request.secrets
-        if secrets is not None:
+    def _read(
+        self, attempt: StraightAttempt, pool: Pool, ready: ReadyRequest, connection: PoolConnection
+    ) -> list[Event] | None:
+        """The events of the data that are held, which are then taken from the connection; ``None`` if they are left there."""
+        data, limits, redaction = connection.held, rate_limits_on(connection), None
+        if (secrets := ready.request.secrets) is not None:
             redaction, limits = Redaction(secrets), secrets.headers(limits)
             data = redaction.feed(data)
-        compiled = self._compiled
-        events = compiled.usual_stream(data) if compiled.usual_stream is not None else None
+        compiled = self._calls.compiled
+        events = None if compiled.usual_stream is None else compiled.usual_stream(data)
         if events is None:
             reader = compiled.new_reader()
             events = reader.feed(data)
             if not reader.done:
-                response = self._response()
+                connection.timer.stop()
+                response = ready.response_on(connection, pool)
                 if not response.skip_held(redaction):
                     return None
-                self.batches = VendorReply.begun(reader, None, response, call_info)
-        if self.batches is NO_MORE:
-            last = events[-1]
-            if type(last) is not Finish or last.error is not None:
-                return None
-            self._end()
-        call_info.url, call_info.limits = self._ready.base_url, limits
-        return events
-
-    def _end(self) -> None:
-        """The reply is over; the connection can be used again, at the latest when the end of the body has come."""
-        connection = self.connection
+                routed = self._calls.routed(self._prompt)
+                batches = VendorReply.begun(reader, None, response, routed.call_info)
+                routed.call_info.url, routed.call_info.limits = ready.base_url, limits
+                routed.resume(attempt, begun=(batches, [events] if events else []))
+                self._routed = routed
+                return events
+        last = events[-1]
+        if type(last) is not Finish or last.error is not None:
+            return None
         connection.timer.stop()
         if connection.done:
-            self.pool.give_back(connection)
-        else:
-            self.pool.linger(connection)
+            pool.give_back(connection)
+        else:  # the end of the body is still to come
+            pool.linger(connection)
+        attempt.answered_whole(limits)
+        self.call_info = CallInfo(url=ready.base_url, limits=limits)
+        return events
 
-    def _response(self) -> PooledResponse:
-        """The reply as a response whose head has come."""
-        from ..http.pool.response import PooledResponse  # the pool has loaded it
+    async def _continued(
+        self, attempt: StraightAttempt | None, pool: Pool | None = None, connection: PoolConnection | None = None
+    ) -> list[list[Event]]:
+        """As ``begin``, by a ``RoutedCall``, which continues the attempt if there is one, with ``connection`` if that was
+        used.
+        """
+        routed, sent = self._routed, SentRequest(connection)
+        if routed is None:
+            self._routed = routed = self._calls.routed(self._prompt)
+        if attempt is not None:
+            routed.resume(attempt, sent.take)
+        try:
+            return await routed.begin()
+        finally:
+            if pool is not None and (unused := sent.take()) is not None:
+                pool.give_back(unused)
 
-        connection = self.connection
-        connection.timer.stop()
-        return PooledResponse(self.pool, connection, self._ready.request, sent_at=connection.sent_at, provider=self._name)
+    def completed(self, usage: Usage | None) -> None:
+        """What there was to record is recorded."""
 
-
-class _NoMore(AsyncGenerator[list[Event], None]):
-    """The batches after the last."""
-
-    async def __anext__(self) -> list[Event]:
-        raise StopAsyncIteration
-
-    async def asend(self, value: None) -> list[Event]:
-        raise StopAsyncIteration
-
-    async def athrow(self, *arguments: Any) -> list[Event]:
-        raise arguments[0]
-
-    async def aclose(self) -> None:
-        pass
-
-
-NO_MORE = _NoMore()
+    def end(self, error: PolychatError | None = None) -> None:
+        """The reply is over, or not needed any more."""
+        if self._routed is not None:
+            self._routed.end(error)
 
 
-def sent_stream(backend: Backend, compiled: CompiledRequest, body: bytes, options: dict[str, Any]) -> SentStream | None:
-    """Send it, if that needs no wait; ``None`` if nothing was sent."""
-    try:
-        ready = backend.ready(compiled, options)
-        pool = get_pool()()
-        connection = pool.begin(ready.request, body, ready.timeouts)
-    except PolychatError:  # it is raised once more, where errors are judged
-        return None
-    return None if connection is None else SentStream(pool, connection, ready, compiled, backend.name)
+_NOTHING = CallInfo()
+
+
+def streaming(targets: Targets, prepared: PreparedCall, roles: tuple[str, ...] = ()) -> Callable[[Any], StreamedCall]:
+    """Gives a stream's call with a prompt, or a conversation whose messages have these ``roles``, for a call that is kept."""
+    compiled = prepared.compiled(roles)
+    if compiled is None:
+        start: Callable[[Any], StreamedCall] = partial(targets.prepared_call, prepared, None)
+    else:
+        start = partial(DirectStream, DirectCalls(targets, prepared, compiled, prepared.body(compiled, roles)))
+    prepared.starts[roles] = start
+    return start

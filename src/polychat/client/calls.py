@@ -12,7 +12,8 @@ from ..calls.threads import pieces_of, result_of
 from ..errors import BadInput
 from ..types import Conversation
 from ..wire.embeddings import Embed, Embeddings
-from .direct import asking, asking_in
+from .beginning import streaming
+from .direct import asking
 from .prepared import PreparedCall, check_prompt, unknown_losses
 from .reply import Parsed, Reply
 from .streaming import Stream
@@ -87,10 +88,10 @@ def stream_of(
     """``stream`` with the backends of one configuration. Raises as ``stream``."""
     if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=True)) is not None:
         check_prompt(prompt)
-        return Stream(targets, targets.prepared_call(kept, None, prompt))
+        return Stream(targets, (kept.starts.get(()) or streaming(targets, kept))(prompt))
     plain = plain_conversation(prompt)
     if plain is not None and (kept := targets.kept(model, system, options, streamed=True)) is not None:
-        return Stream(targets, targets.prepared_call(kept, None, plain))
+        return Stream(targets, (kept.starts.get(plain.roles) or streaming(targets, kept, plain.roles))(plain))
     return _stream_of(targets, _prepared(targets, prompt, model, system, options, streamed=True), prompt)
 
 
@@ -99,10 +100,10 @@ def reply_of(
 ) -> Awaitable[Reply[Any]]:
     """``ask`` with the backends of one configuration; to be awaited at once. Raises as ``ask``."""
     if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=False)) is not None:
-        return (kept.ask or asking(targets, kept))(prompt)
+        return (kept.starts.get(()) or asking(targets, kept))(prompt)
     plain = plain_conversation(prompt)
     if plain is not None and (kept := targets.kept(model, system, options, streamed=False)) is not None:
-        return (kept.asks.get(plain.roles) or asking_in(targets, kept, plain.roles))(plain)
+        return (kept.starts.get(plain.roles) or asking(targets, kept, plain.roles))(plain)
     if options.get("images") or options.get("files"):
         return _reply_with_files(targets, prompt, model, system, options)
     prepared = _prepared(targets, prompt, model, system, options, streamed=False)

@@ -1,14 +1,16 @@
-"""``ask`` without a ``Stream``: a text or a plain conversation to one healthy target, whose reply is read when all is there.
+"""Calls without a ``RoutedCall``: a text or a plain conversation to one healthy target, sent at once on an idle connection.
 
-A ``DirectAsk`` does for calls with the same model and options what ``RoutedCall`` and ``Stream`` do for any call.
+``DirectAsk`` does for ``ask`` with the same model and options what ``RoutedCall`` and ``Stream`` do for any call, and
+``DirectStream`` (``beginning.py``) begins a ``Stream`` so.
 
-step                 usual                                  else: ``RoutedCall`` and ``Stream``
+step                 usual                                  else: ``RoutedCall``
 ===================  =====================================  ==================================================================
 it is called         the request is sent                    a target that is not healthy, no idle connection, no key, a large
                                                             prompt: nothing was done
-the reply arrives    all of it in one read, after its head  they take the reply from the connection as if they had sent the
-                     or with it                             request: another status than 200, compressed, in many reads,
-                                                            failed, or cut off
+the reply arrives    whole: all of it in one read, after    it takes the reply from the connection as if it had sent the
+                     its head or with it; a stream: its     request: another status than 200, compressed, failed, or cut
+                     first events                           off; a whole reply in many reads
+the stream goes on                                          it reads what follows
 the caller leaves    the connection is closed
 ===================  =====================================  ==================================================================
 
@@ -18,70 +20,100 @@ So errors, retries and unusual replies are handled in one place, and a reply cos
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..backends.compiled import CompiledRequest
 from ..backends.relay import rate_limits_on
-from ..calls.plain_conversation import PlainConversation, PlainPrompt
+from ..calls.plain_conversation import PlainPrompt
 from ..costs import cost_of
 from ..errors import PolychatError
 from ..events import Event, Finish, Start, Text, Usage
 from ..wire.assembly import AssembledReply
-from .beginning import EarlyConnection, get_pool
 from .prepared import PreparedCall, check_prompt
 from .reply import Reply, estimated, reply_from
 from .streaming import Stream
 
 if TYPE_CHECKING:
+    from ..backends.ready import ReadyRequest
     from ..http.pool.connection import PoolConnection
+    from ..http.pool.pool import Pool
     from ..routing.straight import StraightAttempt
+    from .routed import RoutedCall
     from .targets import Targets
 
 
-class DirectAsk:
-    """``ask`` with any prompt that ``compiled`` is for, by the kept call ``prepared``, whose replies are not streamed."""
+@cache
+def _get_pool() -> Callable[[], Pool]:
+    """Imported by the first request: importing the client loads no HTTP client."""
+    from ..http.pool.pool import pool
 
-    __slots__ = (
-        "_backend",
-        "_body",
-        "_compiled",
-        "_model",
-        "_options",
-        "_pool",
-        "_prepared",
-        "_prices",
-        "_straight",
-        "_targets",
-    )
+    return pool
+
+
+class DirectCalls:
+    """Calls with the model and options of the kept call ``prepared``, with any prompts that ``compiled`` is for."""
+
+    __slots__ = ("_body", "_options", "_straight", "_targets", "backend", "compiled", "get_pool", "model", "prepared", "target")
 
     def __init__(
-        self,
-        targets: Targets,
-        prepared: PreparedCall,
-        compiled: CompiledRequest,
-        body: Callable[[Any], bytes | None],
+        self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest, body: Callable[[Any], bytes | None]
     ) -> None:
-        """``body`` is that of the request with a prompt: see ``CompiledRequest.body``."""
-        target = prepared.plan.targets[0]
-        self._targets, self._prepared, self._compiled, self._body = targets, prepared, compiled, body
-        self._options, self._straight = prepared.options, prepared.straight
-        self._backend, self._model = target.backend, target.model or None
-        self._prices, self._pool = targets.config.prices, get_pool()
+        """``body`` gives the request's body with a prompt: see ``CompiledRequest.body``."""
+        self.target = prepared.plan.targets[0]
+        self._targets, self.prepared, self.compiled, self._body = targets, prepared, compiled, body
+        self._options, self._straight, self.get_pool = prepared.options, prepared.straight, _get_pool()
+        self.backend, self.model = self.target.backend, self.target.model or None
+
+    def send(self, prompt: PlainPrompt) -> tuple[StraightAttempt, Pool, ReadyRequest, PoolConnection] | StraightAttempt | None:
+        """Send the request, if that needs no wait. If it was not sent, the attempt is given that was begun, if one was."""
+        body = self._body(prompt)
+        if body is None or (attempt := self._straight.constant_attempt()) is None:
+            return None
+        try:
+            ready = self.backend.ready(self.compiled, self._options)
+            pool = self.get_pool()
+            connection = pool.begin(ready.request, body, ready.timeouts)
+        except PolychatError:  # it is raised once more, where errors are judged
+            return attempt
+        return attempt if connection is None else (attempt, pool, ready, connection)
+
+    def routed(self, prompt: PlainPrompt) -> RoutedCall:
+        """The call with this prompt, not sent yet, that reads any reply."""
+        return self._targets.prepared_call(self.prepared, None, prompt)
+
+
+class SentRequest:
+    """A connection on which a request was sent, until it is taken: see ``CallInfo.take_early_connection``."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: PoolConnection | None) -> None:
+        self._connection = connection
+
+    def take(self) -> PoolConnection | None:
+        """The connection at the first call, ``None`` afterwards."""
+        connection, self._connection = self._connection, None
+        return connection
+
+
+class DirectAsk(DirectCalls):
+    """``ask`` with one of these calls, whose replies are not streamed."""
+
+    __slots__ = ("_prices",)
+
+    def __init__(
+        self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest, body: Callable[[Any], bytes | None]
+    ) -> None:
+        super().__init__(targets, prepared, compiled, body)
+        self._prices = targets.config.prices
 
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
-        body, compiled = self._body(prompt), self._compiled
-        if body is None or (attempt := self._straight.constant_attempt()) is None:
-            return await self._asked(prompt, None, None)
-        try:
-            ready = self._backend.ready(compiled, self._options)
-            pool = self._pool()
-            connection = pool.begin(ready.request, body, ready.timeouts)
-        except PolychatError:  # it is raised once more, where errors are judged
-            connection = None
-        if connection is None:
-            return await self._asked(prompt, attempt, None)
+        sent = self.send(prompt)
+        if not isinstance(sent, tuple):
+            return await self._asked(prompt, sent, None)
+        attempt, pool, ready, connection = sent
         finish: Event | None = None
         try:
             await connection.next_change()
@@ -91,7 +123,7 @@ class DirectAsk:
                 raw, limits, secrets = connection.held, rate_limits_on(connection), ready.request.secrets
                 if secrets is not None:
                     raw, limits = secrets.whole(raw), secrets.headers(limits)
-                events = compiled.whole(raw)
+                events = self.compiled.whole(raw)
                 finish = events[-1]
         except BaseException:
             attempt.failed()
@@ -111,7 +143,7 @@ class DirectAsk:
         start, answer, usage, _ = events
         if type(answer) is not Text or type(usage) is not Usage or type(start) is not Start or answer.choice:
             return self._unusual(events, raw, prompt, address)
-        text, model, backend = answer.text, self._model, self._backend
+        text, model, backend = answer.text, self.model, self.backend
         name, url = backend.name, backend.url
         cost = cost_of(self._prices, name, url, start.model or model, usage, requested=model, is_elsewhere=address != url)
         return Reply(
@@ -133,8 +165,8 @@ class DirectAsk:
         assembled = AssembledReply()
         assembled.take_all(events)
         assert assembled.finish is not None  # it is the last event
-        usage = assembled.usage or estimated(self._prepared.request(prompt)[0], assembled)
-        name, url, model = self._backend.name, self._backend.url, self._model
+        usage = assembled.usage or estimated(self.prepared.request(prompt)[0], assembled)
+        name, url, model = self.backend.name, self.backend.url, self.model
         served = assembled.start.model or model
         cost = cost_of(self._prices, name, url, served, usage, requested=model, is_elsewhere=address != url)
         return reply_from(assembled, name, model, assembled.finish.verdict, usage, cost, raw)
@@ -144,37 +176,24 @@ class DirectAsk:
     ) -> Reply[Any]:
         """The reply, asked as any other. ``attempt`` is continued if there is one, with ``connection`` if that was used."""
         check_prompt(prompt)
-        call = self._targets.prepared_call(self._prepared, None, prompt)
-        early = EarlyConnection(connection)
+        call, sent = self.routed(prompt), SentRequest(connection)
         if attempt is not None:
-            call.resume(attempt, early.take)
+            call.resume(attempt, sent.take)
         try:
             return await Stream(self._targets, call).whole()
         finally:
-            if (unused := early.take()) is not None:
-                self._pool().give_back(unused)
+            if (unused := sent.take()) is not None:
+                self.get_pool().give_back(unused)
 
 
-def asking(targets: Targets, prepared: PreparedCall) -> Callable[[str], Awaitable[Reply[Any]]]:
-    """``ask`` with any prompt, for a call that is kept."""
-    compiled = prepared.compiled()
-    if compiled is None:
-        prepared.ask = partial(_asked, targets, prepared)
-    else:
-        prepared.ask = DirectAsk(targets, prepared, compiled, compiled.body).ask
-    return prepared.ask
-
-
-def asking_in(
-    targets: Targets, prepared: PreparedCall, roles: tuple[str, ...]
-) -> Callable[[PlainConversation], Awaitable[Reply[Any]]]:
-    """``ask`` with any conversation whose messages have these roles, for a call that is kept."""
+def asking(targets: Targets, prepared: PreparedCall, roles: tuple[str, ...] = ()) -> Callable[[Any], Awaitable[Reply[Any]]]:
+    """``ask`` with any prompt, or any conversation whose messages have these ``roles``, for a call that is kept."""
     compiled = prepared.compiled(roles)
     if compiled is None:
-        ask: Callable[[PlainConversation], Awaitable[Reply[Any]]] = partial(_asked, targets, prepared)
+        ask: Callable[[Any], Awaitable[Reply[Any]]] = partial(_asked, targets, prepared)
     else:
-        ask = DirectAsk(targets, prepared, compiled, partial(prepared.body, compiled)).ask
-    prepared.asks[roles] = ask
+        ask = DirectAsk(targets, prepared, compiled, prepared.body(compiled, roles)).ask
+    prepared.starts[roles] = ask
     return ask
 
 

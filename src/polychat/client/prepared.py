@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..backends.compiled import STAND_IN, CompiledRequest, stand_ins
@@ -54,7 +55,7 @@ class PreparedCall:
 
     __slots__ = (
         *("_compiled", "_keywords", "_model", "_streamed", "_system"),
-        *("ask", "asks", "is_kept", "lost", "options", "plan", "policy", "router", "straight", "wanted"),
+        *("is_kept", "lost", "options", "plan", "policy", "router", "starts", "straight", "wanted"),
     )
 
     def __init__(self, plan: Plan, system: str | None, options: dict[str, Any], *, streamed: bool) -> None:
@@ -75,10 +76,10 @@ class PreparedCall:
         """What of that cannot be obeyed."""
         self.policy = LossPolicy.of(self.options, plan)
         self._model, self._system, self._streamed = plan.targets[0].model, system, streamed
-        self.ask: Callable[[str], Awaitable[Any]] | None = None
-        """Returns the whole reply to a prompt: see ``direct.py``, which sets it for a call that is kept."""
-        self.asks: dict[tuple[str, ...], Callable[[PlainConversation], Awaitable[Any]]] = {}
-        """As ``ask``, to conversations, by the roles of their messages."""
+        self.starts: dict[tuple[str, ...], Callable[[Any], Any]] = {}
+        """Of a call that is kept, by the roles of a conversation's messages, none for a text: what begins the call with such a
+        prompt (``asking`` and ``streaming`` in ``direct.py`` and ``beginning.py``).
+        """
         self._compiled: dict[tuple[str, ...], CompiledRequest | None] = {}
 
     def request(self, prompt: str | Conversation | PlainConversation) -> tuple[ChatRequest, Shape | None]:
@@ -110,9 +111,12 @@ class PreparedCall:
         """Whether a target loses nothing of the request."""
         return loses_nothing(target, self.request(STAND_IN)[0])
 
-    def compiled_for(self, prompt: PlainPrompt) -> CompiledRequest | None:
-        """``compiled`` for prompts like this one."""
-        return self.compiled(() if isinstance(prompt, str) else prompt.roles)
+    def compiled_with(self, prompt: PlainPrompt) -> tuple[CompiledRequest, bytes] | None:
+        """``compiled`` for prompts like this one, and its body with this one; ``None`` where the request must be written."""
+        roles = () if isinstance(prompt, str) else prompt.roles
+        compiled = self.compiled(roles)
+        body = None if compiled is None else self.body(compiled, roles)(prompt)
+        return None if compiled is None or body is None else (compiled, body)
 
     def compiled(self, roles: tuple[str, ...] = ()) -> CompiledRequest | None:
         """The request to its only target around any prompt, or around the texts of a conversation with these roles; ``None``
@@ -123,7 +127,7 @@ class PreparedCall:
         except KeyError:
             if len(self._compiled) >= _CONVERSATIONS:
                 self._compiled.clear()
-                self.asks.clear()
+                self.starts.clear()
             compiled = self._compiled[roles] = self.plan.targets[0].backend.compiled(self._with_stand_ins(roles))
             return compiled
 
@@ -135,10 +139,11 @@ class PreparedCall:
         texts = stand_ins(len(roles) + has_system)
         return self._request(PlainConversation(roles, tuple(texts[has_system:])), texts[0] if has_system else None)[0]
 
-    def body(self, compiled: CompiledRequest, prompt: PlainPrompt) -> bytes | None:
-        """The body of ``compiled``, which was made for such prompts, with this one; ``None`` as in ``CompiledRequest.body``."""
-        if isinstance(prompt, str):
-            return compiled.body(prompt)
+    def body(self, compiled: CompiledRequest, roles: tuple[str, ...]) -> Callable[[Any], bytes | None]:
+        """Gives the body of ``compiled``, made for prompts with these roles, with a prompt: see ``CompiledRequest.body``."""
+        return partial(self._body_of, compiled) if roles else compiled.body
+
+    def _body_of(self, compiled: CompiledRequest, prompt: PlainConversation) -> bytes | None:
         return compiled.body_of(prompt.texts if self._system is None else (self._system, *prompt.texts))
 
 

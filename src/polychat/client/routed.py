@@ -25,11 +25,9 @@ from ..types import ChatRequest, HostedTool, TextPart
 from ..wire.billing import has_piece, opening_failure
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.reading import failure_in
-from .beginning import NO_MORE, EarlyConnection, SentStream, sent_stream
 from .prepared import PreparedCall
 
 if TYPE_CHECKING:
-    from ..backends.compiled import CompiledRequest
     from ..http.pool.connection import PoolConnection
 
 PRIVATE = ("api_key", "base_url", "cookies", "headers")
@@ -46,6 +44,7 @@ class RoutedCall:
     __slots__ = (
         *(
             "_attempts",
+            "_begun",
             "_begun_attempt",
             "_failure",
             "_kind",
@@ -74,6 +73,8 @@ class RoutedCall:
         self._straight: StraightAttempt | None = None
         self._begun_attempt: StraightAttempt | None = None
         """The attempt that ``resume`` named."""
+        self._begun: tuple[AsyncGenerator[list[Event], None], list[list[Event]]] | None = None
+        """Its reply, if that has begun."""
         self._attempts: Attempts | None = None
         self._traits: Traits
         """The traits for the choice of a target and for its times, once the router is used."""
@@ -103,7 +104,7 @@ class RoutedCall:
             return await self._routed()
         self.call_info.check = straight.check
         try:
-            first = await (self._compiled_answer() or self._checked_answer(straight.check))
+            first = await (self._continued_answer() or self._compiled_answer() or self._checked_answer(straight.check))
         except PolychatError as error:
             straight.failed()
             self._failure = error
@@ -111,18 +112,27 @@ class RoutedCall:
             straight.failed()
             raise
         else:
-            if self.batches is NO_MORE:
-                self._straight = None
-                straight.answered_whole(self.call_info.limits)
-            else:
-                straight.answered(self.call_info.limits)
+            straight.answered(self.call_info.limits)
             return first
         return await self._routed()
 
-    def resume(self, attempt: StraightAttempt, take_early_connection: Callable[[], PoolConnection | None]) -> None:
-        """``begin`` will continue this attempt, whose request was sent already on the connection that this returns, if any."""
+    def resume(
+        self,
+        attempt: StraightAttempt,
+        take_early_connection: Callable[[], PoolConnection | None] | None = None,
+        begun: tuple[AsyncGenerator[list[Event], None], list[list[Event]]] | None = None,
+    ) -> None:
+        """``begin`` will continue this attempt, whose request was sent already on the connection that this returns, if any.
+
+        ``begun``: its reply, and the batches that were read of it.
+        """
         self._straight = self._begun_attempt = attempt
-        self.call_info.take_early_connection = take_early_connection
+        self._begun, self.call_info.take_early_connection = begun, take_early_connection
+
+    @property
+    def answering(self) -> RoutedCall:
+        """Itself: see ``DirectStream``."""
+        return self
 
     def completed(self, usage: Usage | None) -> None:
         """The reply is complete. ``end`` may follow."""
@@ -240,38 +250,19 @@ class RoutedCall:
             self._request = request = self._prepared.request(self._prompt)[0]
         return request
 
+    def _continued_answer(self) -> Awaitable[list[list[Event]]] | None:
+        """``_answer`` of which the beginning was read before ``resume``; ``None`` if nothing was."""
+        begun, self._begun = self._begun, None
+        return None if begun is None else self._begin(begun[0], whole=False, first=begun[1])
+
     def _compiled_answer(self) -> Awaitable[list[list[Event]]] | None:
         """``_answer`` of the only target with its compiled request; ``None`` if this one must be written."""
         prepared = self._prepared
-        if prepared is None or self._request is not None or (compiled := prepared.compiled_for(self._prompt)) is None:
+        if prepared is None or self._request is not None or (written := prepared.compiled_with(self._prompt)) is None:
             return None
-        if (body := prepared.body(compiled, self._prompt)) is None:
-            return None
-        backend, options = self.target.backend, self._options
-        if compiled.streamed and self.call_info.take_early_connection is None:
-            sent = sent_stream(backend, compiled, body, options)
-            if sent is not None:
-                return self._begun_directly(sent, compiled, body)
-        batches = backend.answers_compiled(compiled, body, self.call_info, options)
-        return self._begun(batches, whole=not compiled.streamed)
-
-    async def _begun_directly(self, sent: SentStream, compiled: CompiledRequest, body: bytes) -> list[list[Event]]:
-        """``_begun`` of a stream whose request was sent."""
-        call_info = self.call_info
-        events = await sent.first(call_info)
-        if events is None:
-            early = EarlyConnection(sent.connection)
-            call_info.take_early_connection = early.take
-            batches = self.target.backend.answers_compiled(compiled, body, call_info, self._options)
-            try:
-                return await self._begun(batches, whole=False)
-            finally:
-                if (unused := early.take()) is not None:
-                    sent.pool.give_back(unused)
-        if sent.batches is NO_MORE or has_piece(events):
-            self.batches = sent.batches
-            return [events]
-        return await self._begun(sent.batches, whole=False, first=[events] if events else None)
+        compiled, body = written
+        batches = self.target.backend.answers_compiled(compiled, body, self.call_info, self._options)
+        return self._begin(batches, whole=not compiled.streamed)
 
     async def _checked_answer(self, check: Callable[[], None]) -> list[list[Event]]:
         """``_answer`` of the only target, unless ``check`` prevents the call: see ``http/sending.py``."""
@@ -282,7 +273,7 @@ class RoutedCall:
             last_check.reset(token)
 
     def _answer(self, target: Target, options: dict[str, Any], text: str = "") -> Awaitable[list[list[Event]]]:
-        """As ``_begun``. Raises the failure of a reply that another target may still answer."""
+        """As ``_begin``. Raises the failure of a reply that another target may still answer."""
         request = self.request
         if request.model != target.model:
             request = replace(request, model=target.model)
@@ -292,9 +283,9 @@ class RoutedCall:
         may_hold = not text and attempts is not None and request.stream and attempts.may_hold
         if may_hold and attempts is not None and not target.backend.restores and (may_hold := attempts.hold() is not None):
             batches = Pumped(batches)
-        return self._begun(batches, whole=not request.stream, may_hold=may_hold)
+        return self._begin(batches, whole=not request.stream, may_hold=may_hold)
 
-    async def _begun(
+    async def _begin(
         self,
         batches: AsyncGenerator[list[Event], None],
         *,
@@ -304,6 +295,8 @@ class RoutedCall:
     ) -> list[list[Event]]:
         """The batches up to the first piece and what is held after it, or, with ``whole``, all of them; ``first`` were read."""
         self.batches = batches
+        if first and has_piece(first[-1]):
+            return first
         first = [] if first is None else first
         try:
             async for batch in batches:

@@ -6,20 +6,77 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
+from ..calls.info import CallInfo
 from ..calls.schemas import Shape
 from ..costs import cost_of
 from ..errors import BackendError, BadReply, PolychatError
-from ..events import Citation, Event, Finish, Text, Usage, Verdict
-from ..types import ToolCall
+from ..events import Citation, Event, Finish, Start, Text, Usage, Verdict
+from ..types import ChatRequest, ToolCall
 from ..wire.assembly import AssembledReply
 from .reply import Parsed, Reply, estimated, reply_from
 from .targets import Targets
 
 if TYPE_CHECKING:
+    from ..routing import Target
     from ..wire.losses import Loss
-    from .routed import RoutedCall
+
+
+class NoMoreBatches(AsyncGenerator[list[Event], None]):
+    """The batches after the last."""
+
+    async def __anext__(self) -> list[Event]:
+        raise StopAsyncIteration
+
+    async def asend(self, value: None) -> list[Event]:
+        raise StopAsyncIteration
+
+    async def athrow(self, *arguments: Any) -> list[Event]:
+        raise arguments[0]
+
+    async def aclose(self) -> None:
+        pass
+
+
+NO_MORE = NoMoreBatches()
+_NOTHING: Iterator[Event] = iter(())
+
+
+class StreamedCall(Protocol):
+    """One request and its reply: ``begin`` it, read ``batches`` of what is ``answering``, then ``completed`` or ``end``."""
+
+    @property
+    def target(self) -> Target:
+        """The target that was called last."""
+
+    @property
+    def batches(self) -> AsyncGenerator[list[Event], None]:
+        """The events after those that ``begin`` returned; ``NO_MORE`` if these were all."""
+
+    @property
+    def call_info(self) -> CallInfo:
+        """What the backend recorded."""
+
+    @property
+    def request(self) -> ChatRequest: ...
+
+    @property
+    def seams(self) -> list[str]:
+        """Where another target continued a text that was cut off."""
+
+    @property
+    def answering(self) -> StreamedCall:
+        """What gives the rest of the reply, once it has begun: itself, or another call."""
+
+    async def begin(self) -> list[list[Event]]:
+        """Send the request; returns the batches of events up to the first piece. Raises ``PolychatError``."""
+
+    def completed(self, usage: Usage | None) -> None:
+        """The reply is complete. ``end`` may follow."""
+
+    def end(self, error: PolychatError | None = None) -> None:
+        """The reply is over: cut off by ``error``, or not needed any more. Only the first call has an effect."""
 
 
 class Stream(Generic[Parsed]):
@@ -30,7 +87,7 @@ class Stream(Generic[Parsed]):
     The iteration raises ``PolychatError`` after the last piece that arrived.
     """
 
-    def __init__(self, targets: Targets, call: RoutedCall, *, shape: Shape | None = None, lost: Sequence[Loss] = ()) -> None:
+    def __init__(self, targets: Targets, call: StreamedCall, *, shape: Shape | None = None, lost: Sequence[Loss] = ()) -> None:
         target = call.target
         self.provider = target.backend.name
         self.model = target.model or None
@@ -40,13 +97,13 @@ class Stream(Generic[Parsed]):
         self._assembled = AssembledReply()
         self._batches: AsyncGenerator[list[Event], None] | None = None
         """The reply's events, once it has begun."""
-        self._unread: Iterator[Event] = iter(())
+        self._unread = _NOTHING
         """The events of the current batch that were not read yet."""
         self._events: AsyncGenerator[list[Event], None] | None = None
 
     def _begun(self) -> None:
         """The reply has begun: record which target answers."""
-        call = self._call
+        self._call = call = self._call.answering
         self.provider, self.model = call.target.backend.name, call.target.model or None
         self._batches = call.batches
 
@@ -154,7 +211,7 @@ class Stream(Generic[Parsed]):
     ) -> None:
         if self._events is not None:
             await self._events.aclose()
-        if self._batches is not None:
+        if self._batches is not None and self._batches is not NO_MORE:
             await self._batches.aclose()
         self._call.end()
         self.verdict = self.verdict or "cancelled"
@@ -175,12 +232,16 @@ class Stream(Generic[Parsed]):
                         return text
                     if kind is Finish:
                         assembled.finish = event  # type: ignore[assignment]
+                    elif kind is Start:
+                        assembled.start = event  # type: ignore[assignment]
                     else:
                         assembled.take(event)
                 batches = self._batches
                 if batches is not None:
-                    if self.verdict is None and assembled.finish is not None:
+                    if assembled.finish is not None and self.verdict is None:
                         self._settle(assembled.finish)
+                    if batches is NO_MORE:
+                        raise StopAsyncIteration
                     self._unread = iter(await batches.__anext__())
                 elif self.verdict is None:
                     self._unread = chain.from_iterable(await self._call.begin())

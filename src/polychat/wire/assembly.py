@@ -9,22 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from msgspec import field
+from msgspec import Struct, field
 
 from ..events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ..types import Opaque, ReasoningPart, ToolCall
 from ..values import Value
 
 
-class Growing:
+class Growing(Struct):
     """Text that arrives in pieces and can be read after each of them without copying all of it each time."""
 
-    __slots__ = ("_text", "pieces")
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        """The pieces since the last read."""
-        self._text = ""
+    pieces: list[str] = field(default_factory=list)
+    """The pieces since the last read."""
+    _text: str = ""
 
     @property
     def text(self) -> str:
@@ -55,27 +52,24 @@ class ReasoningRun(Value):
 AssembledPart: TypeAlias = TextRun | ReasoningRun | ToolCall | Media
 
 
-class AssembledMessage:
+class AssembledMessage(Struct):
     """One answer while it is assembled."""
 
-    __slots__ = ("_block", "_parts", "_placed", "_refusals", "_thinking", "answer", "calls", "citations", "logprobs")
-
-    def __init__(self) -> None:
-        self.answer = Growing()
-        """Its text; a stream's reader may append pieces directly."""
-        self.calls: list[ToolCall] = []
-        """By index; the arguments are joined at the end."""
-        self.citations: list[Citation] = []
-        self.logprobs: list[dict[str, Any]] = []
-        self._parts: list[AssembledPart] = []
-        self._refusals: list[tuple[int, str]] = []
-        """Each piece, and the length of the text before it."""
-        self._placed = 0
-        """Characters of the text that belong to a part already."""
-        self._thinking: Growing | None = None
-        """The text of all reasoning, with a blank line between blocks; not valid after blocks arrived out of order."""
-        self._block: int | None = None
-        """The last block that had text; -1 if an earlier block continued after it."""
+    answer: Growing = field(default_factory=Growing)
+    """Its text; a stream's reader may append pieces directly."""
+    calls: list[ToolCall] = field(default_factory=list)
+    """By index; the arguments are joined at the end."""
+    citations: list[Citation] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    _parts: list[AssembledPart] = field(default_factory=list)
+    _refusals: list[tuple[int, str]] = field(default_factory=list)
+    """Each piece, and the length of the text before it."""
+    _placed: int = 0
+    """Characters of the text that belong to a part already."""
+    _thinking: Growing | None = None
+    """The text of all reasoning, with a blank line between blocks; not valid after blocks arrived out of order."""
+    _block: int | None = None
+    """The last block that had text; -1 if an earlier block continued after it."""
 
     def take(self, event: Event) -> None:
         """Add one event of this answer; ``Start``, ``Usage`` and ``Finish`` belong to the reply."""
@@ -215,17 +209,19 @@ class AssembledMessage:
         call.opaque = piece.opaque or call.opaque
 
 
-class AssembledReply:
+class AssembledReply(Struct):
     """A reply while it is assembled: its answers by index, and what belongs to all of them."""
 
-    __slots__ = ("choices", "finish", "first", "start", "usage")
+    first: AssembledMessage = field(default_factory=AssembledMessage)
+    start: Start = field(default_factory=Start)
+    usage: Usage | None = None
+    finish: Finish | None = None
+    _others: dict[int, AssembledMessage] | None = None
 
-    def __init__(self) -> None:
-        self.start = Start()
-        self.usage: Usage | None = None
-        self.finish: Finish | None = None
-        self.first = AssembledMessage()
-        self.choices: dict[int, AssembledMessage] = {0: self.first}
+    @property
+    def choices(self) -> dict[int, AssembledMessage]:
+        """The answers by index."""
+        return {0: self.first} if self._others is None else {0: self.first, **self._others}
 
     def take(self, event: Event) -> None:
         """Add one event."""
@@ -247,14 +243,18 @@ class AssembledReply:
                 self._of(event.choice).take(event)  # type: ignore[union-attr]  # all others have one
 
     def _of(self, number: int) -> AssembledMessage:
-        choice = self.choices.get(number)
+        if number == 0:
+            return self.first
+        if self._others is None:
+            self._others = {}
+        choice = self._others.get(number)
         if choice is None:
-            choice = self.choices[number] = AssembledMessage()
+            choice = self._others[number] = AssembledMessage()
         return choice
 
     def reasons(self, finish: Finish) -> dict[int, str | None]:
         """Why each answer ended, by index in ascending order, including answers without any other event."""
-        if len(self.choices) == 1 and not finish.others:
+        if not (self._others or finish.others):
             return {0: finish.reason}
         reasons: dict[int, str | None] = dict.fromkeys(self.choices)
         reasons |= {**(finish.others or {}), 0: finish.reason}

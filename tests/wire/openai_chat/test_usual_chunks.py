@@ -289,6 +289,8 @@ def test_the_usual_streams_are_read_at_once() -> None:
         body = STREAM.replace(json.dumps(PIECE), line, 1).encode()
         assert not read_as_by_the_reader(body)
         assert not passed_as_by_the_monitor(body, usage=False)
+    lines = [json.dumps(OPENING), two, half, json.dumps(END), "[DONE]"]  # as many values as lines, if a text had line ends
+    assert not read_as_by_the_reader("".join(f"data: {line}\n\n" for line in lines).encode())
 
 
 def test_the_usual_streams_pass_at_once() -> None:
