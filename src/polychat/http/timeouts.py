@@ -82,6 +82,9 @@ def exchange_timeouts(timeouts: Timeouts) -> ExchangeTimeouts:
     return ExchangeTimeouts(connect, first, idle, total, inf)
 
 
+def _ignore(error: TimedOut) -> None: ...
+
+
 _TICKS = 16
 """How often in the idle time is checked whether bytes still arrive."""
 
@@ -129,7 +132,8 @@ class ExchangeTimer:
         self._silent_since = None
 
     def close(self) -> None:
-        """Ends all waiting and cancels the timer."""
+        """Ends all waiting and cancels the timer for ever."""
+        self._late = _ignore  # what is late refers to the timer, and would wait for the garbage collector
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -123,7 +123,8 @@ class PoolConnection(asyncio.Protocol):
 
     def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
         if not self._parser_is_done:
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+            """``None`` once the connection is closed: it refers to this object, which would wait for the garbage collector."""
         self._parser_is_done = False
         """Whether the parser has read a reply to its end, and can read another."""
         self.keep_alive = self.received_any = self.has_head = self.done = self.partly_sent = self._ends_at_close = False
@@ -302,6 +303,7 @@ class PoolConnection(asyncio.Protocol):
         else:
             self.error = self.error or ConnectionAbortedError("closed")
             self.opening.cancel()
+            self._parser = None
         self.wake()
 
     @property
@@ -340,7 +342,8 @@ class PoolConnection(asyncio.Protocol):
             self.transport.abort()  # it failed just before it was open
 
     def data_received(self, data: bytes) -> None:
-        if self.done or not self.in_use:
+        parser = self._parser
+        if self.done or not self.in_use or parser is None:
             self.abort(None)  # it sends data that was not requested
             return
         if not self.received_any and self.known_replies is not None and self._is_known(data, self.known_replies):
@@ -349,7 +352,7 @@ class PoolConnection(asyncio.Protocol):
         self.received_any = True
         self._head_bytes_fed += 0 if self.has_head else len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.abort(BadReply("the server switched to another protocol, which was not requested"))
         except httptools.HttpParserError as error:
@@ -397,6 +400,7 @@ class PoolConnection(asyncio.Protocol):
         if self.has_head and self._ends_at_close and error is None and self.error is None:
             self.done = True
         self.abort(None if self.has_head else error)
+        self._parser = None
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -429,7 +433,9 @@ class PoolConnection(asyncio.Protocol):
             raise ValueError("trailers larger than the limit")
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
+        parser = self._parser
+        assert parser is not None  # it is what calls this
+        self.status = parser.get_status_code()
         if len(self._headers) > _MAX_HEADERS:
             raise ValueError("more headers than the limit")
         if self._head_bytes_fed > MAX_HEAD:  # data after the head may belong to the body
@@ -440,7 +446,7 @@ class PoolConnection(asyncio.Protocol):
             self._headers = []
             return
         framed = self._read_framing()
-        self.keep_alive = self._parser.should_keep_alive()
+        self.keep_alive = parser.should_keep_alive()
         self.has_head = True
         self._ends_at_close = not framed
         if self._no_body:
