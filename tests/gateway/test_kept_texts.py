@@ -262,6 +262,42 @@ async def test_a_request_that_runs_at_another_gateway(
         assert len(backend.asked) == (1 if end == "complete" else 2)
 
 
+@pytest.mark.parametrize("end", ["complete", "killed", "too long"])
+async def test_a_stream_that_runs_at_another_gateway(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The second one's client gets heartbeats while it waits, and then the reply: the first one's, its own where that was
+    killed, or an error in the stream after a time that is longer than that of a plain request."""
+    monkeypatch.setattr(shared_replies, "_EVERY", 0.01)
+    monkeypatch.setattr(shared_replies, "_LONGEST", 0.0)
+    if end == "killed":
+        monkeypatch.setattr(kept_texts, "_CLAIM", 0.2)
+        monkeypatch.setattr(kept_texts, "_RENEW", 3600)
+    if end == "too long":
+        monkeypatch.setattr(shared_replies, "_LONGEST_STREAM", 0.1)
+    async with machines(serve, tmp_path, monkeypatch) as (house, backend):
+        here, there = await house.gateway(0), await house.gateway(0, heartbeat=0.02)
+        body = {"model": "house/small", "messages": [{"role": "user", "content": SECRET}], "stream": True}
+        backend.go.clear()
+        first, second = [await gate.caller() for gate in (here, there)]
+        first.ask("/v1/chat/completions", body, headers=AGAIN)
+        await until(backend.came)
+        second.ask("/v1/chat/completions", body, headers=AGAIN)
+        assert (await second.head()).status == 200
+        assert await second.chunk() == b": waiting\n\n"
+        if end == "too long":
+            rest = await second.rest()
+            assert b"idempotency" in rest.lower()
+            assert b"[DONE]" not in rest
+        if end == "killed":
+            await until(backend.second)
+        backend.go.set()
+        reply = await first.whole()
+        if end != "too long":
+            assert (await second.rest()).endswith(reply.body if end == "complete" else b"data: [DONE]\n\n")
+        assert len(backend.asked) == (2 if end == "killed" else 1)
+
+
 class Looks:
     """A gateway's looks for another one's reply; ``waits`` is set after two."""
 

@@ -107,6 +107,13 @@ def test_a_line_that_cannot_be_read_is_named_without_its_secrets() -> None:
     assert finish.error.paid
 
 
+def test_a_number_that_is_too_long_is_named() -> None:
+    """And not in the words in which Python refuses to read it."""
+    *_, finish = read([line(f'{{"choices":[],"usage":{"9" * 5000}}}')])
+    assert isinstance(finish, Finish)
+    assert "a number has 5,000 digits; 400 are the limit" in str(finish.error)
+
+
 @pytest.mark.parametrize("body", [b"data: " + b"x" * 500, b'{"say":"' + b"x" * 500])
 def test_what_has_no_end_meets_a_limit(body: bytes) -> None:
     """A line, and a body that is held, end the reply at their limit, and what comes then is not looked at."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..client.targets import Targets
 from ..config.file_errors import near
 from ..errors import BadInput, redact
+from ..wire.json_text import whole_number
 from .connection import connection_options
 from .schema_argument import schema_from
 
 _TEXTS = ("user", "stop", "service_tier", "verbosity", "previous", "api_key")
 """Options whose value is text in any case; a list for ``stop`` is JSON: ``--option stop=["a", "b"]``."""
+
+_BUDGET = re.compile(r"-?[0-9]{1,18}")
+"""``--reasoning`` as a number of tokens."""
 
 
 def options_from(
@@ -60,12 +65,12 @@ def _answer_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _reasoning(level: str | None) -> str | int | None:
-    return int(level) if level is not None and level.lstrip("-").isdecimal() else level
+    return int(level) if level is not None and _BUDGET.fullmatch(level) else level
 
 
 def _value(text: str) -> Any:
     """A number, a list or true and false where it reads as such in JSON; text else."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return json.loads(text, parse_int=whole_number)
+    except (ValueError, RecursionError):
         return text

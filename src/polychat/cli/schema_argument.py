@@ -11,6 +11,7 @@ from typing import Any
 from ..config.file_errors import near
 from ..errors import BadInput, redact
 from ..prompt import decoded_text
+from ..wire.json_text import whole_number
 
 _TYPES = {
     **dict.fromkeys(("str", "string", "text"), "string"),
@@ -43,7 +44,7 @@ def schema_from(argument: str) -> dict[str, Any]:
 
 def _of_json(text: str, source: str) -> dict[str, Any]:
     try:
-        schema = json.loads(text)
+        schema = json.loads(text, parse_int=whole_number)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{source} cannot be read as JSON: {error}", field="schema") from None
     if not isinstance(schema, dict):

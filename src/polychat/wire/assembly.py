@@ -57,8 +57,9 @@ class AssembledMessage(Struct):
 
     answer: Growing = field(default_factory=Growing)
     """Its text; a stream's reader may append pieces directly."""
-    calls: list[ToolCall] = field(default_factory=list)
-    """By index; the arguments are joined at the end."""
+    _calls: list[ToolCall] = field(default_factory=list)
+    _arguments: list[list[str]] = field(default_factory=list)
+    """Of each call, the pieces of its arguments since the last read."""
     citations: list[Citation] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     _parts: list[AssembledPart] = field(default_factory=list)
@@ -95,7 +96,16 @@ class AssembledMessage(Struct):
     def parts(self) -> list[AssembledPart]:
         """The parts, each at the position of its first piece."""
         self._place()
+        if self._calls:
+            self._join_arguments()
         return self._parts
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        """By index, each with its arguments so far."""
+        if self._calls:
+            self._join_arguments()
+        return self._calls
 
     @property
     def text(self) -> str:
@@ -194,19 +204,25 @@ class AssembledMessage(Struct):
         self._thinking.pieces.append(piece.text)
 
     def _call(self, piece: ToolCallPiece) -> None:
-        if len(self.calls) <= piece.index:
+        if len(self._calls) <= piece.index:
             self._place()
-            while len(self.calls) <= piece.index:
-                self.calls.append(ToolCall("", ""))
-                self._parts.append(self.calls[-1])
-        call = self.calls[piece.index]
+            while len(self._calls) <= piece.index:
+                self._calls.append(ToolCall("", ""))
+                self._arguments.append([])
+                self._parts.append(self._calls[-1])
+        call = self._calls[piece.index]
         call.id = piece.id or call.id
         call.name = piece.name or call.name
         call.kind = piece.kind
-        arguments, call.arguments = call.arguments, ""
-        arguments += piece.arguments  # extended in place: no other name refers to it
-        call.arguments = arguments
+        if piece.arguments:
+            self._arguments[piece.index].append(piece.arguments)
         call.opaque = piece.opaque or call.opaque
+
+    def _join_arguments(self) -> None:
+        for call, pieces in zip(self._calls, self._arguments, strict=True):
+            if pieces:
+                call.arguments = "".join([call.arguments, *pieces])
+                pieces.clear()
 
 
 class AssembledReply(Struct):

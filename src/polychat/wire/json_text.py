@@ -30,6 +30,8 @@ _NO_MARKS = bytes(set(range(256)) - set(_MARKS))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STEPS = bytes.maketrans(b"[]", b"\x01\xff")
 """One up and one down, as signed bytes."""
+_DIGITS = 400
+"""Digits of a whole number at most: some more than those of the largest floating-point number. Python's own limit is 4,300."""
 _WINDOW = 64 * 1024
 """Bytes that are examined together, which bounds the memory that a check takes."""
 
@@ -56,6 +58,13 @@ def text_of(token: bytes) -> str:
     return text
 
 
+def whole_number(digits: str) -> int:
+    """A whole number, for ``json.loads``. Raises ``ValueError`` if it is longer than any that counts something."""
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits; {_DIGITS} are the limit")
+    return int(digits)
+
+
 class LenientJSON:
     """Reads JSON that ``decoded`` rejects because of a detail: half an emoji, or a number that is none (``NaN``).
 
@@ -74,7 +83,7 @@ class LenientJSON:
         """The value. Raises only ``ValueError``, for data that is not JSON in this reading either."""
         check_depth(data, depth)
         try:
-            value = json.loads(data, parse_constant=_NO_NUMBERS.get)
+            value = json.loads(data, parse_constant=_NO_NUMBERS.get, parse_int=whole_number)
         except RecursionError as error:
             raise TooDeep(depth) from error
         return self._joined(value, ())

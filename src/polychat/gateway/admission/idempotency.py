@@ -24,18 +24,20 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from ...errors import Truncated
+from ...errors import PolychatError, ReplyFailed, Truncated
 from ...http.server.asgi import headers_in
 from ...http.server.cycle import header_lines
 from ...wire.faults import Fault
 from ...wire.reading import finish_of
 from ...worker_threads import in_thread
 from ..chat.delivery import Delivery
+from ..chat.heartbeat import Heartbeat
 from ..chat.opening import LARGE
 from ..chat.preferences import keeps_text
-from ..context import RequestContext
+from ..chat.run import Chats
+from ..context import RequestContext, reason_of
 from ..kept_texts import Claim
 from ..reply_copy import ReplyCopy
 from ..responder import Refused
@@ -43,6 +45,7 @@ from .shared_replies import SharedReply, claimed, written
 
 if TYPE_CHECKING:
     from ...config.settings import Idempotency
+    from ..dialects.dialect import InboundChat
 
 IDEMPOTENCY_KEY = b"idempotency-key"
 REPLAYED = (b"x-polychat-replayed", b"true")
@@ -59,6 +62,7 @@ _REPEATED = frozenset(
 """Headers that say the same of a reply when it is sent again; its cost and what is left of limits do not."""
 _PARTS = 4
 _LOST = "the request that this one repeats was ended, or its reply is too large to be sent twice: send it again"
+T = TypeVar("T")
 _Place: TypeAlias = tuple[str, bytes]
 _Copy: TypeAlias = ReplyCopy[RequestContext]
 
@@ -119,14 +123,20 @@ class RepeatedRequests:
         copy.until = self._clock() + seconds
         self._copies[place] = copy
         context.responder.copy_to(copy, over)
-        if texts is not None:
-            claim = await claimed(texts, *place, fingerprint)
-        if isinstance(claim, SharedReply):
-            if claim.fingerprint != fingerprint:
-                raise _used_otherwise()
-            await _send_again(context, claim)
-        else:
-            await reply(context)
+        waiting = _WaitingStream(context, reply)
+        try:
+            if texts is not None:
+                claim = await waiting.until(claimed(texts, *place, fingerprint, waiting.begin))
+            if isinstance(claim, SharedReply):
+                if claim.fingerprint != fingerprint:
+                    raise _used_otherwise()
+                await _send_again(context, claim)
+            else:
+                await reply(context)
+        except (PolychatError, Refused) as error:
+            if not context.responder.streams or waiting.inbound is None:
+                raise
+            await _end_stream(context, waiting.inbound, error)
 
     def _has_room(self) -> bool:
         """For one more, after the oldest that is over has gone if that is necessary."""
@@ -171,6 +181,43 @@ class RepeatedRequests:
             self.size -= copy.size
 
 
+class _WaitingStream:
+    """Sends heartbeats while another gateway runs a request, if its reply is a stream and the dialect has them."""
+
+    def __init__(self, context: RequestContext, reply: Callable[[RequestContext], Awaitable[None]]) -> None:
+        self._context, self._reply = context, reply
+        self._heartbeat: Heartbeat | None = None
+        self.inbound: InboundChat | None = None
+        """The chat, once it waits."""
+
+    async def begin(self) -> bool:
+        """Begin to send heartbeats; whether there are any."""
+        if isinstance(self._reply, Chats):
+            self.inbound = await self._reply.opened(self._context)
+            if self.inbound is not None and self.inbound.stream:
+                self._heartbeat = Heartbeat.of(self._context, self.inbound)
+        return self._heartbeat is not None
+
+    async def until(self, waiting: Awaitable[T]) -> T:
+        """What ``waiting`` gives; heartbeats end with it."""
+        try:
+            return await waiting
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
+
+
+async def _end_stream(context: RequestContext, inbound: InboundChat, error: PolychatError | Refused) -> None:
+    """Report a failure in a stream that heartbeats have begun."""
+    record = context.record
+    if isinstance(error, Refused):
+        fault = error.fault
+        error = ReplyFailed(fault.message, retry_after=fault.retry_after)
+        error.kind = fault.kind
+    record.verdict, record.error = record.verdict or "failed", record.error or reason_of(error)
+    await context.responder.last(Delivery(context, inbound).failure(finish_of(error)))
+
+
 def _key_of(context: RequestContext) -> bytes:
     """Raises ``Refused``."""
     found = _KEY.fullmatch(context.headers[IDEMPOTENCY_KEY].strip())
@@ -211,7 +258,8 @@ async def _send_again(context: RequestContext, reply: SharedReply) -> None:
     responder = context.responder
     lines = _again(context, reply.lines)
     if reply.stream:
-        await responder.start(reply.status, lines)
+        if not responder.started:  # by a heartbeat
+            await responder.start(reply.status, lines)
         await responder.last(reply.body)
     else:
         await responder.whole(reply.status, lines, reply.body)

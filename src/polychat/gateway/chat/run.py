@@ -29,7 +29,7 @@ from ...wire.reading import failure_in, finish_of
 from ...worker_threads import in_thread
 from ..admission.demand import ChatDemand
 from ..context import EarlyStream, RequestContext, reason_of
-from ..dialects.dialect import Dialect, InboundChat, InboundRequest
+from ..dialects.dialect import Dialect, InboundChat, InboundRequest, open_body
 from ..responder import Refused
 from .candidates import plan_of
 from .delivery import Delivery
@@ -72,6 +72,13 @@ class Chats:
         if self.answer_of is not None and (answer := self.answer_of(context, inbound)) is not None:
             return answer(context, inbound)
         return ChatRun(context, inbound).run()
+
+    async def opened(self, context: RequestContext) -> InboundChat | None:
+        """The chat of a request that waits to be answered; ``None`` if it is no usual one. Raises as its reader."""
+        if needs_opening(context):
+            context.opened = await in_thread(open_body, context.body, context.runtime.limits)
+        context.chat = inbound = context.chat or self._dialect.inbound(context)
+        return inbound if self.answer_of is None or self.answer_of(context, inbound) is None else None
 
 
 class ChatRun:
