@@ -42,8 +42,22 @@ def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
     options = ["--config-file", str(root / "pyproject.toml"), f"--python-executable={sys.executable}"]
     with chdir(folder / "src"):
         extensions = mypycify([*options, *modules], group_name="polychat", opt_level=os.environ.get("MYPYC_OPT_LEVEL", "3"))
+        for extension in extensions:
+            extension.include_dirs.insert(0, str(mended(folder / "runtime")))
         build = Distribution({"name": "polychat", "ext_modules": extensions}).get_command_obj("build_ext")
         build.build_lib, build.build_temp = str(folder / "built"), str(folder / "temporary")
         build.ensure_finalized()
         build.run()
     return [file for file in (folder / "built").rglob("*") if file.is_file()]
+
+
+def mended(folder: Path) -> Path:
+    """``folder``, with those files of mypyc's runtime that need a change: in 2.4.1 a slice of bytes that ends before it begins
+    raises ``SystemError``; in Python it is empty.
+    """
+    from mypyc.common import __file__ as place
+
+    folder.mkdir(exist_ok=True)
+    source = (Path(place).parent / "lib-rt" / "bytes_ops.c").read_text()
+    (folder / "bytes_ops.c").write_text(source.replace("endn = Clamp(endn, 0, len);", "endn = Clamp(endn, startn, len);"))
+    return folder

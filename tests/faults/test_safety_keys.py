@@ -19,7 +19,7 @@ from polychat.config.file_errors import FileErrors
 from polychat.config.settings import Direct
 from polychat.config.vendor_spec import spec_of
 from polychat.events import Citation, Event, Finish, Reasoning, Start, Text, ToolCallPiece, Usage
-from polychat.gateway.observe.record import Record
+from polychat.gateway.observe.record import RECORD_FIELDS
 from polychat.gateway.paths import DIALECTS
 from polychat.http.pool.pool import pool
 from polychat.providers import every, find
@@ -163,7 +163,7 @@ async def test_no_dialect_of_the_gateway_shows_it(
             metrics = await here.ask("/metrics", headers={"accept": "text/plain"})
             assert not shows(metrics.body)
             assert here.records
-            assert not shows(repr([[getattr(record, name) for name in Record.__slots__] for record in here.records]))
+            assert not shows(repr([[getattr(record, name) for name in RECORD_FIELDS] for record in here.records]))
     assert backend.heard
     assert all(CANARY in one for one in backend.heard)
     log = capfd.readouterr().err

@@ -19,6 +19,7 @@ from polychat.gateway.observe.record import Record
 from polychat.gateway.observe.route_states import RouteTargetState
 from polychat.gateway.target_states import target_states
 
+from ..support.compiled import replaces_compiled
 from ..support.running_gateway import (
     DONE,
     END,
@@ -329,6 +330,7 @@ async def test_each_worker_lists_what_runs_at_the_others(tmp_path: Path) -> None
     assert (none["requests"], after) == ([], {"total": 0, "requests": []})
 
 
+@replaces_compiled
 def test_a_page_of_what_runs_reads_no_more_than_it_shows() -> None:
     """With ten thousand requests in progress, as many records are looked at as are listed."""
     read: list[str] = []

@@ -32,7 +32,8 @@ def moves(table: Iterable[Transition]) -> set[tuple[str, str]]:
 
 def _rows(module: ModuleType, title: str) -> Iterator[tuple[str, str, str]]:
     assert module.__file__ is not None
-    text = ast.get_docstring(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))) or ""
+    source = Path(module.__file__).with_name(f"{module.__name__.rpartition('.')[2]}.py")  # a compiled module has it beside it
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith(title) and "next" in line:

@@ -90,8 +90,18 @@ class RenewedRelay(Relay):
     __slots__ = ("_endpoint",)
     renews = True
 
-    def __init__(self, endpoint: VendorEndpoint, *facts: Any, **named: Any) -> None:
-        super().__init__(*facts, **named)
+    def __init__(
+        self,
+        endpoint: VendorEndpoint,
+        base_url: str,
+        pool: Callable[[], Pool],
+        proxy: str | None,
+        fit: Callable[[Mapping[str, Any], CallInfo], dict[str, Any]] | None,
+        *,
+        usage: bool,
+        refusal: Callable[[PooledResponse], Awaitable[StatusError]],
+    ) -> None:
+        super().__init__(base_url, pool, proxy, {}, fit, usage=usage, refusal=refusal)
         self._endpoint = endpoint
 
     def ask(

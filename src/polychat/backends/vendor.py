@@ -269,7 +269,7 @@ class VendorBackend(Backend):
         proxy = self._endpoint.proxy(base)
         fit = partial(fitted_fields, row=row) if self._changes else None
         if self._endpoint.command is not None:
-            return RenewedRelay(self._endpoint, base, pool, proxy, {}, fit, usage=row.stream_usage, refusal=self.refusal)
+            return RenewedRelay(self._endpoint, base, pool, proxy, fit, usage=row.stream_usage, refusal=self.refusal)
         headers = self._endpoint.headers()
         return Relay(base, pool, proxy, headers, fit, usage=row.stream_usage, refusal=self.refusal)
 

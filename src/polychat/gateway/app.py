@@ -24,7 +24,6 @@ from .admission.guards import Guards, guards_of
 from .admission.idempotency import IDEMPOTENCY_KEY, RepeatedRequests
 from .admission.running import RunningRequests
 from .chat.fast_path import ChatFastPath, IdentifiedFastPath
-from .chat.prepared import PreparedHead
 from .chat.run import Chats
 from .context import RequestContext
 from .endpoint import answer
@@ -118,7 +117,7 @@ class Gateway:
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], ChatFastPath] = {}
         """Heads of requests that may take the fast path; all connections share them."""
-        self._prepared_heads: WeakSet[PreparedHead] = WeakSet()
+        self._prepared_heads: WeakSet[SharedFastPath] = WeakSet()
         """These, and those that only connections still have."""
         self._rest: Any = None
         self._sized: Runtime | None = None
@@ -161,7 +160,7 @@ class Gateway:
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
             common = {**scope, "headers": list(headers), "polychat.fields": dict(headers)}
-            prepared = self._heads[head] = ChatFastPath(self, endpoint, path, common, self._guards_now)
+            prepared = self._heads[head] = SharedFastPath(self, endpoint, path, common, self._guards_now)
             self._prepared_heads.add(prepared)
         return prepared if IDENTIFYING.isdisjoint(fields) else IdentifiedFastPath(prepared)
 
@@ -405,3 +404,10 @@ class Gateway:
 
             self._rest = rest(self)
         return self._rest
+
+
+class SharedFastPath(ChatFastPath):
+    """The fast path of all connections whose requests have one head.
+
+    A class of its own as its objects are referred to weakly, which those of a compiled class cannot be.
+    """

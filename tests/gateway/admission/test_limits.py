@@ -14,12 +14,12 @@ import pytest
 from polychat.config.settings import Allowance, Budget, KeySettings, Price, Route, TokenBudget
 from polychat.gateway.admission import accounts
 from polychat.gateway.app import Gateway
-from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.paths import DIALECTS
 from polychat.state.ledger import Bucket
 from polychat.state.store import UsageLimit
 from polychat.state.windows import KINDS as WINDOWS
 
+from ...support.fast_chats import noted_fast_chats
 from ...support.hedging import begins_at_once
 from ...support.running_gateway import (
     DONE,
@@ -182,9 +182,7 @@ async def test_concurrent_requests(serve: Any, monkeypatch: pytest.MonkeyPatch, 
 
 async def test_limits_need_no_task(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual chat of a limited key is answered without a task, counted the same and refused the same."""
-    started: list[FastChat] = []
-    answer = FastChat._answer
-    monkeypatch.setattr(FastChat, "_answer", lambda self: (started.append(self), answer(self))[1])
+    started = noted_fast_chats(monkeypatch, opening=True)
     upstream = await serve(backend)
     async with limited(monkeypatch, upstream.url, {"key": KeySettings(rpm=3, tpm=12_000)}) as here:
         caller = await here.caller()

@@ -11,10 +11,10 @@ from polychat.config.settings import KeySettings
 from polychat.gateway.admission import people_keys
 from polychat.gateway.admission.guesses import GUESSES
 from polychat.gateway.admission.people_keys import PeopleKeys
-from polychat.gateway.chat.fast_path import FastChat
 from polychat.state.key_text import new_key
 from polychat.state.store import Policy, UsageLimit
 
+from ...support.fast_chats import noted_fast_chats
 from ...support.gateway_with_people import NOON, house
 from ...support.running_gateway import asking, good
 
@@ -160,9 +160,7 @@ async def test_the_key_that_is_not_used_is_forgotten(backend: Any, monkeypatch: 
 
 async def test_a_key_needs_no_task(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual chat of a key that is known is answered without a task, by the key as it is at that moment."""
-    begun: list[str] = []
-    answer = FastChat._answer
-    monkeypatch.setattr(FastChat, "_answer", lambda self: (begun.append(self.record.key), answer(self))[1])
+    begun = noted_fast_chats(monkeypatch)
     async with house(monkeypatch, backend.url) as made:
         stored, key = made.admin.create("laptop", policy=limit(9))
         caller, statuses = await made.here.caller(), []
@@ -173,7 +171,7 @@ async def test_a_key_needs_no_task(backend: Any, monkeypatch: pytest.MonkeyPatch
             caller.ask(PATH, BODY, headers={"authorization": f"Bearer {key.text}"})
             statuses.append((await caller.whole()).status)
         assert statuses == [200, 200, 200, 200, 401]
-        assert begun == [stored.id] * 3, "the first one waits for the store"
+        assert [chat.record.key for chat in begun] == [stored.id] * 3, "the first one waits for the store"
 
 
 async def test_limits_of_all_above_hold(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,9 @@ from polychat.gateway.chat.replies import EventReply, Outcome, open_stream
 from polychat.gateway.context import Guard, RequestContext
 from polychat.gateway.observe.record import Record
 from polychat.gateway.paths import DIALECTS
+from polychat.routing.health import Health
 from polychat.routing.holding import MOST
+from polychat.routing.order import Chooser
 from polychat.wire.contract import wire_named
 from polychat.wire.losses import EACH, Loss
 from polychat.wire.passthrough import Reading
@@ -159,8 +162,9 @@ def test_a_vendors_price_is_for_its_own_place(api_url: str, is_priced: bool) -> 
     pytest.importorskip("genai_prices")
     backend = SimpleNamespace(url="https://api.openai.com/v1")
     target: Any = SimpleNamespace(name="openai/gpt-4o", label="openai", model="gpt-4o", backend=backend)
-    chooser = SimpleNamespace(settled=lambda *_: None)
-    runtime: Any = SimpleNamespace(router=SimpleNamespace(chooser=chooser), configured=SimpleNamespace(prices={}))
+    runtime: Any = SimpleNamespace(
+        router=SimpleNamespace(chooser=Chooser(Health(), Random())), configured=SimpleNamespace(prices={})
+    )
     record = Record("one", "openai-chat", "POST", "/", 0.0)
     note_usage(record, runtime, Outcome(None, Usage(10, 10, 20), "gpt-4o"), target, 0.0, api_url)
     assert (record.cost is not None) == is_priced

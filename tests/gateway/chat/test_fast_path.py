@@ -19,10 +19,12 @@ from polychat.gateway.chat import fast_path
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.chat.fast_stream import FastStream
 from polychat.gateway.observe.logs import Log
-from polychat.gateway.observe.record import Record
+from polychat.gateway.observe.record import RECORD_FIELDS, Record
 
 from ...support.chat_replies import KEY, REPLIES
+from ...support.compiled import replaces_compiled
 from ...support.failing_streams import ENDS
+from ...support.fast_chats import noted_fast_chats
 from ...support.gateway_for_clients import HELLO as BATCHES
 from ...support.running_gateway import (
     DONE,
@@ -131,17 +133,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
     """Every run that sent its request without a task, on a connection that was open."""
-    runs: list[FastChat] = []
-    begin = FastChat.begin
-
-    def noted(self: FastChat) -> bool:
-        is_taken = begin(self)
-        if self._cycle.fast_run is self and self._connection.opening is None:
-            runs.append(self)
-        return is_taken
-
-    monkeypatch.setattr(FastChat, "begin", noted)
-    return runs
+    return noted_fast_chats(monkeypatch)
 
 
 MOMENTS = {"start", "first", "over", "called_at", "times", "request_id", "started_at", "plan", "kind"}
@@ -151,7 +143,7 @@ DIFFERS = ("date", "request-id", "retry-after-ms", "x-request-id", "x-polychat-o
 
 def facts_of(record: Record) -> dict[str, Any]:
     """What a record holds, its moments left out."""
-    facts = {name: getattr(record, name) for name in Record.__slots__ if name not in MOMENTS}
+    facts = {name: getattr(record, name) for name in RECORD_FIELDS if name not in MOMENTS}
     lines = {name: tuple(facts[name]) for name in ("failures", "passed", "seams", "losses")}
     lines["resting"] = tuple((target.name, str(error)) for target, error in record.resting)
     if record.meter is not None:
@@ -316,6 +308,7 @@ async def test_the_first_target_of_a_route_is_asked_without_a_task(serve: Any, b
         assert not begun
 
 
+@replaces_compiled
 async def test_a_target_that_takes_long_is_waited_for_by_a_task(
     serve: Any, begun: list[FastChat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +342,7 @@ async def test_a_target_that_takes_long_is_waited_for_by_a_task(
     assert facts.shared.times, "it is learned how long it took"
 
 
+@replaces_compiled
 async def test_what_is_known_as_unusual_is_not_tried_again(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose name is known to need choices costs no second look."""
     tried: list[FastChat] = []
@@ -425,6 +419,7 @@ async def test_streams_are_the_same_with_and_without_a_task(
         assert not begun
 
 
+@replaces_compiled
 @pytest.mark.parametrize("dialect", ["openai-chat", "anthropic"])
 async def test_a_stream_has_no_task_until_it_is_unusual(
     serve: Any, begun: list[FastChat], monkeypatch: pytest.MonkeyPatch, dialect: str

@@ -15,6 +15,7 @@ from polychat.gateway.endpoint import answer
 from polychat.gateway.runtime import Runtime
 from polychat.http.pool.pool import Pool
 
+from ...support.compiled import replaces_compiled
 from ...support.running_gateway import asking, configured, gateway, good, row
 
 PATH, HELLO = asking("openai-chat")
@@ -41,6 +42,7 @@ async def test_a_configuration_that_was_replaced_is_released(serve: Any) -> None
         assert kept == [here.app.runtime]
 
 
+@replaces_compiled
 async def test_a_request_keeps_the_guards_that_let_it_in(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload between a request's head and its task leaves no request without guards."""
     monkeypatch.setenv("CLIENTS_KEY", "the-clients-key")

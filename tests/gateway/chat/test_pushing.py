@@ -19,6 +19,7 @@ from polychat.http.pool.pool import pool
 from polychat.http.server.cycle import RequestCycle
 from polychat.wire.contract import wire_named
 
+from ...support.compiled import replaces_compiled
 from ...support.pool_requests import settled
 from ...support.running_gateway import (
     DONE,
@@ -63,7 +64,7 @@ async def begun(here: Running, dialect: str, caller: Caller | None = None) -> Ca
     caller = caller or await here.caller()
     path, body = asking(dialect.split()[0], stream=True)
     if dialect in WITH_TASK:
-        here.state.fast_path = lambda scope: None
+        here.app.fast_path = lambda scope: None
     else:
         caller.ask(path, {**body, "stream": False})
         await caller.whole()
@@ -399,6 +400,7 @@ async def test_a_connection_whose_body_ends_late_is_kept(serve: Any, dialect: st
         assert pool().state(connection) == "idle"
 
 
+@replaces_compiled
 async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that comes in one read goes out in one write, with its head and its end: passed, with and without a task, and
     translated.

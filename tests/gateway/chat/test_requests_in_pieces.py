@@ -12,6 +12,7 @@ from polychat.gateway.app import Gateway
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.http.server import state
 
+from ...support.fast_chats import noted_fast_chats
 from ...support.patience import PATIENCE
 from ...support.running_gateway import Running, asking, configured, gateway, good, row
 
@@ -23,17 +24,7 @@ HEAD = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % (P
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[FastChat]:
     """The chats that were begun without a task."""
-    chats: list[FastChat] = []
-    begin = FastChat.begin
-
-    def noted(self: FastChat) -> bool:
-        is_taken = begin(self)
-        if self._cycle.fast_run is self:
-            chats.append(self)
-        return is_taken
-
-    monkeypatch.setattr(FastChat, "begin", noted)
-    return chats
+    return noted_fast_chats(monkeypatch, opening=True)
 
 
 async def becomes(here: Running, state: str) -> None:

@@ -20,7 +20,10 @@ from polychat.http.server.protocol import ServerConnection
 from polychat.http.server.request_parser import RequestParser
 from polychat.http.server.state import ServerState
 
+from ...support.compiled import replaces_compiled
 from ...support.state_tables import moves, transitions
+
+pytestmark = replaces_compiled
 
 WAYS = moves(transitions(protocol, "connection"))
 CLOCKS = {"head": "head", "discarding": "head", "idle": "idle", "held": "held", "lingering": "linger"}

@@ -47,6 +47,7 @@ from ...routing.clocks import LEAST, Kind
 from ...routing.resolve import LONGEST
 from ...routing.straight import StraightAttempt
 from ...tracebacks import release_locals
+from ...values import mypyc_attr
 from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
@@ -70,6 +71,7 @@ _SLOW = 0.75 * LEAST
 """Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ChatFastPath(PreparedHead):
     """The ``FastPath`` of all requests with one head."""
 

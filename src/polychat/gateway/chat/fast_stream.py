@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from ...http.pool.response import Push
+from ...http.pool.push import Push
 from ..responder import MOST_OF_END
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.router import Router
+from ...values import mypyc_attr
 from ...wire.losses import Loss
 from ..admission.guards import Guards
 from ..context import RequestContext
@@ -55,8 +56,11 @@ _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 _TRACE = re.compile(rb"[!-~]{1,512}").fullmatch
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PreparedHead:
     """One head of requests to an endpoint for chats, whatever identifies each, and the facts that follow from it alone."""
+
+    __deletable__ = ("context",)
 
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
         """``guards`` returns those of the configuration in force."""

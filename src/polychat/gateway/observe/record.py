@@ -43,55 +43,59 @@ class RequestMeter(Protocol):
         """What the client is told of its limits."""
 
 
+RECORD_FIELDS = (
+    "answered",
+    "attempts",
+    "billed",
+    "cached_tokens",
+    "called_at",
+    "completion_tokens",
+    "cost",
+    "dialect",
+    "error",
+    "failures",
+    "fields_dropped",
+    "first",
+    "key",
+    "kind",
+    "losses",
+    "meter",
+    "method",
+    "model",
+    "over",
+    "ownership",
+    "passed",
+    "passthrough",
+    "path",
+    "plan",
+    "prompt_tokens",
+    "provider",
+    "queued",
+    "reason",
+    "request_id",
+    "resting",
+    "route",
+    "seams",
+    "served",
+    "start",
+    "started_at",
+    "status",
+    "stream",
+    "text",
+    "times",
+    "traceparent",
+    "usage",
+    "user",
+    "verdict",
+)
+"""The names of a record's facts."""
+
+
 class Record:
     """Facts of one request, filled in while it runs; every observer gets them once, at its end. In ``time.monotonic``."""
 
     # Slots: what is read from an object of another kind, or from its class, takes several times as long, and all of it is read.
-    __slots__ = (
-        "answered",
-        "attempts",
-        "billed",
-        "cached_tokens",
-        "called_at",
-        "completion_tokens",
-        "cost",
-        "dialect",
-        "error",
-        "failures",
-        "fields_dropped",
-        "first",
-        "key",
-        "kind",
-        "losses",
-        "meter",
-        "method",
-        "model",
-        "over",
-        "ownership",
-        "passed",
-        "passthrough",
-        "path",
-        "plan",
-        "prompt_tokens",
-        "provider",
-        "queued",
-        "reason",
-        "request_id",
-        "resting",
-        "route",
-        "seams",
-        "served",
-        "start",
-        "started_at",
-        "status",
-        "stream",
-        "text",
-        "times",
-        "traceparent",
-        "usage",
-        "user",
-        "verdict",
-    )
+    __slots__ = RECORD_FIELDS
 
     def __init__(self, request_id: str, dialect: str, method: str, path: str, start: float) -> None:  # noqa: PLR0915  # a field each
         self.request_id = request_id
@@ -167,6 +171,12 @@ class Record:
         """The texts of request and response, if they are to be logged."""
         self.traceparent = ""
         """The client's trace context, in the W3C's format."""
+
+    def __copy__(self) -> Record:
+        copied = Record(self.request_id, self.dialect, self.method, self.path, self.start)
+        for name in RECORD_FIELDS:
+            setattr(copied, name, getattr(self, name))
+        return copied
 
 
 def has_passed_over(record: Record) -> bool:
