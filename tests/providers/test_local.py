@@ -86,6 +86,27 @@ async def test_messages_that_cannot_be_are_named(messages: Any) -> None:
     assert caught.value.field.startswith("messages")
 
 
+async def test_a_known_models_reply_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some repeat themselves until the context is full. Who names a limit, or a file, gets what was asked for."""
+    bodies: list[dict[str, Any]] = []
+
+    class Model:
+        def ask(self, body: dict[str, Any]) -> None:
+            bodies.append(body)
+            raise errors.BadInput("enough is known", field="messages")
+
+    async def anything(*_: Any, **__: Any) -> Model:
+        return Model()
+
+    monkeypatch.setattr(_llama, "require", lambda: None)
+    monkeypatch.setattr(_llama, "loaded", anything)
+    monkeypatch.setattr(local, "_setting", anything)
+    for model, options in ((None, {}), ("smollm2", {"max_tokens": 9}), ("/a/model.gguf", {})):
+        with pytest.raises(errors.BadInput, match="enough"):
+            await events(model, **options)
+    assert [body.get("max_tokens") for body in bodies] == [local.KNOWN_TOKENS, 9, None]
+
+
 def piece(text: str | None, reason: str | None = None, **more: Any) -> dict[str, Any]:
     delta = {} if reason else {"content": text}
     return {"choices": [{"delta": delta, "finish_reason": reason, "index": 0}], "object": "chat.completion.chunk", **more}

@@ -57,12 +57,17 @@ _LONGEST_STOP = 1_000
 """Maximum characters of a stop sequence: as much of an answer may be held back."""
 
 
+KNOWN_TOKENS = 1024
+"""``max_tokens`` of the known models if none is given: they are small, and some answers repeat themselves without an end."""
+
+
 class Local(AsyncGeneratorProvider, ProviderModelMixin):
     """A model on this machine: ``local/smollm2``, ``local//path/to/model.gguf``, or a name from polychat.toml.
 
     The weights of ``smollm2`` are fetched at their first use. Options: ``temperature``, ``top_p``, ``top_k``, ``min_p``,
-    ``max_tokens``, ``stop`` (text or a list), ``seed``, ``frequency_penalty``, ``presence_penalty``; llama.cpp chooses what is
-    not given. ``proxy`` and ``base_url`` mean nothing here; ``timeout`` includes fetching and loading.
+    ``max_tokens`` (1,024 for ``smollm2``), ``stop`` (text or a list), ``seed``, ``frequency_penalty``, ``presence_penalty``;
+    llama.cpp chooses what else is not given. ``proxy`` and ``base_url`` mean nothing here; ``timeout`` includes fetching and
+    loading.
     """
 
     working = True
@@ -107,6 +112,8 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         presence_penalty: float | None = None,
         response_format: dict[str, Any] | None = None,
     ) -> AsyncGenerator[list[Event], None]:
+        if max_tokens is None and cls.get_model(model) in weights.KNOWN:
+            max_tokens = KNOWN_TOKENS
         numbers = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p, "max_tokens": max_tokens}
         numbers |= {"seed": seed, "frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty}
         stops = _stops(stop)
