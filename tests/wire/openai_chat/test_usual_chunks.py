@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from polychat.events import Event, Usage
 from polychat.wire import openai_chat
 from polychat.wire.openai_chat import usage as usage_module
-from polychat.wire.openai_chat.passthrough import ChunkMonitor
+from polychat.wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
 from polychat.wire.openai_chat.usual_replies import usual_reply
 from polychat.wire.openai_chat.usual_streams import usual_passing, usual_stream
+from polychat.wire.passthrough import ending_in
 from polychat.wire.reading import complete
 
 from ...support.members import MISSING, objects
@@ -180,8 +181,10 @@ ANSWERS = objects(
     finish_reason=st.sampled_from(["stop", "stop", "stop", "length", "tool_calls", "eos", "error", "", None, MISSING, 3]),
     logprobs=st.sampled_from([MISSING, None, {}, {"content": [{"token": "x", "logprob": -1}]}]),
     stop_reason=st.sampled_from([*[MISSING] * 5, None, "END", 3]),
+    usage=st.sampled_from([*[MISSING] * 9, {"prompt_tokens": 1, "completion_tokens": 2}]),
 )
 REPLIES = objects(
+    object=st.sampled_from([*["chat.completion"] * 5, MISSING, None, "", "error"]),
     id=st.sampled_from(["c", "c", "", None, MISSING, 3]),
     model=st.sampled_from(["m", "m", "", None, MISSING, 3]),
     choices=st.one_of(st.lists(ANSWERS, min_size=1, max_size=1), st.lists(ANSWERS, max_size=2)),
@@ -189,6 +192,7 @@ REPLIES = objects(
     system_fingerprint=st.sampled_from([MISSING, None, "f"]),
     citations=st.sampled_from([*[MISSING] * 9, ["https://example.com/"]]),
     error=st.sampled_from([*[MISSING] * 9, {"message": "no"}, None]),
+    x_groq=st.sampled_from([*[MISSING] * 9, {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}]),
 )
 REPLY = (
     b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant",'
@@ -205,6 +209,20 @@ def test_a_whole_reply_gives_the_events_of_reading_member_by_member(reply: dict[
     """Whatever members it has, lacks or has of another type."""
     body = json.dumps(reply).encode()
     assert repr(openai_chat.read_reply(body)) == repr(openai_chat.Reader().read(body))
+
+
+@given(reply=REPLIES)
+@settings(max_examples=300, deadline=None)
+def test_the_end_of_a_whole_reply_that_passes_is_that_of_reading_it(reply: dict[str, Any]) -> None:
+    """Whatever stands beside the answer: a mark of an error, another number of answers, counts in another place."""
+    choices = reply.get("choices", [])
+    kept = [{name: choice[name] for name in choice if name != "logprobs"} for choice in choices]
+    body = json.dumps({**reply, "choices": [{**choice, "message": {"content": "Hi"}} for choice in kept]}).encode()
+    passed, read = (
+        (end.verdict, end.reason, repr(end.error), *rest)
+        for end, *rest in (ending_of(body), ending_in(openai_chat.read_reply(body)))
+    )
+    assert passed == read
 
 
 @given(counts=USAGES)

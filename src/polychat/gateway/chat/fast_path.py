@@ -19,7 +19,7 @@ the reply arrives    it is read when it is complete         ``continue_in_task``
                                                             so also if a further target could be tried
 a stream begins      its first piece is sent                ``continue_in_task``: a failure before it, or no first piece within
                                                             ``MAX_TRIES`` reads or the interval of heartbeats
-the client leaves                                           ``continue_in_task``
+the client leaves                                           ``continue_in_task``, by the cycle
 the server ends                                             ``continue_in_task``
 ===================  =====================================  ==================================================================
 
@@ -170,12 +170,12 @@ class FastChat:
             return self._answer_in_task(inbound)
         router, plan = runtime.router, prepared.plan
         called_at = monotonic()
-        if (facts := prepared.facts(router, called_at)) is None:
+        if (outcome := prepared.outcome(router, called_at)) is None:
             return self._answer_in_task(inbound)
         if (connection := head.pool.begin(written.request, sent, written.timeouts, self._check)) is None:
             return self._answer_in_task(inbound)
-        self._facts, self._called_at, self._written = facts, called_at, written
-        self._attempt = StraightAttempt(router, plan, facts)
+        self._facts, self._called_at, self._written = outcome.facts, called_at, written
+        self._attempt = StraightAttempt(router, plan, outcome.facts, outcome.budget)
         self.service.running += 1
         record, cycle = self.record, self._cycle
         record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
@@ -195,7 +195,6 @@ class FastChat:
             self._kind = kind_in(inbound)
             head.slow(connection.loop).start(self)
         cycle.fast_run = self
-        cycle.on_disconnect(self.continue_in_task)
         if record.ownership is not None:
             self.service.of_people.add(record.key, self)
         return True
@@ -298,7 +297,7 @@ class FastChat:
         connection.timer.stop()
         limits = rate_limits_in(reply.response.raw_headers)
         self._attempt.answered(limits, self._kind)
-        self._note_answer()
+        self._note_answer(answered_at)
         self.body = self._cycle.body = b""
         stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
         stream.begin(self._head_lines(reply.content_type, limits, answered_at, stream=True))
@@ -365,7 +364,10 @@ class FastChat:
         limits = rate_limits_on(connection)
         if limits and secrets is not None:
             limits = secrets.headers(limits)
-        self._attempt.answered(limits, self._kind)
+        if finish.verdict == "complete":
+            self._attempt.answered_whole(limits, self._kind)
+        else:
+            self._attempt.answered(limits, self._kind)
         self._head.pool.give_back(connection)
         lines = self._noted(reply, limits, answered_at)
         cycle.body = b""  # its connection would refer to it until the next request
@@ -390,7 +392,7 @@ class FastChat:
     def _noted(self, reply: PassthroughBody | TranslatedBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
         """The header lines of the response, whose facts are also recorded."""
         record, outcome, content_type = self.record, reply.outcome, reply.content_type
-        self._note_answer()
+        self._note_answer(answered_at)
         if record.stream:
             lines = self._head_lines(content_type, limits, answered_at, stream=True)  # with what is left before the end
             self.ended(outcome)
@@ -398,12 +400,12 @@ class FastChat:
         self.ended(outcome)
         return self._head_lines(content_type, limits, answered_at, stream=False) + cost_line(record)
 
-    def _note_answer(self) -> None:
+    def _note_answer(self, answered_at: float) -> None:
         """Record which target answers, and that the response begins."""
         record, target = self.record, self._plan.target
         record.passthrough, record.attempts, record.status = self._written.translation is None, 1, 200
         record.provider, record.served, record.answered = target.label, target.model, target.name
-        record.first = monotonic()
+        record.first = answered_at
 
     def _head_lines(self, content_type: str, limits: Headers, answered_at: float, *, stream: bool) -> bytes:
         """The header lines of the response, whose reply was there ``answered_at``."""
@@ -423,7 +425,6 @@ class FastChat:
         if self._heartbeats is not None:
             self._heartbeats.stop(self)
         self._cycle.fast_run = None
-        self._cycle.off_disconnect()
         self._connection.listener = None
 
     def continue_in_task(self, *, is_silent: bool = False) -> None:

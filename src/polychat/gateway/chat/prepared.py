@@ -250,8 +250,8 @@ class PreparedPlan:
         traits = ChatTraits(self._context, inbound, self.plan)
         return not traits.is_choosy or not any(traits.unfit(target) for target in self.plan.targets)
 
-    def facts(self, router: Router, now: float) -> Facts | None:
-        """The state of the target; ``None`` if the target, or one after it, may not be used now, which is recorded."""
+    def outcome(self, router: Router, now: float) -> ConstantOutcome | None:
+        """The target with its state; ``None`` if the target, or one after it, may not be used now, which is recorded."""
         constant = self._constant
         if constant is None or not constant.is_current:
             constant = self._constant = constant_outcome(router, self.plan)
@@ -259,9 +259,7 @@ class PreparedPlan:
             if not all(facts.is_untroubled(now) for facts in self._others):
                 self._constant = None
                 return None
-        if constant is None or not (self.is_alone or self._none_stalls(constant.facts, now)):
-            return None
-        return constant.facts
+        return constant if constant is None or self.is_alone or self._none_stalls(constant.facts, now) else None
 
     def _none_stalls(self, first: Facts, now: float) -> bool:
         return not any(facts.is_stalled(now) for facts in (first, *self._others))

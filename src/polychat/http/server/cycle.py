@@ -69,7 +69,7 @@ class FastRun(Protocol):
     """One request that is answered without a task."""
 
     def continue_in_task(self) -> None:
-        """Continue in a task."""
+        """Continue in a task, also because the client has left."""
 
 
 class Source(Protocol):
@@ -213,6 +213,8 @@ class RequestCycle:
             self._wake()
         if self._on_disconnect is not None:
             self._on_disconnect()
+        elif self.fast_run is not None:
+            self.fast_run.continue_in_task()
 
     def send_early_byte(self) -> None:
         """Send the next byte of the answer that is certain, if there is one: only a client that is gone is affected.
@@ -278,11 +280,29 @@ class RequestCycle:
         """``respond``, for a client that is connected and reads."""
         if self.started:
             raise RuntimeError("the application sent a response where one has begun")
-        if type(headers) is bytes:
-            self._begin(status, headers, len(body))
-        else:
+        if type(headers) is not bytes:
             self._prepare_head(status, [*headers, (_LENGTH, b"%d" % len(body))])
+        elif status == 200 and self._is_usual():
+            self._write_usual(headers, body)
+            return
+        else:
+            self._begin(status, headers, len(body))
         self._write(b"" if self._has_no_body else body, False)
+
+    def _is_usual(self) -> bool:
+        """Whether the response has a body, and nothing but its lines in its head."""
+        connection = self.connection
+        is_alone = self.keep_alive and not (self.more_body or connection.early_bytes_sent or connection.draining())
+        return is_alone and self.scope["method"] != "HEAD"
+
+    def _write_usual(self, lines: bytes, body: bytes) -> None:
+        connection = self.connection
+        self.started = self.complete = True
+        head = connection.default_headers() + lines
+        connection.transport.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        if self._waiters:
+            self._wake()
+        connection.response_complete(self)
 
     def start(self, status: int, lines: bytes) -> None:
         """The head of a response in pieces; ``lines`` are its ``header_lines``. It is sent with the first piece."""
@@ -337,8 +357,7 @@ class RequestCycle:
         else:
             self.chunked = not self._has_no_body and scope["http_version"] == "1.1"
             framing = _CHUNKED if self.chunked else b""
-        is_usual = length >= 0 and self.keep_alive and not self.more_body and not connection.draining()
-        if not is_usual and self._must_close():
+        if self._must_close():
             self.keep_alive = False
             framing += _CLOSE
         first = _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status

@@ -409,8 +409,10 @@ def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
             body.decode()  # members that are not kept are not decoded
         reply = _ending.decode(body)
         reason, served = reply.choices[0].finish_reason, reply.model
-        if reason in _PLAIN_ENDS and reply.error is None:
-            return Finish("complete", reason), _usage_in(reply.usage), served if type(served) is str else None
+        if reason in _PLAIN_ENDS and reply.error is None and reply.object != "error":
+            usage = _usage_in(reply.usage)
+            if usage is not None:  # else some servers have it elsewhere
+                return Finish("complete", reason), usage, served if served and type(served) is str else None
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     return ending_in(read_reply(body))

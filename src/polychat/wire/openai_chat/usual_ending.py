@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
@@ -14,6 +14,7 @@ class _Message(Struct, gc=False):
 class _Choice(Struct, gc=False):
     message: _Message
     finish_reason: str
+    index: Literal[0] = 0
 
 
 class UsualEnding(Struct, gc=False):
@@ -23,3 +24,4 @@ class UsualEnding(Struct, gc=False):
     usage: Raw = Raw(b"null")
     model: Any = None
     error: Any = None
+    object: Any = None

@@ -49,7 +49,7 @@ class UsualReply(Struct, forbid_unknown_fields=True):
     choices: tuple[UsualAnswer]
     id: str | None = None
     model: str | None = None
-    object: str | None = None
+    object: Literal["chat.completion", ""] | None = None
     created: int | float | None = None
     usage: UsualUsage | None = None
     system_fingerprint: str | None = None
