@@ -15,7 +15,7 @@ from ..wire.json_text import encoded
 
 if TYPE_CHECKING:
     from ..events import Event
-    from ..wire.contract import Reader
+    from ..wire.contract import Reader, TextAnswer
     from .ready import ReadyRequest
 
 STAND_IN = "What stands here is replaced by the prompt (f3b1c9a07d5e)."
@@ -30,7 +30,18 @@ def stand_ins(count: int) -> list[str]:
 class CompiledRequest:
     """The body of a request around its texts, and its path."""
 
-    __slots__ = ("_after", "_before", "_places", "new_reader", "path", "ready", "streamed", "usual_stream", "whole")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_places",
+        "new_reader",
+        "path",
+        "ready",
+        "streamed",
+        "text_answer",
+        "usual_stream",
+        "whole",
+    )
 
     def __init__(self, pieces: Sequence[bytes], places: Sequence[int], path: str, *, streamed: bool) -> None:
         """``pieces`` of the body, each but the last followed by the text that ``places`` gives the number of."""
@@ -41,6 +52,8 @@ class CompiledRequest:
         self.new_reader: Callable[[], Reader]
         self.whole: Callable[[bytes], list[Event]]
         """The readers of its replies, streamed and whole. Its backend sets them."""
+        self.text_answer: Callable[[bytes], TextAnswer | None] | None = None
+        """Reads most replies that are not streamed: see ``ReadsTextAnswers``."""
         self.usual_stream: Callable[[bytes], list[Event] | None] | None = None
         """Reads most streams that have come whole: see ``ReadsStreamsWhole``."""
 

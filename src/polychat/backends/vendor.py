@@ -19,7 +19,7 @@ from ..events import Event
 from ..types import ChatRequest, Messages, TextPart
 from ..wire import embeddings, models
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, without_unreadable
-from ..wire.contract import continues, counting, usual_streams, wire_named
+from ..wire.contract import continues, counting, text_answers, usual_streams, wire_named
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import retry_after_of
@@ -89,7 +89,7 @@ class VendorBackend(Backend):
         if compiled is not None:
             compiled.new_reader = partial(wire.Reader, vendor=tag, limits=LIMITS)
             compiled.whole = partial(wire.read_reply, vendor=tag)
-            compiled.usual_stream = usual_streams(self.row.wire)
+            compiled.text_answer, compiled.usual_stream = text_answers(self.row.wire), usual_streams(self.row.wire)
         return compiled
 
     def answers_compiled(

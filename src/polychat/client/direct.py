@@ -28,7 +28,7 @@ from ..backends.relay import rate_limits_on
 from ..calls.plain_conversation import PlainPrompt
 from ..costs import cost_of
 from ..errors import PolychatError
-from ..events import Event, Finish, Start, Text, Usage
+from ..events import Event, Finish
 from ..wire.assembly import AssembledReply
 from .prepared import PreparedCall, check_prompt
 from .reply import Reply, estimated, reply_from
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
     from ..http.pool.pool import Pool
     from ..routing.straight import StraightAttempt
+    from ..wire.contract import TextAnswer
     from .routed import RoutedCall
     from .targets import Targets
 
@@ -100,13 +101,13 @@ class SentRequest:
 class DirectAsk(DirectCalls):
     """``ask`` with one of these calls, whose replies are not streamed."""
 
-    __slots__ = ("_prices",)
+    __slots__ = ("_name", "_prices", "_url")
 
     def __init__(
         self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest, body: Callable[[Any], bytes | None]
     ) -> None:
         super().__init__(targets, prepared, compiled, body)
-        self._prices = targets.config.prices
+        self._prices, self._name, self._url = targets.config.prices, self.backend.name, self.backend.url
 
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
@@ -114,61 +115,64 @@ class DirectAsk(DirectCalls):
         if not isinstance(sent, tuple):
             return await self._asked(prompt, sent, None)
         attempt, pool, ready, connection = sent
+        answer: TextAnswer | None = None
         finish: Event | None = None
         try:
             await connection.next_change()
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
             if connection.done and connection.status == 200 and not connection.coding:
-                raw, limits, secrets = connection.held, rate_limits_on(connection), ready.request.secrets
+                raw, limits, secrets, compiled = (
+                    connection.held,
+                    rate_limits_on(connection),
+                    ready.request.secrets,
+                    self.compiled,
+                )
                 if secrets is not None:
                     raw, limits = secrets.whole(raw), secrets.headers(limits)
-                events = self.compiled.whole(raw)
-                finish = events[-1]
+                compiled = self.compiled
+                if compiled.text_answer is None or (answer := compiled.text_answer(raw)) is None:
+                    events = compiled.whole(raw)
+                    finish = events[-1]
         except BaseException:
             attempt.failed()
             pool.give_back(connection)
             raise
-        if type(finish) is not Finish or finish.error is not None:
+        if answer is None and (type(finish) is not Finish or finish.error is not None):
             return await self._asked(prompt, attempt, connection)
         connection.timer.stop()
         pool.give_back(connection)
         attempt.answered_whole(limits)
-        return self._reply(events, finish, raw, prompt, ready.base_url)
+        is_elsewhere = ready.base_url != self._url
+        return self._assembled(events, raw, prompt, is_elsewhere) if answer is None else self._usual(answer, raw, is_elsewhere)
 
-    def _reply(self, events: list[Event], finish: Finish, raw: bytes, prompt: PlainPrompt, address: str) -> Reply[Any]:
-        """The reply of these events, the last of which is ``finish``; most replies have four."""
-        if len(events) != 4:
-            return self._unusual(events, raw, prompt, address)
-        start, answer, usage, _ = events
-        if type(answer) is not Text or type(usage) is not Usage or type(start) is not Start or answer.choice:
-            return self._unusual(events, raw, prompt, address)
-        text, model, backend = answer.text, self.model, self.backend
-        name, url = backend.name, backend.url
-        cost = cost_of(self._prices, name, url, start.model or model, usage, requested=model, is_elsewhere=address != url)
+    def _usual(self, answer: TextAnswer, raw: bytes, is_elsewhere: bool) -> Reply[Any]:  # every call pays for a name
+        """The reply with this answer and body."""
+        text, model, served, usage, name = answer.text, self.model, answer.model, answer.usage, self._name
+        cost = cost_of(self._prices, name, self._url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
         return Reply(
             name,
             model,
             text,
-            finish.verdict,
-            finish.reason,
+            "complete",
+            answer.reason,
             usage=usage,
-            id=start.id,
-            served=start.model,
+            id=answer.id,
+            served=served,
             choices=[text],
             raw=raw,
             cost=cost,
         )
 
-    def _unusual(self, events: list[Event], raw: bytes, prompt: PlainPrompt, address: str) -> Reply[Any]:
-        """As ``_reply``, of any events."""
+    def _assembled(self, events: list[Event], raw: bytes, prompt: PlainPrompt, is_elsewhere: bool) -> Reply[Any]:
+        """The reply of these events, which end with a ``Finish``."""
         assembled = AssembledReply()
         assembled.take_all(events)
         assert assembled.finish is not None  # it is the last event
         usage = assembled.usage or estimated(self.prepared.request(prompt)[0], assembled)
-        name, url, model = self.backend.name, self.backend.url, self.model
+        name, model = self._name, self.model
         served = assembled.start.model or model
-        cost = cost_of(self._prices, name, url, served, usage, requested=model, is_elsewhere=address != url)
+        cost = cost_of(self._prices, name, self._url, served, usage, requested=model, is_elsewhere=is_elsewhere)
         return reply_from(assembled, name, model, assembled.finish.verdict, usage, cost, raw)
 
     async def _asked(

@@ -13,10 +13,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
+from msgspec import Struct
+
 from ..errors import BadInput
 
 if TYPE_CHECKING:
-    from ..events import Event
+    from ..events import Event, Usage
     from ..types import ChatRequest
     from .faults import Fault
     from .field import SupportTable
@@ -161,6 +163,25 @@ class ReadsStreamsWhole(Protocol):
         """What a new ``Reader`` reads of ``body``, which ends the reply; ``None`` for a body that is to be read by one."""
 
 
+class TextAnswer(Struct, gc=False):
+    """A whole reply that is one text and nothing else, came to its end, and has its counts."""
+
+    id: str | None
+    model: str | None
+    """As in ``Start``."""
+    text: str
+    reason: str
+    usage: Usage
+
+
+@runtime_checkable
+class ReadsTextAnswers(Protocol):
+    """A wire that reads the usual whole reply without its events."""
+
+    def text_answer(self, body: bytes) -> TextAnswer | None:
+        """What ``read_reply`` reads of ``body``; ``None`` for any other reply."""
+
+
 _SITES = "sites"
 """The folder of chat sites' plugins, which are not vendors' APIs."""
 
@@ -200,3 +221,10 @@ def usual_streams(name: str) -> Callable[[bytes], list[Event] | None] | None:
     """``usual_stream`` of the wire of this name, if it has it. Raises as ``wire`` does."""
     module: object = wire_named(name)
     return module.usual_stream if isinstance(module, ReadsStreamsWhole) else None
+
+
+@cache
+def text_answers(name: str) -> Callable[[bytes], TextAnswer | None] | None:
+    """``text_answer`` of the wire of this name, if it has it. Raises as ``wire`` does."""
+    module: object = wire_named(name)
+    return module.text_answer if isinstance(module, ReadsTextAnswers) else None

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polychat.events import Event, Usage
+from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.wire import openai_chat
 from polychat.wire.openai_chat import usage as usage_module
 from polychat.wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from polychat.wire.openai_chat.usual_chunks import usual_chunk
-from polychat.wire.openai_chat.usual_replies import usual_reply
+from polychat.wire.openai_chat.usual_replies import text_answer, usual_reply
 from polychat.wire.openai_chat.usual_streams import usual_passing, usual_stream
 from polychat.wire.passthrough import ending_in
 from polychat.wire.reading import complete
@@ -208,7 +208,11 @@ REPLY = (
 def test_a_whole_reply_gives_the_events_of_reading_member_by_member(reply: dict[str, Any]) -> None:
     """Whatever members it has, lacks or has of another type."""
     body = json.dumps(reply).encode()
-    assert repr(openai_chat.read_reply(body)) == repr(openai_chat.Reader().read(body))
+    events = openai_chat.read_reply(body)
+    assert repr(events) == repr(openai_chat.Reader().read(body))
+    if (answer := text_answer(body)) is not None:
+        begin = [Start(answer.id, answer.model)] if answer.id or answer.model else []
+        assert repr(events) == repr([*begin, Text(answer.text), answer.usage, Finish("complete", answer.reason)])
 
 
 @given(reply=REPLIES)
@@ -235,6 +239,7 @@ def test_counts_are_those_of_reading_member_by_member(counts: dict[str, Any]) ->
 def test_the_usual_reply_is_of_the_type() -> None:
     """As OpenAI sends it; else nothing would be gained. At any cut it is of no type, and read as one that was cut."""
     assert usual_reply(REPLY) == openai_chat.Reader().read(REPLY)
+    assert text_answer(REPLY) is not None
     for end in range(len(REPLY)):
         assert usual_reply(REPLY[:end]) is None
 

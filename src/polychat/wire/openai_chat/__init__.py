@@ -18,6 +18,7 @@ from .reply_reader import Reader, read_reply
 from .reply_writer import writer
 from .request_reader import read_format, read_request, read_tool_choice, read_tools
 from .request_writer import path, write_request
+from .usual_replies import text_answer
 from .usual_streams import usual_stream
 
 SUPPORT = support_table(NAME)
@@ -44,6 +45,7 @@ __all__ = [
     "read_request",
     "read_tool_choice",
     "read_tools",
+    "text_answer",
     "usual_stream",
     "write_fault",
     "write_request",

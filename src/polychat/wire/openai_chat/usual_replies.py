@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text
+from ..contract import TextAnswer
 from .usage import with_reasoning
 from .usual_usage import UsualUsage, counts_of
 
@@ -75,3 +76,18 @@ def usual_reply(body: bytes) -> list[Event] | None:
         events.append(with_reasoning(usage) if usage.reasoning_tokens else usage)
     events.append(Finish("complete", answer.finish_reason))
     return events
+
+
+def text_answer(body: bytes) -> TextAnswer | None:
+    """What these events say, if the reply has its counts; ``None`` for any other body."""
+    try:
+        reply = _decode(body)
+    except ValueError:
+        return None
+    answer, counts = reply.choices[0], reply.usage
+    if counts is None or not (content := answer.message.content):
+        return None
+    usage = counts_of(counts)
+    if usage.reasoning_tokens:
+        usage = with_reasoning(usage)
+    return TextAnswer(reply.id or None, reply.model or None, content, answer.finish_reason, usage)
