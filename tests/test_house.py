@@ -245,10 +245,10 @@ def test_every_wire_has_the_same_files(name: str) -> None:
 @pytest.mark.parametrize("name", contract.names())
 def test_every_wire_is_checked_against_the_contract(name: str) -> None:
     """Its module is assigned to a ``Wire``, and to what else it is (a ``Counts``), so that mypy compares their members."""
-    file = SOURCE / "wire" / name.replace("-", "_") / "__init__.py"
-    assigned = [node for node in ast.walk(parsed(file)) if isinstance(node, ast.AnnAssign)]
+    tree, wire = parsed(SOURCE / "wire" / name.replace("-", "_") / "__init__.py"), contract.wire_named(name)
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
     (annotation,) = [ast.unparse(node.annotation) for node in assigned if ast.unparse(node.target) == "_IMPLEMENTS"]
-    more = [kind.__name__ for kind in (contract.Counts, contract.Continues) if isinstance(contract.wire_named(name), kind)]
+    more = [kind for kind in ("Counts", "Continues", "ReadsStreamsWhole") if isinstance(wire, getattr(contract, kind))]
     assert annotation == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
 
 

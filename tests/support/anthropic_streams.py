@@ -6,10 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 from polychat.events import Event, Finish, Text
 from polychat.wire.anthropic import Reader
 
+from .members import MISSING, objects
+
 CORPUS = Path(__file__).parent.parent / "corpus" / "anthropic"
+COUNTS = st.sampled_from([0, 3, 7, 10, 10, MISSING, None, -1, 1.0, True, "3", 1 << 70])
+USAGES = objects(
+    input_tokens=COUNTS,
+    output_tokens=COUNTS,
+    cache_read_input_tokens=COUNTS,
+    cache_creation_input_tokens=COUNTS,
+    cache_creation=st.one_of(
+        st.sampled_from([MISSING, None, {}, 3]), objects(ephemeral_5m_input_tokens=COUNTS, ephemeral_1h_input_tokens=COUNTS)
+    ),
+    output_tokens_details=st.one_of(st.sampled_from([MISSING, None, {}]), objects(thinking_tokens=COUNTS)),
+    iterations=st.sampled_from([*[MISSING] * 9, [{"type": "compaction", "input_tokens": 5}]]),
+    estimated=st.sampled_from([*[MISSING] * 9, True]),
+)
+"""Counts of tokens as a server may send them, or nearly."""
 
 
 def recorded(name: str) -> bytes:

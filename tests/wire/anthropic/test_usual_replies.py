@@ -12,21 +12,9 @@ from polychat.wire.anthropic import read_reply
 from polychat.wire.anthropic.reply_reader import Reader
 from polychat.wire.anthropic.usual_replies import usual_reply
 
+from ...support.anthropic_streams import USAGES
 from ...support.members import MISSING, objects
 
-COUNTS = st.sampled_from([0, 3, 7, 10, 10, MISSING, None, -1, 1.0, True, "3", 1 << 70])
-USAGES = objects(
-    input_tokens=COUNTS,
-    output_tokens=COUNTS,
-    cache_read_input_tokens=COUNTS,
-    cache_creation_input_tokens=COUNTS,
-    cache_creation=st.one_of(
-        st.sampled_from([MISSING, None, {}, 3]), objects(ephemeral_5m_input_tokens=COUNTS, ephemeral_1h_input_tokens=COUNTS)
-    ),
-    output_tokens_details=st.one_of(st.sampled_from([MISSING, None, {}]), objects(thinking_tokens=COUNTS)),
-    iterations=st.sampled_from([*[MISSING] * 9, [{"type": "compaction", "input_tokens": 5}]]),
-    estimated=st.sampled_from([*[MISSING] * 9, True]),
-)
 BLOCKS = objects(
     type=st.sampled_from(["text", "text", "text", "text", "thinking", "tool_use", None, MISSING]),
     text=st.sampled_from(["Hello", "Hello", "é", "", None, 3, MISSING]),

@@ -15,14 +15,15 @@ from .reply_reader import Reader, read_count, read_reply
 from .reply_writer import write_count, writer
 from .request_reader import read_count_request, read_request
 from .request_writer import count_path, path, write_count_request, write_request
+from .usual_streams import usual_stream
 
 SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import anthropic
-    from ..contract import Continues, Counts, Wire
+    from ..contract import Continues, Counts, ReadsStreamsWhole, Wire
 
-    _IMPLEMENTS: tuple[Wire, Counts, Continues] = (anthropic, anthropic, anthropic)
+    _IMPLEMENTS: tuple[Wire, Counts, Continues, ReadsStreamsWhole] = (anthropic, anthropic, anthropic, anthropic)
 
 __all__ = [
     "NAME",
@@ -38,6 +39,7 @@ __all__ = [
     "read_fault",
     "read_reply",
     "read_request",
+    "usual_stream",
     "write_count",
     "write_count_request",
     "write_fault",

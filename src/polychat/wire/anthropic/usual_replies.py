@@ -15,6 +15,8 @@ from ...events import Event, Finish, Start, Text, Usage
 from .constants import REASONS
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+UsualReason: TypeAlias = Literal["end_turn", "max_tokens"]
+"""The ends of a reply without calls."""
 
 
 class UsualText(Struct, forbid_unknown_fields=True):
@@ -39,10 +41,10 @@ class UsualThoughts(Struct, forbid_unknown_fields=True):
 
 
 class UsualCounts(Struct, forbid_unknown_fields=True):
-    """The counts of tokens."""
+    """The counts of tokens, or some of them."""
 
-    input_tokens: Count
-    output_tokens: Count
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
     cache_read_input_tokens: Count | None = None
     cache_creation_input_tokens: Count | None = None
     cache_creation: UsualAges | None = None
@@ -56,7 +58,7 @@ class UsualReply(Struct, forbid_unknown_fields=True):
     """A reply without error, calls or reasoning."""
 
     content: tuple[UsualText]
-    stop_reason: Literal["end_turn", "max_tokens"]
+    stop_reason: UsualReason
     id: str | None = None
     model: str | None = None
     type: Literal["message"] = "message"
@@ -81,15 +83,20 @@ def usual_reply(body: bytes) -> list[Event] | None:
     if not text:
         return None
     events: list[Event] = [Start(reply.id, reply.model), Text(text)]
-    if reply.usage is not None and (usage := _usage_of(reply.usage)) is not None:
-        events.append(usage)
+    if (counts := reply.usage) is not None:
+        if counts.input_tokens is None or counts.output_tokens is None:
+            return None
+        if (usage := usage_of(counts)) is not None:
+            events.append(usage)
     events.append(Finish("complete", REASONS[reply.stop_reason]))
     return events
 
 
-def _usage_of(counts: UsualCounts) -> Usage | None:
-    """See ``constants.usage_of``."""
+def usage_of(counts: UsualCounts) -> Usage | None:
+    """See ``constants.usage_of``. The counts of tokens of the prompt and the answer must be there."""
     fresh, out = counts.input_tokens, counts.output_tokens
+    assert fresh is not None
+    assert out is not None
     read, written = counts.cache_read_input_tokens, counts.cache_creation_input_tokens
     if not (fresh or out or read or written):
         return None

@@ -25,9 +25,9 @@ SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import openai_chat
-    from ..contract import Wire
+    from ..contract import ReadsStreamsWhole, Wire
 
-    _IMPLEMENTS: Wire = openai_chat
+    _IMPLEMENTS: tuple[Wire, ReadsStreamsWhole] = (openai_chat, openai_chat)
 
 __all__ = [
     "NAME",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import anthropic
 from ....wire.contract import Writer, wire_named
 from ....wire.estimating import measures_media
 from ....wire.faults import Fault
-from ....wire.passthrough import Reading, StreamMonitor
+from ....wire.passthrough import Reading, StreamMonitor, ending_in
 from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest
+
+_OPENING = b'"message_start"'
 
 
 class Anthropic(Dialect):
@@ -29,7 +32,11 @@ class Anthropic(Dialect):
         return inbound
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
-        return Reading(self.wire.Reader(), opening=b'"message_start"')
+        return Reading(self.wire.Reader(), opening=_OPENING)
+
+    def passed_at_once(self, inbound: InboundChat, body: bytes) -> tuple[bytes, Finish, Usage | None, str | None] | None:
+        events = anthropic.usual_stream(body)
+        return None if events is None or body.count(_OPENING) != 1 else (body, *ending_in(events))
 
     def writer(self, inbound: InboundChat, chat_request: ChatRequest, name: str, created: int) -> Writer:
         text_aside = 0

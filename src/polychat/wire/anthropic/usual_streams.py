@@ -1,0 +1,72 @@
+"""A usual stream that has come whole, decoded by type in one step: a text in a few pieces, why it ended, the counts of tokens.
+
+As in ``usual_events``: a stream of any other form is left to the reader, which reads it event by event.
+"""
+
+from __future__ import annotations
+
+from msgspec.json import Decoder
+
+from ...events import Event, Finish, Start, Text
+from .constants import COUNTED, REASONS
+from .usual_events import UsualBlockDelta, UsualEvent, UsualMessageDelta, UsualMessageStart, UsualMessageStop
+from .usual_replies import UsualCounts, usage_of
+
+_decode = Decoder(tuple[UsualEvent, ...]).decode
+_MOST = 24
+"""Events; of longer streams the reader reads each event faster, as it knows what stands around their texts."""
+_SIZE = 16 * 1024
+_COUNTED = [name for name in COUNTED if name in UsualCounts.__struct_fields__]
+_NAME, _DATA = b"event: ", b"data: {"
+
+
+def usual_stream(body: bytes) -> list[Event] | None:
+    """The events of a usual stream, the last its ``Finish``; ``None`` for any other body."""
+    if len(body) > _SIZE or body[-2:] != b"\n\n" or body.find(b"\r") >= 0:
+        return None
+    lines = body.split(b"\n", 3 * _MOST + 1)
+    values = [line[6:] for line in lines[1::3] if line[:7] == _DATA]
+    # A name, an object and a blank line each. Between two objects only the outer list can go on, as a text contains no line
+    # end: if there are as many values as lines, the lines are these values.
+    if len(lines) != 3 * len(values) + 1 or any(lines[2::3]):
+        return None
+    for name in lines[:-1:3]:
+        if name[:7] != _NAME:
+            return None
+    try:
+        events = _decode(b"[%b]" % b",\n".join(values))
+    except ValueError:
+        return None
+    return _events(events) if len(events) == len(values) else None
+
+
+def _events(usual: tuple[UsualEvent, ...]) -> list[Event] | None:
+    """The events of a message that begins with the first of these and ends with the last."""
+    first, *between, last = usual if len(usual) > 1 else (None, None)
+    if type(first) is not UsualMessageStart or type(last) is not UsualMessageStop:
+        return None
+    message, reason = first.message, None
+    counts = message.usage or UsualCounts()
+    events: list[Event] = [Start(message.id, message.model)]
+    for event in between:
+        if type(event) is UsualBlockDelta:
+            if text := event.delta.text:
+                events.append(Text(text))
+        elif type(event) is UsualMessageDelta:
+            reason = event.delta.stop_reason
+            _update(counts, event.usage)
+        elif type(event) is UsualMessageStart or type(event) is UsualMessageStop:
+            return None
+    if reason is None or len(events) == 1 or counts.input_tokens is None or counts.output_tokens is None:
+        return None
+    if (usage := usage_of(counts)) is not None:
+        events.append(usage)
+    events.append(Finish("complete", REASONS[reason]))
+    return events
+
+
+def _update(counts: UsualCounts, later: UsualCounts) -> None:
+    """Counts are cumulative; a missing one keeps its value."""
+    for name in _COUNTED:
+        if (count := getattr(later, name)) is not None:
+            setattr(counts, name, count)
