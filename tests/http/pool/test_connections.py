@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -524,15 +525,15 @@ async def test_the_total_clock_ends_a_reply_that_never_ends(serve: Serve, slow: 
 # Loops
 
 
-async def _both_ways() -> tuple[Pool, list[int]]:
+async def _both_ways(open_until_the_end: AsyncExitStack) -> tuple[Pool, list[int]]:
     counts = []
     for context in (None, tls.server_context()):
-        async with serving(echo, context) as server:
-            for _ in range(3):
-                assert (await json_of(server.url, b"hi"))["body"] == "hi"
-            large = b"x" * 1_000_000
-            assert (await json_of(server.url, large))["body"] == large.decode()
-            counts.append(server.connections)
+        server = await open_until_the_end.enter_async_context(serving(echo, context))
+        for _ in range(3):
+            assert (await json_of(server.url, b"hi"))["body"] == "hi"
+        large = b"x" * 1_000_000
+        assert (await json_of(server.url, large))["body"] == large.decode()
+        counts.append(server.connections)
     return pool(), counts
 
 
@@ -544,12 +545,12 @@ def test_a_loop_takes_its_connections_with_it(loop: Any, tmp_path: Path, monkeyp
         warnings.simplefilter("error")
         for _ in range(2):
             with asyncio.Runner(loop_factory=loop) as runner:
-                left, counts = runner.run(_both_ways())
+                left, counts = runner.run(_both_ways(servers := AsyncExitStack()))
                 assert (left.closed, len(left._origin_of), counts) == (False, 2, [1, 1])
                 assert len(pools._pools.kept) == 1
             assert left.closed
             assert all(connection.transport.is_closing() for connection in left._origin_of)
-            del left
+            del left, servers
             gc.collect()
             assert len(pools._pools.kept) == 0
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import pytest
 
 from polychat.http.pool.connection import PoolConnection
+from polychat.http.pool.heads import Origin
+from polychat.http.pool.keep_alive import ObservedCloses, announced_in
+from polychat.http.pool.pool import Pool
 
-from ...support.pool_requests import ask, json_of
+from ...support.pool_requests import ask, echo, json_of
 from ...support.scripted_server import Say, Seen, Server
 
 Serve = Callable[..., Awaitable[Server]]
@@ -39,3 +44,94 @@ async def test_what_is_closed_is_freed_without_the_garbage_collector(serve: Serv
                 await asyncio.sleep(0)
     finally:
         gc.enable()
+
+
+# How long they are kept
+
+
+@pytest.fixture
+async def mine() -> AsyncGenerator[Pool]:
+    """A pool that would keep connections for an hour."""
+    pool = Pool(idle=3600)
+    yield pool
+    await pool.close()
+
+
+async def kept_for(pool: Pool, server: Server) -> float:
+    """The seconds for which the pool keeps the connection of a request."""
+    response = await pool.request("GET", server.url, headers={})
+    await response.read()
+    (connection,) = pool._origins[response._request.server()].idle
+    return connection.reusable_until - connection.idle_since
+
+
+def announcing(value: str) -> Callable[[Seen, Say], Awaitable[None]]:
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole({}, headers=[("Keep-Alive", value)])
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (b"timeout=5", 4),
+        (b"max=100, Timeout=30", 29),
+        (b"timeout=1,max=9", 0.5),
+        (b"timeout=0", 0),
+        (b"max=100", None),
+        (b"timeout=soon", None),
+        (b"idle-timeout=5", None),
+        (b"", None),
+    ],
+)
+def test_what_a_server_announces(header: bytes, seconds: float | None) -> None:
+    """Less than that, so that the pool closes first."""
+    assert announced_in(header) == seconds
+
+
+async def test_a_connection_is_kept_for_as_long_as_its_server_announces(serve: Serve, mine: Pool) -> None:
+    """But never longer than the pool keeps any; what is kept for less long is closed though others are kept on."""
+    servers = {value: await serve(announcing(value)) for value in ("timeout=9000", "timeout=9", "timeout=0")}
+    assert [await kept_for(mine, server) for server in servers.values()] == pytest.approx([3600, 8, 0])
+    async with asyncio.timeout(60):
+        while servers["timeout=0"].open:
+            await asyncio.sleep(0)
+    assert [server.open for server in servers.values()] == [1, 1, 0]
+
+
+async def test_a_server_that_closes_what_lies_idle_is_remembered(serve: Serve, mine: Pool) -> None:
+    """The connection is forgotten at once; later ones are kept for less long, those that are idle too."""
+    closing, lies_idle = asyncio.Event(), asyncio.Event()
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole({})
+        if seen.path == "/closes":
+            lies_idle.set()
+            await closing.wait()
+            await say.cut()
+
+    server = await serve(handler)
+    async with asyncio.timeout(60):
+        first, second = [await mine.request("GET", f"{server.url}{path}", headers={}) for path in ("/closes", "/")]
+        for response in (first, second):
+            await response.read()
+        await lies_idle.wait()
+        closing.set()
+        while mine._count == 2:
+            await asyncio.sleep(0)
+    (other,) = mine._idle_connections
+    assert other.reusable_until - other.idle_since == pytest.approx(4)
+    assert await kept_for(mine, server) == pytest.approx(4)
+    assert (server.connections, await kept_for(mine, await serve(echo))) == (2, pytest.approx(3600))
+
+
+def test_closes_of_servers_are_remembered_for_a_while_and_of_a_few() -> None:
+    """By how long the connection lay idle; one that restarts may close at any age, which says little."""
+    closes, origins = ObservedCloses(60), [Origin("http", f"host-{number}", 80, None, None) for number in range(300)]
+    assert closes.seconds(origins[0], 100) == 60
+    assert [closes.note(origins[0], idle, 100) for idle in (70, 31, 40, 5, 0.1)] == [60, 30, 30, 4, 4]
+    assert [closes.seconds(origins[0], now) for now in (101, 3700, 3701)] == [4, 4, 60]
+    for origin in origins[1:]:
+        closes.note(origin, 5, 101)
+    assert [closes.seconds(origins[number], 102) for number in (0, 43, 44, 299)] == [60, 60, 4, 4]

@@ -80,15 +80,23 @@ class Opener(Protocol):
         """The connection is not needed any more."""
 
 
+class ConnectionKeeper(Protocol):
+    """What keeps connections that lie idle."""
+
+    def lost(self, connection: PoolConnection) -> None:
+        """It is closed, and carried no request."""
+
+
 class PoolConnection(asyncio.Protocol):
     """The current reply: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
     ``error`` is what ended it before that; bytes held then can still be taken. ``received_any``: whether a byte arrived.
-    ``partly_sent``: the request was not written completely.
+    ``partly_sent``: the request was not written completely. ``announced``: the head's ``Keep-Alive``, where it was parsed.
     """
 
     __slots__ = (
-        *("coding", "done", "error", "has_head", "in_use", "keep_alive", "listener", "loop", "on_body"),
+        *("announced", "coding", "done", "error", "has_head", "idle_since", "in_use", "keep_alive", "keeper", "listener"),
+        *("loop", "on_body"),
         *("known_replies", "known_reply", "opening"),
         *("partly_sent", "reason", "received_any", "reusable_until", "sent_at", "sink", "sink_paused", "status", "timer"),
         *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_first_read", "_head_size", "_headers"),
@@ -110,7 +118,8 @@ class PoolConnection(asyncio.Protocol):
         """What opens it, for one that was made before it is open; it has no ``transport`` until then."""
         self.known_replies: KnownReplies | None = None
         """The replies of its server, if they may be recognized."""
-        self.reusable_until = 0.0
+        self.keeper: ConnectionKeeper | None = None
+        self.idle_since = self.reusable_until = 0.0
         self.sent_at = 0.0
         """When the current request was sent, if ``Pool.begin`` sent it."""
         self.in_use: bool
@@ -131,7 +140,7 @@ class PoolConnection(asyncio.Protocol):
         self.error: Exception | None = None
         self.status = self._body_size = self._head_bytes_fed = self._head_size = self._trailers_size = 0
         # Held data of a body counts with its framing, as it was read.
-        self.reason = self.coding = b""
+        self.reason = self.coding = self.announced = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self.known_reply: tuple[KnownReply, tuple[bytes, ...]] | None = None
         """What the head is like, with its values, if it was recognized."""
@@ -397,10 +406,13 @@ class PoolConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        was_free = not self.in_use
         if self.has_head and self._ends_at_close and error is None and self.error is None:
             self.done = True
         self.abort(None if self.has_head else error)
         self._parser = None
+        if was_free and self.keeper is not None:
+            self.keeper.lost(self)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -455,11 +467,13 @@ class PoolConnection(asyncio.Protocol):
             self._first_read = b""
 
     def _read_framing(self) -> bool:
-        """Whether the head determines the end of the body; also records its compression."""
+        """Whether the head determines the end of the body; also records its compression, and ``announced``."""
         framed, transfers = False, b""
         for name, value in self._headers:
             size = len(name)
             if not 14 <= size <= 17:
+                if size == 10 and name.lower() == b"keep-alive":
+                    self.announced = value
                 continue
             if size == 14 and name.lower() == b"content-length":
                 framed = True

@@ -10,7 +10,7 @@ connection  event                             next       what follows
 none        a request's turn: there is room   opening    from here on it is counted; another server's idle one makes room
 opening     it is open                        busy       the request goes out in the same step
 opening     it fails, or is not wanted now    closed     the next request that waits is served
-busy        reply whole, none waits           idle       for ``idle`` seconds
+busy        reply whole, none waits           idle       for as long as ``keep_alive.py`` says
 busy        reply whole, somebody waits       granted    to the first that waits for this server
 busy        reply not whole, or not kept      closed     cancelled, timed out, left early, broken, ``connection: close``
 busy        its reader is done before         lingering
@@ -24,6 +24,7 @@ granted     its request was cancelled         idle       or is granted to the ne
 idle        a request comes                   busy
 idle        a request finds it unfit          closed     too old, lost, or with bytes that were not requested
 idle        its time is up                    closed     ``_sweep``
+idle        it is lost                        closed     ``lost``: its server had its own time
 idle        room is needed                    closed     for a connection to another server: the one idle for longest goes
 ==========  ================================  =========  =============================================================
 
@@ -39,8 +40,8 @@ Sent twice: a request is repeated once, on another connection, if the first was 
 (its server may have closed it just then), and if it is safe to repeat or was not sent completely.
 
 Bounds: connections by ``per_origin`` and ``total``; the wait for a turn and for the connection by ``timeouts.connect``; an
-exchange by ``first``, ``idle`` and the end (``connection.py``); idle time by ``idle``, shorter than servers keep theirs. How
-many requests wait is for the callers to limit.
+exchange by ``first``, ``idle`` and the end (``connection.py``); the time without a request by ``idle``, and ``keep_alive.py``.
+How many requests wait is for the callers to limit.
 
 Cancellation: a request's own task is the only one there is. Cancelled while it waits, its turn goes to the next; while it opens
 or exchanges, its connection is closed. The pool has no tasks, but two kinds of timers: one for what is idle, one a lingerer.
@@ -62,6 +63,7 @@ from ..timeouts import STEPS, ExchangeTimeouts, Timeouts, exchange_timeouts
 from .body import RequestBody
 from .connection import WRITE_SIZE, PoolConnection
 from .heads import Origin, PoolRequest, URLParts, pool_request
+from .keep_alive import LONGEST, ObservedCloses, announced_in
 from .known_replies import KnownReplies
 from .opening import Opening
 from .response import PooledResponse
@@ -81,10 +83,11 @@ _CLOSED = "the pool is closed: its event loop is shutting down"
 class _Connections:
     """Those to one server: ``count`` are open, or being opened; of these ``idle`` are free, the one used last at the end."""
 
-    __slots__ = ("count", "idle", "in_line", "known_replies", "waiting")
+    __slots__ = ("count", "idle", "idle_seconds", "in_line", "known_replies", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, idle_seconds: float) -> None:
         self.count = 0
+        self.idle_seconds = idle_seconds
         self.idle: dict[PoolConnection, None] = {}
         self.waiting: dict[asyncio.Future[PoolConnection | None], int] = {}
         """Requests that wait, each with its number. Each gets a connection, or with ``None`` the right to open one."""
@@ -94,15 +97,18 @@ class _Connections:
 
 
 class Pool:
-    """Connections of one event loop: at most ``per_origin`` to a server and ``total`` in all, each kept for ``idle`` seconds.
+    """Connections of one event loop: at most ``per_origin`` to a server and ``total`` in all.
+
+    Each is kept for ``idle`` seconds at most when it has nothing to do.
 
     Who asks for more waits, the first first, for as long as a connection may take, and is then told that the server was not
     asked: how that is, those tell that have a connection. Redirects are not followed, and cookies not kept.
     """
 
-    def __init__(self, *, per_origin: int = 1000, total: int = 2000, idle: float = 4.0) -> None:
+    def __init__(self, *, per_origin: int = 1000, total: int = 2000, idle: float = LONGEST) -> None:
         self._loop = asyncio.get_running_loop()
         self._per_origin, self._total, self._idle = per_origin, total, idle
+        self._closes = ObservedCloses(idle)
         self._origins: dict[Origin, _Connections] = {}
         self._origin_of: dict[PoolConnection, Origin] = {}
         self._count = 0
@@ -114,6 +120,7 @@ class Pool:
         self._numbers = count()
         self._lingering: set[PoolConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at = inf
         self._latest_limits = STEPS, exchange_timeouts(STEPS)
         """Those of the latest request, which the next mostly has too."""
         self.closed = False
@@ -228,7 +235,7 @@ class Pool:
     ) -> PoolConnection | None:
         """A connection that is opened for this request; ``None`` if it must wait for its turn, or there is a proxy."""
         origin = request.server()
-        connections = self._origins.get(origin) or _Connections()
+        connections = self._origins.get(origin) or self._new_connections(origin)
         is_full = connections.count >= self._per_origin or self._count >= self._total
         if is_full or connections.waiting or request.proxy is not None or self.closed:
             return None
@@ -237,7 +244,7 @@ class Pool:
         self._count += 1
         connection = PoolConnection()
         self._origin_of[connection] = origin
-        connection.known_replies = connections.known_replies
+        connection.known_replies, connection.keeper = connections.known_replies, self
         opening = Opening(connection, request.place, origin, request.head(body) + body, check)
         connection.begin_opening(opening, limits)
         return connection
@@ -341,7 +348,7 @@ class Pool:
         """Wait for a free connection, or for the right to open one."""
         if self.closed:
             raise NotReady(_CLOSED)
-        connections = self._origins.setdefault(origin, _Connections())
+        connections = self._origins.setdefault(origin, self._new_connections(origin))
         waiter: asyncio.Future[PoolConnection | None] = self._loop.create_future()
         connections.waiting[waiter] = next(self._numbers)
         self._enlist(origin, connections)
@@ -370,7 +377,7 @@ class Pool:
             self._release_slot(origin)
             raise
         self._origin_of[connection] = origin
-        connection.known_replies = self._origins[origin].known_replies
+        connection.known_replies, connection.keeper = self._origins[origin].known_replies, self
         return connection
 
     def _reuse(self, origin: Origin) -> PoolConnection | None:
@@ -381,6 +388,8 @@ class Pool:
             del self._idle_connections[connection]
             if connection.is_reusable(now):
                 return connection
+            if now < connection.reusable_until:
+                self._note_close(origin, connections, connection)
             self._drop(connection)
         return None
 
@@ -391,10 +400,13 @@ class Pool:
             self._drop(connection)
             return
         connections = self._origins[origin]
-        connection.reusable_until = self._loop.time() + self._idle
+        if connection.announced and (seconds := announced_in(connection.announced)) is not None:
+            connections.idle_seconds = min(seconds, self._idle)
+        connection.idle_since = now = self._loop.time()
+        connection.reusable_until = until = now + connections.idle_seconds
         connections.idle[connection] = self._idle_connections[connection] = None
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._idle, self._sweep)
+        if until < self._sweep_at:
+            self._sweep_by(until)
         if connections.waiting:
             self._enlist(origin, connections)
         if self._line:
@@ -490,14 +502,43 @@ class Pool:
         if not connections.count and not connections.waiting:
             self._origins.pop(origin, None)
 
+    def lost(self, connection: PoolConnection) -> None:
+        """A connection that carried no request is lost: one that lay idle was closed by its server, or by what is between."""
+        origin = self._origin_of.get(connection)
+        if origin is not None and connection in (connections := self._origins[origin]).idle:
+            self._note_close(origin, connections, connection)
+            self._drop(connection)
+
+    def _note_close(self, origin: Origin, connections: _Connections, connection: PoolConnection) -> None:
+        """The server closed a connection that lay idle: the others are kept for less long than that."""
+        now = self._loop.time()
+        seconds = self._closes.note(origin, now - connection.idle_since, now)
+        if seconds < connections.idle_seconds:
+            connections.idle_seconds = seconds
+            for each in connections.idle:
+                each.reusable_until = min(each.reusable_until, each.idle_since + seconds)
+                self._sweep_by(each.reusable_until)
+
+    def _new_connections(self, origin: Origin) -> _Connections:
+        return _Connections(self._closes.seconds(origin, self._loop.time()))
+
+    def _sweep_by(self, due: float) -> None:
+        """Close by then what lay idle for too long."""
+        if due < self._sweep_at:
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+            self._sweep_at = due
+            self._sweeper = self._loop.call_at(due, self._sweep)
+
     def _sweep(self) -> None:
         """Close what lay idle for too long."""
-        self._sweeper, now = None, self._loop.time()
-        while (oldest := next(iter(self._idle_connections), None)) is not None:
-            if oldest.reusable_until > now:
-                self._sweeper = self._loop.call_at(oldest.reusable_until, self._sweep)
-                return
-            self._drop(oldest)
+        self._sweeper, self._sweep_at, now = None, inf, self._loop.time()
+        for connections in list(self._origins.values()):
+            while (oldest := next(iter(connections.idle), None)) is not None:
+                if oldest.reusable_until > now:
+                    self._sweep_by(oldest.reusable_until)
+                    break
+                self._drop(oldest)
 
 
 def _may_retry(request: PoolRequest, connection: PoolConnection, lost: OSError) -> bool:
