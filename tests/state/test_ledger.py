@@ -178,6 +178,19 @@ def test_the_table_of_states() -> None:
     assert seen == transitions(polychat.state.ledger, "state of a reservation")
 
 
+def test_a_clock_that_is_set_back_refuses_nobody_for_long() -> None:
+    """What was spent in a window of the future says nothing of today. By some minutes less, the window stays: what is spent at
+    its beginning is not forgotten by a correction of the clock."""
+    bucket, ledger = Bucket(BucketName("key", "a", "tokens", "day"), 10), Ledger(LIFETIME)
+    today = 86400.0 * 20_000
+    reserved = ledger.reserve([(bucket, 10)], today + 86400 * 400)
+    assert isinstance(reserved, Reservation)
+    ledger.settle(reserved, [10])
+    assert isinstance(ledger.reserve([(bucket, 1)], today + 86400 * 400 - 200), BucketFull)
+    assert isinstance(ledger.reserve([(bucket, 1)], today), Reservation)
+    assert bucket.window == window_at("day", today)
+
+
 def test_a_request_that_can_never_fit_gets_an_error() -> None:
     """It is larger than the empty bucket: to wait for the window's end would be no advice."""
     refused = Ledger(LIFETIME).reserve([(Bucket(HOUR, 10), 11)], 0.0)

@@ -259,6 +259,19 @@ def test_a_clock_that_is_set_back_hides_no_process() -> None:
     assert [first.reserve(250), first.reserve(1)] == [True, False]
 
 
+def test_a_clock_that_is_set_back_frees_what_is_shared() -> None:
+    """What was known to be full in a window of the future is asked for again today, and what is spent today is reported."""
+    now = [1_000_000_000.0]
+    store = Store()
+    process = Process(store, lambda: now[0], 1000)
+    now[0] += 86400 * 400
+    assert [process.reserve(1000), process.reserve(1)] == [True, False]
+    now[0] -= 86400 * 400
+    assert [process.reserve(900), process.reserve(200)] == [True, False]
+    process.shared.refresh()
+    assert Process(store, lambda: now[0], 1000).reserve(200) is False
+
+
 def test_a_process_that_never_reached_the_store_takes_little() -> None:
     """It cannot know how many there are: it spends a sixteenth of the cap, and one request if that is more."""
     store = Store()

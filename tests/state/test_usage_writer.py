@@ -168,7 +168,8 @@ def content(file: Path) -> list[UsageRecord]:
 
 
 def test_a_full_disk_keeps_records_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While neither the store nor the spool takes them, they stay in memory up to a limit; what is beyond is reported."""
+    """While neither the store nor the spool takes them, they stay in memory up to a limit, which is said once; the rest is
+    reported."""
     monkeypatch.setattr(usage_writer, "MOST", 4)
     monkeypatch.setattr(usage_writer, "_QUEUED", 4)
     store, events = Fickle(), Events()
@@ -183,6 +184,7 @@ def test_a_full_disk_keeps_records_in_memory(tmp_path: Path, monkeypatch: pytest
     store.is_away = False
     events.wait("stored again")
     writer.close()
+    assert len([event for event in events if "in memory alone" in event]) == 1
     assert 1 <= events.dropped == 9 - total(store)
     assert total(store) <= 2 * 4  # in the queue, and of those that the spool refused
 

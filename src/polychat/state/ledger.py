@@ -33,6 +33,9 @@ Metric: TypeAlias = Literal["requests", "tokens", "dollars", "concurrent"]
 NANO = 1_000_000_000
 """Units of a US dollar."""
 _FOREVER = Window(0, 1 << 62)
+_SET_BACK = 300.0
+"""Seconds before its window in which a bucket stays in it, as clocks are corrected by little. A clock that is set back by more
+begins the window of its moment: after a minute in next year, all would be refused until next year."""
 
 
 class BucketName(NamedTuple):
@@ -66,12 +69,16 @@ class Bucket:
         self.window = _FOREVER if name.window is None else Window(0, 0)
 
     def roll(self, now: float) -> None:
-        """Begin the window of this moment, if the last one has ended."""
-        if now >= self.window.end and (kind := self.name.window) is not None:
+        """Begin the window of this moment, if the last one is over."""
+        if self.is_over(now) and (kind := self.name.window) is not None:
             self.window = window_at(kind, now)
             self.used = self.reserved = self.others = self.elsewhere = 0
             if self.granted is not None:
                 self.granted = 0
+
+    def is_over(self, now: float) -> bool:
+        """Whether its window has ended, or the clock was set back to long before it."""
+        return now >= self.window.end or now < self.window.start - _SET_BACK
 
     @property
     def left(self) -> int | None:
@@ -149,7 +156,7 @@ class Ledger:
             if self._open and next(iter(self._open)).until <= now:
                 self._expire(now)
             for bucket, amount in charges:
-                if now >= bucket.window.end:
+                if bucket.is_over(now):
                     bucket.roll(now)
                 if not bucket.fits(amount):
                     return BucketFull(bucket, amount)

@@ -86,8 +86,7 @@ class _Open:
 
     def is_over(self, now: float) -> bool:
         """Whether its window has ended: what that counts is of no use to anybody."""
-        window = self.bucket.window
-        return window.start != self.stored.start or now >= window.end
+        return self.bucket.window.start != self.stored.start or self.bucket.is_over(now)
 
     def idle(self) -> _Idle:
         return _Idle(self.id, self.base, self.stored.start, self.until)
@@ -194,7 +193,7 @@ class SharedBuckets:
         needed, cap = bucket.reserved + amount, bucket.hard or 0
         kept = self._opened(bucket, now)
         until, too_much, full_cap = self._full.get(bucket, (0.0, 0, 0))
-        if kept.rest >= needed or (now < until and needed >= too_much and cap == full_cap):
+        if kept.rest >= needed or (until - _EVERY <= now < until and needed >= too_much and cap == full_cap):
             return None
         is_parallel = bucket.name.window is None
         wanted = needed + needed // 2 if is_parallel else max(needed * _REQUESTS, cap // _PARTS)
@@ -278,7 +277,7 @@ class SharedBuckets:
                 continue
             self._opened(bucket, now)
             is_loose = bucket.name.window is None and kept.rest > bucket.reserved
-            if is_loose or all_of_them or kept.until - now < _SECONDS * 2 / 3:
+            if is_loose or all_of_them or not _SECONDS * 2 / 3 <= kept.until - now <= _SECONDS:
                 wishes.append(self._renewal(kept))
             elif bucket.used != kept.reported:
                 reports.append((kept, Settlement(kept.id, kept.stored, kept.spent, False)))

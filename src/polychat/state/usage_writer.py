@@ -87,7 +87,8 @@ class UsageWriter(Generic[T]):
         self._jobs: SimpleQueue[_Delivery | None] = SimpleQueue()
         self._job: _Delivery | None = None
         self._away_until = 0.0
-        self._is_away = False
+        self._is_away = self._is_in_memory = False
+        """Whether that was reported."""
         self._has_spooled = False
         """Whether the spool may have files to deliver."""
         self._next_look = self._next_chores = 0.0
@@ -171,11 +172,11 @@ class UsageWriter(Generic[T]):
     def _keep(self, records: list[UsageRecord]) -> None:
         try:
             self._spool.append(records)
-            self._has_spooled = True
+            self._has_spooled, self._is_in_memory = True, False
         except OSError as error:
             self._dropped += max(0, len(records) - MOST)
             self._unspooled = records[-MOST:]
-            self._report_away(f"{self._spool.folder}: {error.strerror}")
+            self._report_in_memory(f"{self._spool.folder}: {error.strerror}")
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self._tell("usage records dropped: neither the database nor the spool has room", records=dropped)
@@ -184,6 +185,11 @@ class UsageWriter(Generic[T]):
         if not self._is_away:
             self._is_away = True
             self._tell("usage is not stored; records wait in the spool", reason=reason, spool=str(self._spool.folder))
+
+    def _report_in_memory(self, reason: str) -> None:
+        if not self._is_in_memory:
+            self._is_in_memory = True
+            self._tell("usage records wait in memory alone, where a killed process loses them", reason=reason)
 
     # The deliverer's thread
 
@@ -210,7 +216,7 @@ class UsageWriter(Generic[T]):
 
     def _report_back(self) -> None:
         if self._is_away:
-            self._is_away = False
+            self._is_away = self._is_in_memory = False
             self._tell("usage is stored again")
 
     def _do_chores(self) -> None:

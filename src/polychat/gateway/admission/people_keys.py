@@ -6,7 +6,9 @@ known                 nothing waits: the account is in memory
 not known yet         it waits for one look into the store, of which few run at a time
 known as unknown      refused at once, for ``_FORGOTTEN`` seconds
 mistyped              refused at once: the checksum does not match, and the store is not asked
-one guess too many    refused with 429: an address may send so many unknown keys a minute
+one guess too many    refused with 429: an address may send so many unknown keys a minute. A key that was revoked is no
+                      guess, and keys of another form, as clients send them by mistake, are counted apart: behind a
+                      proxy all clients have one address, and must not keep each other's keys from being looked up
 ====================  =================================================================================
 
 A thread asks every ``_EVERY`` seconds what has changed: a key that was revoked, and one whose owner's policy was changed, is
@@ -71,7 +73,8 @@ class PeopleKeys:
         self._digests: dict[str, bytes] = {}
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """By digest: until when a key is known as unknown, and what is wrong with it."""
-        self._guesses = Guesses(clock)
+        self._guesses, self._foreign = Guesses(clock), Guesses(clock)
+        """Of keys that could be the store's, and of those that could not."""
         self._used: dict[str, float] = {}
         self._looking = asyncio.Semaphore(_LOOKING)
         self._waiting = 0
@@ -139,8 +142,8 @@ class PeopleKeys:
         if (account := self.known(headers, query)) is not None:
             return account
         if any(keys_in(headers, query)):  # of another form than the store's: those of the file have any
-            self._guesses.check(address)
-            self._guesses.add(address)
+            self._foreign.check(address)
+            self._foreign.add(address)
         raise unauthorized(UNKNOWN_KEY)
 
     async def _look_up(self, digest: bytes, address: str) -> None:
@@ -151,8 +154,9 @@ class PeopleKeys:
             found = await self._looked(lambda: self._load(digest))
             if isinstance(found, Account):
                 return
-            self._guesses.add(address)
             wrong, refused = str(found), self._refused
+            if wrong == UNKNOWN_KEY:
+                self._guesses.add(address)
             if len(refused) >= _UNKNOWN:
                 refused.popitem(last=False)
             refused[digest] = self.clock() + _FORGOTTEN, wrong
