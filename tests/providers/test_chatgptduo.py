@@ -165,25 +165,6 @@ async def test_the_seeds_own_signature(serve: Any) -> None:
     assert (caught.value.clock, caught.value.seconds) == ("total", 0.05)
 
 
-async def test_cancelling_closes_the_connection(serve: Any) -> None:
-    """A cancelled caller's connection is closed on the server's side."""
-    arrived, left = asyncio.Event(), asyncio.Event()
-
-    async def waiting(seen: Seen, say: Say) -> None:
-        arrived.set()
-        await say.gone()
-        left.set()
-
-    server: Server = await serve(waiting)
-    task = asyncio.create_task(ChatgptDuo.create_async(None, HELLO, base_url=server.url))
-    async with asyncio.timeout(60):
-        await arrived.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await left.wait()
-
-
 async def test_a_lone_surrogate_is_refused_before_sending(serve: Any) -> None:
     """What no wire can carry is ``BadInput``; nothing is sent."""
     server: Server = await serve(replying({}))

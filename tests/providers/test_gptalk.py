@@ -280,24 +280,30 @@ async def test_another_status_on_an_ask(status: int, serve: Any) -> None:
     assert bearers(server) == ["login1", "login1"]
 
 
-async def test_cancelled_while_waiting_for_a_login(serve: Any) -> None:
-    """The ask that began the login leaves: the others get it, and its place is the next one's."""
-    come, go = asyncio.Event(), asyncio.Event()
+class SlowLogin:
+    """A login that is answered when it may."""
 
-    async def slow(seen: Seen, say: Say) -> None:
-        come.set()
-        await go.wait()
+    def __init__(self) -> None:
+        self.has_begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, seen: Seen, say: Say) -> None:
+        self.has_begun.set()
+        await self.may_end.wait()
         await say.whole({"data": {"token": "one", "expires_at": FAR}})
 
-    server: Server = await serve(scripted(login=slow))
+
+async def test_cancelled_while_waiting_for_a_login(serve: Any) -> None:
+    """The ask that began the login leaves: the others get it, and its place is the next one's."""
+    login = SlowLogin()
+    server: Server = await serve(scripted(login=login))
     async with asyncio.timeout(60):
         first, *others = [asyncio.create_task(answer_of(server)) for _ in range(5)]
-        await come.wait()
+        await login.has_begun.wait()
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
         others.append(asyncio.create_task(answer_of(server)))
-        go.set()
+        login.may_end.set()
         await asyncio.gather(*others)
     assert bearers(server) == ["one"] * 5
     assert paths(server).count(LOGIN) == 1
@@ -373,20 +379,14 @@ async def test_leaving_a_stream(serve: Any) -> None:
 
 async def test_each_waits_by_its_own_clock(serve: Any) -> None:
     """An ask whose time is up while it waits for a login ends by itself; the login goes on for the others."""
-    come, go = asyncio.Event(), asyncio.Event()
-
-    async def slow(seen: Seen, say: Say) -> None:
-        come.set()
-        await go.wait()
-        await say.whole({"data": {"token": "one", "expires_at": FAR}})
-
-    server: Server = await serve(scripted(login=slow))
+    login = SlowLogin()
+    server: Server = await serve(scripted(login=login))
     async with asyncio.timeout(60):
         hasty = asyncio.create_task(answer_of(server, timeout=0.05))
         patient = asyncio.create_task(answer_of(server))
         with pytest.raises(errors.TimedOut) as caught:
             await hasty
-        go.set()
+        login.may_end.set()
         assert await patient == "Привет \u2028!"
     assert (caught.value.clock, caught.value.seconds, caught.value.provider) == ("total", 0.05, "GPTalk")
     assert paths(server).count(LOGIN) == 1

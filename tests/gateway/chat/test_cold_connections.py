@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +17,20 @@ from polychat.http.pool import tunnel
 from polychat.http.pool.pool import pool
 
 from ...support.chat_replies import REPLIES
-from ...support.running_gateway import DONE, END, FIRST, Running, asking, configured, gateway, good, row, streaming, text
+from ...support.running_gateway import (
+    DONE,
+    END,
+    FIRST,
+    Caller,
+    Running,
+    asking,
+    configured,
+    gateway,
+    good,
+    row,
+    streaming,
+    text,
+)
 from ...support.scripted_server import Handler, Say, Seen
 
 PATH, HELLO = asking("openai-chat")
@@ -36,6 +50,17 @@ class Door:
         self.knocked.set()
         await self.open.wait()
         return await self._connect(*arguments, **options)
+
+
+@asynccontextmanager
+async def at_the_door(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Running, Caller, Door]]:
+    """A gateway with one request, whose connection to the backend is being opened."""
+    door = Door(monkeypatch)
+    async with gateway(configured({"house": row("openai-chat", url)})) as here:
+        caller = await here.caller()
+        caller.ask(PATH, HELLO)
+        await door.knocked.wait()
+        yield here, caller, door
 
 
 async def seen_of(url: str, body: dict[str, Any]) -> Any:
@@ -107,11 +132,7 @@ async def test_a_connection_that_takes_long_to_open(
         await good(seen, say)
 
     backend = await serve(waits)
-    door = Door(monkeypatch)
-    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
-        caller = await here.caller()
-        caller.ask(PATH, HELLO)
-        await door.knocked.wait()
+    async with at_the_door(backend.url, monkeypatch) as (here, caller, door):
         assert (here.app.running, pool()._count, [pool().state(each) for each in pool()._origin_of]) == (1, 1, ["opening"])
         await becomes(here, door)
         await arrived.wait()
@@ -126,11 +147,7 @@ async def test_a_connection_that_takes_long_to_open(
 async def test_a_client_that_leaves_while_its_connection_is_opened(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent, and nothing stays."""
     backend = await serve(good)
-    door = Door(monkeypatch)
-    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
-        caller = await here.caller()
-        caller.ask(PATH, HELLO)
-        await door.knocked.wait()
+    async with at_the_door(backend.url, monkeypatch) as (here, caller, door):
         caller.leave()
         (record,) = await here.app.recorded()
         door.open.set()
@@ -141,12 +158,7 @@ async def test_a_client_that_leaves_while_its_connection_is_opened(serve: Any, m
 async def test_a_target_that_rests_by_then_is_not_asked(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have told another request meanwhile when it wants to be asked again."""
     backend = await serve(good)
-    door = Door(monkeypatch)
-
-    async with gateway(configured({"house": row("openai-chat", backend.url)})) as here:
-        caller = await here.caller()
-        caller.ask(PATH, HELLO)
-        await door.knocked.wait()
+    async with at_the_door(backend.url, monkeypatch) as (here, caller, door):
         for facts in here.app.health.every():
             facts.shared.rest.note_retry_after(LimitReached("too many"), 7.0, here.app.runtime.router.clock())
         door.open.set()
