@@ -162,6 +162,19 @@ def test_a_stream_begins_with_its_first_piece_and_not_before() -> None:
     assert answer.write([Text("a")]).startswith(b"event: message_start\ndata: ")
 
 
+@pytest.mark.parametrize("reason", [*REASONS, "tool_calls", "of another wire", None])
+def test_a_streamed_message_has_the_members_of_a_whole_one(reason: str | None) -> None:
+    """Those it begins with are null until its end, which has them with the same values."""
+    events = [Start("a", "b"), Usage(9, 7), Text("Hi"), Finish("complete", reason)]
+    lines = [line[6:] for line in streamed(events).splitlines() if line.startswith(b"data: ")]
+    (begun,) = [event["message"] for event in map(json.loads, lines) if event["type"] == "message_start"]
+    (ended,) = [event for event in map(json.loads, lines) if event["type"] == "message_delta"]
+    message = json.loads(whole(events))
+    assert message == {**begun, "content": [{"type": "text", "text": "Hi", "citations": None}], **ended["delta"]}
+    assert begun == {**message, "content": [], **dict.fromkeys(ended["delta"])}
+    assert ended["usage"] == message["usage"]
+
+
 def test_mixed_calls_stay_apart() -> None:
     """Pieces of two calls in turn go to their blocks, and each block ends once."""
     events: list[Event] = [

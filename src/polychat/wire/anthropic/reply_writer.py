@@ -5,17 +5,17 @@ The wire has no probabilities and only one answer; images that a model made are 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Text, ToolCallPiece, Usage
+from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ...types import ChatRequest
 from ..contract import Writer
 from ..estimating import BYTES_A_TOKEN, estimated_prompt
 from ..framing import event as framed
 from ..json_text import encoded, escaped, object_in
 from ..tags import tagged
-from .constants import CALLER, VENDOR, counts_of
+from .constants import CALLER, STOP_REASONS, VENDOR, counts_of
 from .errors import error_value
 from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
 from .whole_reply_writer import WholeWriter
@@ -79,7 +79,11 @@ class StreamWriter:
                         self._begin_text(out)
                     self._written += len(event.text)
                     out.append(self._prefix + encoded(event.text) + b"}}\n\n")
-            else:
+            elif type(event) is Usage:
+                self._usage = event
+            elif type(event) is Finish:
+                self._finish(event, out)
+            elif type(event) is not Start:
                 self._rare(event, out)
         return b"".join(out)
 
@@ -102,10 +106,6 @@ class StreamWriter:
                 _emit("content_block_stop", {"index": self._blocks - 1}, out)
             case Refusal(choice=0):
                 self._refusal.append(event.text)
-            case Usage():
-                self._usage = event
-            case Finish():
-                self._finish(event, out)
 
     def _think(self, event: Reasoning, out: list[bytes]) -> None:
         opaque = event.opaque
@@ -174,12 +174,7 @@ class StreamWriter:
         if self._started:
             return
         self._started = True
-        message = {"id": f"msg_{self._name}", "type": "message", "role": "assistant", "model": self._model, "content": []}
-        ends = {
-            **dict.fromkeys(("stop_reason", "stop_sequence", "stop_details", "container")),
-            "usage": self._counts(last=False),
-        }
-        _emit("message_start", {"message": {**message, **ends}}, out)
+        out.append(_MESSAGE_START % (encoded(f"msg_{self._name}"), encoded(self._model), encoded(self._counts(last=False))))
 
     def _counts(self, *, last: bool) -> dict[str, Any]:
         """The backend's counts once it reported them; before that an estimate of the prompt's tokens, marked as one."""
@@ -198,8 +193,11 @@ class StreamWriter:
         for call in self._calls.values():
             if call.open:
                 _emit("content_block_stop", {"index": call.block}, out)
-        stop = stop_of(finish, bool(self._calls), "".join(self._refusal))
-        _emit("message_delta", {"delta": stop, "usage": self._counts(last=True)}, out)
+        if finish.reason in STOP_REASONS and not (self._calls or self._refusal or finish.stop_sequence is not None):
+            stop = _usual_stop(finish.reason)
+        else:
+            stop = encoded(stop_of(finish, bool(self._calls), "".join(self._refusal)))
+        out.append(_MESSAGE_DELTA % (stop, encoded(self._counts(last=True))))
         out.append(_MESSAGE_STOP)
 
 
@@ -227,7 +225,18 @@ def _event(name: str, value: dict[str, object]) -> bytes:
     return framed(name, encoded({"type": name, **value}))
 
 
+_MESSAGE_START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":%b,"type":"message","role":"assistant","model":%b,'
+    b'"content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"container":null,"usage":%b}}\n\n'
+)
+_MESSAGE_DELTA = b'event: message_delta\ndata: {"type":"message_delta","delta":%b,"usage":%b}\n\n'
 _MESSAGE_STOP = _event("message_stop", {})
+
+
+@cache
+def _usual_stop(reason: str) -> bytes:
+    """Why a message without calls ended, by one of ``STOP_REASONS``."""
+    return encoded(stop_of(Finish("complete", reason), called=False, refusal=""))
 
 
 @lru_cache(maxsize=64)

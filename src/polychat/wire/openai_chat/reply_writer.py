@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -40,6 +41,9 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
 
 _TEXT = b'{"index":0,"delta":{"content":'
 """The beginning of the choice of a chunk that is a text of the first answer."""
+_OPENED = b'{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
+"""The choice of the chunk that opens the first answer."""
+_DONE = b"data: [DONE]\n\n"
 
 
 class StreamWriter:
@@ -51,8 +55,8 @@ class StreamWriter:
 
     def __init__(self, id: str, created: int, model: str, *, usage: bool) -> None:  # noqa: A002
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
-        frame = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": []}
-        self._before = b"data: " + encoded(frame)[:-2]  # without the list's bracket and the object's
+        frame = (encoded(id), created, encoded(model))
+        self._before = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % frame
         self._after = (b'],"usage":null}' if usage else b"]}") + b"\n\n"
         """What is before and after a chunk's choice."""
         self._tail = b'},"logprobs":null,"finish_reason":null}' + self._after
@@ -69,31 +73,30 @@ class StreamWriter:
     def write(self, events: list[Event]) -> bytes:
         written: list[bytes] = []
         for event in events:
-            if type(event) is Text and event.choice == 0 and 0 in self._begun:
+            if type(event) is Text and event.choice == 0:
+                if 0 not in self._begun:
+                    written.append(self._opened(0))
                 written += (self._before, _TEXT, encoded(event.text), self._tail)
-            else:
-                written.append(self._write(event))
+            elif type(event) is Usage:
+                self._usage = event
+            elif type(event) is Finish:
+                written.append(self._finish(event))
+            elif type(event) is not Start:
+                written.append(self._piece(event))
         return b"".join(written)
 
     def end(self) -> bytes:
         return b""
 
-    def _write(self, event: Event) -> bytes:
-        match event:
-            case Usage():
-                self._usage = event
-            case Start():
-                pass
-            case Finish():
-                return self._finish(event)
-            case _:
-                return self._opened(event.choice) + self._content(event)
-        return b""
+    def _piece(self, event: Any) -> bytes:
+        return self._opened(event.choice) + self._content(event)
 
     def _opened(self, choice: int) -> bytes:
         if choice in self._begun:
             return b""
         self._begun.add(choice)
+        if choice == 0:
+            return b"%b%b%b" % (self._before, _OPENED, self._after)
         return self._chunk({"role": "assistant", "content": ""}, choice)
 
     def _content(self, event: Any) -> bytes:
@@ -127,6 +130,10 @@ class StreamWriter:
     def _finish(self, finish: Finish) -> bytes:
         if finish.verdict != "complete":
             return data_line(encoded(error_object(error_of_finish(finish))))
+        if self._begun == {0} and not (finish.others or self._called or self._reasoning):
+            return b"".join(
+                (self._before, _ended(reason_of(finish.reason, called=False)), self._after, *self._counted(), _DONE)
+            )
         chunks = []
         reasons = {**dict.fromkeys(sorted(self._begun)), **(finish.others or {}), 0: finish.reason}
         for choice, reason in reasons.items():
@@ -139,9 +146,17 @@ class StreamWriter:
                 self._chunk({"tool_calls": [piece_of(ToolCallPiece(index, None, None, "{}"))]}, choice) for index in bare
             ]
             chunks.append(self._chunk({}, choice, reason_of(reason, called=choice in self._called)))
-        if self._wants_usage:
-            chunks += (self._before, b'],"usage":', encoded(usage_object(self._usage)), b"}\n\n")
-        return b"".join([*chunks, b"data: [DONE]\n\n"])
+        return b"".join([*chunks, *self._counted(), _DONE])
+
+    def _counted(self) -> tuple[bytes, ...]:
+        """The chunk with the counts of tokens, if the client wants it."""
+        return (self._before, b'],"usage":', encoded(usage_object(self._usage)), b"}\n\n") if self._wants_usage else ()
+
+
+@lru_cache(maxsize=64)
+def _ended(reason: str) -> bytes:
+    """The choice of the chunk that ends the first answer."""
+    return encoded({"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason})
 
 
 def delta_of(event: Event) -> Object:
