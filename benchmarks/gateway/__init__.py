@@ -29,6 +29,7 @@ PARTS = [
     "burst",
     "bodies",
     "soak",
+    "telemetry",
 ]
 
 

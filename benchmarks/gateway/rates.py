@@ -68,7 +68,7 @@ def _climb(row: Row) -> dict[float, float]:
     """Milliseconds at the 99th percentile for each rate, up to the first two in a row that are over the last limit."""
     request, rate, p99s, missed = row.request("plain"), FIRST, dict[float, float](), 0
     while rate <= MOST and missed < 2:
-        p99s[rate] = run(_p99(row.port, request, rate))
+        p99s[rate] = run(p99_at(row.port, request, rate))
         missed = missed + 1 if p99s[rate] > LIMITS[-1] else 0
         rate *= STEP
     return p99s
@@ -136,7 +136,7 @@ class _Client(asyncio.Protocol):
             self.transport.abort()  # a refusal counts as a reply that never came
 
 
-async def _p99(port: int, request: bytes, rate: float) -> float:
+async def p99_at(port: int, request: bytes, rate: float) -> float:
     """Milliseconds; infinite where more than one reply in a hundred did not come at all."""
     loop, load, chance = asyncio.get_running_loop(), _Load(request), random.Random(int(rate))
     clients = [(await loop.create_connection(lambda: _Client(load), "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]

@@ -29,7 +29,7 @@ try:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+    from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as error:
     raise MissingPackage(error.name or "opentelemetry-sdk", extra="otel", purpose="telemetry = true") from None
@@ -114,7 +114,7 @@ class Telemetry:
         self._meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         for processor in spans:
             self._tracers.add_span_processor(processor)
-        self._tracer = self._tracers.get_tracer("polychat", __version__)
+        self._tracer = self._tracers.get_tracer("polychat", __version__) if spans else NoOpTracer()
         meter = self._meters.get_meter("polychat", __version__)
         self._duration = meter.create_histogram(
             "gen_ai.client.operation.duration", "s", "GenAI operation duration.", explicit_bucket_boundaries_advisory=_DURATION
