@@ -1,6 +1,6 @@
 # The project's verbs. Each sets up .venv by itself, from the lock, with uv where it is there, else with venv and pip.
 .DEFAULT_GOAL := help
-.PHONY: help ask test compiled test-agents coverage check fix bench docs lock clean
+.PHONY: help ask test compiled test-compiled test-agents coverage check fix bench docs lock clean
 
 Q ?= Why is the sky blue?
 # As it was typed: make would take the $5 of "is $5 much?" for a variable.
@@ -22,6 +22,11 @@ test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
 
 compiled: .venv/.dev  ## a wheel for this Python in dist/ whose modules on a request's way are compiled (needs a C compiler)
 	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 .venv/bin/hatchling build -t wheel
+	@rm -rf build/compiled
+	@.venv/bin/python -m zipfile -e "$$(ls -t dist/polychat-*-cp*.whl | head -n 1)" build/compiled
+
+test-compiled: compiled  ## all tests, against that wheel (T="…" runs some)
+	@PYTHONPATH="$(CURDIR)/build/compiled" .venv/bin/python -m pytest $(or $(T),$(ALL_CPUS))
 
 coverage: .venv/.dev  ## all tests, and which lines and branches of src/ no test reaches (T="…" runs some)
 	@.venv/bin/polychat models pull >/dev/null

@@ -1,5 +1,7 @@
 """Wheels whose modules on the way of a request are compiled: ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 hatchling build -t wheel``.
 
+``python hatch_build.py FOLDER`` makes just the extension modules, below ``FOLDER/built``.
+
 ``pyproject.toml`` lists the modules. mypyc makes an extension module of each, from the same sources, which the wheel has too:
 without the extension modules they are what runs.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tomllib
 from contextlib import chdir
 from pathlib import Path
 from tempfile import mkdtemp
@@ -61,3 +64,9 @@ def mended(folder: Path) -> Path:
     source = (Path(place).parent / "lib-rt" / "bytes_ops.c").read_text()
     (folder / "bytes_ops.c").write_text(source.replace("endn = Clamp(endn, 0, len);", "endn = Clamp(endn, startn, len);"))
     return folder
+
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve().parent
+    hooks = tomllib.loads((here / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    compiled(here, hooks["custom"]["modules"], Path(sys.argv[1]).resolve())

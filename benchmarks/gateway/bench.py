@@ -28,7 +28,7 @@ from .ways import Gateway, Live, Way, started
 T = TypeVar("T")
 
 
-_NEAR = {"nginx", "polychat", "stand-in"}
+_NEAR = {"nginx", "polychat", "polychat compiled", "stand-in"}
 """Those that need no installing."""
 
 
@@ -74,7 +74,7 @@ class Bench:
         upstream = Running([sys.executable, "-m", "benchmarks.gateway.upstream"], core=LOAD_CORE)
         self.upstream = self._stack.enter_context(upstream)
         self.upstream_port = int(self.upstream.line_with(""))
-        present = [ways.NGINX, *([ways.OURS] if ways.has_gateway() else []), ways.STANDIN]
+        present = [ways.NGINX, *(ways.ours() if ways.has_gateway() else []), ways.STANDIN]
         wanted = [name for name in os.environ.get("ONLY", "").split(",") if name]
         found = [*present, *(ways.peers(self.upstream_port) if not wanted or set(wanted) - _NEAR else [])]
         self.gateways = [gateway for gateway in found if not wanted or gateway.name in wanted]

@@ -28,7 +28,7 @@ def measure(bench: Bench, _: float | None = None) -> Iterator[Table]:
     columns = ["", "", "calls", "functions", "files"]
     table = Table("Code that a request enters", columns)
     for gateway in bench.gateways:
-        if gateway.ours and not gateway.standin:
+        if gateway.ours and not (gateway.standin or gateway.compiled):
             with bench.fresh(_counting(gateway, bench.folder / "entered")) as live:
                 for way in gateway.ways:
                     progress(f"gateway/entered: {way.label}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,9 @@ from .processes import Running, free_port
 from .upstream import SCENARIOS
 
 HERE = Path(__file__).parent
+_ROOT = HERE.parents[1]
+_BUILD = _ROOT / "build" / "compiled"
+"""Where ``make compiled`` unpacks its wheel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,8 @@ class Gateway:
     """Whether it listens where it wants, and says so in a line with ``http://``."""
     ours: bool = False
     standin: bool = False
+    compiled: bool = False
+    """Whether it runs extension modules, which no profiler sees into."""
     slow: bool = False
     """Whether it is measured in fewer rounds, as a round takes long."""
     packages: tuple[str, ...] = ()
@@ -145,8 +151,22 @@ def has_gateway() -> bool:
 
 
 NGINX = Gateway("nginx", _nginx)
-OURS = Gateway("polychat", _ours, (MINE, FROM_ANTHROPIC, TO_ANTHROPIC), {"BENCH_KEY": dialects.KEY}, ours=True)
+_WAYS = (MINE, FROM_ANTHROPIC, TO_ANTHROPIC)
+OURS = Gateway("polychat", _ours, _WAYS, {"BENCH_KEY": dialects.KEY, "POLYCHAT_PURE": "1"}, ours=True)
+COMPILED = Gateway(
+    "polychat compiled", _ours, _WAYS, {"BENCH_KEY": dialects.KEY, "PYTHONPATH": str(_BUILD)}, ours=True, compiled=True
+)
 STANDIN = Gateway("stand-in", _standin, ours=True, standin=True)
+
+
+def ours() -> list[Gateway]:
+    """That of the sources, and that of a compiled build of the same sources, where there is one for this Python."""
+    sources = {file.relative_to(_ROOT / "src"): file.read_bytes() for file in (_ROOT / "src" / "polychat").rglob("*.py")}
+    built = {file.relative_to(_BUILD): file.read_bytes() for file in (_BUILD / "polychat").rglob("*.py")}
+    if sources != built or not any((_BUILD / "polychat").glob(f"costs*{EXTENSION_SUFFIXES[0]}")):
+        print("There is no compiled build of these sources: make compiled, for a row of it.", file=sys.stderr)
+        return [OURS]
+    return [OURS, COMPILED]
 
 
 def _litellm(port: int, upstream: int, folder: Path) -> list[str]:

@@ -204,6 +204,7 @@ def _identified(request_id: bytes, trace: bytes = b"traceparent: 00-1-2-01", *mo
     return request("/a?b=c", body, b"X-Key: one", b"X-Request-ID: " + request_id, trace, *more)
 
 
+@replaces_compiled
 async def test_requests_that_differ_in_what_identifies_them_are_read_as_if_each_came_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
