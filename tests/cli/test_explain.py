@@ -124,7 +124,7 @@ async def test_a_request_that_fails_everywhere_is_1(tmp_path: Path, request_file
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere.json"], "nowhere.json cannot be read: No such file or directory"),
+        (["nowhere.json"], "nowhere.json cannot be read: No such file or directory; pass a file"),
         (["--path", "/v1/models", "{file}"], "/v1/models is not a chat endpoint of the gateway"),
         (["--path", "/nothing", "{file}"], "/nothing is not a chat endpoint of the gateway"),
         (["--dry-run", "{empty}"], "the body is not a JSON object"),

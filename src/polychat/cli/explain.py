@@ -53,7 +53,8 @@ def _body(file: str) -> bytes:
         with open(file, "rb") if file != "-" else sys.stdin.buffer as opened:
             body = opened.read(MAX_BODY + 1)
     except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error.strerror}", field="REQUEST.json") from None
+        message = f"{file} cannot be read: {error.strerror}; pass a file with a request's body, or - to read standard input"
+        raise BadInput(message, field="REQUEST.json") from None
     if len(body) > MAX_BODY:
         raise BadInput(f"{file} has more than {MAX_BODY:,} bytes: use a smaller request", field="REQUEST.json")
     return body

@@ -173,7 +173,7 @@ async def test_spend_is_shown_by_person_or_else_by_key() -> None:
         people[0]["name"] = "ada"
         watcher = Watcher(GatewayPages(server.url, "some-key"), Clock(), today=lambda: "2026-11-29")
         await watcher.look()
-    assert "$1.5000 today+   ada $1.0000   bob $0.5000" in by_key
+    assert "$1.5000+ today   ada $1.0000   bob $0.5000" in by_key
     assert "does not have the scope read" in by_key
     assert all("since=2026-11-29" in seen.target for seen in server.seen if "/usage" in seen.path)
     assert watcher.seen.spend == Spend(1.5, "person", [("ada", 1.5)], 0)

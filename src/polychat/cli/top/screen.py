@@ -200,7 +200,7 @@ def _spend(seen: Watched) -> Iterator[tuple[str, str]]:
         if "spend" in seen.problems:
             yield "dim", f"no spend by key: {seen.problems['spend']}"
         return
-    yield "", f"${spend.total:,.4f} today{'+' if spend.unpriced else ''}"
+    yield "", f"${spend.total:,.4f}{'+' if spend.unpriced else ''} today"
     named = [(name, cost) for name, cost in spend.names if name and cost]
     for name, cost in named[:_NAMES]:
         yield "dim", f"{name} ${cost:,.4f}"
