@@ -20,6 +20,7 @@ from ..errors import BadInput
 if TYPE_CHECKING:
     from ..events import Event, Usage
     from ..types import ChatRequest
+    from .assembly import PlainReply
     from .faults import Fault
     from .field import SupportTable
     from .limits import ReaderLimits
@@ -58,6 +59,13 @@ class Writer(Protocol):
 
     def end(self) -> bytes:
         """The end of the body, after the ``Finish`` was written."""
+
+
+class WritesPlain(Protocol):
+    """A member that writers of whole answers may have."""
+
+    def plain(self, reply: PlainReply) -> bytes:
+        """What ``write`` and ``end`` return for the events of this reply."""
 
 
 ReplyReader: TypeAlias = Reader

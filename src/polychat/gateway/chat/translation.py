@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...wire.assembly import PlainReply, plain_reply
 from ...wire.billing import has_piece
 from ...wire.passthrough import ending_in
 from .replies import Outcome
@@ -51,12 +53,16 @@ class Translation:
         return self._answer(events) if events is not None and has_piece(events) else None
 
     def _answer(self, events: list[Event]) -> TranslatedBody | None:
-        finish, usage, served = ending_in(events)
+        plain = plain_reply(events)
+        finish, usage, served = ending_in(events) if plain is None else (plain.finish, plain.usage, plain.model)
         if finish.error is not None:
             return None
         writer = writer_for(self._inbound, self._inbound.request())
         if writer.streams is not self._inbound.stream:
             return None
+        write: Callable[[PlainReply], bytes] | None = getattr(writer, "plain", None)
+        if plain is not None and write is not None:
+            return TranslatedBody(write(plain), Outcome(finish, usage, served), writer.content_type)
         body = writer.write(events) + writer.end()
         return TranslatedBody(body, Outcome(finish, usage, served), writer.content_type) if writer.status == 200 else None
 

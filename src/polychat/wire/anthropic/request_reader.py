@@ -13,6 +13,7 @@ from ..extras import rest
 from ..limits import LIMITS, ReaderLimits
 from ..losses import BILLING
 from ..plain import reader
+from ..usual_requests import UsualRequest, usual_reader
 from .caching import cache_of
 from .constants import NAME
 from .message_reader import ConversationReader, texts
@@ -23,6 +24,18 @@ _STRUCTURED = ("model", "messages", "system", "tools", "tool_choice", "stream", 
 _SELDOM = frozenset(_STRUCTURED) - {"model", "messages", "stream"}
 _USUAL_ROLES = ("user", "assistant", "system")
 _read_plain = reader(NAME)
+
+
+class UsualMessages(UsualRequest):
+    """A usual request."""
+
+    max_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    top_k: Any = None
+
+
+read_usual = usual_reader(UsualMessages, NAME, _read_plain)
 _LONGEST_USER = 64
 """Maximum characters of a user id at other vendors; a longer one is replaced by its hash."""
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -32,6 +45,8 @@ def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
     """The request. Raises only ``BadInput``, which names the field. ``max_tokens`` may be missing, as when counting tokens."""
+    if model is None and stream is None and (usual := read_usual(body, limits.depth)) is not None:
+        return usual
     return _request(json_object(body, limits), model, stream)
 
 

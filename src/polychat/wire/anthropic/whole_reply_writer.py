@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import BadReply, redact
 from ...events import Event, Finish, Media
 from ...types import ToolCall
-from ..assembly import AssembledMessage, AssembledReply, ReasoningRun, TextRun
+from ..assembly import AssembledMessage, AssembledReply, PlainReply, ReasoningRun, TextRun
 from ..json_text import encoded
 from ..reading import failed
 from ..sites.deltas import arguments_of, complete_members, is_finished
@@ -30,16 +30,24 @@ class WholeWriter:
         self.headers: list[tuple[str, str]] = []
         self._head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": model}
         self._request_id = request_id
-        self._reply = AssembledReply()
+        self._reply: AssembledReply | None = None
 
     def write(self, events: list[Event]) -> bytes:
         """Nothing yet."""
+        if self._reply is None:
+            self._reply = AssembledReply()
         self._reply.take_all(events)
         return b""
 
+    def plain(self, reply: PlainReply) -> bytes:
+        """See ``WritesPlain``."""
+        stop = stop_of(reply.finish, False, "")
+        return encoded({**self._head, "content": [_text_block(reply.text)], **stop, "usage": counts_of(reply.usage)})
+
     def end(self) -> bytes:
         """The body."""
-        finish, message = self._reply.finish or Finish("truncated"), self._reply.first
+        reply = self._reply or AssembledReply()
+        finish, message = reply.finish or Finish("truncated"), reply.first
         if finish.verdict == "complete":
             try:
                 content = _blocks(message, finished=is_finished(finish.reason))
@@ -47,12 +55,16 @@ class WholeWriter:
                 finish = failed(BadReply(str(error)))
             else:
                 stop = stop_of(finish, bool(message.calls), message.refusal)
-                return encoded({**self._head, "content": content, **stop, "usage": counts_of(self._reply.usage)})
+                return encoded({**self._head, "content": content, **stop, "usage": counts_of(reply.usage)})
         fault = fault_of_end(finish)
         self.status = fault.status
         if fault.retry_after is not None:
             self.headers.append(("retry-after", str(ceil(fault.retry_after))))
         return write_fault(fault, self._request_id)
+
+
+def _text_block(text: str) -> Block:
+    return {"type": "text", "text": text, "citations": None}
 
 
 def _blocks(message: AssembledMessage, *, finished: bool) -> list[Block]:
@@ -61,7 +73,7 @@ def _blocks(message: AssembledMessage, *, finished: bool) -> list[Block]:
     Of a call that was cut in a reply that is not ``finished``, the complete members remain, as in Anthropic's API.
     """
     if text := message.only_text:
-        return [{"type": "text", "text": text, "citations": None}]
+        return [_text_block(text)]
     blocks: list[Block] = []
     numbers = {id(call): number for number, call in enumerate(message.calls)}
     for part in message.parts:

@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import Truncated
 from ...events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ...types import ChatRequest, ToolCall
-from ..assembly import AssembledMessage, AssembledReply
+from ..assembly import AssembledMessage, AssembledReply, PlainReply
 from ..checks import data_url
 from ..contract import Writer
 from ..faults import Fault, fault_of
@@ -36,7 +36,7 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
     head = (f"chatcmpl-{id}", created, request.model if model is None else model)
     if request.stream:
         return StreamWriter(*head, usage=bool(request.stream_usage))
-    return WholeWriter({"id": head[0], "object": "chat.completion", "created": created, "model": head[2]})
+    return ChatWriter({"id": head[0], "object": "chat.completion", "created": created, "model": head[2]})
 
 
 _TEXT = b'{"index":0,"delta":{"content":'
@@ -231,8 +231,7 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
     """A complete answer, as one of the reply's choices."""
     end = reason_of(reason, called=bool(message.calls))
     if text := message.only_text:
-        usual = {"role": "assistant", "content": text, "refusal": None}
-        return {"index": number, "message": usual, "logprobs": None, "finish_reason": end}
+        return _text_choice(number, text, end)
     media = message.media
     fields: Object = {"role": "assistant", "content": message.text or None}
     if thoughts := message.thoughts:
@@ -248,6 +247,11 @@ def _choice(number: int, message: AssembledMessage, reason: str | None) -> Objec
     fields |= {name: value for name, value in further.items() if value}
     logprobs = {"content": message.logprobs, "refusal": None} if message.logprobs else None
     return {"index": number, "message": fields, "logprobs": logprobs, "finish_reason": end}
+
+
+def _text_choice(number: int, text: str, end: str) -> Object:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return {"index": number, "message": message, "logprobs": None, "finish_reason": end}
 
 
 def _call(call: ToolCall, reason: str | None) -> Object:
@@ -269,26 +273,38 @@ class WholeWriter:
         self.status = 200
         self.headers: list[tuple[str, str]] = []
         self._frame = frame
-        self._reply = AssembledReply()
+        self._reply: AssembledReply | None = None
 
     def write(self, events: list[Event]) -> bytes:
+        if self._reply is None:
+            self._reply = AssembledReply()
         self._reply.take_all(events)
         return b""
 
     def end(self) -> bytes:
-        finish = self._reply.finish
+        reply = self._reply or AssembledReply()
+        finish = reply.finish
         if finish is None or finish.verdict != "complete":
             fault = error_of_finish(finish)
             self.status = fault.status
             self.headers += refusal_headers(fault)
             return write_fault(fault)
         choices = [
-            self.choice(number, self._reply.choices.get(number) or AssembledMessage(), reason)
-            for number, reason in self._reply.reasons(finish).items()
+            self.choice(number, reply.choices.get(number) or AssembledMessage(), reason)
+            for number, reason in reply.reasons(finish).items()
         ]
-        usage = usage_object(self._reply.usage)
+        usage = usage_object(reply.usage)
         return encoded({**self._frame, "choices": choices, **({} if usage is None else {"usage": usage})})
 
     def choice(self, number: int, message: AssembledMessage, reason: str | None) -> Object:
         """One of the answers, in this endpoint's format."""
         return _choice(number, message, reason)
+
+
+class ChatWriter(WholeWriter):
+    """That of chat completions."""
+
+    def plain(self, reply: PlainReply) -> bytes:
+        """See ``WritesPlain``."""
+        choice = _text_choice(0, reply.text, reason_of(reply.finish.reason, called=False))
+        return encoded({**self._frame, "choices": [choice], "usage": usage_object(reply.usage)})

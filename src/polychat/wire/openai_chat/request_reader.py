@@ -11,6 +11,7 @@ from ..efforts import ORDER, effort_named
 from ..extras import remaining, rest
 from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
+from ..usual_requests import UsualRequest, usual_reader
 from .constants import NAME
 from .message_reader import cache_of, read_messages
 
@@ -19,10 +20,24 @@ Object = dict[str, Any]
 read_plain = reader(NAME)
 
 
+class UsualChat(UsualRequest):
+    """A usual request."""
+
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
+
+
+read_usual = usual_reader(UsualChat, NAME, read_plain)
+
+
 def read_request(
     body: bytes, model: str | None = None, stream: bool | None = None, limits: ReaderLimits = LIMITS
 ) -> ChatRequest:
     """The request. Raises only ``BadInput``, which names the field."""
+    if model is None and stream is None and (usual := read_usual(body, limits.depth)) is not None:
+        return usual
     request = ChatRequest("", [], wire=NAME)
     fields = read_plain(json_object(body, limits), request)
     request.messages = read_messages(fields.pop("messages", None))

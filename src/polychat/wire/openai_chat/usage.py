@@ -74,19 +74,19 @@ def usage_object(usage: Usage | None) -> Object | None:
     prompt_tokens, completion_tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0
     written: Object = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
     written["total_tokens"] = prompt_tokens + completion_tokens if usage.total_tokens is None else usage.total_tokens
-    prompt = {
-        "cached_tokens": usage.cached_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "audio_tokens": usage.audio_prompt_tokens,
-    }
     if usage.cost is not None:
         written["cost"] = usage.cost
-    answer = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_completion_tokens}
-    for name, counts in (("prompt_tokens_details", prompt), ("completion_tokens_details", answer)):
-        reported = {key: count for key, count in counts.items() if count is not None}
-        if reported:
-            written[name] = reported
+    cached, cache_write, audio = usage.cached_tokens, usage.cache_write_tokens, usage.audio_prompt_tokens
+    if not (cached is None and cache_write is None and audio is None):
+        written["prompt_tokens_details"] = _known(cached_tokens=cached, cache_write_tokens=cache_write, audio_tokens=audio)
+    reasoning, audio = usage.reasoning_tokens, usage.audio_completion_tokens
+    if not (reasoning is None and audio is None):
+        written["completion_tokens_details"] = _known(reasoning_tokens=reasoning, audio_tokens=audio)
     return written
+
+
+def _known(**counts: int | None) -> Object:
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _object(value: object) -> Object:
