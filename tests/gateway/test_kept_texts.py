@@ -29,6 +29,7 @@ from polychat.state.memory import MemoryStore
 from polychat.state.store import Policy, StoreUnavailable, TextPlace
 
 from ..support.database_servers import emptied
+from ..support.patience import PATIENCE
 from ..support.running_gateway import Running, configured, gateway, good, row, until
 from ..support.scripted_server import Say, Seen
 
@@ -85,6 +86,8 @@ class Machines:
 async def machines(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Machines, Remembering]]:
     for number, key in enumerate(KEYS):
         monkeypatch.setenv(f"TEXT_KEY_{number}", key)
+    # Two gateways share SQLite's file: on a loaded machine a lock is held for longer than half a second.
+    monkeypatch.setitem(store_of.__kwdefaults__, "patience", PATIENCE)
     backend = Remembering()
     async with AsyncExitStack() as running:
         yield Machines((await serve(backend)).url, tmp_path, running), backend

@@ -100,6 +100,15 @@ async def test_a_connection_is_kept_for_as_long_as_its_server_announces(serve: S
     assert [server.open for server in servers.values()] == [1, 1, 0]
 
 
+async def test_an_announced_time_is_not_believed_of_a_server_that_closed_earlier(serve: Serve, mine: Pool) -> None:
+    """Else each reply that announces it would make up for the close, and requests would be lost again and again."""
+    server = await serve(announcing("timeout=60"))
+    assert await kept_for(mine, server) == pytest.approx(59)
+    (origin,) = mine._origins
+    mine._closes.note(origin, 9, asyncio.get_running_loop().time())
+    assert await kept_for(mine, server) == pytest.approx(8)
+
+
 async def test_a_server_that_closes_what_lies_idle_is_remembered(serve: Serve, mine: Pool) -> None:
     """The connection is forgotten at once; later ones are kept for less long, those that are idle too."""
     closing, lies_idle = asyncio.Event(), asyncio.Event()

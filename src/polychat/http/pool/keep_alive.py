@@ -15,7 +15,8 @@ it announces a time                             a second less, as in Node's clie
 it closed one that lay idle, after some time    a second less, but no less than ``_SHORTEST``, for ``_REMEMBERED`` seconds
 ==============================================  ====================================================================
 
-A server that restarts closes connections at any age: hence ``_SHORTEST``, and that it is forgotten.
+The least that is known counts: a proxy may announce a time and close earlier. A server that restarts closes connections at any
+age: hence ``_SHORTEST``, and that it is forgotten.
 """
 
 from __future__ import annotations

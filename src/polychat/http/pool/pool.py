@@ -400,9 +400,9 @@ class Pool:
             self._drop(connection)
             return
         connections = self._origins[origin]
-        if connection.announced and (seconds := announced_in(connection.announced)) is not None:
-            connections.idle_seconds = min(seconds, self._idle)
         connection.idle_since = now = self._loop.time()
+        if connection.announced and (seconds := announced_in(connection.announced)) is not None:
+            connections.idle_seconds = min(seconds, self._closes.seconds(origin, now))
         connection.reusable_until = until = now + connections.idle_seconds
         connections.idle[connection] = self._idle_connections[connection] = None
         if until < self._sweep_at:
