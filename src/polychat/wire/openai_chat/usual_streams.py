@@ -55,7 +55,7 @@ def usual_passing(body: bytes, *, usage: bool) -> tuple[bytes, Finish, Usage | N
             counts = chunk.usage
     if not has_content:
         return None
-    if not usage:
+    if not usage and body.count(b'"choices":') != body.count(b'"choices":[{'):
         passed = [each for each in objects if b'"usage"' not in each or NO_CHOICES.search(each) is None]
         if len(passed) < len(objects):
             body = b"%b%b%b" % (_FIRST, _BETWEEN.join(passed), _LAST)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Raw
+
 from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import openai_chat
@@ -12,6 +14,8 @@ from ....wire.openai_chat.usual_streams import usual_passing
 from ....wire.passthrough import StreamMonitor
 from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
 from ..openrouter import prefer
+
+_WITH_USAGE = Raw(b'{"include_usage":true}')
 
 
 class OpenAIChat(Dialect):
@@ -37,8 +41,10 @@ class OpenAIChat(Dialect):
         asks = inbound.stream and usage and not inbound.wants_usage
         if not asks:
             return with_model(inbound.fields if fields is None else fields, model)
-        options = record(value_of(inbound.fields, "stream_options") or {}, "stream_options")
         members = inbound.fields if fields is None else fields
+        if "stream_options" not in inbound.fields:
+            return with_model({**members, "stream_options": _WITH_USAGE}, model)
+        options = record(value_of(inbound.fields, "stream_options") or {}, "stream_options")
         return with_model({**members, "stream_options": {**options, "include_usage": True}}, model)
 
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
