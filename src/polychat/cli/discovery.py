@@ -174,6 +174,10 @@ def _agreed(question: str) -> bool:
         print("To write it:  polychat setup --write")
         return False
     try:
-        return input(f"{question} [Y/n] ").strip().lower() in ("", "y", "yes")
+        is_agreed = input(f"{question} [Y/n] ").strip().lower() in ("", "y", "yes")
     except EOFError:
-        return False
+        print()
+        is_agreed = False
+    if not is_agreed:
+        print("Nothing was written. To write it:  polychat setup --write")
+    return is_agreed
