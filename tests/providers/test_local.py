@@ -182,6 +182,12 @@ def test_the_names_of_models(elsewhere: Path, own_config: Any) -> None:
     assert caught.value.near == ("local/mine",)
 
 
+async def test_the_contexts_of_models(elsewhere: Path, own_config: Any) -> None:
+    """That of the known model, and those that polychat.toml sets; of other files it is not known before they are read."""
+    own_config('[local.models]\nmine = { path = "a.gguf", context = 99 }\nother = { path = "b.gguf" }')
+    assert {model.id: model.context for model in await Local.list_models()} == {"smollm2": 4096, "mine": 99, "other": None}
+
+
 @pytest.mark.parametrize(
     ("entry", "advice"), [('smollm2 = "x.gguf"', "rename it"), ("other = {context = 5}", "give it a path")]
 )

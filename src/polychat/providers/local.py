@@ -24,6 +24,7 @@ from ..user.progress import columns_of
 from ..wire.adapting import adapted
 from ..wire.embeddings import Embed, Embeddings, read_reply
 from ..wire.json_text import encoded
+from ..wire.models import ModelInfo
 from ..wire.reading import complete, failed, truncated
 from . import _llama
 from ._bound import SUPPORT, Bound
@@ -147,6 +148,17 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
     def rehearse(cls, request: ChatRequest, call_info: CallInfo) -> ChatRequest:
         table = {**support_table_of(cls, options_of(cls)), **SUPPORT}
         return call_info.apply_loss_policy(request, table, cls.__name__, cls.__name__)
+
+    @classmethod
+    async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
+        """Its models; the context of those of polychat.toml is known if their entries set it."""
+        config = kwargs.get("config")
+        entries = _configured(config)
+        contexts = {name: entry.context for name, entry in entries.items()}
+        return [
+            ModelInfo(name, context=contexts.get(name) or (_llama.CONTEXT if name in weights.KNOWN else None))
+            for name in cls.models_of(config)
+        ]
 
     @classmethod
     async def embed(cls, request: Embed, proxy: str | None = None, **kwargs: Any) -> Embeddings:
