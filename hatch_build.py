@@ -54,15 +54,27 @@ def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
     return [file for file in (folder / "built").rglob("*") if file.is_file()]
 
 
+MENDS = (
+    ("bytes_ops.c", "endn = Clamp(endn, 0, len);", "endn = Clamp(endn, startn, len);"),
+    (
+        "misc_ops.c",
+        "PyObject_CallFunctionObjArgs(_m, type, value, traceback, NULL)",
+        "PyObject_CallFunctionObjArgs(_m, value, NULL)",
+    ),
+)
+"""Of the runtime of mypyc 2.4.1: a slice of bytes that ends before it begins raises ``SystemError``, where it is empty in
+Python, and an exception is thrown into what a coroutine awaits in a way that is deprecated since 3.12.
+"""
+
+
 def mended(folder: Path) -> Path:
-    """``folder``, with those files of mypyc's runtime that need a change: in 2.4.1 a slice of bytes that ends before it begins
-    raises ``SystemError``; in Python it is empty.
-    """
+    """``folder``, with those files of mypyc's runtime that ``MENDS`` changes."""
     from mypyc.common import __file__ as place
 
     folder.mkdir(exist_ok=True)
-    source = (Path(place).parent / "lib-rt" / "bytes_ops.c").read_text()
-    (folder / "bytes_ops.c").write_text(source.replace("endn = Clamp(endn, 0, len);", "endn = Clamp(endn, startn, len);"))
+    for name, before, after in MENDS:
+        source = (Path(place).parent / "lib-rt" / name).read_text(encoding="utf-8")
+        (folder / name).write_text(source.replace(before, after), encoding="utf-8")
     return folder
 
 
