@@ -56,7 +56,7 @@ class Streamer:
         self.options = {"api_key": key} if key else {}
         self.is_direct = True
         self.begun, self.left = 0, 0
-        attempt, read, resume = StraightPlan.constant_attempt, DirectStream._read, RoutedCall.resume
+        outcome, read, resume = StraightPlan.current_outcome, DirectStream._read, RoutedCall.resume
 
         def counted(stream: DirectStream, *values: Any) -> Any:
             events = read(stream, *values)
@@ -69,7 +69,7 @@ class Streamer:
 
         monkeypatch.setattr(DirectStream, "_read", counted)
         monkeypatch.setattr(RoutedCall, "resume", resumed)
-        monkeypatch.setattr(StraightPlan, "constant_attempt", lambda plan: attempt(plan) if self.is_direct else None)
+        monkeypatch.setattr(StraightPlan, "current_outcome", lambda plan: outcome(plan) if self.is_direct else None)
 
     async def outcome(self, *, is_direct: bool, is_read: bool = True) -> tuple[Any, ...]:
         """Everything that a caller sees of one stream."""
@@ -90,6 +90,11 @@ class Streamer:
         """Both ways, with the same outcome."""
         assert await self.outcome(is_direct=True) == await self.outcome(is_direct=False)
         assert self.in_use == (0, 0, 0)
+
+    def forget(self) -> None:
+        """What is known of targets, and the calls that are kept."""
+        self.targets._routers.clear()
+        self.targets._prepared.clear()
 
     @property
     def in_use(self) -> tuple[int, int, int]:
@@ -140,6 +145,7 @@ async def test_a_stream_is_the_same_however_it_is_cut(key: str, serve: Any, stre
     assert both.begun > len(data) // 2  # all but those before which the last bytes of a body were still to come
 
 
+KEY = "sk-long-enough-a-key"
 ERROR = b'data: {"error":{"message":"not now"}}\n\n'
 UNUSUAL = {
     "refused": b'HTTP/1.1 400 X\r\ncontent-length: 33\r\n\r\n{"error": {"message": "not so!"}}',
@@ -158,35 +164,50 @@ UNUSUAL = {
     "nothing": b"",
     "compressed": b"HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(b"".join(CHUNKS), mtime=0),
     "more than was announced": HEAD + chunked(CHUNKS) + b"HTTP/1.1 200 X\r\n\r\n",
+    "the key in an error": HEAD + chunked([CHUNKS[0], b'data: {"error":{"message":"bad key %b"}}\n\n' % KEY.encode()]),
+    "the key in a reason": b"HTTP/1.1 401 X %b\r\ncontent-length: 2\r\n\r\n{}" % KEY.encode(),
+    "half the key at the end": HEAD + chunked([*CHUNKS[:2], CHUNKS[1].replace(b"Hel", KEY[:9].encode()), *CHUNKS[3:]]),
+    "an end and nothing else": HEAD + chunked([b"data: [DONE]\n\n"]),
+    "a comment first": HEAD + chunked([b": hi\n\n", *CHUNKS]),
+    "a text after the end": HEAD + chunked([*CHUNKS[:2], CHUNKS[3], CHUNKS[2], CHUNKS[4]]),
+    "shorter than its length": b"HTTP/1.1 200 X\r\ncontent-length: 999\r\n\r\n" + b"".join(CHUNKS),
+    "longer than its length": b"HTTP/1.1 200 X\r\ncontent-length: 200\r\n\r\n" + b"".join(CHUNKS),
 }
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
 async def test_what_is_unusual_is_read_and_judged_as_by_the_other_way(name: str, serve: Any, streamer: Any) -> None:
-    """The same events, error and verdict, after as many requests, and with nothing left in use."""
-    is_well = True
+    """However it is cut: the same events, error and verdict, after as many requests, with nothing left in use and no key."""
+    data, cut, is_well = UNUSUAL[name], 0, True
 
     async def answer(seen: Seen, say: Say) -> None:
         if is_well:
             await say.raw(HEAD + chunked(CHUNKS))
             return
-        await say.raw(UNUSUAL[name])
+        if cut:
+            await say.raw(data[:cut])
+            for _ in range(4):
+                await asyncio.sleep(0)
+        await say.raw(data[cut:])
         await say.cut()
 
     server = await serve(answer)
-    both = streamer(server.url)
-    outcomes, counts = [], []
-    for is_direct in (True, False):
-        is_well = True
-        both.targets.router({}).health.forget({"house"})
-        await both.outcome(is_direct=False)
-        is_well, before = False, len(server.seen)
-        outcomes.append(await both.outcome(is_direct=is_direct))
-        counts.append(len(server.seen) - before)
-        assert both.in_use == (0, 0, 0)
-    assert outcomes[0] == outcomes[1]
-    assert counts[0] == counts[1]
-    assert both.begun + both.left == 1
+    both = streamer(server.url, key=KEY)
+    for cut in sorted({0, len(HEAD) // 2, *range(len(HEAD), len(data), 1 + len(data) // 8), max(0, len(data) - 3)}):
+        outcomes, counts = [], []
+        both.begun = both.left = 0
+        for is_direct in (True, False):
+            is_well = True
+            both.forget()  # also how many retries there were: a route has so many, and no more
+            await both.outcome(is_direct=False)
+            is_well, before = False, len(server.seen)
+            outcomes.append(await both.outcome(is_direct=is_direct))
+            counts.append(len(server.seen) - before)
+            assert both.in_use == (0, 0, 0)
+        assert outcomes[0] == outcomes[1], cut
+        assert counts[0] == counts[1], cut
+        assert both.begun + both.left == 1, cut
+        assert KEY not in repr(outcomes), cut
 
 
 async def test_a_failure_is_the_first_of_the_attempts(serve: Any, streamer: Any) -> None:

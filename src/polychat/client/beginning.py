@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..http.pool.connection import PoolConnection
     from ..http.pool.pool import Pool
     from ..routing import Target
+    from ..routing.constant import ConstantOutcome
     from ..routing.straight import StraightAttempt
     from ..types import ChatRequest
     from .routed import RoutedCall
@@ -64,26 +65,26 @@ class DirectStream:
         """As ``RoutedCall.begin``."""
         calls = self._calls
         sent = None if self._routed is not None else calls.send(self._prompt)
-        if not isinstance(sent, tuple):
-            return await self._continued(sent)
-        attempt, pool, ready, connection = sent
+        if sent is None:
+            return await self._continued()
+        outcome, called_at, pool, ready, connection = sent
         try:
             await connection.next_change()
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
             events = None
             if connection.status == 200 and connection.error is None and not connection.coding:
-                events = self._read(attempt, pool, ready, connection)
+                events = self._read(outcome, called_at, pool, ready, connection)
         except BaseException:
-            attempt.failed()
+            outcome.failed()
             pool.give_back(connection)
             raise
         if events is None:
-            return await self._continued(attempt, pool, connection)
+            return await self._continued(calls.straight.attempt_at(outcome, called_at), pool, connection)
         return [events] if self._routed is None else await self._routed.begin()
 
     def _read(
-        self, attempt: StraightAttempt, pool: Pool, ready: ReadyRequest, connection: PoolConnection
+        self, outcome: ConstantOutcome, called_at: float, pool: Pool, ready: ReadyRequest, connection: PoolConnection
     ) -> list[Event] | None:
         """The events of the data that are held, which are then taken from the connection; ``None`` if they are left there."""
         data, limits, redaction = connection.held, rate_limits_on(connection), None
@@ -103,7 +104,7 @@ class DirectStream:
                 routed = self._calls.routed(self._prompt)
                 batches = VendorReply.begun(reader, None, response, routed.call_info)
                 routed.call_info.url, routed.call_info.limits = ready.base_url, limits
-                routed.resume(attempt, begun=(batches, [events] if events else []))
+                routed.resume(self._calls.straight.attempt_at(outcome, called_at), begun=(batches, [events] if events else []))
                 self._routed = routed
                 return events
         last = events[-1]
@@ -114,16 +115,14 @@ class DirectStream:
             pool.give_back(connection)
         else:  # the end of the body is still to come
             pool.linger(connection)
-        attempt.answered_whole(limits)
+        outcome.answered_whole(called_at, limits)
         self.call_info = CallInfo(url=ready.base_url, limits=limits)
         return events
 
     async def _continued(
-        self, attempt: StraightAttempt | None, pool: Pool | None = None, connection: PoolConnection | None = None
+        self, attempt: StraightAttempt | None = None, pool: Pool | None = None, connection: PoolConnection | None = None
     ) -> list[list[Event]]:
-        """As ``begin``, by a ``RoutedCall``, which continues the attempt if there is one, with ``connection`` if that was
-        used.
-        """
+        """As ``begin``, by a ``RoutedCall``, which continues the attempt if there is one, on ``connection``."""
         routed, sent = self._routed, SentRequest(connection)
         if routed is None:
             self._routed = routed = self._calls.routed(self._prompt)

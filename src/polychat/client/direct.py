@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..backends.ready import ReadyRequest
     from ..http.pool.connection import PoolConnection
     from ..http.pool.pool import Pool
+    from ..routing.constant import ConstantOutcome
     from ..routing.straight import StraightAttempt
     from ..wire.contract import TextAnswer
     from .routed import RoutedCall
@@ -55,7 +56,7 @@ def _get_pool() -> Callable[[], Pool]:
 class DirectCalls:
     """Calls with the model and options of the kept call ``prepared``, with any prompts that ``compiled`` is for."""
 
-    __slots__ = ("_body", "_options", "_straight", "_targets", "backend", "compiled", "get_pool", "model", "prepared", "target")
+    __slots__ = ("_body", "_options", "_targets", "backend", "compiled", "get_pool", "model", "prepared", "straight", "target")
 
     def __init__(
         self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest, body: Callable[[Any], bytes | None]
@@ -63,21 +64,21 @@ class DirectCalls:
         """``body`` gives the request's body with a prompt: see ``CompiledRequest.body``."""
         self.target = prepared.plan.targets[0]
         self._targets, self.prepared, self.compiled, self._body = targets, prepared, compiled, body
-        self._options, self._straight, self.get_pool = prepared.options, prepared.straight, _get_pool()
+        self._options, self.straight, self.get_pool = prepared.options, prepared.straight, _get_pool()
         self.backend, self.model = self.target.backend, self.target.model or None
 
-    def send(self, prompt: PlainPrompt) -> tuple[StraightAttempt, Pool, ReadyRequest, PoolConnection] | StraightAttempt | None:
-        """Send the request, if that needs no wait. If it was not sent, the attempt is given that was begun, if one was."""
+    def send(self, prompt: PlainPrompt) -> tuple[ConstantOutcome, float, Pool, ReadyRequest, PoolConnection] | None:
+        """Send the request, if that needs no wait; returns by which outcome, when it was called, and where; else ``None``."""
         body = self._body(prompt)
-        if body is None or (attempt := self._straight.constant_attempt()) is None:
+        if body is None or (outcome := self.straight.current_outcome()) is None:
             return None
         try:
             ready = self.backend.ready(self.compiled, self._options)
             pool = self.get_pool()
             connection = pool.begin(ready.request, body, ready.timeouts)
         except PolychatError:  # it is raised once more, where errors are judged
-            return attempt
-        return attempt if connection is None else (attempt, pool, ready, connection)
+            return None
+        return None if connection is None else (outcome, outcome.called(), pool, ready, connection)
 
     def routed(self, prompt: PlainPrompt) -> RoutedCall:
         """The call with this prompt, not sent yet, that reads any reply."""
@@ -112,9 +113,9 @@ class DirectAsk(DirectCalls):
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
         sent = self.send(prompt)
-        if not isinstance(sent, tuple):
-            return await self._asked(prompt, sent, None)
-        attempt, pool, ready, connection = sent
+        if sent is None:
+            return await self._asked(prompt, None, None)
+        outcome, called_at, pool, ready, connection = sent
         answer: TextAnswer | None = None
         finish: Event | None = None
         try:
@@ -135,14 +136,14 @@ class DirectAsk(DirectCalls):
                     events = compiled.whole(raw)
                     finish = events[-1]
         except BaseException:
-            attempt.failed()
+            outcome.failed()
             pool.give_back(connection)
             raise
         if answer is None and (type(finish) is not Finish or finish.error is not None):
-            return await self._asked(prompt, attempt, connection)
+            return await self._asked(prompt, self.straight.attempt_at(outcome, called_at), connection)
         connection.timer.stop()
         pool.give_back(connection)
-        attempt.answered_whole(limits)
+        outcome.answered_whole(called_at, limits)
         is_elsewhere = ready.base_url != self._url
         return self._assembled(events, raw, prompt, is_elsewhere) if answer is None else self._usual(answer, raw, is_elsewhere)
 
@@ -178,7 +179,7 @@ class DirectAsk(DirectCalls):
     async def _asked(
         self, prompt: PlainPrompt, attempt: StraightAttempt | None, connection: PoolConnection | None
     ) -> Reply[Any]:
-        """The reply, asked as any other. ``attempt`` is continued if there is one, with ``connection`` if that was used."""
+        """The reply, asked as any other. ``attempt`` is continued if there is one, on ``connection``."""
         check_prompt(prompt)
         call, sent = self.routed(prompt), SentRequest(connection)
         if attempt is not None:

@@ -6,6 +6,9 @@ request is, and that target is healthy. The router would make the same choice; t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from time import time
+
 from .budget import RetryBudget
 from .facts import Alarms, Facts
 from .resolve import Plan, Target
@@ -26,6 +29,24 @@ class ConstantOutcome:
         self._generation = self._alarms.count
         self._router, self._evictions = router, router.health.evictions
         self._waiting = facts.waiting
+
+    def called(self) -> float:
+        """A request is sent to it; returns the moment. ``answered_whole`` or ``failed`` follows, or an attempt."""
+        now = self._router.clock()
+        self.facts.called(now)
+        return now
+
+    def answered_whole(self, called_at: float, limits: Sequence[tuple[bytes, bytes]]) -> None:
+        """An answer to a request that was ``called`` then came as a whole; ``limits`` are its headers about rate limits."""
+        now = self._router.clock()
+        self.budget.count_request(now)
+        self.facts.answered_whole(called_at, now)
+        if limits:
+            self.facts.note_limits(limits, now, time())
+
+    def failed(self) -> None:
+        """A request that was ``called`` ended before it was answered."""
+        self.facts.over(was_answered=False)
 
     @property
     def is_current(self) -> bool:

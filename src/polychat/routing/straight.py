@@ -24,12 +24,15 @@ class StraightAttempt:
 
     __slots__ = ("_answered_at", "_budget", "_called_at", "_facts", "_router", "plan")
 
-    def __init__(self, router: Router, plan: Plan, facts: Facts, budget: RetryBudget | None = None) -> None:
-        """``budget`` is the plan's, where the caller knows it."""
+    def __init__(
+        self, router: Router, plan: Plan, facts: Facts, budget: RetryBudget | None = None, called_at: float | None = None
+    ) -> None:
+        """``budget`` is the plan's, where the caller knows it. ``called_at``: when the target was called, if that was noted."""
         self._router, self.plan, self._budget = router, plan, budget
         self._facts: Facts | None = facts
-        self._called_at = self._answered_at = router.clock()
-        facts.called(self._called_at)
+        self._called_at = self._answered_at = router.clock() if called_at is None else called_at
+        if called_at is None:
+            facts.called(self._called_at)
 
     def check(self) -> None:
         """Raises ``Resting`` if the target sent a retry time since it was chosen: see ``http/sending.py``."""
@@ -107,12 +110,17 @@ class StraightPlan:
         self._constant: ConstantOutcome | None = None
         """The outcome that holds until something changes after an earlier attempt."""
 
-    def constant_attempt(self) -> StraightAttempt | None:
-        """``attempt``, if it has been made before and nothing has changed since; else ``None``."""
-        constant = self._constant
-        if constant is None or not constant.is_current:  # it is alone: ``holds`` looks for nothing else
-            return None
-        return StraightAttempt(self._router, self._plan, constant.facts, constant.budget)
+    def current_outcome(self) -> ConstantOutcome | None:
+        """The target, if ``attempt`` has been made before and nothing has changed since; else ``None``.
+
+        A caller may call it by ``ConstantOutcome.called``, and need no attempt if all goes well.
+        """
+        constant = self._constant  # it is alone: ``holds`` looks for nothing else
+        return constant if constant is not None and constant.is_current else None
+
+    def attempt_at(self, constant: ConstantOutcome, called_at: float) -> StraightAttempt:
+        """The attempt that began with ``constant.called()``, which returned this moment."""
+        return StraightAttempt(self._router, self._plan, constant.facts, constant.budget, called_at)
 
     def attempt(self) -> StraightAttempt | None:
         """The next attempt; ``None`` where the router must decide, or the target is not well."""
