@@ -1,8 +1,7 @@
 """OpenAI's chat asked with httptools and msgspec alone, on one kept connection: the floor of what Python can do.
 
 No limits, no clocks, no verdicts, no TLS, one call at a time: the status is not looked at, and a server that never answers is
-waited for without end. A program that is used adds that at least; with ``asyncio.timeout`` and a look at the status a call
-takes a quarter more (RESULTS.md).
+waited for without end. A program that is used adds that at least: see ``careful_httptools.py``.
 """
 
 from __future__ import annotations

@@ -19,11 +19,12 @@ from .providers import Process
 from .report import Table, progress
 
 ROUNDS = 9
-CALLS = {"raw_httptools": 400, "ours": 400, "by_hand": 400, "openai": 60, "litellm": 30}
+CALLS = {"raw_httptools": 400, "careful_httptools": 400, "ours": 400, "by_hand": 400, "openai": 60, "litellm": 30}
 MANY = 400
 """Chunks of a long answer."""
 SHOWN = {
     "raw_httptools": ("raw_httptools", "openai", "httptools and msgspec alone"),
+    "careful_httptools": ("careful_httptools", "openai", "the same with a timeout and its checks"),
     "ours": ("ours", "openai", "polychat.stream"),
     "by_hand": ("by_hand", "openai", "aiohttp and json alone"),
     "openai": ("sdks", "openai", "openai SDK"),
@@ -54,7 +55,7 @@ def _streams() -> Table:
 
 
 def _asks() -> Table:
-    clients = [(loop, name) for loop in ("uvloop", "asyncio") for name in ("raw_httptools", "ours")]
+    clients = [(loop, name) for loop in ("uvloop", "asyncio") for name in ("raw_httptools", "careful_httptools", "ours")]
     rounds: list[dict[tuple[str, str], float]] = []
     with ExitStack() as stack:
         port = stack.enter_context(Process([sys.executable, "-m", "benchmarks.services"])).read().strip()
