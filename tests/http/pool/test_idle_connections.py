@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from polychat.errors import NotReady
+from polychat.http.pool import tunnel
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.heads import Origin
 from polychat.http.pool.keep_alive import ObservedCloses, announced_in
 from polychat.http.pool.pool import Pool
+from polychat.http.timeouts import Timeouts
 
 from ...support.pool_requests import ask, echo, json_of
 from ...support.scripted_server import Say, Seen, Server
@@ -144,3 +148,31 @@ def test_closes_of_servers_are_remembered_for_a_while_and_of_a_few() -> None:
     for origin in origins[1:]:
         closes.note(origin, 5, 101)
     assert [closes.seconds(origins[number], 102) for number in (0, 43, 44, 299)] == [60, 60, 4, 4]
+
+
+@pytest.mark.parametrize("begins", [False, True])
+async def test_a_pool_that_is_closed_while_a_connection_opens(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, begins: bool
+) -> None:
+    """The request learns that the pool is closed, and not that the server closed a connection; nothing stays open."""
+    begun, go = asyncio.Event(), asyncio.Event()
+    connect = tunnel.connect
+
+    async def start(*arguments: Any, **options: Any) -> Any:
+        begun.set()
+        await go.wait()
+        return await connect(*arguments, **options)
+
+    monkeypatch.setattr(tunnel, "connect", start)
+    server = await serve(echo)
+    mine = Pool()
+    request = mine.prepared("POST", server.url, {}, None, None)
+    early = mine.begin(request, b"{}", Timeouts(), lambda: None) if begins else None
+    assert (early is not None) == begins
+    asked = asyncio.create_task(mine.send(request, b"{}", sent_on=early))
+    await begun.wait()
+    await mine.close()
+    go.set()
+    with pytest.raises(NotReady, match="closed"):
+        await asked
+    assert (mine._count, mine._origins, server.seen) == (0, {}, [])

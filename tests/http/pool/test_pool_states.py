@@ -432,7 +432,7 @@ async def test_a_server_is_forgotten_with_the_last_who_waits_for_it(monkeypatch:
 class Kept:
     """A connection that can be given back again and again."""
 
-    in_use, reusable_until, idle_since, announced = False, 0.0, 0.0, b""
+    in_use, opening, reusable_until, idle_since, announced = False, None, 0.0, 0.0, b""
 
     def finish(self) -> bool:
         return True

@@ -28,7 +28,7 @@ idle        it is lost                        closed     ``lost``: its server ha
 idle        room is needed                    closed     for a connection to another server: the one idle for longest goes
 ==========  ================================  =========  =============================================================
 
-``close`` closes a connection in any state; a request that waits then raises ``NotReady``.
+``close`` closes a connection in any state; a request that waits for one, or for one to be open, then raises ``NotReady``.
 
 Invariants: ``_count`` is the number of connections that are not closed, and the sum of every server's ``count``; no request
 waits while it could be served; requests that wait for one server are served in the order they came, and of all that could be
@@ -310,7 +310,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_exception(NotReady(_CLOSED))
         for connection in list(self._origin_of):
-            connection.abort(None)
+            connection.abort(None if connection.opening is None else NotReady(_CLOSED))
         await asyncio.sleep(0)  # the loop's turn to close what was let go of
 
     async def _acquire(self, place: URLParts, origin: Origin, limits: ExchangeTimeouts) -> PoolConnection:
@@ -373,6 +373,9 @@ class Pool:
     async def _open(self, place: URLParts, origin: Origin) -> PoolConnection:
         try:
             connection = await opened(place, origin.proxy, origin.tls)
+            if self.closed:
+                connection.abort(None)
+                raise NotReady(_CLOSED)
         except BaseException:
             self._release_slot(origin)
             raise
