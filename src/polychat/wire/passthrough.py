@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import EmptyReply, ReplyFailed
 from ..events import Event, Finish, Start, Usage
@@ -124,9 +124,12 @@ def _is_reported(finish: Finish) -> bool:
 
 def ending_in(events: list[Event]) -> tuple[Finish, Usage | None, str | None]:
     """The finish, the usage and the model of a reply, from its events."""
-    latest: dict[type, Any] = {}
+    finish = usage = served = None
     for event in events:
-        latest[type(event)] = event
-    start, finish = latest.get(Start), latest.get(Finish)
-    served = None if start is None else start.model
-    return truncated("its events have no end") if finish is None else finish, latest.get(Usage), served
+        if type(event) is Finish:
+            finish = event
+        elif type(event) is Usage:
+            usage = event
+        elif type(event) is Start:
+            served = event.model
+    return truncated("its events have no end") if finish is None else finish, usage, served

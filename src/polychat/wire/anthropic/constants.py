@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import FaultKind
 from ...events import Reason, Usage
+from ..json_text import encoded
 
 NAME = "anthropic"
 VENDOR = "anthropic"
@@ -120,6 +121,15 @@ def counts_of(usage: Usage | None) -> dict[str, Any]:
     return counts
 
 
+def counts_text(usage: Usage) -> bytes:
+    """``counts_of`` as JSON."""
+    cached, written, hour = usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+    if cached is not None or written is not None or hour is not None or usage.reasoning_tokens is not None:
+        return encoded(counts_of(usage))
+    form = _ESTIMATED_COUNTS if usage.estimated else _USUAL_COUNTS
+    return form % (max(0, usage.prompt_tokens or 0), usage.completion_tokens or 0)
+
+
 _UNKNOWN = dict.fromkeys(
     (
         *("cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "server_tool_use"),
@@ -127,6 +137,8 @@ _UNKNOWN = dict.fromkeys(
     )
 )
 """Members that are always present on this wire, and null if unknown."""
+_USUAL_COUNTS = b'{"input_tokens":%%d,%b,"output_tokens":%%d}' % encoded(_UNKNOWN)[1:-1]
+_ESTIMATED_COUNTS = _USUAL_COUNTS[:-1] + b',"estimated":true}'
 
 
 def _count(value: object) -> int | None:

@@ -6,7 +6,6 @@ The wire has no probabilities and only one answer; images that a model made are 
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any
 
 from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ...types import ChatRequest
@@ -15,7 +14,7 @@ from ..estimating import BYTES_A_TOKEN, estimated_prompt
 from ..framing import event as framed
 from ..json_text import encoded, escaped, object_in
 from ..tags import tagged
-from .constants import CALLER, STOP_REASONS, VENDOR, counts_of
+from .constants import CALLER, STOP_REASONS, VENDOR, counts_text
 from .errors import error_value
 from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
 from .whole_reply_writer import WholeWriter
@@ -174,14 +173,14 @@ class StreamWriter:
         if self._started:
             return
         self._started = True
-        out.append(_MESSAGE_START % (encoded(f"msg_{self._name}"), encoded(self._model), encoded(self._counts(last=False))))
+        out.append(_MESSAGE_START % (encoded(f"msg_{self._name}"), encoded(self._model), self._counts(last=False)))
 
-    def _counts(self, *, last: bool) -> dict[str, Any]:
+    def _counts(self, *, last: bool) -> bytes:
         """The backend's counts once it reported them; before that an estimate of the prompt's tokens, marked as one."""
         if self._usage is not None:
-            return counts_of(self._usage)
+            return counts_text(self._usage)
         written = -(-self._written // BYTES_A_TOKEN) if last else 0
-        return counts_of(Usage(estimated_prompt(self._ask, self._text_aside), written, estimated=True))
+        return counts_text(Usage(estimated_prompt(self._ask, self._text_aside), written, estimated=True))
 
     def _finish(self, finish: Finish, out: list[bytes]) -> None:
         self._done = True
@@ -197,7 +196,7 @@ class StreamWriter:
             stop = _usual_stop(finish.reason)
         else:
             stop = encoded(stop_of(finish, bool(self._calls), "".join(self._refusal)))
-        out.append(_MESSAGE_DELTA % (stop, encoded(self._counts(last=True))))
+        out.append(_MESSAGE_DELTA % (stop, self._counts(last=True)))
         out.append(_MESSAGE_STOP)
 
 
