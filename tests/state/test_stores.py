@@ -205,6 +205,18 @@ def test_a_database_does_what_memory_does(store: DatabaseStore, calls: list[Step
     assert seen(store, buckets) == seen(memory, buckets)
 
 
+def test_what_a_clock_that_was_ahead_took_is_not_held_for_long(url: str) -> None:
+    """A process that was killed while its clock was an hour ahead leaves an allotment that lasts an hour: it holds nothing."""
+    bucket = StoredBucket("key", "a", "concurrent", None, 0, None)
+    for store in (MemoryStore(), emptied(DatabaseStore(url, patience=10))):
+        store.renew([AllotmentRequest("a", bucket, 4, 0, 0, 4, 4)], 3615.0, 3600.0)
+        assert store.levels([bucket], 3600.0) == [(0, 4)]
+        assert store.levels([bucket], 0.0) == [(0, 0)]
+        (grant,) = store.renew([AllotmentRequest("b", bucket, 4, 0, 0, 4, 4)], 15.0, 0.0)
+        assert grant.amount == 4
+        store.close()
+
+
 def test_many_processes_spend_one_budget_and_not_more(url: str) -> None:
     """Stores of one database that take parts of one bucket at the same time get no more than its cap together."""
     emptied(DatabaseStore(url, patience=10)).close()

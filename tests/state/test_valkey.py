@@ -90,6 +90,12 @@ def test_many_spend_one_budget_and_not_more(ledger: ValkeyLedger, url: str) -> N
     assert 900 < level.spent <= 1000
 
 
+def test_what_a_clock_that_was_ahead_took_is_not_held_for_long(ledger: ValkeyLedger) -> None:
+    """By a process that was killed then, for example."""
+    ledger.renew([AllotmentRequest("a", BUCKETS[0], 4, 0, 0, 4, 4)], 3615.0, 3600.0)
+    assert [ledger.levels(BUCKETS[:1], now)[0].allotted for now in (3600.0, 0.0)] == [4, 0]
+
+
 def test_buckets_end_and_a_server_that_is_away_is_reported(ledger: ValkeyLedger, tmp_path: Path) -> None:
     """The server forgets every bucket some time after its window; without a server the error is the one of any store."""
     ledger.renew([AllotmentRequest("a", BUCKETS[0], 10, 0, 0, 1, 1)], 100, 86_000)

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from .store import (
+    MOST_AHEAD,
     AllotmentRequest,
     AuditEntry,
     Changes,
@@ -252,7 +253,8 @@ class _Held:
 
     def rest(self, now: float) -> int:
         """What its process may still spend."""
-        return 0 if self.closed or self.until <= now else max(0, self.amount - self.spent)
+        is_open = not self.closed and now < self.until <= now + MOST_AHEAD
+        return max(0, self.amount - self.spent) if is_open else 0
 
 
 def _later(*moments: float | None) -> float | None:

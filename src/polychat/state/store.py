@@ -224,6 +224,11 @@ class StoredBucket(NamedTuple):
     """When it ends; the bucket is forgotten some time after that."""
 
 
+MOST_AHEAD = 300.0
+"""Seconds that an allotment may last at most. One that lasts longer was taken by a process whose clock was ahead, and holds
+nothing: if that process was killed, nobody would give it back."""
+
+
 class AllotmentRequest(NamedTuple):
     """What one process wants of a bucket: its *allotment*, which it may spend without asking.
 

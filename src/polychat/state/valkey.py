@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import BadInput, MissingPackage, redact
-from .store import AllotmentRequest, Grant, Level, Settlement, StoredBucket, StoreUnavailable
+from .store import MOST_AHEAD, AllotmentRequest, Grant, Level, Settlement, StoredBucket, StoreUnavailable
 
 try:
     from valkey import Valkey
@@ -48,7 +48,7 @@ local function level(key, now, besides)
             spent = tonumber(value)
         elseif name ~= besides then
             local amount, used, ends, closed = held(value)
-            if closed == '0' and ends > now then
+            if closed == '0' and ends > now and ends <= now + __MOST_AHEAD__ then
                 elsewhere = elsewhere + math.max(0, amount - used)
             elseif ends < now - 3600000 then
                 redis.call('HDEL', key, name)
@@ -57,7 +57,7 @@ local function level(key, now, besides)
     end
     return spent, elsewhere
 end
-"""
+""".replace("__MOST_AHEAD__", str(int(MOST_AHEAD * 1000)))
 _RENEW = (
     _LEVEL
     + """

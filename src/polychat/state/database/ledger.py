@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, bindparam, case, delete, func, select, tuple_, update
 
-from ..store import AllotmentRequest, Grant, Level, Settlement, StoredBucket
+from ..store import MOST_AHEAD, AllotmentRequest, Grant, Level, Settlement, StoredBucket
 from .engine import Database
 from .statements import inserting
 from .tables import allotments, buckets, keepable, processes
@@ -158,7 +158,7 @@ def _rest() -> Any:
 
 
 def _is_open(now: float) -> Any:
-    return (allotments.c.until > now) & ~allotments.c.closed
+    return (allotments.c.until > now) & (allotments.c.until <= now + MOST_AHEAD) & ~allotments.c.closed
 
 
 def _count(connection: Connection, more: Mapping[int, int]) -> None:
