@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from math import inf
@@ -11,6 +10,7 @@ from typing import NamedTuple, cast
 
 from ..errors import Clock, TimedOut
 from ..wire.checks import bad
+from .alarms import Alarm, Alarms
 
 
 class Timeouts(NamedTuple):
@@ -97,15 +97,13 @@ class ExchangeTimer:
     sets ``received``, which is checked every ``_TICKS``-th part of the idle time; silence is detected later by that at most.
     """
 
-    __slots__ = ("_clock", "_due", "_handle", "_late", "_loop", "_rings", "_seconds", "_silent_since", "received", "timeouts")
+    __slots__ = ("_alarm", "_alarms", "_clock", "_due", "_late", "_rings", "_seconds", "_silent_since", "received", "timeouts")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED
-    ) -> None:
-        self._loop = loop
+    def __init__(self, alarms: Alarms, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED) -> None:
+        self._alarms = alarms
         self._late = late
         self.timeouts = timeouts
-        self._handle: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
         self._due = self._rings = inf
         self._silent_since: float | None = None
         """The last check that found bytes, while they are pushed; ``None`` in any other wait."""
@@ -134,27 +132,27 @@ class ExchangeTimer:
     def close(self) -> None:
         """Ends all waiting and cancels the timer for ever."""
         self._late = _ignore  # what is late refers to the timer, and would wait for the garbage collector
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._due = self._rings = inf
         self._silent_since = None
 
     def _set(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._rings = self._due
-        self._handle = self._loop.call_at(self._due, self._ring)
+        self._alarm = self._alarms.call_at(self._due, self._ring)
 
     def _ring(self) -> None:
-        rang, self._rings, self._handle = self._rings, inf, None
+        rang, self._rings, self._alarm = self._rings, inf, None
         if self._due > rang:
             if self._due != inf:
                 self._set()  # another wait began since
         elif self._due == self.timeouts.end:
             self._late(self.timeouts.past())
         elif self._silent_since is not None:
-            self._tick(self._silent_since, self._loop.time())
+            self._tick(self._silent_since, self._alarms.time())
         else:
             self._late(TimedOut(self._clock, self._seconds))
 

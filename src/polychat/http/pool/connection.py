@@ -56,6 +56,7 @@ from typing import Protocol, cast
 import httptools
 
 from ...errors import BackendError, BadReply, Truncated, redact
+from ..alarms import alarms
 from ..body import header_in
 from ..timeouts import UNLIMITED, ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
@@ -123,7 +124,7 @@ class PoolConnection(asyncio.Protocol):
         self.sent_at = 0.0
         """When the current request was sent, if ``Pool.begin`` sent it."""
         self.in_use: bool
-        self.timer = ExchangeTimer(self.loop, self.abort)
+        self.timer = ExchangeTimer(alarms(), self.abort)
         self._poll: select.poll | None = None
         self._first_read = b""
         """The beginning of a reply that may be recognized the next time."""
