@@ -1,4 +1,4 @@
-"""Alarms that share one timer of the loop."""
+"""LoopAlarms that share one timer of the loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from polychat.http.alarms import Alarms
+from polychat.http.alarms import LoopAlarms
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.loop = 1000.0, asyncio.get_running_loop()
         monkeypatch.setattr(self.loop, "time", lambda: self.now)
-        self.alarms = Alarms()
+        self.alarms = LoopAlarms()
         self.rang: list[str] = []
 
     def set(self, seconds: float, name: str) -> Any:

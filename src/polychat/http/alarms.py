@@ -1,4 +1,4 @@
-"""Alarms of an event loop that share one timer of it.
+"""LoopAlarms of an event loop that share one timer of it.
 
 A timer of the loop's own takes 700 bytes, and each open connection waits for something. Here an alarm takes 200, and setting
 it is a step in a heap. One that is cancelled stays in the heap until it is due, or until such are more than half.
@@ -25,7 +25,7 @@ class Alarm:
 
     __slots__ = ("_alarms", "callback", "is_due")
 
-    def __init__(self, alarms: Alarms, callback: Callable[[], object]) -> None:
+    def __init__(self, alarms: LoopAlarms, callback: Callable[[], object]) -> None:
         self._alarms = alarms
         self.callback: Callable[[], object] | None = callback
         """``None`` if it rang, or was cancelled."""
@@ -40,7 +40,7 @@ class Alarm:
                 self._alarms.note_cancelled()
 
 
-class Alarms:
+class LoopAlarms:
     """Those of one loop."""
 
     __slots__ = ("__weakref__", "_cancelled", "_heap", "_loop", "_numbers", "_rings", "_timer", "closed", "time")
@@ -108,7 +108,7 @@ class Alarms:
             self._set(self._heap[0][0])
 
     def _take_due(self, now: float) -> list[Alarm]:
-        """Alarms that are due; those that their callbacks set are not among them, and wait for another turn."""
+        """LoopAlarms that are due; those that their callbacks set are not among them, and wait for another turn."""
         due: list[Alarm] = []
         while self._heap and (self._heap[0][0] <= now or self._heap[0][2].callback is None):
             _, _, alarm = heappop(self._heap)
@@ -120,5 +120,5 @@ class Alarms:
         return due
 
 
-alarms = PerLoop(Alarms).get
-"""The running loop's ``Alarms``."""
+alarms = PerLoop(LoopAlarms).get
+"""The running loop's ``LoopAlarms``."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from ..errors import Clock, TimedOut
 from ..wire.checks import bad
-from .alarms import Alarm, Alarms
+from .alarms import Alarm, LoopAlarms
 
 
 class Timeouts(NamedTuple):
@@ -99,7 +99,7 @@ class ExchangeTimer:
 
     __slots__ = ("_alarm", "_alarms", "_clock", "_due", "_late", "_rings", "_seconds", "_silent_since", "received", "timeouts")
 
-    def __init__(self, alarms: Alarms, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED) -> None:
+    def __init__(self, alarms: LoopAlarms, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED) -> None:
         self._alarms = alarms
         self._late = late
         self.timeouts = timeouts
