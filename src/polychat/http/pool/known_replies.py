@@ -29,8 +29,8 @@ _is_value = re.compile(_VALUE).fullmatch
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a body in chunks, without trailers."""
 _chunk_size = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,5})\r\n").match
-_CHUNKS = 64
-"""Maximum chunks of a body: for many, the parser takes less time."""
+_CHUNKS, _CHUNKED = 24, 8192
+"""Maximum chunks of a body, and bytes of a reply in chunks: for many, the parser takes less time."""
 
 
 class KnownReply:
@@ -57,7 +57,7 @@ class KnownReply:
 
     def read(self, data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         """The values of the headers and the body of a reply that is complete in ``data``; ``None`` if it is not such a one."""
-        if not self._length and data[-5:] != LAST_CHUNK:
+        if not self._length and (len(data) > _CHUNKED or data[-5:] != LAST_CHUNK):
             return None
         found = self._match(data)
         if found is None or (end := found.end()) > _SIZE:
