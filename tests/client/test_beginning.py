@@ -12,11 +12,11 @@ import pytest
 import polychat
 from polychat import errors
 from polychat.client.beginning import DirectStream
+from polychat.client.direct import DirectCalls
 from polychat.client.routed import RoutedCall
 from polychat.client.targets import targets_of
 from polychat.events import Event, Finish, Reasoning, Start, Text, Usage
 from polychat.http.pool.pool import pool
-from polychat.routing.straight import StraightPlan
 from polychat.wire import contract
 
 from ..support.scripted_server import Say, Seen
@@ -56,7 +56,7 @@ class Streamer:
         self.options = {"api_key": key} if key else {}
         self.is_direct = True
         self.begun, self.left = 0, 0
-        outcome, read, resume = StraightPlan.current_outcome, DirectStream._read, RoutedCall.resume
+        send, read, resume = DirectCalls.send, DirectStream._read, RoutedCall.resume
 
         def counted(stream: DirectStream, *values: Any) -> Any:
             events = read(stream, *values)
@@ -69,7 +69,7 @@ class Streamer:
 
         monkeypatch.setattr(DirectStream, "_read", counted)
         monkeypatch.setattr(RoutedCall, "resume", resumed)
-        monkeypatch.setattr(StraightPlan, "current_outcome", lambda plan: outcome(plan) if self.is_direct else None)
+        monkeypatch.setattr(DirectCalls, "send", lambda *values: send(*values) if self.is_direct else None)
 
     async def outcome(self, *, is_direct: bool, is_read: bool = True) -> tuple[Any, ...]:
         """Everything that a caller sees of one stream."""
