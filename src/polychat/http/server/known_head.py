@@ -109,7 +109,7 @@ class KnownHead:
         for at, before in zip(self._places, around, strict=True):
             begin += len(before)
             end = data.find(b"\r\n", begin, begin + _IDENTITY)
-            value = data[begin : max(end, 0)]
+            value = data[begin:end] if end >= 0 else b""
             if not data.startswith(before, begin - len(before)) or not _is_value(value):
                 return None
             if at == self._place:
@@ -149,7 +149,7 @@ class KnownHead:
         if not data.startswith(before):
             return 0
         end = data.find(b"\r\n", len(before))
-        begin, length = end + len(after), data[len(before) : max(end, 0)]
+        begin, length = end + len(after), data[len(before) : end] if end >= 0 else b""
         if begin > limit or not data.startswith(after, end) or not _LENGTHS(length) or int(length) > SMALL:
             return 0
         return max(0, int(length) - (len(data) - begin))
