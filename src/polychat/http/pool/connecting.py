@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -71,8 +71,13 @@ class _Lookups:
         task = self._tasks.get(key)
         if task is None:
             self._tasks[key] = task = asyncio.create_task(_looked_up(host, port))
-            task.add_done_callback(lambda _: self._tasks.pop(key))
+            task.add_done_callback(partial(self._ended, key))
         return await asyncio.shield(task)
+
+    def _ended(self, key: tuple[str, int], task: asyncio.Task[Sequence[AddrInfoType]]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # seen: where every caller was cancelled, the loop would report it
 
     async def close(self) -> None:
         """The loop is being shut down."""
