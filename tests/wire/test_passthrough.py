@@ -412,3 +412,20 @@ def test_what_the_bytes_show() -> None:
     empty.feed(framed([chunk({"role": "assistant", "content": ""})]))
     assert known(empty).error == "EmptyReply"
     assert not empty.error_forwarded
+
+
+@pytest.mark.parametrize("choices", [{"a": 1}, {"a": {"delta": {"role": "assistant", "content": ""}}}, "x", 7, [None], [[]]])
+def test_choices_of_another_shape(choices: Any) -> None:
+    """A chunk whose choices are no list of objects never raises, wherever it stands: it is read as one that says nothing, or
+    ends the reply as unreadable, and the reply has its verdict.
+    """
+    piece = {"id": "a", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    odd = {"id": "b", "choices": choices}
+    for values in ([odd, piece], [piece, odd], [piece, {**odd, "finish_reason": "stop"}], [piece, {**odd, "usage": {}}]):
+        chunks = [b"data: %b\n\n" % json.dumps(value, separators=(",", ":")).encode() for value in values]
+        for pieces in ([b"".join(chunks)], chunks, [b"".join(chunks) + b"data: [DONE]\n\n"], [*chunks, b"data: [DONE]\n\n"]):
+            monitor = ChunkMonitor(usage=False)
+            for each in pieces:
+                monitor.feed(each)
+            monitor.end()
+            assert monitor.finish is not None

@@ -16,6 +16,7 @@ from ..framing import EVENT_END, MAX_LINE, Lines, LineTooLong, padding_in
 from ..json_text import LenientJSON, check_depth, decoded
 from ..passthrough import ending_in
 from ..reading import complete, failed, truncated, two_replies, unreadable
+from ..stream import SHAPES
 from .errors import fault_of_error, is_fault
 from .reply_reader import FAILED, REASONS, begins_another, read_reply
 from .usage import usage_in, usage_of, with_reasoning
@@ -159,7 +160,7 @@ class ChunkMonitor:
         while (opening := _OPENING.search(chunks, begin)) is not None:
             line = chunks.rfind(b"\n", 0, opening.start()) + 1
             begin = chunks.find(b"\n", opening.end())
-            with suppress(ValueError, AttributeError, TypeError):
+            with suppress(*SHAPES):
                 if begins_another(_read(chunks[line + 5 : begin]), self._reply_id()):
                     return _after_blank_line(chunks, line)
         return len(chunks)
@@ -287,7 +288,7 @@ class ChunkMonitor:
                 self._choice(choice)
             if self._id is None and not self._first and isinstance(name := chunk.get("id"), str):
                 self._id = name or None
-        except (ValueError, TypeError, AttributeError):
+        except SHAPES:
             marks = _ENDED if self._ended else _MARKS
             if events is not None and not any(mark in event for event in events[: number + 1] for mark in marks):
                 return True

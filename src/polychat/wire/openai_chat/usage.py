@@ -14,9 +14,8 @@ Object = dict[str, Any]
 def usage_in(chunk: Object) -> Usage | None:
     """The counts of a chunk or a reply, wherever its dialect has them; ``None`` if there are none. Never raises."""
     usage = chunk.get("usage") or _object(chunk.get("x_groq")).get("usage")
-    if not usage and chunk.get("choices"):
-        first = chunk["choices"][0]
-        usage = first.get("usage") if isinstance(first, dict) else None  # Moonshot
+    if not usage and isinstance(choices := chunk.get("choices"), list) and choices:
+        usage = _object(choices[0]).get("usage")  # Moonshot
     return usage_of(usage) if usage and isinstance(usage, dict) else None
 
 
