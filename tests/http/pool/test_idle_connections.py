@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polychat.errors import NotReady
+from polychat.errors import ConnectionFailed, NotReady
 from polychat.http.pool import tunnel
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.heads import Origin
@@ -137,6 +137,26 @@ async def test_a_server_that_closes_what_lies_idle_is_remembered(serve: Serve, m
     assert other.reusable_until - other.idle_since == pytest.approx(4)
     assert await kept_for(mine, server) == pytest.approx(4)
     assert (server.connections, await kept_for(mine, await serve(echo))) == (2, pytest.approx(3600))
+
+
+@pytest.mark.parametrize("begins", [False, True])
+async def test_a_request_that_is_lost_after_a_pause_shortens_it(serve: Serve, mine: Pool, begins: bool) -> None:
+    """What is between may forget a connection that lies idle without telling: else each request after a pause would be lost."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        if b"lost" in seen.body:
+            await say.cut()
+        else:
+            await say.whole({})
+
+    server = await serve(handler)
+    assert await kept_for(mine, server) == pytest.approx(3600)
+    request = mine.prepared("POST", server.url, {}, None, None)
+    early = mine.begin(request, b"lost", Timeouts()) if begins else None
+    with pytest.raises(ConnectionFailed):
+        await mine.send(request, b"lost", sent_on=early)
+    assert len(server.seen) == 2
+    assert await kept_for(mine, server) == pytest.approx(4)
 
 
 def test_closes_of_servers_are_remembered_for_a_while_and_of_a_few() -> None:

@@ -13,6 +13,7 @@ what is known of the server                     a connection lies idle for
 nothing                                         ``LONGEST``: below what load balancers and firewalls keep
 it announces a time                             a second less, as in Node's client; no longer than ``LONGEST``
 it closed one that lay idle, after some time    a second less, but no less than ``_SHORTEST``, for ``_REMEMBERED`` seconds
+the first request after some time was lost      likewise: a firewall may forget what lies idle, and tells nobody
 ==============================================  ====================================================================
 
 The least that is known counts: a proxy may announce a time and close earlier. A server that restarts closes connections at any

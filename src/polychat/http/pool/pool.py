@@ -192,6 +192,9 @@ class Pool:
                         raise refusal_of(407, request.place, request.proxy)
                     return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
                 except BaseException as error:
+                    is_lost = isinstance(error, OSError) and not isinstance(error, PolychatError)
+                    if is_lost and was_used and not connection.received_any and origin in self._origins:
+                        self._note_close(origin, self._origins[origin], connection)  # or a firewall between has forgotten it
                     self._drop(connection)
                     release_locals(error)  # it is the connection's own, whose frames hold the body and the connection
                     if not isinstance(error, OSError):  # the connection's, or TimedOut
@@ -513,7 +516,7 @@ class Pool:
             self._drop(connection)
 
     def _note_close(self, origin: Origin, connections: _Connections, connection: PoolConnection) -> None:
-        """The server closed a connection that lay idle: the others are kept for less long than that."""
+        """A connection that lay idle was closed meanwhile, or lost its next request: the others are kept for less long."""
         now = self._loop.time()
         seconds = self._closes.note(origin, now - connection.idle_since, now)
         if seconds < connections.idle_seconds:
