@@ -104,6 +104,21 @@ async def test_a_connection_is_kept_for_as_long_as_its_server_announces(serve: S
     assert [server.open for server in servers.values()] == [1, 1, 0]
 
 
+async def test_a_time_that_is_announced_later_counts_for_what_is_idle_already(serve: Serve, mine: Pool) -> None:
+    """All of them are closed by then, the oldest first: none keeps the later ones open."""
+    announced = [("Keep-Alive", "timeout=9")]
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole({}, headers=announced if seen.path == "/tells" else [])
+
+    server = await serve(handler)
+    for response in [await mine.request("GET", server.url + path, headers={}) for path in ("/", "/", "/tells")]:
+        await response.read()
+    times = [each.reusable_until - each.idle_since for each in mine._idle_connections]
+    assert times == pytest.approx([8, 8, 8])
+    assert mine._sweep_at == next(iter(mine._idle_connections)).reusable_until
+
+
 async def test_an_announced_time_is_not_believed_of_a_server_that_closed_earlier(serve: Serve, mine: Pool) -> None:
     """Else each reply that announces it would make up for the close, and requests would be lost again and again."""
     server = await serve(announcing("timeout=60"))

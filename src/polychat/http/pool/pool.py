@@ -192,10 +192,7 @@ class Pool:
                         raise refusal_of(407, request.place, request.proxy)
                     return PooledResponse(self, connection, request, sent_at=sent_at, provider=provider)
                 except BaseException as error:
-                    is_lost = isinstance(error, OSError) and not isinstance(error, PolychatError)
-                    if is_lost and was_used and not connection.received_any and origin in self._origins:
-                        self._note_close(origin, self._origins[origin], connection)  # or a firewall between has forgotten it
-                    self._drop(connection)
+                    self._failed(origin, connection, error)
                     release_locals(error)  # it is the connection's own, whose frames hold the body and the connection
                     if not isinstance(error, OSError):  # the connection's, or TimedOut
                         raise
@@ -408,7 +405,7 @@ class Pool:
         connections = self._origins[origin]
         connection.idle_since = now = self._loop.time()
         if connection.announced and (seconds := announced_in(connection.announced)) is not None:
-            connections.idle_seconds = min(seconds, self._closes.seconds(origin, now))
+            self._keep_for(connections, min(seconds, self._closes.seconds(origin, now)))
         connection.reusable_until = until = now + connections.idle_seconds
         connections.idle[connection] = self._idle_connections[connection] = None
         if until < self._sweep_at:
@@ -515,12 +512,23 @@ class Pool:
             self._note_close(origin, connections, connection)
             self._drop(connection)
 
+    def _failed(self, origin: Origin, connection: PoolConnection, error: BaseException) -> None:
+        """An exchange failed. A request that is lost after a pause tells of one that was too long, as a close does."""
+        is_lost = isinstance(error, OSError) and not (isinstance(error, PolychatError) or connection.received_any)
+        if is_lost and connection.reusable_until > 0 and origin in self._origins:
+            self._note_close(origin, self._origins[origin], connection)
+        self._drop(connection)
+
     def _note_close(self, origin: Origin, connections: _Connections, connection: PoolConnection) -> None:
         """A connection that lay idle was closed meanwhile, or lost its next request: the others are kept for less long."""
         now = self._loop.time()
         seconds = self._closes.note(origin, now - connection.idle_since, now)
-        if seconds < connections.idle_seconds:
-            connections.idle_seconds = seconds
+        self._keep_for(connections, min(seconds, connections.idle_seconds))
+
+    def _keep_for(self, connections: _Connections, seconds: float) -> None:
+        """Keep those to one server for so long; where that is less than before, those that are idle too."""
+        before, connections.idle_seconds = connections.idle_seconds, seconds
+        if seconds < before:
             for each in connections.idle:
                 each.reusable_until = min(each.reusable_until, each.idle_since + seconds)
                 self._sweep_by(each.reusable_until)
