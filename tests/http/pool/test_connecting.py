@@ -91,6 +91,28 @@ async def test_who_needs_a_name_at_the_same_time_waits_for_one_lookup(names: Nam
     assert names.lookups == 2
 
 
+@pytest.mark.parametrize(
+    ("address", "connected_to"),
+    [(("fe80::1", 80, 0, 4), "fe80::1%4"), (("fe80::1%eth0", 80, 0, 4), "fe80::1%eth0"), (("::1", 80, 0, 0), "::1")],
+)
+async def test_the_interface_of_a_link_local_address_is_kept(
+    monkeypatch: pytest.MonkeyPatch, address: tuple[Any, ...], connected_to: str
+) -> None:
+    """Without it the system refuses to connect: names of the local network may have no other address."""
+    used: list[str] = []
+
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", address)]
+
+    async def create_connection(_: Any, host: str, *__: Any, **___: Any) -> None:
+        used.append(host)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    (await connect(NAME, 80, None)).timer.close()
+    assert used == [connected_to]
+
+
 async def test_a_name_that_is_not_known_is_looked_up_again(names: Names, port: int) -> None:
     """Each that waited gets the error, and nobody after them."""
     names.answers = [[], ["127.0.0.1"]]

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from ipaddress import ip_address
+from typing import Any
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
@@ -20,6 +21,9 @@ from .connection import PoolConnection
 
 _EYEBALLS = 0.25
 """Seconds for one address before the next is tried in parallel (RFC 8305). uvloop has no such feature."""
+
+_IPV6 = 4
+"""Members of a socket's address of IPv6: host, port, flow and scope."""
 
 
 async def connect(host: str, port: int, tls: ssl.SSLContext | None, connection: PoolConnection | None = None) -> PoolConnection:
@@ -30,10 +34,16 @@ async def connect(host: str, port: int, tls: ssl.SSLContext | None, connection: 
         if len(addresses) > 1:
             sock = await start_connection(addresses, happy_eyeballs_delay=_EYEBALLS, interleave=1)
             return await connection_of(sock, host, tls, connection)
-        address = addresses[0][4][0]
+        address = _written(addresses[0][4])
     loop, made = asyncio.get_running_loop(), connection or PoolConnection()
     await loop.create_connection(lambda: made, address, port, ssl=tls, server_hostname=host if tls else None)
     return made
+
+
+def _written(address: tuple[Any, ...]) -> str:
+    """The host of a socket's address, with the interface that a link-local one of IPv6 is meant for."""
+    host, scope = address[0], address[3] if len(address) == _IPV6 else 0
+    return f"{host}%{scope}" if scope and "%" not in host else host
 
 
 async def connection_of(
