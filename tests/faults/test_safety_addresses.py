@@ -243,7 +243,7 @@ def test_the_address_of_such_a_row_is_never_filled_in(monkeypatch: pytest.Monkey
     row = known()["azure-openai"].replace(base_url="https://x.example/{resource}")
     assert address(row) == "https://x.example/mine"
     with pytest.raises(errors.NotReady, match="placeholder"):
-        address(row.replace(untrusted=("base_url",)))
+        address(row.replace(untrusted=frozenset({"base_url"})))
 
 
 async def test_the_check_of_a_folders_file_tells_what_serve_would(folder: Any) -> None:
