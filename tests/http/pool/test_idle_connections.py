@@ -178,7 +178,7 @@ def test_closes_of_servers_are_remembered_for_a_while_and_of_a_few() -> None:
     """By how long the connection lay idle; one that restarts may close at any age, which says little."""
     closes, origins = ObservedCloses(60), [Origin("http", f"host-{number}", 80, None, None) for number in range(300)]
     assert closes.seconds(origins[0], 100) == 60
-    assert [closes.note(origins[0], idle, 100) for idle in (70, 31, 40, 5, 0.1)] == [60, 30, 30, 4, 4]
+    assert [closes.note(origins[0], idle, 100) for idle in (70, 31.9, 31.2, 40, 5, 0.1)] == [60, 30, 30, 30, 4, 4]
     assert [closes.seconds(origins[0], now) for now in (101, 3700, 3701)] == [4, 4, 60]
     for origin in origins[1:]:
         closes.note(origin, 5, 101)
