@@ -22,6 +22,7 @@ import uvloop
 from polychat import errors
 from polychat.events import Event, Finish, Text
 from polychat.http.pool import pool as pools
+from polychat.http.pool import shared_connections
 from polychat.http.pool.pool import Pool, pool
 from polychat.http.timeouts import ExchangeTimeouts, ExchangeTimer, Timeouts
 
@@ -102,7 +103,7 @@ async def test_a_server_that_talks_on_after_the_end_is_left(serve: Serve, monkey
         while True:
             await say.chunk(b"more\n" * 1000)
 
-    monkeypatch.setattr(pools, "_LINGER", 0.05)
+    monkeypatch.setattr(shared_connections, "_LINGER", 0.05)
     async with asyncio.timeout(60):
         for handler in (silent, chatty):
             server = await serve(handler)

@@ -16,7 +16,7 @@ import pytest
 from polychat import errors
 from polychat.http.pool import connection as connections
 from polychat.http.pool import opening as openings
-from polychat.http.pool import pool as pools
+from polychat.http.pool import shared_connections
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.heads import Origin
 from polychat.http.pool.pool import Pool
@@ -87,9 +87,9 @@ class Play:
         """Whether servers read nothing until a test says so."""
         self.loop = asyncio.get_running_loop()
         monkeypatch.setattr(self.loop, "time", lambda: self.now)
-        for module in (pools, openings):
+        for module in (shared_connections, openings):
             monkeypatch.setattr(module, "opened", self._opened)
-        monkeypatch.setattr(pools, "PoolConnection", Steppable)
+        monkeypatch.setattr(shared_connections, "PoolConnection", Steppable)
         self.pool = Pool(**limits)
         self.opening: list[asyncio.Future[None]] = []
         self.transports: list[Transport] = []
@@ -322,7 +322,7 @@ async def test_in_any_order(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
                 play.act(chance.choice((*ACTIONS, chance.choice(RARE))), chance)
                 await play.turns(chance.randint(0, 4))
             await play.end()
-            assert play.moves <= moves(transitions(pools, "connection"))
+            assert play.moves <= moves(transitions(shared_connections, "connection"))
             assert play.moves_within <= moves(transitions(connections, "state"))
 
 
@@ -339,7 +339,7 @@ async def test_the_tables_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
             await slow_server(play, outcome)
             await play.end()
             within |= play.moves_within
-    ways, ways_within = moves(transitions(pools, "connection")), moves(transitions(connections, "state"))
+    ways, ways_within = moves(transitions(shared_connections, "connection")), moves(transitions(connections, "state"))
     for _ in range(2000):
         if (seen, within) == (ways, ways_within):
             break
@@ -459,7 +459,7 @@ async def steps_to_give_back(servers: int) -> int:
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal steps
         frame.f_trace_opcodes = True
-        steps += event == "opcode" and frame.f_code.co_filename == pools.__file__
+        steps += event == "opcode" and frame.f_code.co_filename == shared_connections.__file__
         return trace
 
     before = sys.gettrace()

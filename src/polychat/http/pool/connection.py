@@ -2,7 +2,7 @@
 
 The peer is a server, perhaps a hostile one. ``exchange`` writes a request and waits for the reply's head; the caller then takes
 the body with ``take_body`` and ``next_change``, or has it pushed to ``sink`` within ``data_received``; ``finish`` ends the
-exchange. The pool decides what becomes of the connection then (see ``pool.py``).
+exchange. The pool decides what becomes of the connection then (see ``shared_connections.py``).
 
 state    event                             next     what follows
 =======  ================================  =======  ==================================================================
