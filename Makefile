@@ -20,10 +20,8 @@ test: .venv/.dev  ## all tests (T="tests/test_prompt.py -x" runs some)
 	@.venv/bin/polychat models pull >/dev/null || echo "No weights: what needs them is skipped." >&2
 	@.venv/bin/python -m pytest $(or $(T),$(ALL_CPUS))
 
-compiled: .venv/.dev  ## a wheel for this Python in dist/ whose modules on a request's way are compiled (needs a C compiler)
-	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 .venv/bin/hatchling build -t wheel
-	@rm -rf build/compiled
-	@.venv/bin/python -m zipfile -e "$$(ls -t dist/polychat-*-cp*.whl | head -n 1)" build/compiled
+compiled: .venv/.dev  ## a wheel in dist/ whose modules on a request's way are compiled (needs a C compiler; ON=… for that Python)
+	@.venv/bin/python -m benchmarks.builds $(ON)
 
 test-compiled: compiled  ## all tests, against that wheel (T="…" runs some)
 	@PYTHONPATH="$(CURDIR)/build/compiled" .venv/bin/python -m pytest $(or $(T),$(ALL_CPUS))
@@ -71,7 +69,7 @@ LOCK = pyproject.toml --quiet --upgrade --universal --no-strip-extras --python-v
 	--custom-compile-command "make lock"
 
 clean:  ## remove what was made, .venv too
-	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers
+	rm -rf .venv site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage benchmarks/.peers
 
 .venv/.run .venv/.dev: .venv/.%: requirements/%.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $*

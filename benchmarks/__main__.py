@@ -20,7 +20,7 @@ def main() -> None:
     if unknown := {name.partition("/")[0] for name in arguments.names} - set(ALL):
         parser.error(f"no such measurement: {', '.join(sorted(unknown))} (there are {', '.join(ALL)})")
     if arguments.python:
-        run_on(arguments.python, [*(["--record"] if arguments.record else []), *arguments.names])
+        run_on(arguments.python, "benchmarks", [*(["--record"] if arguments.record else []), *arguments.names])
     heading, tables = circumstances(), []
     print(heading)
     for name in arguments.names or ALL:

@@ -11,12 +11,12 @@ from pathlib import Path
 from .peers import PEERS
 
 ROOT = Path(__file__).parent.parent
-HOME = PEERS / "pythons"
+HOME = (PEERS / "pythons").resolve()
 LOCK = ROOT / "requirements" / "dev.txt"
 
 
-def run_on(interpreter: str, arguments: list[str]) -> None:
-    """Replace this process by ``python -m benchmarks`` on another interpreter, with the locked packages in a place of its own.
+def run_on(interpreter: str, module: str, arguments: list[str]) -> None:
+    """Replace this process by ``python -m module`` on another interpreter, with the locked packages in a place of its own.
 
     Raises ``CalledProcessError`` if they cannot be installed there.
     """
@@ -31,7 +31,7 @@ def run_on(interpreter: str, arguments: list[str]) -> None:
         print(f"Installing the locked packages for {interpreter} into benchmarks/.peers/pythons …", file=sys.stderr)
         _install(interpreter, home, python)
         ready.write_text(lock, encoding="utf-8")
-    os.execv(python, [str(python), "-m", "benchmarks", *arguments])
+    os.execv(python, [str(python), "-m", module, *arguments])
 
 
 def _install(interpreter: str, home: Path, python: Path) -> None:

@@ -74,8 +74,8 @@ class Bench:
         upstream = Running([sys.executable, "-m", "benchmarks.gateway.upstream"], core=LOAD_CORE)
         self.upstream = self._stack.enter_context(upstream)
         self.upstream_port = int(self.upstream.line_with(""))
-        present = [ways.NGINX, *(ways.ours() if ways.has_gateway() else []), ways.STANDIN]
         wanted = [name for name in os.environ.get("ONLY", "").split(",") if name]
+        present = [ways.NGINX, *(ways.ours(wanted) if ways.has_gateway() else []), ways.STANDIN]
         found = [*present, *(ways.peers(self.upstream_port) if not wanted or set(wanted) - _NEAR else [])]
         self.gateways = [gateway for gateway in found if not wanted or gateway.name in wanted]
         self.folder = Path(self._stack.enter_context(TemporaryDirectory()))

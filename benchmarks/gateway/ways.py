@@ -10,19 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .. import builds
 from . import dialects, others
 from .processes import Running, free_port
 from .upstream import SCENARIOS
 
 HERE = Path(__file__).parent
-_ROOT = HERE.parents[1]
-_BUILD = _ROOT / "build" / "compiled"
-"""Where ``make compiled`` unpacks its wheel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,18 +151,23 @@ NGINX = Gateway("nginx", _nginx)
 _WAYS = (MINE, FROM_ANTHROPIC, TO_ANTHROPIC)
 OURS = Gateway("polychat", _ours, _WAYS, {"BENCH_KEY": dialects.KEY, "POLYCHAT_PURE": "1"}, ours=True)
 COMPILED = Gateway(
-    "polychat compiled", _ours, _WAYS, {"BENCH_KEY": dialects.KEY, "PYTHONPATH": str(_BUILD)}, ours=True, compiled=True
+    "polychat compiled", _ours, _WAYS, {"BENCH_KEY": dialects.KEY, "PYTHONPATH": str(builds.PLACE)}, ours=True, compiled=True
 )
 STANDIN = Gateway("stand-in", _standin, ours=True, standin=True)
 
 
-def ours() -> list[Gateway]:
-    """That of the sources, and that of a compiled build of the same sources, where there is one for this Python."""
-    sources = {file.relative_to(_ROOT / "src"): file.read_bytes() for file in (_ROOT / "src" / "polychat").rglob("*.py")}
-    built = {file.relative_to(_BUILD): file.read_bytes() for file in (_BUILD / "polychat").rglob("*.py")}
-    if sources != built or not any((_BUILD / "polychat").glob(f"costs*{EXTENSION_SUFFIXES[0]}")):
-        print("There is no compiled build of these sources: make compiled, for a row of it.", file=sys.stderr)
-        return [OURS]
+def ours(wanted: list[str]) -> list[Gateway]:
+    """That of the sources, and that of a build of them that this Python compiled, which is built if it is wanted by name."""
+    if not builds.is_current():
+        if COMPILED.name not in wanted:
+            print(f"There is no build of these sources for {COMPILED.name}; naming it in ONLY makes one.", file=sys.stderr)
+            return [OURS]
+        print("Building the compiled modules for this Python; this takes a few minutes …", file=sys.stderr)
+        try:
+            builds.build()
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"They cannot be built ({error}); their row is left out.", file=sys.stderr)
+            return [OURS]
     return [OURS, COMPILED]
 
 

@@ -1,0 +1,54 @@
+"""``python -m benchmarks.builds [PYTHON]``: a wheel in ``dist/`` with the compiled modules, for this Python or for that one.
+
+It is unpacked too, for ``PYTHONPATH``: below ``build/compiled``, or in the environment that the measurements have of another
+Python. A build belongs to the sources and to the Python that it was made of: two of one version differ in how they were built.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import ZipFile
+
+from .interpreters import HOME, ROOT, run_on
+
+PLACE = Path(sys.prefix, "compiled") if Path(sys.prefix).is_relative_to(HOME) else ROOT / "build" / "compiled"
+"""Where the wheel of the Python that runs this is unpacked."""
+_MADE_BY = PLACE / "python.txt"
+
+
+def is_current() -> bool:
+    """Whether ``PLACE`` has a build of the sources as they are, made by this Python."""
+    if not _MADE_BY.exists() or _MADE_BY.read_text(encoding="utf-8") != sys.version:
+        return False
+    sources = ROOT / "src"
+    return _files(sources) == _files(PLACE)
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {file.relative_to(folder): file.read_bytes() for file in (folder / "polychat").rglob("*.py")}
+
+
+def build() -> None:
+    """Make the wheel, and unpack it. Raises ``CalledProcessError``."""
+    environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_CUSTOM": "1"}
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=True)
+        (wheel,) = Path(folder).iterdir()
+        shutil.rmtree(PLACE, ignore_errors=True)
+        with ZipFile(wheel) as archive:
+            archive.extractall(PLACE)
+        (ROOT / "dist").mkdir(exist_ok=True)
+        print(shutil.copy(wheel, ROOT / "dist"))
+    _MADE_BY.write_text(sys.version, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        run_on(sys.argv[1], "benchmarks.builds", [])
+    build()
