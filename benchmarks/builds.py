@@ -18,12 +18,14 @@ from .interpreters import HOME, ROOT, run_on
 
 PLACE = Path(sys.prefix, "compiled") if Path(sys.prefix).is_relative_to(HOME) else ROOT / "build" / "compiled"
 """Where the wheel of the Python that runs this is unpacked."""
-_MADE_BY = PLACE / "python.txt"
+MADE_BY = "python.txt"
+"""The file of it that says which Python that was."""
 
 
 def is_current() -> bool:
     """Whether ``PLACE`` has a build of the sources as they are, made by this Python."""
-    if not _MADE_BY.exists() or _MADE_BY.read_text(encoding="utf-8") != sys.version:
+    made_by = PLACE / MADE_BY
+    if not made_by.exists() or made_by.read_text(encoding="utf-8") != sys.version:
         return False
     sources = ROOT / "src"
     return _files(sources) == _files(PLACE)
@@ -45,7 +47,7 @@ def build() -> None:
             archive.extractall(PLACE)
         (ROOT / "dist").mkdir(exist_ok=True)
         print(shutil.copy(wheel, ROOT / "dist"))
-    _MADE_BY.write_text(sys.version, encoding="utf-8")
+    (PLACE / MADE_BY).write_text(sys.version, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
-"""What a compiled build adds to a wheel runs as its sources do."""
+"""What a compiled build adds to a wheel runs as its sources do, and pip installs it."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from benchmarks import builds
 from filelock import FileLock
 
 from polychat.version import is_compiled
@@ -38,9 +41,17 @@ COMPILER = (sysconfig.get_config_var("CC") or "cc").split()[0]
 HEADERS = Path(sysconfig.get_path("include"), "Python.h")
 
 
+def needs_compiler(test: Callable[..., None]) -> Callable[..., None]:
+    for missing, reason in (
+        (not shutil.which(COMPILER), f"there is no {COMPILER}: apt-get install gcc"),
+        (not HEADERS.exists(), f"there is no {HEADERS}: apt-get install python3-dev"),
+    ):
+        test = pytest.mark.skipif(missing, reason=reason)(test)
+    return test
+
+
 @pytest.mark.skipif(is_compiled(), reason="it is this build that runs")
-@pytest.mark.skipif(not shutil.which(COMPILER), reason=f"there is no {COMPILER}: apt-get install gcc")
-@pytest.mark.skipif(not HEADERS.exists(), reason=f"there is no {HEADERS}: apt-get install python3-dev")
+@needs_compiler
 def test_the_compiled_modules_pass_the_same_tests(tmp_path: Path) -> None:
     """They are built without optimization, as that is quick, and kept under ``build/`` until one of them changes."""
     place = tmp_path / "compiled"
@@ -79,3 +90,73 @@ def extension_modules() -> Path:
             (folder / "built").rename(found)
             shutil.rmtree(folder)
     return found
+
+
+@needs_compiler
+def test_pip_installs_a_compiled_build(tmp_path: Path) -> None:
+    """As the documents say, in a new environment: it is compiled, and ``POLYCHAT_PURE`` runs the sources of this installation.
+
+    The list is cut to one module, and what that imports is not looked at: the whole takes minutes.
+    """
+    checkout = project(tmp_path)
+    settings = (checkout / "pyproject.toml").read_text(encoding="utf-8")
+    short = re.sub(r"(?s)\nmodules = \[.*?\n\]", '\nmodules = ["polychat/costs.py"]', settings)
+    short = short.replace("\n[tool.mypy]\nstrict = true\n", '\n[tool.mypy]\nfollow_imports = "skip"\n')
+    assert "follow_imports" in short
+    assert MODULES[0] not in short
+    (checkout / "pyproject.toml").write_text(short, encoding="utf-8")
+    polychat = installed(checkout, tmp_path, HATCH_BUILD_HOOK_ENABLE_CUSTOM="1", MYPYC_OPT_LEVEL="0")
+    assert answer(polychat, "--version").endswith(", compiled\n")
+    assert answer(polychat, "--version", POLYCHAT_PURE="1").endswith(", pure Python\n")
+
+
+def test_pip_installs_plain_python(tmp_path: Path) -> None:
+    """Without the variable: in a new environment, without a compiler."""
+    polychat = installed(project(tmp_path), tmp_path, CC="false")
+    assert answer(polychat, "--version").endswith(", pure Python\n")
+
+
+def test_a_build_is_measured_by_the_python_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of the sources as they are: those of another Python, or of other sources, are built anew."""
+    place = tmp_path / "compiled"
+    monkeypatch.setattr(builds, "PLACE", place)
+    assert not builds.is_current()
+    shutil.copytree(ROOT / "src", place, ignore=shutil.ignore_patterns("__pycache__"))
+    assert not builds.is_current()
+    (place / builds.MADE_BY).write_text(sys.version, encoding="utf-8")
+    assert builds.is_current()
+    (place / builds.MADE_BY).write_text(sys.version + " of another build", encoding="utf-8")
+    assert not builds.is_current()
+    (place / builds.MADE_BY).write_text(sys.version, encoding="utf-8")
+    (place / "polychat" / "costs.py").write_text("", encoding="utf-8")
+    assert not builds.is_current()
+
+
+def project(folder: Path) -> Path:
+    """A checkout's files that an installation needs, in a folder of their own."""
+    checkout = folder / "checkout"
+    shutil.copytree(ROOT / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py", "docs/polychat.1"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    return checkout
+
+
+def installed(checkout: Path, folder: Path, **variables: str) -> Path:
+    """The command, installed into a new environment, which finds the dependencies in that of the tests."""
+    python = folder / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    (packages,) = folder.glob("venv/lib/python*/site-packages")
+    (packages / "tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--ignore-installed"]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+    answer(*pip, *offline, str(checkout), **variables)
+    return python.with_name("polychat")
+
+
+def answer(*command: str | Path, **variables: str) -> str:
+    """What the command prints, run outside of the checkout with the tests' Python path away."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "POLYCHAT_PURE"}}
+    ran = subprocess.run(command, cwd="/", env={**environment, **variables}, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
+    return ran.stdout
