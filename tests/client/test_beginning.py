@@ -56,18 +56,18 @@ class Streamer:
         self.options = {"api_key": key} if key else {}
         self.is_direct = True
         self.begun, self.left = 0, 0
-        send, read, resume = DirectCalls.send, DirectStream._read, RoutedCall.resume
+        send, read, resume = DirectCalls.send, DirectStream._read_held, RoutedCall.resume
 
         def counted(stream: DirectStream, *values: Any) -> Any:
-            events = read(stream, *values)
-            self.begun += events is not None
-            return events
+            is_answered = read(stream, *values)
+            self.begun += is_answered is not None
+            return is_answered
 
         def resumed(call: RoutedCall, attempt: Any, take: Any = None, begun: Any = None) -> None:
             self.left += take is not None and take.__self__._connection is not None
             resume(call, attempt, take, begun)
 
-        monkeypatch.setattr(DirectStream, "_read", counted)
+        monkeypatch.setattr(DirectStream, "_read_held", counted)
         monkeypatch.setattr(RoutedCall, "resume", resumed)
         monkeypatch.setattr(DirectCalls, "send", lambda *values: send(*values) if self.is_direct else None)
 

@@ -87,11 +87,12 @@ def stream_of(
 ) -> Stream[Any]:
     """``stream`` with the backends of one configuration. Raises as ``stream``."""
     if type(prompt) is str and (kept := targets.kept(model, system, options, streamed=True)) is not None:
-        check_prompt(prompt)
-        return Stream(targets, (kept.starts.get(()) or streaming(targets, kept))(prompt))
+        if not prompt or prompt.isspace():
+            check_prompt(prompt)
+        return (kept.starts.get(()) or streaming(targets, kept))(prompt)
     plain = plain_conversation(prompt)
     if plain is not None and (kept := targets.kept(model, system, options, streamed=True)) is not None:
-        return Stream(targets, (kept.starts.get(plain.roles) or streaming(targets, kept, plain.roles))(plain))
+        return (kept.starts.get(plain.roles) or streaming(targets, kept, plain.roles))(plain)
     return _stream_of(targets, _prepared(targets, prompt, model, system, options, streamed=True), prompt)
 
 

@@ -56,16 +56,20 @@ def _get_pool() -> Callable[[], Pool]:
 class DirectCalls:
     """Calls with the model and options of the kept call ``prepared``, with any prompts that ``compiled`` is for."""
 
-    __slots__ = ("_body", "_options", "_targets", "backend", "compiled", "get_pool", "model", "prepared", "straight", "target")
+    __slots__ = (
+        *("_body", "_options", "backend", "compiled", "get_pool", "model", "name", "prepared", "straight", "target"),
+        "targets",
+    )
 
     def __init__(
         self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest, body: Callable[[Any], bytes | None]
     ) -> None:
         """``body`` gives the request's body with a prompt: see ``CompiledRequest.body``."""
         self.target = prepared.plan.targets[0]
-        self._targets, self.prepared, self.compiled, self._body = targets, prepared, compiled, body
+        self.targets, self.prepared, self.compiled, self._body = targets, prepared, compiled, body
         self._options, self.straight, self.get_pool = prepared.options, prepared.straight, _get_pool()
         self.backend, self.model = self.target.backend, self.target.model or None
+        self.name = self.backend.name
 
     def send(self, prompt: PlainPrompt) -> tuple[ConstantOutcome, float, Pool, ReadyRequest, PoolConnection] | None:
         """Send the request, if that needs no wait; returns by which outcome, when it was called, and where; else ``None``."""
@@ -82,7 +86,7 @@ class DirectCalls:
 
     def routed(self, prompt: PlainPrompt) -> RoutedCall:
         """The call with this prompt, not sent yet, that reads any reply."""
-        return self._targets.prepared_call(self.prepared, None, prompt)
+        return self.targets.prepared_call(self.prepared, None, prompt)
 
 
 class SentRequest:
@@ -102,13 +106,13 @@ class SentRequest:
 class DirectAsk(DirectCalls):
     """``ask`` with one of these calls, whose replies are not streamed."""
 
-    __slots__ = ("_name", "_prices", "_url")
+    __slots__ = ("_prices", "_url")
 
     def __init__(
         self, targets: Targets, prepared: PreparedCall, compiled: CompiledRequest, body: Callable[[Any], bytes | None]
     ) -> None:
         super().__init__(targets, prepared, compiled, body)
-        self._prices, self._name, self._url = targets.config.prices, self.backend.name, self.backend.url
+        self._prices, self._url = targets.config.prices, self.backend.url
 
     async def ask(self, prompt: PlainPrompt) -> Reply[Any]:
         """Raises as ``ask``."""
@@ -149,7 +153,7 @@ class DirectAsk(DirectCalls):
 
     def _usual(self, answer: TextAnswer, raw: bytes, is_elsewhere: bool) -> Reply[Any]:  # every call pays for a name
         """The reply with this answer and body."""
-        text, model, served, usage, name = answer.text, self.model, answer.model, answer.usage, self._name
+        text, model, served, usage, name = answer.text, self.model, answer.model, answer.usage, self.name
         cost = cost_of(self._prices, name, self._url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
         return Reply(
             name,
@@ -171,7 +175,7 @@ class DirectAsk(DirectCalls):
         assembled.take_all(events)
         assert assembled.finish is not None  # it is the last event
         usage = assembled.usage or estimated(self.prepared.request(prompt)[0], assembled)
-        name, model = self._name, self.model
+        name, model = self.name, self.model
         served = assembled.start.model or model
         cost = cost_of(self._prices, name, self._url, served, usage, requested=model, is_elsewhere=is_elsewhere)
         return reply_from(assembled, name, model, assembled.finish.verdict, usage, cost, raw)
@@ -185,7 +189,7 @@ class DirectAsk(DirectCalls):
         if attempt is not None:
             call.resume(attempt, sent.take)
         try:
-            return await Stream(self._targets, call).whole()
+            return await Stream(self.targets, call).whole()
         finally:
             if (unused := sent.take()) is not None:
                 self.get_pool().give_back(unused)

@@ -129,11 +129,6 @@ class RoutedCall:
         self._straight = self._begun_attempt = attempt
         self._begun, self.call_info.take_early_connection = begun, take_early_connection
 
-    @property
-    def answering(self) -> RoutedCall:
-        """Itself: see ``DirectStream``."""
-        return self
-
     def completed(self, usage: Usage | None) -> None:
         """The reply is complete. ``end`` may follow."""
         if self._straight is not None:

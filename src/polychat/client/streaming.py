@@ -40,11 +40,12 @@ class NoMoreBatches(AsyncGenerator[list[Event], None]):
 
 
 NO_MORE = NoMoreBatches()
-_NOTHING: Iterator[Event] = iter(())
+NOTHING: Iterator[Event] = iter(())
+"""The events after the last of a batch."""
 
 
 class StreamedCall(Protocol):
-    """One request and its reply: ``begin`` it, read ``batches`` of what is ``answering``, then ``completed`` or ``end``."""
+    """One request and its reply: ``begin`` it, read ``batches``, then ``completed`` or ``end``."""
 
     @property
     def target(self) -> Target:
@@ -65,10 +66,6 @@ class StreamedCall(Protocol):
     def seams(self) -> list[str]:
         """Where another target continued a text that was cut off."""
 
-    @property
-    def answering(self) -> StreamedCall:
-        """What gives the rest of the reply, once it has begun: itself, or another call."""
-
     async def begin(self) -> list[list[Event]]:
         """Send the request; returns the batches of events up to the first piece. Raises ``PolychatError``."""
 
@@ -87,25 +84,40 @@ class Stream(Generic[Parsed]):
     The iteration raises ``PolychatError`` after the last piece that arrived.
     """
 
+    verdict: Verdict | None = None
+    shape: Shape | None = None
+    _lost: Sequence[Loss] = ()
+    _assembled: AssembledReply | None = None
+    """What has been read of the reply, once there is any."""
+    _batches: AsyncGenerator[list[Event], None] | None = None
+    """The reply's events, once it has begun."""
+    _unread = NOTHING
+    """The events of the current batch that were not read yet."""
+    _events: AsyncGenerator[list[Event], None] | None = None
+    _targets: Targets
+    _call: StreamedCall
+
     def __init__(self, targets: Targets, call: StreamedCall, *, shape: Shape | None = None, lost: Sequence[Loss] = ()) -> None:
         target = call.target
         self.provider = target.backend.name
         self.model = target.model or None
-        self.verdict: Verdict | None = None
         self.shape, self._lost = shape, lost
         self._targets, self._call = targets, call
-        self._assembled = AssembledReply()
-        self._batches: AsyncGenerator[list[Event], None] | None = None
-        """The reply's events, once it has begun."""
-        self._unread = _NOTHING
-        """The events of the current batch that were not read yet."""
-        self._events: AsyncGenerator[list[Event], None] | None = None
 
-    def _begun(self) -> None:
-        """The reply has begun: record which target answers."""
-        self._call = call = self._call.answering
+    async def _begin(self) -> list[list[Event]]:
+        """Send the request, and record which target answers; returns the first batches. Raises ``PolychatError``."""
+        call = self._call
+        first = await call.begin()
         self.provider, self.model = call.target.backend.name, call.target.model or None
         self._batches = call.batches
+        return first
+
+    def _assembly(self) -> AssembledReply:
+        """What has been read of the reply."""
+        assembled = self._assembled
+        if assembled is None:
+            self._assembled = assembled = AssembledReply()
+        return assembled
 
     @property
     def headers(self) -> dict[str, str]:
@@ -116,37 +128,38 @@ class Stream(Generic[Parsed]):
     @property
     def text(self) -> str:
         """The text so far."""
-        return self._assembled.first.text
+        return self._assembly().first.text
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return self._assembled.first.reasoning
+        return self._assembly().first.reasoning
 
     @property
     def tool_calls(self) -> list[ToolCall]:
         """The calls so far; their arguments are complete at the end."""
-        return self._assembled.first.calls
+        return self._assembly().first.calls
 
     @property
     def sources(self) -> list[Citation]:
-        return self._assembled.first.citations
+        return self._assembly().first.citations
 
     @property
     def usage(self) -> Usage | None:
         """The backend's own count, once it was received."""
-        return self._assembled.usage
+        return self._assembly().usage
 
     @property
     def reason(self) -> str | None:
-        return self._assembled.finish.reason if self._assembled.finish is not None else None
+        finish = self._assembly().finish
+        return None if finish is None else finish.reason
 
     def reply(self) -> Reply[Parsed]:
         """The received part as one value; before the end its verdict is ``cancelled``.
 
         Raises ``BadReply`` if the text does not match the schema.
         """
-        assembled, call_info, url = self._assembled, self._call.call_info, self._call.target.backend.url
+        assembled, call_info, url = self._assembly(), self._call.call_info, self._call.target.backend.url
         usage = assembled.usage or estimated(self._call.request, assembled)
         cost = (
             usage.cost
@@ -170,11 +183,10 @@ class Stream(Generic[Parsed]):
         """The reply as one value, after reading what is left of it. Raises as the iteration does."""
         if self.verdict is not None:
             return self.reply()
-        assembled = self._assembled
         try:
             if self._batches is None:
-                self._unread = chain.from_iterable(await self._call.begin())
-                self._begun()
+                self._unread = chain.from_iterable(await self._begin())
+            assembled = self._assembly()
             assembled.take_all(self._unread)
             if assembled.finish is None:
                 async for batch in self._call.batches:
@@ -221,7 +233,7 @@ class Stream(Generic[Parsed]):
 
     async def __anext__(self) -> str:
         """The next piece of the text. Raises ``PolychatError`` at the end of a reply that failed."""
-        assembled = self._assembled
+        assembled = self._assembly()
         try:
             while True:
                 for event in self._unread:
@@ -244,8 +256,7 @@ class Stream(Generic[Parsed]):
                         raise StopAsyncIteration
                     self._unread = iter(await batches.__anext__())
                 elif self.verdict is None:
-                    self._unread = chain.from_iterable(await self._call.begin())
-                    self._begun()
+                    self._unread = chain.from_iterable(await self._begin())
                 else:
                     raise StopAsyncIteration
         except PolychatError as error:
@@ -259,12 +270,11 @@ class Stream(Generic[Parsed]):
         return self._events
 
     async def _read(self) -> AsyncGenerator[list[Event], None]:
-        assembled = self._assembled
+        assembled = self._assembly()
         try:
             first: list[list[Event]] = []
             if self._batches is None:
-                first = await self._call.begin()
-                self._begun()
+                first = await self._begin()
             batches = self._batches
             assert batches is not None  # it has begun
             async with aclosing(batches):
@@ -295,4 +305,4 @@ class Stream(Generic[Parsed]):
         if finish.error is not None:
             self._call.end(finish.error)
             raise finish.error
-        self._call.completed(self._assembled.usage)
+        self._call.completed(self._assembly().usage)
