@@ -80,7 +80,7 @@ class DirectStream(Stream[Any]):
     def __init__(self, calls: DirectCalls, prompt: PlainPrompt) -> None:
         self._calls, self._prompt = calls, prompt
         self.provider, self.model = calls.name, calls.model
-        self.verdict = self._events = None
+        self.verdict = self.shape = self._events = None
         self._is_ordinary = False
         """Whether it has a ``_call``."""
         self._rest: Iterator[Event] | None = None

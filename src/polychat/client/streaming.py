@@ -85,7 +85,7 @@ class Stream(Generic[Parsed]):
     """
 
     verdict: Verdict | None = None
-    shape: Shape | None = None
+    """How the reply ended; ``None`` until then."""
     _lost: Sequence[Loss] = ()
     _assembled: AssembledReply | None = None
     """What has been read of the reply, once there is any."""
