@@ -44,20 +44,28 @@ class KnownHead:
 
     __slots__ = ("_around", "_place", "_places", "fast_path", "has_asked", "is_identified", "parts", "template")
 
-    def __init__(self, parts: tuple[bytes, bytes], template: dict[str, Any], place: int) -> None:
-        """``place``: that of the length among the headers."""
-        self.parts, self.template, self._place = parts, template, place
+    def __init__(
+        self,
+        parts: tuple[bytes, bytes],
+        template: dict[str, Any],
+        place: int,
+        around: tuple[bytes, ...] = (),
+        places: tuple[int, ...] = (),
+    ) -> None:
+        """``place``: that of the length among the headers.
+
+        Of a head with more values that may differ: ``places``, those of all such values among the headers, and the bytes
+        ``around`` them.
+        """
+        self.parts, self.template = parts, template
         # ``template``: the scope of its requests, without the length of their bodies; must not be changed
+        self._place, self._around, self._places = place, around, places
+        self.is_identified = len(places) > 0
+        """Whether it has ``IDENTIFYING`` headers: the next request is of ``identified``."""
         self.fast_path: FastPath | None = None
         """The fast path for its requests."""
         self.has_asked = False
         """Whether the application was asked for it."""
-        self.is_identified = False
-        """Whether it has ``IDENTIFYING`` headers: the next request is of ``identified``."""
-        self._around: tuple[bytes, ...] = ()
-        """The bytes around all values that may differ, if there are more than the length."""
-        self._places: tuple[int, ...] = ()
-        """The places of these values among the headers."""
 
     @classmethod
     def of(cls, data: bytes, scope: MutableMapping[str, Any]) -> KnownHead | None:
@@ -76,28 +84,20 @@ class KnownHead:
             return None  # unusually written
         index = [headers[at][0] for at in places].index(_LENGTH)
         parts = data[: spans[index][0]], data[spans[index][1] : end]
-        known = cls(parts, {**scope, "headers": list(headers), "polychat.fields": dict(fields)}, places[index])
-        if len(places) > 1:
-            begins = [0, *(over for _, over in spans)]
-            known._around = tuple(
-                data[begin:over] for begin, over in zip(begins, [*(begin for begin, _ in spans), end], strict=True)
-            )
-            known._places, known.is_identified = tuple(places), True
-        return known
+        template = {**scope, "headers": list(headers), "polychat.fields": dict(fields)}
+        if len(places) == 1:
+            return cls(parts, template, places[0])
+        begins, ends = [0, *(over for _, over in spans)], [*(begin for begin, _ in spans), end]
+        around = tuple(data[begin:over] for begin, over in zip(begins, ends, strict=True))
+        return cls(parts, template, places[index], around, tuple(places))
 
     def at(self, scope_template: MutableMapping[str, Any]) -> KnownHead:
         """The same head at the beginning of another connection, whose scopes have these members in common."""
         return self._like(self.parts, {**self.template, **scope_template})
 
     def _like(self, parts: tuple[bytes, bytes], template: dict[str, Any]) -> KnownHead:
-        known = KnownHead(parts, template, self._place)
-        known.is_identified = self.is_identified
-        known.fast_path, known.has_asked, known._around, known._places = (
-            self.fast_path,
-            self.has_asked,
-            self._around,
-            self._places,
-        )
+        known = KnownHead(parts, template, self._place, self._around, self._places)
+        known.fast_path, known.has_asked = self.fast_path, self.has_asked
         return known
 
     def identified(self, data: bytes) -> KnownHead | None:
