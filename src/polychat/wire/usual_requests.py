@@ -6,7 +6,7 @@ A request of any other form is rejected, to be read member by member: it has too
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
@@ -20,6 +20,8 @@ _SIZE = 16 * 1024
 
 _SELDOM = frozenset({"tool", "developer"})
 """Roles that not every wire has, or not as a text."""
+_CONVERSATION = frozenset({"model", "messages", "stream"})
+"""What the reader reads itself: all other members are settings."""
 _DEPTH = 3
 """The depth of such a request."""
 
@@ -32,17 +34,20 @@ class PlainMessage(Struct, forbid_unknown_fields=True, gc=False):
 
 
 class UsualRequest(Struct, forbid_unknown_fields=True):
-    """What requests of each wire have. A wire's own type adds settings, which the table of fields reads; ``None``: not set."""
+    """What requests of each wire have; a wire's own type adds settings. The table of fields reads these; ``None``: not set."""
 
     model: str
     messages: Annotated[list[PlainMessage], Meta(min_length=1)]
     stream: bool = False
+    max_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
 
 
 def usual_reader(kind: type[UsualRequest], wire: str, read_plain: FieldReader) -> Callable[[bytes, int], ChatRequest | None]:
     """The reader of usual requests on ``wire``: it returns ``None`` for any other body, or if no body may be nested so deep."""
     decode = Decoder(kind).decode
-    settings = kind.__struct_fields__[len(UsualRequest.__struct_fields__) :]
+    settings = [name for name in kind.__struct_fields__ if name not in _CONVERSATION]
 
     def read(body: bytes, depth: int) -> ChatRequest | None:
         if len(body) > _SIZE or depth < _DEPTH:

@@ -29,9 +29,6 @@ _read_plain = reader(NAME)
 class UsualMessages(UsualRequest):
     """A usual request."""
 
-    max_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
     top_k: Any = None
 
 

@@ -23,10 +23,7 @@ read_plain = reader(NAME)
 class UsualChat(UsualRequest):
     """A usual request."""
 
-    max_tokens: Any = None
     max_completion_tokens: Any = None
-    temperature: Any = None
-    top_p: Any = None
 
 
 read_usual = usual_reader(UsualChat, NAME, read_plain)
