@@ -13,6 +13,7 @@ from polychat.wire.anthropic.usual_streams import usual_stream
 from polychat.wire.passthrough import Reading, ending_in
 
 from ...support.anthropic_streams import CORPUS, USAGES
+from ...support.damaged_texts import damaged
 from ...support.members import MISSING, objects
 
 START = {
@@ -86,38 +87,10 @@ def test_a_usual_stream_has_the_events_that_a_reader_gives(others: list[Any], pl
     read_as_by_the_reader(streamed([*USUAL[:place], *others, *USUAL[place + 1 :]]))
 
 
-CUT = st.sampled_from(
-    [
-        "",
-        " ",
-        "\n",
-        "\r",
-        "\n\n",
-        "\ndata: ",
-        "event: ",
-        "}",
-        "{",
-        "},",
-        ",{",
-        ",",
-        "]",
-        "[",
-        '"',
-        "\ufeff",
-        "{}",
-        "0",
-        "\\ud83d",
-    ]
-)
-
-
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(STREAM)), st.integers(0, 9), CUT), min_size=1, max_size=3))
-def test_a_stream_that_is_damaged_has_the_events_that_a_reader_gives(damages: list[tuple[int, int, str]]) -> None:
+@given(damaged(STREAM))
+def test_a_stream_that_is_damaged_has_the_events_that_a_reader_gives(text: str) -> None:
     """With texts taken out and put in anywhere: what is not one object a line is left to the reader."""
-    text = STREAM
-    for place, size, put in damages:
-        text = text[:place] + put + text[place + size :]
     read_as_by_the_reader(text.encode())
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polychat.errors import ReplyFailed
 from polychat.events import Event, Finish, Start, Text, Usage
 from polychat.wire import openai_chat
 from polychat.wire.openai_chat import usage as usage_module
@@ -19,6 +20,7 @@ from polychat.wire.openai_chat.usual_streams import usual_passing, usual_stream
 from polychat.wire.passthrough import ending_in
 from polychat.wire.reading import complete
 
+from ...support.damaged_texts import damaged
 from ...support.members import MISSING, objects
 
 NOTHING = st.sampled_from([MISSING, MISSING, None])
@@ -114,6 +116,19 @@ def test_the_events_are_those_of_reading_member_by_member(chunks: list[Any], ope
     assert repr(events_of([*reads, ends], may_be_usual=True)) == repr(expected)
     together = [event for batch in events_of([b"".join([*reads, ends])], may_be_usual=True) for event in batch]
     assert repr(together) == repr([event for batch in expected for event in batch])
+
+
+@pytest.mark.parametrize("delta", [{"content": "x"}, {}, "x"])
+@pytest.mark.parametrize("before", [[OPENING], [OPENING, PIECE], [OPENING, COUNTED], [OPENING, PIECE, COUNTED]])
+def test_a_chunk_that_is_an_error_fails_the_reply_whatever_came_before(before: list[Any], delta: Any) -> None:
+    """It is no piece of text, though it has one, and its failure is not that it cannot be read."""
+    failure = {"object": "error", "choices": [{"index": 0, "delta": delta}]}
+    reads = [b"data: %b\n\n" % json.dumps(value).encode() for value in (*before, failure)]
+    for may_be_usual in (True, False):
+        events = [event for batch in events_of(reads, may_be_usual=may_be_usual) for event in batch]
+        assert Text("x") not in events
+        assert isinstance(finish := events[-1], Finish)
+        assert type(finish.error) is ReplyFailed
 
 
 def watched(reads: list[bytes], *, may_be_usual: bool, usage: bool) -> tuple[Any, ...]:
@@ -286,18 +301,10 @@ def test_a_usual_stream_has_the_events_that_a_reader_gives(chunks: list[Any], op
     read_as_by_the_reader(streamed([OPENING, PIECE, *chunks, END] if opens else chunks))
 
 
-CUT = st.sampled_from(
-    ["", " ", "\n", "\r", "\n\n", "\n\ndata: ", "}", "{", "},", ",{", ",", "]", "[", '"', "\ufeff", "data: ", "{}", "0"]
-)
-
-
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, len(STREAM)), st.integers(0, 9), CUT), min_size=1, max_size=3))
-def test_a_stream_that_is_damaged_has_the_events_that_a_reader_gives(damages: list[tuple[int, int, str]]) -> None:
+@given(damaged(STREAM))
+def test_a_stream_that_is_damaged_has_the_events_that_a_reader_gives(text: str) -> None:
     """With texts taken out and put in anywhere: what is not one object a line is left to the reader."""
-    text = STREAM
-    for place, size, put in damages:
-        text = text[:place] + put + text[place + size :]
     read_as_by_the_reader(text.encode())
 
 

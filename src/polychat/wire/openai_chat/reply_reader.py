@@ -271,7 +271,7 @@ _PLAIN_ENDS = ("stop", "length", "tool_calls", "content_filter")
 def _usual(choice: Any) -> str | None:
     """The text of the usual chunk's only answer, on a short path: a piece of text and nothing else."""
     delta = choice.get("delta")
-    if not delta or len(delta) != 1 or choice.get("finish_reason"):
+    if type(delta) is not dict or len(delta) != 1 or choice.get("finish_reason"):
         return None
     content = delta.get("content")
     return content if type(content) is str and content else None
@@ -279,8 +279,10 @@ def _usual(choice: Any) -> str | None:
 
 def _only_choice(chunk: Any) -> Any:
     """The first answer of a chunk that has nothing else and no probabilities; ``None`` for any other chunk."""
+    if not _SILENT.issuperset(chunk) or chunk.get("usage") is not None or chunk.get("object") == "error":
+        return None
     choices = chunk.get("choices")
-    if not choices or len(choices) != 1 or chunk.get("usage") is not None or not _SILENT.issuperset(chunk):
+    if not choices or len(choices) != 1:
         return None
     choice = choices[0]
     return None if choice.get("logprobs") is not None or choice.get("index") else choice
