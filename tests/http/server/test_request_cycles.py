@@ -7,13 +7,12 @@ import socket
 import struct
 import threading
 import time
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from polychat.config.settings import Limits
 from polychat.http.server.state import ServerState
-from polychat.http.server.timeout_queue import TimeoutQueue
 
 from ...support.patience import PATIENCE
 from ...support.server_in_thread import App, Client, Hosted, echo, request, say, whole
@@ -340,51 +339,6 @@ def test_after_a_request_nothing_of_it_is_left(here: Hosted, app: App) -> None:
         assert here.server.state.tasks == set()
         assert here.call(lambda: len(here.server.state.connections)) == 1
         assert here.server.state.total_requests == 21
-
-
-class Clock:
-    """A loop of which only the time is used."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.calls: list[tuple[float, Any]] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, seconds: float, call: Any) -> Any:
-        self.calls.append((self.now + seconds, call))
-        return self
-
-    def cancel(self) -> None:
-        self.calls.clear()
-
-    def go(self, to: float) -> None:
-        while self.calls and self.calls[0][0] <= to:
-            self.now, call = self.calls.pop(0)
-            call()
-        self.now = to
-
-
-def test_each_is_late_in_its_own_time_by_one_timer() -> None:
-    """Whoever came later is late later, who stopped waiting is not, and who waits already gets no more time."""
-    clock, late = Clock(), list[tuple[str, float]]()
-    seconds = [10.0]
-    waiting: TimeoutQueue[str] = TimeoutQueue(cast(Any, clock), lambda: seconds[0], lambda who: late.append((who, clock.now)))
-    for who, moment in (("a", 100), ("b", 103), ("c", 104), ("a", 105), ("d", 107)):
-        clock.go(moment)
-        waiting.start(who)
-        assert len(clock.calls) == 1
-    waiting.stop("c")
-    clock.go(130)
-    assert [who for who, _ in late] == ["a", "b", "d"]
-    assert [moment for _, moment in late] == pytest.approx([110, 113, 117], abs=0.01)
-    assert clock.calls == []
-    waiting.start("e")
-    seconds[0] = 2.0  # the configuration was read anew: at the next look it holds for all
-    clock.go(150)
-    assert late[-1][0] == "e"
-    assert len(waiting) == 0
 
 
 def test_the_date_is_that_of_the_second() -> None:

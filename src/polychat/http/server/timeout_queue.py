@@ -12,7 +12,8 @@ Who = TypeVar("Who")
 class TimeoutQueue(Generic[Who]):
     """Entries that wait for the same thing, all for the same time: the first to come is the first that is late.
 
-    ``seconds`` is evaluated at every check, so that it may change; ``late`` is called with each entry that waited longer.
+    ``seconds`` is evaluated at every check, so that it may change; ``late`` is called with each entry that waited longer. What
+    it raises goes to the loop's exception handler.
     """
 
     __slots__ = ("_late", "_loop", "_seconds", "_since", "_timer")
@@ -49,13 +50,17 @@ class TimeoutQueue(Generic[Who]):
         self._timer = None
         # Half a millisecond of tolerance: a loop's clock may count whole ones.
         begin = self._loop.time() - self._seconds() + 0.0005
-        late: list[Who] = []
+        late: list[tuple[Who, float]] = []
         for who, since in self._since.items():
             if since > begin:
                 self._timer = self._loop.call_later(since - begin + 0.001, self._look)
                 break
-            late.append(who)
-        for who in late:
+            late.append((who, since))
+        for who, since in late:
+            if self._since.get(who) != since:
+                continue  # another's callback has stopped it, or it waits anew
             del self._since[who]
-        for who in late:
-            self._late(who)
+            try:
+                self._late(who)
+            except Exception as error:  # noqa: BLE001  # as a loop does: the others have their own time
+                self._loop.call_exception_handler({"message": "a timeout's callback failed", "exception": error})
