@@ -12,12 +12,12 @@ what is known of the server                     a connection lies idle for
 ==============================================  ====================================================================
 nothing                                         ``LONGEST``: below what load balancers and firewalls keep
 it announces a time                             a second less, as in Node's client; no longer than ``LONGEST``
-it closed one that lay idle, after some time    a second less, but no less than ``_SHORTEST``, for ``_REMEMBERED`` seconds
+it closed one that lay idle, after some time    a second less, but no less than ``SHORTEST``, for ``_REMEMBERED`` seconds
 the first request after some time was lost      likewise: a firewall may forget what lies idle, and tells nobody
 ==============================================  ====================================================================
 
 The least that is known counts: a proxy may announce a time and close earlier. A server that restarts closes connections at any
-age: hence ``_SHORTEST``, and that it is forgotten.
+age: hence ``SHORTEST``, and that it is forgotten.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from .heads import Origin
 
 LONGEST = 60.0
 """Seconds."""
-_SHORTEST = 4.0
+SHORTEST = 4.0
+"""Seconds; below those of Python's and Node's servers. Sessions keep every connection for so long: they do not learn."""
 _REMEMBERED = 3600.0
 _MAX_SERVERS = 256
 """Maximum number of servers whose closes are remembered."""
@@ -64,7 +65,7 @@ class ObservedCloses:
 
         In whole seconds: a thousand closes in a row, each a little earlier, are few changes for those that lie idle.
         """
-        seconds = min(self.seconds(origin, now), max(floor(_less_than(idle)), _SHORTEST))
+        seconds = min(self.seconds(origin, now), max(floor(_less_than(idle)), SHORTEST))
         self._seconds.pop(origin, None)
         self._seconds[origin] = seconds, now + _REMEMBERED
         if len(self._seconds) > _MAX_SERVERS:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import aiohttp
 
 from ..per_loop import PerLoop
-
-IDLE = 4.0
-"""Seconds after which an idle connection is closed. Common servers close theirs after 5 or more: ours must be first."""
+from ..pool.keep_alive import SHORTEST
 
 
 def _connector() -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=SHORTEST)
 
 
 _connectors = PerLoop(_connector)
