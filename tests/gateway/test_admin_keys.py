@@ -153,6 +153,8 @@ async def test_a_key_opens_what_its_scopes_say(office: Office) -> None:
     ("method", "path", "body", "status", "field", "message"),
     [
         ("POST", "keys", b"{", 400, "body", "is not JSON"),
+        ("POST", "keys", b'{"settings": {"rpm": 1e999}}', 400, "settings.rpm", "a number in settings.rpm is out of range"),
+        ("POST", "keys", b"[" * 60_000, 400, "body", "nested more than"),
         ("POST", "keys", [], 400, "body", "not a JSON object"),
         ("POST", "keys", {}, 400, "name", "name is missing"),
         ("POST", "keys", {"name": "x", "role": "admin"}, 400, "role", "is not a known key"),

@@ -260,3 +260,20 @@ async def test_our_key_does_not_hold(serve: Any, monkeypatch: pytest.MonkeyPatch
     assert backend.seen[0].headers["authorization"] == "Bearer sk-secret-of-the-house"
     assert answer.status == 401
     assert "sk-secret" not in answer.body.decode() + record.error
+
+
+UPSTREAMS = {"openai-chat": "anthropic"}
+"""A backend's wire for a dialect, so that its request is translated; ``openai-chat`` for all others."""
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_number_that_is_too_large_is_named(serve: Any, dialect: str) -> None:
+    """Before any backend is asked: it is JSON, but no number that a program could read; the error tells in which member."""
+    server = await serve(good)
+    async with gateway(configured({"house": row(UPSTREAMS.get(dialect, "openai-chat"), server.url)})) as here:
+        for name, number in (("temperature", b"1e999"), ("max_tokens", b"-1E+400"), ("logit_bias", b"1" * 5000)):
+            path, body = asking(dialect, **{name: {"inner": [0, "@"]}})
+            answer = await here.ask(path, json.dumps(body).replace('"@"', "%s").encode() % number)
+            assert answer.status == 400
+            assert f"a number in {name}.inner is out of range: the largest is 1.8e+308" in answer.body.decode()
+        assert server.seen == []

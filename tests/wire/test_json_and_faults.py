@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from polychat import errors
 from polychat.errors import FaultKind
 from polychat.wire import json_text
+from polychat.wire.checks import json_object
 from polychat.wire.contract import names, wire_named
 from polychat.wire.faults import STATUS, Fault, error_of, fault_of, kind_of
 from polychat.wire.framing import Events, JSONLines, LineTooLong, event
 from polychat.wire.json_text import decoded
+from polychat.wire.limits import LIMITS
 
 from ..support.corpus import splits
 
@@ -209,3 +211,39 @@ def test_a_fault_without_a_message_gets_one(name: str, kind: FaultKind) -> None:
     error = decoded(written)["error"]
     message = error if isinstance(error, str) else error["message"]
     assert message.strip()
+
+
+LARGE = ["1e400", "-1e309", "9" * 5000]
+
+
+@pytest.mark.parametrize("number", LARGE)
+@pytest.mark.parametrize(
+    ("text", "field", "place"),
+    [
+        ('{"a": @}', "a", "a"),
+        ('{"b": 1, "options": {"deep": {"temperature": @}}}', "options.deep.temperature", "options.deep.temperature"),
+        ('{"a": {"b": {"c": {"d": {"e": @}}}}}', "a.b.c.d", "a.b.c.d"),
+        ('{"messages": [{"x": @}]}', "messages", "messages"),
+        ('{"a": @, "a": 1}', "body", "the body"),
+        ('{"a": @, "b": }', "body", "the body"),
+        ("[@]", "body", "the body"),
+        (f'{{"{"x" * 99}": @}}', "x" * 59 + "…", "x" * 59 + "…"),
+    ],
+)
+def test_a_number_out_of_range_is_named(text: str, field: str, place: str, number: str) -> None:
+    """It is JSON, so the error does not say that it is none; four names of its place are enough."""
+    with pytest.raises(errors.BadInput, match="a number in ") as raised:
+        json_object(text.replace("@", number).encode(), LIMITS)
+    assert raised.value.field == field
+    assert str(raised.value) == f"a number in {place} is out of range: the largest is 1.8e+308"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [(b'{"a": }', "the body is not JSON: "), (b'{"b": }, "a": 1e999', "the body is not JSON: "), (b"[" * 70, "nested more")],
+)
+def test_what_cannot_be_read_for_another_reason_is_told_so(body: bytes, message: str) -> None:
+    """Also where a number out of range follows."""
+    with pytest.raises(errors.BadInput, match=message) as raised:
+        json_object(body, LIMITS)
+    assert raised.value.field == "body"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..errors import BadInput, redact
 from ..types import ChatRequest, ToolCall
-from .json_text import TooDeep, check_depth, is_raw, object_in, raw, without_lone_surrogates
+from .json_text import TooDeep, check_depth, is_raw, object_in, out_of_range, raw, without_lone_surrogates
 from .limits import ReaderLimits
 from .raw_schemas import decoded_request
 
@@ -48,11 +48,25 @@ def json_object(body: bytes, limits: ReaderLimits) -> dict[str, Any]:
     """The JSON object in a request's body, within ``limits``. Raises ``BadInput`` for the field ``body``."""
     try:
         value = decoded_request(body, limits)
-    except TooDeep as deep:
-        raise BadInput(f"the body is {deep}: send a flatter one", field="body") from None
     except ValueError as error:
-        raise BadInput(f"the body is not JSON: {redact(str(error))}", field="body") from None
+        raise invalid_json(error, body, "body") from None
     return record(value, "body")
+
+
+def invalid_json(error: ValueError, data: bytes, field: str) -> BadInput:
+    """The ``BadInput`` for a field, or the ``body``, whose JSON cannot be decoded because of ``error``."""
+    name = "the body" if field == "body" else field
+    if isinstance(error, TooDeep):
+        return BadInput(f"{name} is {error}: send a flatter one", field=field)
+    try:
+        place = out_of_range(data)
+    except ValueError:
+        place = ""  # it is invalid behind the number too
+    if place is None:
+        return BadInput(f"{name} is not JSON: {redact(str(error))}", field=field)
+    if place:
+        name = field = redact(place if field == "body" else f"{field}.{place}", 60)
+    return BadInput(f"a number in {name} is out of range: the largest is {_LARGEST:.2g}", field=field)
 
 
 _LARGEST = sys.float_info.max

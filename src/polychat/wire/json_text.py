@@ -12,7 +12,7 @@ from itertools import accumulate
 from math import isfinite
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, ValidationError
 from msgspec.json import Decoder, Encoder, encode
 from msgspec.json import decode as _loads
 
@@ -319,6 +319,38 @@ def level(data: Any) -> dict[str, Any] | list[Any] | None:
         data = encoded(data)
     first = bytes(memoryview(data)[:64]).lstrip()[:1]
     return _object_of(data) if first == b"{" else _array_of(data) if first == b"[" else None
+
+
+def out_of_range(data: bytes) -> str | None:
+    """Which member of an object has a number that is too large for a float, as ``options.temperature``.
+
+    Empty if the value is no object; ``None`` if no number is too large, or the data is not JSON before the first that is.
+    """
+    if not _is_out_of_range(data):
+        return None
+    names: list[str] = []
+    inner: Any = data
+    while len(names) < _NAMES and isinstance(members := level(inner), dict):
+        name = next((name for name, entry in members.items() if _is_out_of_range(entry)), None)
+        if name is None:
+            break  # in one of two members with the same name
+        names.append(name)
+        inner = members[name]
+    return ".".join(names)
+
+
+_NAMES = 4
+"""Maximum names of a path to such a number: each takes as long as reading the value once more."""
+
+
+def _is_out_of_range(data: Any) -> bool:
+    try:
+        _loads(data)
+    except ValidationError:  # for a value of any type there is no other reason
+        return True
+    except ValueError:
+        return False
+    return False
 
 
 def from_raw(value: Any) -> Any:

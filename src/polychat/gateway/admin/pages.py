@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from msgspec import DecodeError, json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,6 +18,8 @@ from ...config.access import AdminScope
 from ...errors import BadInput, PolychatError, redact
 from ...http.server.asgi import ClientLeft, TooLarge, TooSlow, body_of, with_read_limits
 from ...state.store import StateStore, StoreUnavailable, Superseded
+from ...wire.checks import invalid_json
+from ...wire.json_text import decoded
 from ...worker_threads import in_store_thread
 from ..admission.guesses import GUESSES
 from .access import NO_KEY
@@ -154,9 +155,9 @@ async def _json_of(gateway: AdminService, request: Request) -> Any:
     except ClientLeft:
         return {}  # nobody reads the answer
     try:
-        return json.decode(body) if body.strip() else {}
-    except DecodeError as error:
-        raise BadInput(f"the body is not JSON: {error}", field="body") from None
+        return decoded(body) if body.strip() else {}
+    except ValueError as error:
+        raise invalid_json(error, body, "body") from None
 
 
 def refusal(status: int, message: str, field: str = "") -> JSONResponse:

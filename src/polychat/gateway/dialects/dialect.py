@@ -368,5 +368,5 @@ def value_of(fields: Object, name: str) -> Any:
         return None
     try:
         return _VALUE.decode(fields[name])
-    except msgspec.DecodeError as error:
-        raise BadInput(f"{name} is not JSON: {redact(str(error))}", field=name) from None
+    except ValueError as error:
+        raise checks.invalid_json(error, bytes(fields[name]), name) from None
