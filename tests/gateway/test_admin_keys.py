@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
 import json
 import os
 from base64 import urlsafe_b64encode
@@ -20,6 +23,7 @@ from polychat.errors import BadInput
 from polychat.gateway.admin.listing import cursor
 from polychat.gateway.admin.policies import changed, settings_of
 from polychat.gateway.admission.accounts import policy_of
+from polychat.gateway.observe.in_progress import facts, running
 from polychat.state.database.store import DatabaseStore
 from polychat.state.key_admin import KeyAdmin
 from polychat.state.memory import MemoryStore
@@ -27,6 +31,7 @@ from polychat.state.store import Policy, StoredKey, Superseded, UsageLabels, Usa
 
 from ..support.command import run
 from ..support.database_servers import emptied
+from ..support.patience import PATIENCE
 from ..support.running_gateway import Answer, Running, asking, configured, gateway, good, row
 
 PATH, BODY = asking("openai-chat")
@@ -105,6 +110,31 @@ async def test_from_an_organisation_to_a_revoked_key(office: Office) -> None:
     assert [entry["id"] for entry in listed["keys"]] == [public, rotated["id"]]
     for text in (key, rotated["key"]):
         assert text.split("-")[2] not in json.dumps([listed, audit])
+
+
+async def test_usage_and_what_runs_name_keys(office: Office, tmp_path: Path) -> None:
+    """Beside the id, which stays the name of a sum; the command's table has the id only where two keys have one name."""
+    made = {}
+    for name in ("laptop", "desk", "desk"):
+        key = await office.done("POST", "keys", {"name": name})
+        made[key["id"]] = name
+        assert await office.chat(key["key"]) == 200
+    async with asyncio.timeout(PATIENCE):
+        while len(sums := (await office.done("GET", "usage?by=key"))["usage"]) < 3:
+            continue  # records are written in batches
+    assert {one["name"]: one["key_name"] for one in sums} == made
+    assert "key_name" not in (await office.done("GET", "usage?by=model"))["usage"][0]
+    record = office.running.records[0]
+    assert record.ownership is not None
+    for text, count in (("LAPT", 1), ("desk", 0)):
+        shown = facts(running({record: None}, 9, text), 9, text, 0.0)
+        assert [(one["key"], one["key_name"]) for one in shown] == [(record.key, "laptop")] * count
+    file = tmp_path / "polychat.toml"
+    file.write_text(f'[gateway.state]\nurl = "sqlite:///{tmp_path}/kept.db"\n')
+    table, as_csv = [await run("usage", "--by", "key", "--config", str(file), *words) for words in ((), ("--csv",))]
+    shown_names = {line.partition("  ")[0] for line in table.out.splitlines()}
+    assert shown_names == {"key", "total", "laptop", *(f"desk ({key_id})" for key_id, name in made.items() if name == "desk")}
+    assert {row["name"]: row["key_name"] for row in csv.DictReader(io.StringIO(as_csv.out))} == made
 
 
 def test_settings_say_all_that_a_policy_has() -> None:

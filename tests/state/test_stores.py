@@ -171,6 +171,7 @@ def seen(store: StateStore, buckets: list[StoredBucket]) -> Any:
         store.keys(owner=("team", "a"), after=(0.0, "a"), limit=1),
         store.audit(after=(50.0, "50.0"), limit=3),
         store.key_by_id("a"),
+        store.key_names(["a", "b", *(f"none-{number}" for number in range(1200))]),
         store.key_by_digest(b"b" * 32),
         [store.changes(after) for after in (0, 2)],
         store.last_change(),

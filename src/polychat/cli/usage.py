@@ -14,8 +14,9 @@ from ..config.settings import State
 from ..errors import BadInput
 from ..gateway.process.source import ConfigSource
 from ..gateway.storage import store_of, url_of
-from ..state.usage_query import UsageQuery, row_of
+from ..state.usage_query import UsageQuery, rows_of
 from . import ANSWERED, print_json
+from .key_labels import key_labels, shortened
 
 _NUMBERS = (
     "requests",
@@ -28,8 +29,6 @@ _NUMBERS = (
     "cost_usd",
 )
 _PATIENCE = 5.0
-_NAME = 48
-"""Columns of the longest name."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,13 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     query = UsageQuery.read(texts, time())
     store = store_of(kept_by(arguments.config), patience=_PATIENCE)
     try:
-        rows = [row_of(one) for one in store.usage(query.by, query.which)]
+        rows = rows_of(store.usage(query.by, query.which), query.by, store)
     finally:
         store.close()
     if arguments.json:
         print_json(rows, indent=2)
     elif arguments.csv:
-        writer = csv.DictWriter(sys.stdout, ["name", *_NUMBERS], lineterminator="\n")
+        names = ["name", "key_name"] if query.by == "key" else ["name"]
+        writer = csv.DictWriter(sys.stdout, [*names, *_NUMBERS], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:
@@ -68,7 +68,8 @@ def _table(by: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     total = {name: sum(row[name] for row in rows) for name in _NUMBERS}
     columns = [name for name in _NUMBERS if name in ("requests", "cost_usd") or total[name]]
     lines = [[by, *(name.removesuffix("_tokens") for name in columns)]]
-    lines += [[_shortened(row["name"]), *(_written(row, name) for name in columns)] for row in rows]
+    names = key_labels([(shortened(row["name"]) or "-", row.get("key_name", "")) for row in rows])
+    lines += [[label, *(_written(row, name) for name in columns)] for label, row in zip(names, rows, strict=True)]
     if len(rows) > 1:
         lines.append(["total", *(_written(total, name) for name in columns)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -81,7 +82,3 @@ def _written(row: dict[str, Any], name: str) -> str:
     if name != "cost_usd":
         return f"{row[name]:,}"
     return f"{row[name]:,.4f}{'+' if row['unpriced'] else ''}"
-
-
-def _shortened(name: str) -> str:
-    return "-" if not name else name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"

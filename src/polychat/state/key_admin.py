@@ -215,7 +215,7 @@ def owners_above(store: KeyStore, key: StoredKey) -> list[Owner]:
 
 def ownership(key: StoredKey, chain: list[Owner]) -> Ownership:
     """For the usage of a key's requests."""
-    return Ownership(key=key.id, **{owner.kind: owner.name for owner in chain})
+    return Ownership(key=key.id, key_name=key.name, **{owner.kind: owner.name for owner in chain})
 
 
 def _check_name(name: str, kind: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -152,6 +152,9 @@ class MemoryStore:
 
     def key_by_id(self, key_id: str) -> StoredKey | None:
         return self._keys.get(key_id)
+
+    def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        return {name: key.name for name in ids if (key := self._keys.get(name)) is not None}
 
     def changes(self, after: int) -> Changes:
         owners = sorted((owner for owner in self._owners.values() if owner.change > after), key=lambda owner: owner.change)

@@ -11,7 +11,7 @@ Moments are seconds since 1970 in UTC. Money is whole nanodollars (a billionth o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
 from time import time_ns
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -122,6 +122,8 @@ class Ownership(NamedTuple):
     person: str = ""
     team: str = ""
     org: str = ""
+    key_name: str = ""
+    """The name of a key that is in a database: several may have the same."""
 
 
 class Changes(NamedTuple):
@@ -188,6 +190,9 @@ class KeyStore(Protocol):
     def key_by_digest(self, digest: bytes) -> StoredKey | None: ...
 
     def key_by_id(self, key_id: str) -> StoredKey | None: ...
+
+    def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        """By id, the names of those of these keys that there are, revoked and expired ones too."""
 
     def owner(self, kind: OwnerKind, name: str) -> Owner | None: ...
 

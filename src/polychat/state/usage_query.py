@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, get_args
 
@@ -11,7 +11,7 @@ from msgspec import structs
 
 from ..errors import BadInput, redact
 from .ledger import NANO
-from .store import UsageDimension, UsageFilter, UsageSum
+from .store import KeyStore, UsageDimension, UsageFilter, UsageSum
 
 _DIMENSIONS: tuple[UsageDimension, ...] = get_args(UsageDimension)
 _LABELS: list[str] = [name for name in _DIMENSIONS if name != "day"]
@@ -51,6 +51,16 @@ def age_in(text: str) -> int | None:
     """Seconds of an age such as ``24h``; ``None`` for another text."""
     age = _AGE.fullmatch(text)
     return None if age is None else int(age[1]) * _SECONDS[age[2]]
+
+
+def rows_of(sums: Sequence[UsageSum], by: UsageDimension, store: KeyStore) -> list[dict[str, Any]]:
+    """The sums as ``row_of`` has them; those of keys with ``key_name``, which is empty for a key that is not in the store."""
+    rows = [row_of(one) for one in sums]
+    if by == "key":
+        names = store.key_names([one.name for one in sums])
+        for row in rows:
+            row["key_name"] = names.get(row["name"], "")
+    return rows
 
 
 def row_of(one: UsageSum) -> dict[str, Any]:

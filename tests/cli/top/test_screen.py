@@ -179,6 +179,27 @@ async def test_spend_is_shown_by_person_or_else_by_key() -> None:
     assert watcher.seen.spend == Spend(1.5, "person", [("ada", 1.5)], 0)
 
 
+async def test_keys_are_shown_by_name() -> None:
+    """In what was spent and in what runs; with the id where two have one name, by the id where a key has none."""
+    keys = [("k1", "laptop"), ("k2", "desk"), ("k3", "desk"), ("file", ""), ("k4", "file"), ("k1", "laptop")]
+    spent = [{"name": key, "key_name": name, "cost_usd": 1.0} for key, name in keys[:5]]
+    requests = [{"request_id": f"r{at}", "key": key, "key_name": name} for at, (key, name) in enumerate(keys)]
+
+    async def pages(seen: Seen, say: Say) -> None:
+        if "/usage" in seen.path:
+            await say.whole({"usage": spent if "by=key" in seen.target else []})
+        else:
+            await say.whole({"requests": requests, "targets": [], "total": len(requests)})
+
+    async with serving(pages) as server:
+        watcher = Watcher(GatewayPages(server.url, "some-key"), Clock())
+        await watcher.look()
+    shown = ["laptop", "desk (k2)", "desk (k3)", "file (file)", "file (k4)"]
+    assert watcher.seen.spend is not None
+    assert [name for name, _ in watcher.seen.spend.names] == shown
+    assert [row.key for row in watcher.seen.running] == [*shown, "laptop"]
+
+
 async def test_a_stranger_in_the_place_of_a_gateway_steers_no_terminal() -> None:
     """Whatever its JSON has where values should be, and escapes in each name; it ends no watching either."""
     wrong: list[Any] = [None, 1, "x", [], {}, {"target": 1, "state": [], "age_ms": "soon", "tokens": 2**70}]

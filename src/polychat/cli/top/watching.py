@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ...errors import PolychatError, redact
+from ..key_labels import key_labels
 from .pages import GatewayPages, PageRefused
 from .rates import GatewayRates, MetricsHistory
 from .scrape import LARGEST, TargetName, scrape_of
@@ -155,7 +156,9 @@ class Watcher:
     async def _running(self, text: str) -> None:
         wanted = f"&contains={quote(text)}" if text else ""
         page = await self._pages.admin(f"running?limit={LISTED}{wanted}", "requests")
-        self.seen.running = [_running_row(entry) for entry in _dicts(page["requests"])]
+        entries = _dicts(page["requests"])
+        keys = key_labels([(_text(entry, "key"), _text(entry, "key_name")) for entry in entries])
+        self.seen.running = [_running_row(entry, key) for entry, key in zip(entries, keys, strict=True)]
         self.seen.running_total = round(_number(page.get("total")) or 0)
 
     async def _spend(self) -> None:
@@ -163,7 +166,8 @@ class Watcher:
         by, rows = "person", _dicts((await self._pages.admin(f"usage?by=person&since={since}", "usage"))["usage"])
         if not any(row.get("name") for row in rows):
             by, rows = "key", _dicts((await self._pages.admin(f"usage?by=key&since={since}", "usage"))["usage"])
-        names = sorted(((_text(row, "name"), _number(row.get("cost_usd")) or 0.0) for row in rows), key=lambda one: -one[1])
+        shown = key_labels([(_text(row, "name"), _text(row, "key_name")) for row in rows])
+        names = sorted(zip(shown, (_number(row.get("cost_usd")) or 0.0 for row in rows), strict=True), key=lambda one: -one[1])
         unpriced = sum(round(_number(row.get("unpriced")) or 0) for row in rows)
         self.seen.spend = Spend(sum(cost for _, cost in names), by, names, unpriced)
         self._not_before["spend"] = self._clock() + _USAGE_EVERY
@@ -200,14 +204,14 @@ def _of_all(states: dict[str, float], workers: int) -> str:
     return state if workers < 2 else f"{state} {count:.0f}/{workers}"
 
 
-def _running_row(entry: dict[str, Any]) -> RunningRow:
+def _running_row(entry: dict[str, Any], key: str) -> RunningRow:
     age, first, tokens = (_number(entry.get(name)) for name in ("age_ms", "time_to_first_token_ms", "tokens"))
     return RunningRow(
         request_id=_text(entry, "request_id"),
         model=_text(entry, "model"),
         route=_text(entry, "route"),
         target=_text(entry, "target"),
-        key=_text(entry, "key"),
+        key=key,
         state=_text(entry, "state"),
         age=(age or 0.0) / 1000,
         first=None if first is None else first / 1000,

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from ...config.writing import config_text
 from ...errors import BadInput, redact
 from ...state.store import Place
-from ...state.usage_query import UsageQuery, moment_of, row_of
+from ...state.usage_query import UsageQuery, moment_of, rows_of
 from ..observe.attempts import AttemptCounts
 from ..observe.in_progress import facts, running
 from ..target_states import target_states
@@ -89,7 +89,7 @@ def _usage(call: AdminCall) -> Any:
     wanted = UsageQuery.read(call.query, call.now)
     limit, after = limit_in(call, _SUMS), place_in(call, _UsagePlace)
     sums = call.store.usage(wanted.by, wanted.which, after=after, limit=limit + 1)
-    shown = [row_of(one) for one in sums[:limit]]
+    shown = rows_of(sums[:limit], wanted.by, call.store)
     return {"by": wanted.by, "usage": shown, "next": next_after(sums, limit, lambda one: one.place)}
 
 

@@ -40,6 +40,7 @@ class RunningRequest(Struct, array_like=True, forbid_unknown_fields=True):
     start: float
     first: float | None
     tokens: int | None
+    key_name: str = ""
 
 
 def running(records: InProgress, most: int, text: str = "") -> list[RunningRequest]:
@@ -63,10 +64,12 @@ def _has(names: Iterator[str], text: str) -> bool:
 
 def _names(record: Record) -> Iterator[str]:
     yield from (record.model, record.route, target_of(record), record.key, record.request_id, record.dialect)
+    if record.ownership is not None:
+        yield record.ownership.key_name
 
 
 def _shown_names(one: RunningRequest) -> Iterator[str]:
-    yield from (one.model, one.route, one.target, one.key, one.request_id, one.dialect)
+    yield from (one.model, one.route, one.target, one.key, one.key_name, one.request_id, one.dialect)
 
 
 def _request(record: Record) -> RunningRequest:
@@ -83,6 +86,7 @@ def _request(record: Record) -> RunningRequest:
         start=record.start,
         first=first,
         tokens=None if record.meter is None or first is None else record.meter.tokens_so_far,
+        key_name="" if record.ownership is None else redact(record.ownership.key_name, _NAME),
     )
 
 
@@ -92,6 +96,7 @@ def _facts(one: RunningRequest, now: float) -> dict[str, Any]:
         "request_id": one.request_id,
         "dialect": one.dialect,
         "key": one.key,
+        "key_name": one.key_name,
         "model": one.model,
         "route": one.route,
         "target": one.target,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import json, structs
@@ -14,6 +14,8 @@ from .statements import inserting
 from .tables import audit, changes, keys, owners
 
 _POLICY = json.Decoder(Policy)
+_AT_A_TIME = 500
+"""Keys that one statement names: SQLite takes 999 values."""
 _FACTS = json.Decoder(dict[str, Any])
 
 
@@ -93,6 +95,14 @@ class DatabaseKeys:
 
     def key_by_id(self, key_id: str) -> StoredKey | None:
         return next(iter(self._keys(select(keys).where(keys.c.id == key_id))), None)
+
+    def key_names(self, ids: Collection[str]) -> dict[str, str]:
+        wanted, names = list(ids), dict[str, str]()
+        with self._database.reading() as connection:
+            for at in range(0, len(wanted), _AT_A_TIME):
+                query = select(keys.c.id, keys.c.name).where(keys.c.id.in_(wanted[at : at + _AT_A_TIME]))
+                names.update({row.id: row.name for row in connection.execute(query)})
+        return names
 
     def changes(self, after: int) -> Changes:
         with self._database.reading() as connection:
