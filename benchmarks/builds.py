@@ -40,7 +40,10 @@ def build() -> None:
     environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_CUSTOM": "1"}
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
-        subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=True)
+        built = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        if built.returncode:
+            print(built.stdout, file=sys.stderr)
+        built.check_returncode()
         (wheel,) = Path(folder).iterdir()
         shutil.rmtree(PLACE, ignore_errors=True)
         with ZipFile(wheel) as archive:

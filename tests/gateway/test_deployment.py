@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,23 @@ def test_the_configuration_is_good() -> None:
         service.read(FILES / name, encoding="utf-8")
         assert int(service["Service"]["TimeoutStopSec"]) > read.gateway.grace + 5
         assert "/bin/kill -HUP" in service["Service"]["ExecReload"]
+
+
+def test_the_documented_commands_make_what_the_service_reads(tmp_path: Path) -> None:
+    """Those before ``systemctl``: the configuration, and every key that it names, in a file that only its owner reads."""
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    _, installed, rest = page.partition('pip install ".[gateway]"   # in a checkout\n')
+    commands = rest.partition("cp examples/gateway/polychat.service")[0]
+    assert installed
+    assert "config check" in commands
+    for name, here in (("/etc/polychat", tmp_path), ("/opt/polychat/bin/polychat", f"{sys.executable} -m polychat")):
+        commands = commands.replace(name, str(here))
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(("_KEY", "_CI", "_ALICE"))}
+    ran = subprocess.run(["sh", "-ec", commands], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ": good: " in ran.stdout
+    assert (tmp_path / "keys.env").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "polychat.toml").read_bytes() == (FILES / "polychat.toml").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["polychat.service", "polychat@.service", "Containerfile"])
