@@ -24,6 +24,11 @@ _NO_RETRY = (b"x-should-retry", b"false")
 """OpenAI's and Anthropic's clients obey it, for every status."""
 
 
+def end_of(latest: bytes, data: bytes) -> bytes:
+    """The end of what was sent, after ``data``: with ``latest`` before it, if ``data`` alone does not show where events end."""
+    return data if len(data) >= MOST_OF_END else latest[-MOST_OF_END:] + data
+
+
 @lru_cache(maxsize=64)
 def _usual_lines(content_type: str, stream: bool) -> bytes:
     return header_lines([(b"content-type", content_type.encode("latin-1")), *(_STREAM if stream else _WHOLE)])
@@ -137,7 +142,8 @@ class Responder:
         """A piece of the response, to be awaited at once."""
         if self._taps:
             data = self._tapped(data)
-        self.latest = data[-MOST_OF_END:]  # a first piece may be long, and so may be the wait for the next, which is pushed
+        # A first piece may be long, and so may be the wait for the next, which is pushed.
+        self.latest = end_of(self.latest, data)[-MOST_OF_END:]
         return self._sent(data, more=True)
 
     def _sent(self, data: bytes, *, more: bool) -> Awaitable[None]:
@@ -156,7 +162,7 @@ class Responder:
         assert cycle is not None
         if self._taps:
             data = self._tapped(data)
-        self.latest = data
+        self.latest = end_of(self.latest, data)
         cycle.push(data)
 
     def couple(self, source: Source | None) -> None:

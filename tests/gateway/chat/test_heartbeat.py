@@ -133,6 +133,35 @@ async def test_not_amid_an_event(serve: Any) -> None:
     assert half in got
 
 
+async def test_after_a_line_break_that_came_alone(serve: Any) -> None:
+    """An event is over, though its blank line was read after it: in a task, and where the second request needs none."""
+    begun, event = FIRST + text("Oh"), text("Hello")
+    steps: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def backend(seen: Seen, say: Say) -> None:
+        await say.head(content_type="text/event-stream")
+        while data := await steps.get():
+            await say.chunk(data)
+        await say.last()
+
+    served = await serve(backend)
+    async with gateway(house(served.url)) as here:
+        caller = await here.caller()
+        for _ in range(2):
+            caller.ask(*asking("openai-chat", "small", stream=True))
+            steps.put_nowait(begun)
+            await caller.head()
+            await caller.until(begun)
+            steps.put_nowait(event[:-1])
+            await caller.until(event[:-1])
+            steps.put_nowait(b"\n")
+            assert await caller.chunk() == b"\n"
+            await beats(caller)
+            for data in (END + DONE, b""):
+                steps.put_nowait(data)
+            assert (await caller.rest()).replace(b": waiting\n\n", b"") == END + DONE
+
+
 async def test_an_event_that_begins_while_a_sign_is_on_its_way() -> None:
     """The sign that was to be sent is not, nor while pieces come: only where none came since the last look."""
     sent: list[bytes] = []

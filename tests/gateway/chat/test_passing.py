@@ -48,6 +48,8 @@ FAILED = ("error", "failed", "overloaded", "stream-blocked", "stream-recitation"
 STREAMS = sorted(
     path for wire in WIRES for path in (FOLDER / wire).iterdir() if path.suffix in TYPES and path.stem not in FAILED
 )
+READ_ON = ("openai-responses", "gemini")
+"""Wires on which a stream is not over before the line break after its last event."""
 WHOLE = [
     FOLDER / name
     for name in (
@@ -96,6 +98,30 @@ async def test_a_recorded_stream(path: Path) -> None:
     assert unnamed(wire, answer.body) == unnamed(wire, b"".join(pieces))
     assert answer.headers["content-type"] == TYPES[path.suffix]
     assert (record.passthrough, record.verdict) == (True, "complete")
+
+
+@pytest.mark.parametrize("path", [path for path in STREAMS if path.parent.name in READ_ON], ids=called)
+async def test_a_last_line_break_that_comes_alone(path: Path) -> None:
+    """No other is added to it: in a task, and where the second request of a connection needs none."""
+    wire, body = path.parent.name, b"".join(recorded(path))
+    go = asyncio.Event()
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.head(content_type=TYPES[path.suffix])
+        await say.chunk(body[:-1])
+        await go.wait()
+        await say.chunk(body[-1:])
+        await say.last()
+
+    async with before({"house": (wire, handler)}) as here:
+        caller = await here.caller()
+        for _ in range(2):
+            go.clear()
+            caller.ask(*asking(wire, stream=True))
+            await caller.head()
+            came = await caller.until(body[-30:-1])
+            go.set()
+            assert unnamed(wire, came + await caller.rest()) == unnamed(wire, body)
 
 
 def unnamed(wire: str, body: bytes) -> bytes:

@@ -18,6 +18,7 @@ from ...redact import Redaction, Secrets
 from ...wire.billing import has_piece
 from ...wire.reading import finish_of
 from ...wire.repeats import Repeats
+from ..responder import end_of
 from .delivery import closing
 from .passing import naming_for
 from .replies import EventReply, OpenReply, Outcome, PassthroughStream
@@ -110,7 +111,7 @@ class PassedBeginning:
 
     def last(self, latest: bytes) -> bytes:
         rest = self._reply.rest()
-        return rest + closing(self._content_type, rest or latest)
+        return rest + closing(self._content_type, end_of(latest, rest))
 
     def can_end(self) -> bool:
         finish = self.ending.finish

@@ -24,7 +24,7 @@ from ...wire.reading import finish_of, truncated
 from ..context import RequestContext, reason_of
 from ..dialects.dialect import InboundChat
 from ..observe.record import Record, passed_over
-from ..responder import Refused, Responder, usual_lines
+from ..responder import Refused, Responder, end_of, usual_lines
 from .replies import EventReply, OpenReply, Outcome, PassthroughBody, PassthroughStream
 from .translation import writer_for
 
@@ -228,9 +228,9 @@ class Delivery:
             failure = self.failure(finish, monitor)
             if naming is not None:
                 failure = naming.renamed(failure)
-            rest += self._break(rest or latest) + failure
+            rest += self._break(end_of(latest, rest)) + failure
         else:
-            rest += closing(content_type, rest or latest)
+            rest += closing(content_type, end_of(latest, rest))
         return outcome, rest
 
     async def _pushed(self, reply: PassthroughStream, passing: Callable[[bytes], bytes]) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ...http.pool.push import Push
-from ..responder import MOST_OF_END
+from ..responder import MOST_OF_END, end_of
 
 if TYPE_CHECKING:
     from ...errors import PolychatError
@@ -104,7 +104,7 @@ class FastStream(Push):
             return
         try:
             if passed := self._passing(data):
-                self.latest = passed
+                self.latest = passed if len(passed) >= MOST_OF_END else end_of(self.latest, passed)
                 self._cycle.push(passed)
             if self._ending.finish is None:
                 return

@@ -12,6 +12,7 @@ from ...routing import Target
 from ...wire.billing import billed
 from ...wire.naming import Naming, named_body
 from ..dialects.dialect import Dialect, InboundChat
+from ..responder import end_of
 from .delivery import HEADER, closing
 from .replies import Outcome, PassthroughBody, PassthroughStream
 
@@ -60,7 +61,7 @@ def passed_stream(
     if reply.monitor.finish is None:
         return None
     rest = reply.rest()
-    return PassthroughBody(first + rest + closing(sent_type, rest or first), reply.outcome, sent_type)
+    return PassthroughBody(first + rest + closing(sent_type, end_of(first, rest)), reply.outcome, sent_type)
 
 
 def naming_for(dialect: Dialect, name: str | None) -> Naming | None:
