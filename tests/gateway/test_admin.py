@@ -18,6 +18,7 @@ from polychat.gateway.observe.recent import RecentRequests
 from polychat.gateway.observe.record import Record
 from polychat.gateway.observe.route_states import RouteTargetState
 from polychat.gateway.target_states import target_states
+from polychat.routing.order import NOT_SET_UP
 
 from ..support.compiled import replaces_compiled
 from ..support.running_gateway import (
@@ -210,6 +211,27 @@ async def test_targets_tell_how_they_are() -> None:
     assert (one["share_expected"], two["share_expected"]) == (0.5, 0.5)
     assert (one["attempts"], two["attempts"]) == (1, 2)
     assert two["share_actual"] == pytest.approx(2 / 3, abs=0.001)
+
+
+async def test_a_target_without_its_key_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state has the reason, the metrics have the state, and most requests do not ask it first."""
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    async with serving(good) as server:
+        providers = {"one": row("openai-chat", server.url, api_key="env:NO_SUCH_KEY"), "two": row("openai-chat", server.url)}
+        routes = {"house": Route(targets=("one/small", "two/small"), strategy="ordered")}
+        async with gateway(configured(providers, routes=routes, **settings())) as running:
+            request = asking("openai-chat", "house")
+            for _ in range(4):
+                assert (await running.ask(*request)).status == 200
+            one, two = (await running.ask("/admin/targets", headers=ADMIN)).json["targets"]
+            metrics = (await running.ask("/metrics", headers=ADMIN)).body.decode()
+            latest = (await running.ask("/admin/requests?limit=1", headers=ADMIN)).json["requests"][0]
+            latest = await explained(running, latest["request_id"])
+    assert (one["state"], one["attempts"], one["failures"]) == ("not-ready", 2, {"not_set_up": 2})
+    assert "NO_SUCH_KEY" in one["reason"]
+    assert (two["state"], two["attempts"]) == ("closed", 4)
+    assert 'polychat_target_state{route="house",state="not-ready",target="one/small"} 1.0' in metrics
+    assert latest["candidates"][0] == {"target": "one/small", "outcome": "passed over", "reason": NOT_SET_UP}
 
 
 async def test_targets_are_those_of_all_workers() -> None:

@@ -66,8 +66,9 @@ def paid(error: BackendError) -> BackendError:
 STEPS: list[tuple[PolychatError, str, bool]] = [
     (UnknownTarget("no such"), "give up", False),
     (BadInput("it has no tools", field="tools"), "next_target", False),
-    (NotReady("no key"), "next_target", False),
-    (MissingPackage("x", extra="y", purpose="z"), "next_target", False),
+    (NotReady("no key"), "next_target", True),
+    (MissingPackage("x", extra="y", purpose="z"), "next_target", True),
+    (BadInput("no variable KEY", field="providers.a.api_key"), "next_target", True),
     (TimedOut("total", 5), "give up", True),
     (TimedOut("connect", 5), "again", True),
     (TimedOut("first", 5), "again", True),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from polychat.errors import ConnectionFailed, PolychatError, StatusError
+from polychat.errors import ConnectionFailed, NotReady, PolychatError, StatusError
 from polychat.routing.attempts import Attempts
 
 from ..support.scripted_router import World, again, elsewhere, good, hopeless, later
@@ -25,6 +25,10 @@ def too_long() -> PolychatError:
     error = StatusError("the prompt is too long", status=400)
     error.kind = "context_length"
     return error
+
+
+def not_set_up() -> PolychatError:
+    return NotReady("no key for A: set A_KEY")
 
 
 async def targets_asked(world: World, times: int = 1) -> str:
@@ -107,6 +111,17 @@ async def refuses_the_key() -> None:
     assert 30.0 <= world.facts("a").rest_of(world.now) <= 60.0
 
 
+async def is_not_set_up() -> None:
+    world = World({"a": [not_set_up, not_set_up, not_set_up, good], "b": [good], "c": [good]})
+    assert await targets_asked(world, 4) == "ababbb"
+    assert (world.facts("a").missing, world.facts("a").breaker(world.now)) == ("no key for A: set A_KEY", "closed")
+    world.now += 2.0
+    assert await targets_asked(world, 3) == "abbb"
+    world.now += 4.0
+    assert await targets_asked(world, 3) == "aaa"
+    assert world.facts("a").missing == ""
+
+
 async def is_wrong() -> None:
     world = World({"a": [hopeless], "b": [good], "c": [good]})
     with pytest.raises(StatusError):
@@ -173,6 +188,7 @@ HAPPENS: dict[str, Callable[[], Awaitable[None]]] = {
     "A says `retry-after: 60`": says_when,
     "A reports that its request limit is used up": none_remain,
     "A refuses the key": refuses_the_key,
+    "a key, or whatever else A needs, is missing here": is_not_set_up,
     "A finds the request wrong": is_wrong,
     "A finds the prompt too long": is_too_long,
     "A never answers": never_answers,

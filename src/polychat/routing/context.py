@@ -81,7 +81,9 @@ class RoutingContext:
         began_at = kept_back_at if answered_at is None else answered_at
         if began_at is not None:
             facts.cut(called_at, now, now - began_at)
-        if rests != "domain":
+        if rests == "probation":
+            facts.not_set_up(error, now)
+        elif rests != "domain":
             at_once = rests == "breaker at once"
             facts.failed(
                 called_at, now, rules.cooldown, self.rng, at_once=at_once, answered_at=answered_at, retry_after=seconds

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal, NamedTuple
 
-from ..errors import PolychatError, Resting
+from ..errors import PolychatError, Resting, redact
 from ..values import mypyc_attr
 from ..wire.rate_limits import Limit, is_used_up, limits_of
 from .breaker import FAILED, Breaker, BreakerState
@@ -145,6 +145,7 @@ class Facts:
         "_breaker",
         "_budget",
         "_early_cuts",
+        "_missing",
         "_throttle",
         "domain",
         "name",
@@ -169,6 +170,7 @@ class Facts:
         """Another backend has its name now."""
         self._breaker = Breaker()
         self.probation = Probation()
+        self._missing = ""
         self._throttle: Throttle | None = None
         self._alarms.count += 1
 
@@ -221,6 +223,11 @@ class Facts:
     def breaker(self, now: float) -> BreakerState:
         """``open``: its failures let it rest; ``half-open``: one request is to show how it is."""
         return self._breaker.state(now)
+
+    @property
+    def missing(self) -> str:
+        """What its last request found missing here, such as a key, so that it was not sent; redacted; else empty."""
+        return self._missing if self.probation.is_on else ""
 
     def breaker_rest(self, now: float) -> float:
         """Seconds until an open breaker lets a request through."""
@@ -367,6 +374,7 @@ class Facts:
         self._breaker.answered(now - first, now)
         if self.probation.is_on:
             self.probation.answered(now - first, now)
+            self._missing = ""
         self._throttle = None
         shared, domain = self.shared, self.domain
         shared.first.observe(first, now)
@@ -422,11 +430,18 @@ class Facts:
         ``answered_at``: when the answer began that was cut off; ``cut`` is called too.
         """
         self._alarms.count += 1
+        self._missing = ""
         self.shared.first.observe(_PENALTY, now)
         self.probation.failed(now)
         self._breaker.failed(called_at, now, cooldown, rng, answered_at=answered_at, retry_after=retry_after)
         if at_once and self._breaker.until is None:
             self._breaker.open(now, cooldown, rng)
+
+    def not_set_up(self, error: PolychatError, now: float) -> None:
+        """An attempt failed before it was sent: something is missing here. That says nothing of the backend."""
+        self._alarms.count += 1
+        self._missing = redact(str(error), 160)
+        self.probation.failed(now)
 
     def note_retry_after(self, error: PolychatError, seconds: float, now: float) -> None:
         """The backend asked for no request for this many seconds."""
@@ -436,6 +451,7 @@ class Facts:
     def down(self, error: PolychatError, now: float, cooldown: float, rng: Random) -> None:
         """It failed in a way that lasts, for all that share its key."""
         self._alarms.count += 1
+        self._missing = ""
         self.shared.first.observe(_PENALTY, now)
         rest = self.shared.rest if self.domain is None else self.domain
         rest.go_down(error, now, cooldown, rng)

@@ -34,7 +34,8 @@ FAILED = "its last request failed"
 OPEN = "it failed several times recently"
 UNMET = "this request does not meet its condition"
 RESTING = "it asked to be retried later"
-_BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4}
+NOT_SET_UP = "it was not set up when it was last tried"
+_BEHIND = {LIMITED: 0, FAILED: 2, OPEN: 3, RESTING: 4, NOT_SET_UP: 5}
 """The order in which skipped targets are tried; those that are unfit for the request have 1."""
 
 
@@ -172,7 +173,8 @@ class _Member:
             self.reason, self.is_out = f"{UNMET} {term}", True
             return False
         if not facts.is_well(now):
-            self.reason = RESTING if facts.rest_of(now) else FAILED if facts.is_left(now) else OPEN
+            doubt = NOT_SET_UP if facts.missing else FAILED
+            self.reason = RESTING if facts.rest_of(now) else doubt if facts.is_left(now) else OPEN
         elif facts.is_at_limit(now):
             self.reason = LIMITED
         elif traits.is_choosy:

@@ -11,7 +11,8 @@ whether others are called, and what rests.
 | quota          | 402, billing, what the account may use is used up             | no    | yes    | all of its key |
 | client         | the request is wrong, and would be anywhere                   | no    | no     | nothing        |
 | context length | the prompt is too long for this model                         | no    | yes    | nothing        |
-| lacking        | no such model, cannot carry the request, is not set up        | no    | yes    | nothing        |
+| lacking        | no such model, cannot carry the request                       | no    | yes    | nothing        |
+| not set up     | a key, a variable, a package or a file is missing here        | no    | yes    | is tried last  |
 | paid           | it answered, and the answer could not be read here            | no    | no     | nothing        |
 | over           | the time for all of the request is used up                    | no    | no     | by its breaker |
 
@@ -50,11 +51,13 @@ from ..wire.faults import fault_of, is_misconfiguration
 Step: TypeAlias = Literal["give up", "next_target", "again"]
 """``next_target``: another target may do better, the same would not. ``again``: the same may do better too."""
 Attribution: TypeAlias = Literal[
-    "transient", "denied", "hard down", "quota", "client", "context length", "lacking", "paid", "over"
+    "transient", "denied", "hard down", "quota", "client", "context length", "lacking", "not set up", "paid", "over"
 ]
 """See the table above."""
-Rests: TypeAlias = Literal["nothing", "breaker", "breaker at once", "domain"]
-"""What a failure leads to: it counts for the target's breaker, opens it, or lets all rest that share the target's key."""
+Rests: TypeAlias = Literal["nothing", "probation", "breaker", "breaker at once", "domain"]
+"""What a failure leads to: the target is tried after others, it counts for its breaker, opens it, or lets all rest that share
+its key.
+"""
 
 
 class Consequence(NamedTuple):
@@ -72,6 +75,7 @@ CONSEQUENCES: dict[Attribution, Consequence] = {
     "client": Consequence("give up"),
     "context length": Consequence("next_target"),
     "lacking": Consequence("next_target"),
+    "not set up": Consequence("next_target", "probation"),
     "paid": Consequence("give up"),
     "over": Consequence("give up", "breaker"),
 }
@@ -92,7 +96,6 @@ _BY_KIND: dict[FaultKind, Attribution] = {
 _BY_CLASS: tuple[tuple[type[PolychatError], Attribution], ...] = (
     (UnknownTarget, "client"),
     (BadInput, "lacking"),
-    (NotReady, "lacking"),
     (CertificateRefused, "hard down"),
     (WrongAddress, "hard down"),
     (ChallengeRequired, "hard down"),
@@ -114,6 +117,8 @@ def attribution_of(error: PolychatError) -> Attribution:
             return "hard down"  # it has moved, and redirects are not followed
         if error.kind is not None and not isinstance(error, ChallengeRequired):
             return _BY_KIND[error.kind]
+    if is_misconfiguration(error):
+        return "not set up"
     for kind, attribution in _BY_CLASS:
         if isinstance(error, kind):
             return attribution

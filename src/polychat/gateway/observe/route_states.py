@@ -10,11 +10,14 @@ from msgspec import Meta, Struct
 from ...errors import redact
 from ...routing import Facts, Health
 
-State: TypeAlias = Literal["closed", "open", "half-open", "resting"]
-"""The state of its breaker; ``resting``: it is not called, by its ``retry-after`` or because its key or quota is refused."""
+State: TypeAlias = Literal["closed", "open", "half-open", "resting", "not-ready"]
+"""The state of its breaker; ``resting``: it is not called, by its ``retry-after`` or because its key or quota is refused;
+``not-ready``: something is missing here, such as its key.
+"""
 STATES: tuple[State, ...] = get_args(State)
 _REASON = 400
 _BROKEN = "too many requests to it failed"
+_REASONS: dict[State, str] = {"closed": "", "open": _BROKEN, "half-open": _BROKEN}
 
 
 class RouteTargetState(Struct, array_like=True, forbid_unknown_fields=True):
@@ -47,13 +50,16 @@ class RouteStates(Struct, array_like=True, forbid_unknown_fields=True):
 
 
 def state_of(facts: Facts, now: float) -> State:
-    return "resting" if facts.rest_of(now) else facts.breaker(now)
+    if facts.rest_of(now):
+        return "resting"
+    state = facts.breaker(now)
+    return "not-ready" if facts.missing and state == "closed" else state
 
 
 def state_in_route(facts: Facts, now: float) -> RouteTargetState:
     """The current state of one target in this process."""
     state, seconds = state_of(facts, now), facts.rest_of(now)
-    reason = redact(str(facts.resting(now)), _REASON) if seconds else "" if state == "closed" else _BROKEN
+    reason = redact(str(facts.resting(now)), _REASON) if seconds else _REASONS.get(state, facts.missing)
     until = now + seconds if seconds else 0.0
     return RouteTargetState(facts.route, facts.name, state, facts.in_flight, *_slots(facts), reason, until)
 
