@@ -6,6 +6,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polychat.config.strategy_names import STRATEGIES
 from polychat.errors import ConnectionFailed, RateLimited
@@ -104,3 +106,50 @@ def test_another_target_fails() -> None:
     assert outcome is not None
     router.health.facts("other", "x/1").down(ConnectionFailed("no"), NOW, 15.0, Random(1))
     assert not outcome.holds()
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["call", "call", "answer", "answer", "give up", "fail", "down"]), st.floats(0, 9)))
+
+
+@given(STEPS)
+def test_what_is_learned_of_requests(steps: list[tuple[str, float]]) -> None:
+    """As much as where every fact of a request is noted for itself, whatever happens before its call and before its answer."""
+    now = [NOW]
+    route = plan("a")
+    routers = [Router(SimulatedRoute(route).health, clock=lambda: now[0], rng=Random(1)) for _ in range(2)]
+    facts, others = [router.facts(route, route.targets[0]) for router in routers]
+    budgets = [router.health.budget(route.route) for router in routers]
+    outcome = constant_outcome(routers[0], route)
+    calls: list[tuple[Any, float]] = []
+    for step, passed in steps:
+        now[0] += passed
+        if step == "call":
+            if outcome is None or not outcome.is_current:
+                outcome = constant_outcome(routers[0], route)
+            if outcome is not None:
+                calls.append((outcome, outcome.called()))
+                others.called(now[0])
+        elif step == "answer" and calls:
+            by, called_at = calls.pop(0)
+            limits = [(b"x-ratelimit-remaining-requests", b"5")]
+            by.answered_whole(called_at, limits)
+            budgets[1].count_request(now[0])
+            others.answered_whole(called_at, now[0])
+            others.note_limits(limits, now[0], now[0])
+        elif step == "give up" and calls:
+            calls.pop(0)[0].failed()
+            others.over(was_answered=False)
+        elif step in ("fail", "down"):
+            for each in (facts, others):
+                if step == "fail":
+                    each.failed(now[0], now[0], 60.0, Random(1))
+                else:
+                    each.down(RateLimited("x"), now[0], 60.0, Random(1))
+        known = [
+            (
+                (each.in_flight, each.waiting.count, each.first_token(now[0]), each.outcomes(now[0]), each.rest_of(now[0])),
+                (each.breaker(now[0]), each.is_well(now[0]), each.is_untroubled(now[0]), budget.left(now[0])),
+            )
+            for each, budget in zip((facts, others), budgets, strict=True)
+        ]
+        assert known[0] == known[1]

@@ -72,7 +72,7 @@ class Breaker:
 
     def answered(self, called_at: float, now: float) -> None:
         """An attempt began to be answered."""
-        self.outcomes.add(_ANSWERED, now)
+        self.outcomes.add_first(now)
         if self.until is not None and called_at >= self._opened_at and self._flows_since is None:
             self._flows_since = now
 
@@ -90,10 +90,14 @@ class Breaker:
     def answered_whole(self, called_at: float, now: float) -> None:
         """``answered`` and ``completed``, of an answer that came as a whole."""
         if self.until is None and not self._streak:
-            self.outcomes.add(_ANSWERED, now)
+            self.outcomes.add_first(now)
         else:
             self.answered(called_at, now)
             self.completed(called_at)
+
+    def plain_outcomes(self) -> Window | None:
+        """Where ``answered_whole`` counts an attempt, if it does nothing else until one fails; else ``None``."""
+        return None if self.until is not None or self._streak else self.outcomes
 
     def failed(
         self,

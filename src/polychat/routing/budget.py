@@ -32,7 +32,8 @@ OVER, DEBT = 20.0, 60.0
 FLOOR = 1.0
 LATE = 15.0
 """Seconds after which a target that is due is tried though the account is overdrawn."""
-_REQUEST, _RETRY = 0, 1
+_RETRY = 1
+"""The kind of what is counted; 0: requests."""
 
 
 def allowance(requests: int, least: float = LEAST) -> float:
@@ -55,7 +56,7 @@ class RetryBudget:
 
     def count_request(self, now: float) -> None:
         """Count a request of a client."""
-        self._window.add(_REQUEST, now)
+        self._window.add_first(now)
         self._earned += SHARE
 
     def take(self, now: float, *, is_reliable: bool = False) -> bool:

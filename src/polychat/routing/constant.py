@@ -19,7 +19,10 @@ from .waiting import MOST
 class ConstantOutcome:
     """The target that a plan asks first, for as long as ``holds`` is true. Made by ``constant_outcome``."""
 
-    __slots__ = ("_alarms", "_evictions", "_generation", "_router", "_waiting", "budget", "facts", "is_alone", "target")
+    __slots__ = (
+        *("_alarms", "_clock", "_evictions", "_first", "_generation", "_outcomes", "_router", "_shared", "_waiting", "budget"),
+        *("facts", "is_alone", "target"),
+    )
 
     def __init__(self, router: Router, target: Target, facts: Facts, budget: RetryBudget, *, is_alone: bool) -> None:
         self.target, self.facts, self.budget = target, facts, budget
@@ -28,19 +31,31 @@ class ConstantOutcome:
         self._alarms: Alarms = router.health.alarms
         self._generation = self._alarms.count
         self._router, self._evictions = router, router.health.evictions
-        self._waiting = facts.waiting
+        self._waiting, self._shared, self._first, self._clock = facts.waiting, facts.shared, facts.shared.first, router.clock
+        self._outcomes = facts.plain_outcomes()
+        """Where an answer is counted, if it changes nothing else of the target's health."""
 
     def called(self) -> float:
-        """A request is sent to it; returns the moment. ``answered_whole`` or ``failed`` follows, or an attempt."""
-        now = self._router.clock()
-        self.facts.called(now)
+        """A request is sent to it, while it ``is_current``; returns the moment. ``answered_whole`` or ``failed`` follows, or an
+        attempt.
+        """
+        now = self._clock()
+        self._shared.in_flight += 1  # its breaker is closed, and it is not on probation: see ``Facts.called``
+        self._waiting.called(now)
         return now
 
     def answered_whole(self, called_at: float, limits: Sequence[tuple[bytes, bytes]]) -> None:
         """An answer to a request that was ``called`` then came as a whole; ``limits`` are its headers about rate limits."""
-        now = self._router.clock()
+        now = self._clock()
         self.budget.count_request(now)
-        self.facts.answered_whole(called_at, now)
+        if self._outcomes is not None and self._generation == self._alarms.count:
+            self._waiting.answered(now)
+            self._outcomes.add_first(now)
+            self._first.observe(now - called_at, now)
+            self._shared.in_flight -= 1
+        else:
+            self.facts.answered_whole(called_at, now)
+            self._outcomes = self.facts.plain_outcomes()
         if limits:
             self.facts.note_limits(limits, now, time())
 

@@ -25,6 +25,7 @@ from .rests import Rest
 from .slots import SLOTS_LOCK, Slots
 from .throttle import Throttle
 from .waiting import Waiting
+from .windows import Window
 
 _RECENT = 0.1
 """How much the last answer counts in a target's tokens per second."""
@@ -304,6 +305,14 @@ class Facts:
         """Whether it is healthy, and stays so until the next alarm, but for a stall."""
         is_doubtful = self.probation.is_on or self._breaker.until is not None or self._early_cuts.hold(now) is not None
         return not is_doubtful and not self.shared.is_short and not self.rest_of(now)
+
+    def plain_outcomes(self) -> Window | None:
+        """Where an answer that came to its end is counted, if that is all it changes of its health until the next alarm, but
+        for the time to its first token; else ``None``.
+        """
+        domain = self.domain
+        is_plain = not (self.probation.is_on or self.shared.rest.down_until or (domain is not None and domain.down_until))
+        return self._breaker.plain_outcomes() if is_plain and self._throttle is None else None
 
     def is_stalled(self, now: float) -> bool:
         """Whether many of its requests wait, and nothing is answered for much longer than usual."""

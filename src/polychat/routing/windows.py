@@ -27,6 +27,13 @@ class Window:
         self._uncounted = 0
         """How often kind 0, by far the most frequent, happened in that step and is not in the counts yet."""
 
+    def add_first(self, now: float) -> None:
+        """``add`` of kind 0."""
+        if self._begins <= now < self._ends:
+            self._uncounted += 1
+        else:
+            self.add(0, now)
+
     def add(self, kind: int, now: float) -> None:
         is_same_step = self._begins <= now < self._ends
         if is_same_step and not kind:
