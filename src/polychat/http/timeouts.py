@@ -91,18 +91,21 @@ _TICKS = 16
 
 class ExchangeTimer:
     """One timer for all waits of a connection. It keeps running, from one exchange to the next too, and checks when it fires,
-    which is cheaper than a timer for each wait. ``timeouts`` are those of the current exchange.
+    which is cheaper than a timer for each wait. ``timeouts`` are those of the current exchange, which is over by ``end``.
 
     While bytes are pushed, not even the time is read for each of them: ``flow`` begins one long wait, and receiving bytes
     sets ``received``, which is checked every ``_TICKS``-th part of the idle time; silence is detected later by that at most.
     """
 
-    __slots__ = ("_alarm", "_alarms", "_clock", "_due", "_late", "_rings", "_seconds", "_silent_since", "received", "timeouts")
+    __slots__ = (
+        *("_alarm", "_alarms", "_clock", "_due", "_late", "_rings", "_seconds", "_silent_since", "end", "received"),
+        "timeouts",
+    )
 
     def __init__(self, alarms: LoopAlarms, late: Callable[[TimedOut], None], timeouts: ExchangeTimeouts = UNLIMITED) -> None:
         self._alarms = alarms
         self._late = late
-        self.timeouts = timeouts
+        self.timeouts, self.end = timeouts, timeouts.end
         self._alarm: Alarm | None = None
         self._due = self._rings = inf
         self._silent_since: float | None = None
@@ -114,8 +117,9 @@ class ExchangeTimer:
         """A wait begins, which may last until ``seconds`` after ``since``, and never beyond the total."""
         self._clock: Clock = clock
         self._seconds = seconds
-        self._due = min(since + seconds, self.timeouts.end)
-        if self._due < self._rings:
+        due, end = since + seconds, self.end
+        self._due = due = due if due < end else end  # min takes several times as long
+        if due < self._rings:
             self._set()
 
     def flow(self, now: float) -> None:
@@ -149,7 +153,7 @@ class ExchangeTimer:
         if self._due > rang:
             if self._due != inf:
                 self._set()  # another wait began since
-        elif self._due == self.timeouts.end:
+        elif self._due == self.end:
             self._late(self.timeouts.past())
         elif self._silent_since is not None:
             self._tick(self._silent_since, self._alarms.time())
@@ -166,6 +170,6 @@ class ExchangeTimer:
         self._wait_for_tick(silent_since, now)
 
     def _wait_for_tick(self, silent_since: float, now: float) -> None:
-        self._due = min(now + self._seconds / _TICKS, silent_since + self._seconds, self.timeouts.end)
+        self._due = min(now + self._seconds / _TICKS, silent_since + self._seconds, self.end)
         if self._due < self._rings:
             self._set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from itertools import product
 from typing import Any, cast
 
 import pytest
@@ -119,6 +120,7 @@ async def test_a_stream_that_comes_at_once_is_recognized(replies: KnownReplies) 
         stream(b"a") + stream(b"b"),
         stream(b"a").replace(b"\r\n1\r\n", b"\r\n1;x=y\r\n"),
         stream(b"a").replace(b"\r\n1\r\n", b"\r\n01\r\n"),
+        stream(b"a").replace(b"\r\n1\r\na\r\n", b"\r\n\r\n\r\n"),
         stream(b"a").replace(b"\r\n1\r\n", b"\r\n+1\r\n"),
         stream(b"a").replace(b"\r\n1\r\n", b"\r\n0x1\r\n"),
         stream(b"a").replace(b"\r\n1\r\n", b"\r\nffffff\r\n"),
@@ -133,6 +135,37 @@ async def test_a_stream_that_comes_at_once_is_recognized(replies: KnownReplies) 
     for place in range(1, len(data)):
         recognized, facts = read(replies, data[:place], data[place:])
         assert (recognized, facts) == (False, read(None, data[:place], data[place:])[1]), place
+
+
+NEXT = {
+    "known": reply(*LINES),
+    "known stream": stream(b"one", b"two"),
+    "others' headers": reply(b"Keep-Alive: timeout=5", *LINES, b"content-encoding: gzip", status=b"HTTP/1.1 404 No"),
+    "nothing yet": b"",
+}
+
+
+async def test_the_next_exchange_knows_nothing_of_the_last(replies: KnownReplies) -> None:
+    """Whether its reply was recognized or parsed: the next is as on a connection that parses every reply."""
+    for names in product(NEXT, repeat=3):
+        seen: list[list[Any]] = [[], []]
+        for known, facts in zip((replies, None), seen, strict=True):
+            connection, transport = PoolConnection(), Transport()
+            connection.connection_made(cast(Any, transport))
+            connection.known_replies = known
+            for name in names:
+                connection.begin(b"", None, UNLIMITED)
+                for data in (b"", NEXT[name]):
+                    if data:
+                        connection.data_received(data)
+                    facts.append((connection.has_head, connection.done, connection.received_any, connection.partly_sent))
+                    facts.append((connection.status, [*connection.headers], connection.coding, connection.announced))
+                    facts.append((connection.held, connection.content_type, connection.state, repr(connection.error)))
+                    facts.append(rate_limits_on(connection))
+                if not connection.finish():
+                    break
+            transport.close()
+        assert seen[0] == seen[1], names
 
 
 async def test_no_byte_makes_a_difference(replies: KnownReplies) -> None:

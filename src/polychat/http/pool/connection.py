@@ -51,6 +51,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Protocol, cast
 
 import httptools
@@ -128,10 +129,26 @@ class PoolConnection(asyncio.Protocol):
         self._poll: select.poll | None = None
         self._first_read = b""
         """The beginning of a reply that may be recognized the next time."""
-        self._prepare(UNLIMITED, no_body=False)
+        self.known_reply: tuple[KnownReply, tuple[bytes, ...]] | None = None
+        """What the head is like, with its values, if it was recognized."""
+        self._headers: list[tuple[bytes, bytes]]
+        self._prepare(UNLIMITED, inf, no_body=False)
         self.in_use = False
 
-    def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
+    def _prepare(self, timeouts: ExchangeTimeouts, end: float, *, no_body: bool) -> None:
+        if self.known_reply is None:
+            self._reset()
+        else:  # it was not parsed, and has changed nothing else that the next exchange looks at
+            self.received_any = self.has_head = self.done = False
+            self.known_reply, self.status = None, 0
+            if self._headers:
+                self._headers = []
+        timer = self.timer
+        timer.timeouts, timer.end = timeouts, end
+        self.in_use, self._no_body = True, no_body
+
+    def _reset(self) -> None:
+        """Nothing has come yet."""
         if not self._parser_is_done:
             self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
             """``None`` once the connection is closed: it refers to this object, which would wait for the garbage collector."""
@@ -142,11 +159,7 @@ class PoolConnection(asyncio.Protocol):
         self.status = self._body_size = self._head_bytes_fed = self._head_size = self._trailers_size = 0
         # Held data of a body counts with its framing, as it was read.
         self.reason = self.coding = self.announced = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self.known_reply: tuple[KnownReply, tuple[bytes, ...]] | None = None
-        """What the head is like, with its values, if it was recognized."""
-        self.timer.timeouts = timeouts
-        self.in_use, self._no_body = True, no_body
+        self._headers = []
 
     # For an exchange
 
@@ -162,19 +175,26 @@ class PoolConnection(asyncio.Protocol):
         return self._exchange_large(head, body, timeouts, no_body=no_body)
 
     async def _exchange_large(self, head: bytes, body: RequestBody, timeouts: ExchangeTimeouts, *, no_body: bool) -> float:
-        self._prepare(timeouts, no_body=no_body)
+        self._prepare(timeouts, timeouts.end, no_body=no_body)
         await self._send(head, body, self.timer)
         return await self.head(self.loop.time())
 
     def begin(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
         """Send all of a request whose body has no more than ``WRITE_SIZE`` bytes; returns the time. ``head`` must follow."""
-        self._prepare(timeouts, no_body=no_body)
+        self._prepare(timeouts, timeouts.end, no_body=no_body)
         self.transport.write(head + body if body else head)
         return self.loop.time()
 
+    def send(self, request: bytes, timeouts: ExchangeTimeouts, now: float, end: float) -> None:
+        """As ``begin``, of a request with its body, at the moment ``now``; its reply must be over by ``end``."""
+        self._prepare(timeouts, end, no_body=False)
+        self.sent_at = now
+        self.transport.write(request)
+        self.timer.wait("first", now, timeouts.first)
+
     def begin_opening(self, opening: Opener, timeouts: ExchangeTimeouts) -> None:
         """As ``begin``, on a connection that is not open yet: ``opening`` sends the request. ``head`` may follow."""
-        self._prepare(timeouts, no_body=False)
+        self._prepare(timeouts, timeouts.end, no_body=False)
         self.opening = opening
         self.timer.wait("connect", self.loop.time(), timeouts.connect)
 
@@ -399,9 +419,8 @@ class PoolConnection(asyncio.Protocol):
             if (found := known.read(data)) is not None:
                 values, body = found
                 self.known_reply, self.status, self.reason = (known, values), 200, known.reason
-                self.received_any = self.has_head = self.done = self.keep_alive = self._parser_is_done = True
+                self.received_any = self.has_head = self.done = self.keep_alive = True
                 self._body.append(body)
-                self._body_size = len(data)
                 return True
         self._first_read = data if known_replies.can_learn else b""
         return False

@@ -95,6 +95,10 @@ class PoolRequest(NamedTuple):
             return b"%bcontent-length: %d\r\n\r\n" % (self.begins, len(body or b""))
         return self.begins + b"\r\n"
 
+    def with_body(self, body: bytes) -> bytes:
+        """``head`` and the body."""
+        return b"%bcontent-length: %d\r\n\r\n%b" % (self.begins, len(body), body)
+
     def adding(self, name: str, value: str) -> PoolRequest:
         """The request with a further header, of printable ASCII, that is no credential."""
         begins = b"%b%b: %b\r\n" % (self.begins, name.encode(), value.encode())

@@ -29,6 +29,8 @@ _is_value = re.compile(_VALUE).fullmatch
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a body in chunks, without trailers."""
 _chunk_size = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,5})\r\n").match
+_usual_size = [b"\r\n", *(b"%x" % size for size in range(1, 1024))].__getitem__
+"""How the size of a short chunk is mostly written; that of none, as only the last is empty, is one that is never found."""
 _CHUNKS, _CHUNKED = 24, 8192
 """Maximum chunks of a body, and bytes of a reply in chunks: for many, the parser takes less time."""
 
@@ -78,10 +80,13 @@ def _body_of_chunks(data: bytes, begin: int) -> bytes | None:
     if begin >= last:
         return None
     sizes_and_chunks = data[begin:last].split(b"\r\n", 2 * _CHUNKS)
-    chunks = sizes_and_chunks[1::2]
-    # Few chunks contain the end of a line, and most servers write sizes in this form.
-    if sizes_and_chunks[::2] == [*map(b"%x".__mod__, map(len, chunks)), b""] and chunks and all(chunks):
-        return b"".join(chunks)
+    rest, chunks = sizes_and_chunks.pop(), sizes_and_chunks[1::2]
+    # Few chunks are long or contain the end of a line, and most servers write sizes in this form.
+    try:
+        if sizes_and_chunks[::2] == list(map(_usual_size, map(len, chunks))) and chunks and not rest:
+            return b"".join(chunks)
+    except IndexError:
+        pass
     chunks = []
     while begin < last and len(chunks) < _CHUNKS:
         size = _chunk_size(data, begin)

@@ -91,7 +91,7 @@ class Pool(SharedConnections):
             origin = request.server()
             for may_repeat in (True, False):
                 if sent_on is None:
-                    idle = self._reuse(origin)
+                    idle = self._reuse(origin, self._loop.time())
                     connection = idle or await self._acquire(request.place, origin, limits)
                     self._check(connection, check, has_waited=idle is None or not may_repeat)
                 else:
@@ -137,13 +137,15 @@ class Pool(SharedConnections):
         if len(body) > WRITE_SIZE:
             return None
         known, limits = self._latest_limits
-        if known is not timeouts or timeouts.total is not None:
-            limits = self._limits(timeouts, None)
-        connection = self._reuse(request.server())
-        if connection is None:
-            return None if check is None else self._begin_opening(request, body, limits, check)
-        connection.sent_at = sent_at = connection.begin(request.head(body), body, limits)
-        connection.timer.wait("first", sent_at, limits.first)
+        if known is not timeouts:
+            limits = self._without_end(timeouts)
+        now = self._loop.time()
+        end = now + limits.total
+        connection = self._reuse(request.server(), now)
+        if connection is not None:
+            connection.send(request.with_body(body), limits, now, end)
+        elif check is not None:
+            return self._begin_opening(request, body, limits._replace(end=end), check)
         return connection
 
     def _begin_opening(
@@ -153,7 +155,7 @@ class Pool(SharedConnections):
         origin = request.server()
         if request.proxy is not None or (connection := self._opened_at_once(origin)) is None:
             return None
-        opening = Opening(connection, request.place, origin, request.head(body) + body, check)
+        opening = Opening(connection, request.place, origin, request.with_body(body), check)
         connection.begin_opening(opening, limits)
         return connection
 
@@ -172,10 +174,7 @@ class Pool(SharedConnections):
 
     def _limits(self, timeouts: Timeouts, deadline: float | None) -> ExchangeTimeouts:
         """With the moment when all of it must be over, if there is one. Raises ``TimedOut`` where that is past already."""
-        known, limits = self._latest_limits
-        if known is not timeouts:
-            limits = exchange_timeouts(timeouts)
-            self._latest_limits = timeouts, limits
+        limits = self._without_end(timeouts)
         if timeouts.total is None and deadline is None:
             return limits
         connect, first, idle, seconds, _ = limits
@@ -187,6 +186,14 @@ class Pool(SharedConnections):
         if now >= end:
             raise limits._replace(total=total).past()
         return ExchangeTimeouts(connect, first, idle, total, end)
+
+    def _without_end(self, timeouts: Timeouts) -> ExchangeTimeouts:
+        """The same limits, of a request of any moment."""
+        known, limits = self._latest_limits
+        if known is not timeouts:
+            limits = exchange_timeouts(timeouts)
+            self._latest_limits = timeouts, limits
+        return limits
 
 
 def _may_retry(request: PoolRequest, connection: PoolConnection, lost: OSError) -> bool:

@@ -248,7 +248,7 @@ class PooledResponse(Body):
     def _is_late(self) -> bool:
         """Whether the time for the whole request is over."""
         connection = self._connection
-        end = connection.timer.timeouts.end
+        end = connection.timer.end
         return end != inf and connection.loop.time() >= end
 
     def _start_timer(self, timer: ExchangeTimer) -> None:

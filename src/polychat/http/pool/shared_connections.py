@@ -211,9 +211,9 @@ class SharedConnections:
         self._add(connection, origin)
         return connection
 
-    def _reuse(self, origin: Origin) -> PoolConnection | None:
+    def _reuse(self, origin: Origin, now: float) -> PoolConnection | None:
         """The connection that was used last: so many lie idle long enough to be closed, and few are open."""
-        connections, now = self._origins.get(origin), self._loop.time()
+        connections = self._origins.get(origin)
         while connections is not None and connections.idle:
             connection, _ = connections.idle.popitem()
             del self._idle_connections[connection]
