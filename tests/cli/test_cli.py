@@ -14,6 +14,7 @@ from polychat.gateway.sites import Sites, echo
 from polychat.version import build_name
 
 from ..support.command import Ran, run, started
+from ..support.patience import PATIENCE
 from ..support.scripted_server import Say, Seen, Server
 from ..support.sites_application import running
 
@@ -226,7 +227,7 @@ async def test_a_reader_that_leaves_is_no_error(serve: Any) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_sites_serve_and_end_on_a_signal(number: signal.Signals) -> None:
     """The printed addresses answer at once; a signal ends the server with 0."""
-    async with asyncio.timeout(60), started("sites", "--port", "0", "--echo") as process:
+    async with asyncio.timeout(2 * PATIENCE), started("sites", "--port", "0", "--echo") as process:  # two are started
         assert process.stdout is not None
         head = await process.stdout.readline()
         assert b"echo" in head
