@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 import tomllib
 from contextlib import chdir
 from pathlib import Path
@@ -37,7 +38,14 @@ class CompiledModules(BuildHookInterface):  # type: ignore[type-arg]  # hatchlin
 
 
 def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
-    """The extension modules of these files of ``src``, below ``folder/built``."""
+    """The extension modules of these files of ``src``, below ``folder/built``. Raises ``RuntimeError`` without a compiler."""
+    if missing := missing_to_compile():
+        wanted = (
+            f"Compiled modules need a C compiler and Python's headers, and there is no {missing}: on Debian, apt install gcc "
+        )
+        raise RuntimeError(
+            f"{wanted}python3-dev. Without HATCH_BUILD_HOOK_ENABLE_CUSTOM polychat is installed as plain Python."
+        )
     from mypyc.build import mypycify  # both come with this hook's dependencies
     from setuptools import Distribution
 
@@ -52,6 +60,13 @@ def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
         build.ensure_finalized()
         build.run()
     return [file for file in (folder / "built").rglob("*") if file.is_file()]
+
+
+def missing_to_compile() -> str:
+    """The compiler or the header that is not on this machine, if one is: found before mypyc has worked for minutes."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "").split()[:1]  # on Windows there is no variable
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return next((name for name in compiler if not shutil.which(name)), "" if header.exists() else str(header))
 
 
 MENDS = (

@@ -110,6 +110,12 @@ def test_pip_installs_a_compiled_build(tmp_path: Path) -> None:
     assert answer(polychat, "--version", POLYCHAT_PURE="1").endswith(", pure Python\n")
 
 
+def test_without_a_compiler_the_error_says_so(tmp_path: Path) -> None:
+    """And how to go on, before minutes of work."""
+    with pytest.raises(AssertionError, match=r"there is no /no/compiler: .*apt install gcc.* plain Python"):
+        installed(project(tmp_path), tmp_path, HATCH_BUILD_HOOK_ENABLE_CUSTOM="1", CC="/no/compiler -O2")
+
+
 def test_pip_installs_plain_python(tmp_path: Path) -> None:
     """Without the variable: in a new environment, without a compiler."""
     polychat = installed(project(tmp_path), tmp_path, CC="false")
