@@ -40,11 +40,9 @@ class CompiledModules(BuildHookInterface):  # type: ignore[type-arg]  # hatchlin
 def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
     """The extension modules of these files of ``src``, below ``folder/built``. Raises ``RuntimeError`` without a compiler."""
     if missing := missing_to_compile():
-        wanted = (
-            f"Compiled modules need a C compiler and Python's headers, and there is no {missing}: on Debian, apt install gcc "
-        )
         raise RuntimeError(
-            f"{wanted}python3-dev. Without HATCH_BUILD_HOOK_ENABLE_CUSTOM polychat is installed as plain Python."
+            f"Compiled modules need a C compiler and Python's headers, and there is no {missing}: on Debian, apt install gcc "
+            "python3-dev. Without HATCH_BUILD_HOOK_ENABLE_CUSTOM polychat is installed as plain Python."
         )
     from mypyc.build import mypycify  # both come with this hook's dependencies
     from setuptools import Distribution

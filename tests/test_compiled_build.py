@@ -155,7 +155,7 @@ def installed(checkout: Path, folder: Path, **variables: str) -> Path:
     (packages,) = folder.glob("venv/lib/python*/site-packages")
     (packages / "tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--ignore-installed"]
-    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
     answer(*pip, *offline, str(checkout), **variables)
     return python.with_name("polychat")
 
