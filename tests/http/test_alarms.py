@@ -1,4 +1,4 @@
-"""LoopAlarms that share one timer of the loop."""
+"""Alarms that share one timer of the loop."""
 
 from __future__ import annotations
 
@@ -92,3 +92,36 @@ async def test_what_is_cancelled_is_not_held_for_long(clock: Clock) -> None:
     for alarm in [*kept, *(clock.set(5, "cancelled") for _ in range(3))]:
         alarm.cancel()
     assert (len(clock.alarms), clock.timers) == (0, [])
+
+
+async def test_what_ctrl_c_interrupts_rings_when_the_loop_goes_on(clock: Clock) -> None:
+    """As a notebook's loop does: those that were due with the one that it met, those that are due later, and none twice."""
+
+    def interrupted() -> None:
+        cancelled.cancel()
+        raise KeyboardInterrupt
+
+    clock.set(1, "first")
+    clock.alarms.call_at(clock.now + 1, interrupted)
+    cancelled = clock.set(1, "cancelled")
+    again = clock.set(1, "second")
+    clock.set(1, "third")
+    clock.set(2, "fourth")
+    clock.now += 1
+    with pytest.raises(KeyboardInterrupt):
+        clock.alarms._ring()
+    assert clock.rang == ["first"]
+    again.cancel()
+    assert [await clock.go(0), await clock.go(1), len(clock.alarms)] == [["third"], ["fourth"], 0]
+
+
+async def test_after_its_end_nothing_rings(clock: Clock) -> None:
+    """What is cancelled then is not counted, and takes nothing with it that is set after it."""
+    old = [clock.set(1, f"old {number}") for number in range(3)]
+    await clock.alarms.close()
+    assert await clock.go(1) == []
+    for alarm in old:
+        alarm.cancel()
+    alarms = [clock.set(1, f"new {number}") for number in range(4)]
+    alarms[0].cancel()
+    assert len(clock.alarms) == 4

@@ -1,4 +1,4 @@
-"""LoopAlarms of an event loop that share one timer of it.
+"""Alarms of an event loop that share one timer of it.
 
 A timer of the loop's own takes 700 bytes, and each open connection waits for something. Here an alarm takes 200, and setting
 it is a step in a heap. One that is cancelled stays in the heap until it is due, or until such are more than half.
@@ -7,6 +7,7 @@ it is a step in a heap. One that is cancelled stays in the heap until it is due,
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -82,7 +83,10 @@ class LoopAlarms:
     async def close(self) -> None:
         """The loop is being shut down: nothing rings any more."""
         self.closed = True
+        for _, _, alarm in self._heap:
+            alarm.callback = None  # one that is cancelled later is not counted
         self._heap.clear()
+        self._cancelled = 0
         self._stop()
 
     def _stop(self) -> None:
@@ -96,20 +100,30 @@ class LoopAlarms:
         self._timer = self._loop.call_at(due, self._ring)
 
     def _ring(self) -> None:
-        self._timer, self._rings = None, inf
-        for alarm in self._take_due(self._loop.time() + _TOLERANCE):
-            callback, alarm.callback = alarm.callback, None
-            try:
-                if callback is not None:  # else one that rang before has cancelled it
-                    callback()
-            except Exception as error:  # noqa: BLE001  # as a loop does
-                self._loop.call_exception_handler({"message": "an alarm's callback failed", "exception": error})
-        if self._heap and self._heap[0][0] < self._rings:
-            self._set(self._heap[0][0])
+        self._timer, self._rings, now = None, inf, self._loop.time()
+        due = self._take_due(now + _TOLERANCE)
+        try:
+            while due:
+                self._call(due.popleft())
+        finally:
+            for alarm in due:  # ctrl-c came between: the loop may run again, as a notebook's does
+                if alarm.callback is not None:
+                    alarm.is_due = False
+                    heappush(self._heap, (now, next(self._numbers), alarm))
+            if self._heap and self._heap[0][0] < self._rings:
+                self._set(self._heap[0][0])
 
-    def _take_due(self, now: float) -> list[Alarm]:
-        """LoopAlarms that are due; those that their callbacks set are not among them, and wait for another turn."""
-        due: list[Alarm] = []
+    def _call(self, alarm: Alarm) -> None:
+        callback, alarm.callback = alarm.callback, None
+        try:
+            if callback is not None:  # else one that rang before has cancelled it
+                callback()
+        except Exception as error:  # noqa: BLE001  # as a loop does
+            self._loop.call_exception_handler({"message": "an alarm's callback failed", "exception": error})
+
+    def _take_due(self, now: float) -> deque[Alarm]:
+        """Those that are due; those that their callbacks set are not among them, and wait for another turn."""
+        due: deque[Alarm] = deque()
         while self._heap and (self._heap[0][0] <= now or self._heap[0][2].callback is None):
             _, _, alarm = heappop(self._heap)
             if alarm.callback is None:
