@@ -127,12 +127,7 @@ class DirectAsk(DirectCalls):
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
             if connection.done and connection.status == 200 and not connection.coding:
-                raw, limits, secrets, compiled = (
-                    connection.held,
-                    rate_limits_on(connection),
-                    ready.request.secrets,
-                    self.compiled,
-                )
+                raw, limits, secrets = connection.held, rate_limits_on(connection), ready.request.secrets
                 if secrets is not None:
                     raw, limits = secrets.whole(raw), secrets.headers(limits)
                 compiled = self.compiled
