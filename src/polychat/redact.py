@@ -80,12 +80,8 @@ class Secrets:
         # Every header and body comes by here: the usual one is looked at, and nothing is called for it.
         if len(data) < self.shortest:
             return data
-        for form in self._bytes:
-            if data.find(form) >= 0:
-                break
-        else:
-            if _BACKSLASH not in data or data.find(_ESCAPE) < 0:
-                return data
+        if max(map(data.find, self._bytes)) < 0 and (_BACKSLASH not in data or data.find(_ESCAPE) < 0):
+            return data
         return _without(self.piece(data), self._rare)
 
     def piece(self, data: bytes) -> bytes:

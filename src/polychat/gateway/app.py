@@ -32,10 +32,11 @@ from .observe.logs import Log
 from .observe.metrics import Metrics
 from .observe.paid_attempts import PaidAttempt
 from .observe.recent import RecentRequests
-from .observe.record import Observer, Record
+from .observe.record import Observer, Record, UsualRequest
 from .observe.route_states import RouteStates, route_states
 from .observe.setup import SetupEvents
 from .observe.shadows import TargetResult
+from .observe.usual_requests import UsualRequests
 from .paths import ENDPOINTS, endpoint_at, usual
 from .runtime import Runtime
 from .service import Service
@@ -114,6 +115,9 @@ class Gateway:
         self._keep_keys(configured)
         self._shared_rests = self._sharing_rests()
         self.texts = self._keeping_texts(configured)
+        self._usual_observers: tuple[Observer, ...] = (self.log, self.metrics)
+        """Those that take usual requests without records."""
+        self._usual_requests = UsualRequests((self.log, self.metrics))
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], ChatFastPath] = {}
         """Heads of requests that may take the fast path; all connections share them."""
@@ -235,6 +239,16 @@ class Gateway:
         if self._idle is not None and not self.running:
             self._idle.set()
 
+    def ended_usually(self, request: UsualRequest) -> None:
+        """See ``Service``."""
+        if self._observers is not self._usual_observers:
+            self.ended(request[0].record(request))
+            return
+        self.running -= 1
+        self._usual_requests.add(request)
+        if self._idle is not None and not self.running:
+            self._idle.set()
+
     @property
     def requires_key(self) -> bool:
         """Whether requests need a key."""
@@ -288,6 +302,8 @@ class Gateway:
         recent = () if self.recent is None else (self.recent,)
         counted = () if self.accounting is None else (self.accounting.settle,)
         usage = () if self.usage is None else (self.usage,)
+        if not (counted or more or recent or usage):
+            return self._usual_observers
         return (*counted, self.log, self.metrics, *more, *recent, *usage)
 
     def _keep_keys(self, configured: Config) -> None:

@@ -116,6 +116,10 @@ class RequestContext:
         return None if early is None else early.connection
 
     @property
+    def request_id(self) -> str:
+        return self.record.request_id
+
+    @property
     def query(self) -> str:
         return self.query_string.decode("latin-1")
 

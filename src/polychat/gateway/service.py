@@ -11,7 +11,7 @@ from .admission.bodies import Bodies
 from .admission.running import RunningRequests
 from .observe.in_progress import InProgress
 from .observe.paid_attempts import PaidAttempt
-from .observe.record import Record
+from .observe.record import Record, UsualRequest
 from .observe.shadows import TargetResult
 from .runtime import Runtime
 from .tasks import BackgroundTasks
@@ -62,6 +62,9 @@ class Service(Protocol):
 
     def ended(self, record: Record) -> None:
         """A request is over."""
+
+    def ended_usually(self, request: UsualRequest) -> None:
+        """A usual request is over, of which no record was made."""
 
     def shadowed(self, answer: TargetResult, shadow: TargetResult, paid: PaidAttempt) -> None:
         """A mirrored request is over."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from time import time
 
 from .budget import RetryBudget
+from .clocks import Kind
 from .facts import Alarms, Facts
 from .resolve import Plan, Target
 from .router import Router
@@ -44,8 +45,11 @@ class ConstantOutcome:
         self._waiting.called(now)
         return now
 
-    def answered_whole(self, called_at: float, limits: Sequence[tuple[bytes, bytes]]) -> None:
-        """An answer to a request that was ``called`` then came as a whole; ``limits`` are its headers about rate limits."""
+    def answered_whole(self, called_at: float, limits: Sequence[tuple[bytes, bytes]], kind: Kind | None = None) -> None:
+        """An answer to a request that was ``called`` then came as a whole; ``limits`` are its headers about rate limits.
+
+        ``kind``: what its time is learned for, where the plan has other targets.
+        """
         now = self._clock()
         self.budget.count_request(now)
         if self._outcomes is not None and self._generation == self._alarms.count:
@@ -56,6 +60,8 @@ class ConstantOutcome:
         else:
             self.facts.answered_whole(called_at, now)
             self._outcomes = self.facts.plain_outcomes()
+        if kind is not None:
+            self.facts.learn(kind, now - called_at)
         if limits:
             self.facts.note_limits(limits, now, time())
 
@@ -73,7 +79,9 @@ class ConstantOutcome:
 
         Once this is false it stays so: ask ``constant_outcome`` anew.
         """
-        return self.is_current and (self.is_alone or self._waiting.count < MOST)
+        if self._generation != self._alarms.count or self._evictions != self._router.health.evictions:
+            return False
+        return self.is_alone or self._waiting.count < MOST
 
 
 def is_constant(plan: Plan) -> bool:

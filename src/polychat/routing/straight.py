@@ -54,18 +54,6 @@ class StraightAttempt:
         if limits:
             facts.note_limits(limits, now, time())
 
-    def answered_whole(self, limits: Sequence[tuple[bytes, bytes]], kind: Kind | None = None) -> None:
-        """``answered`` and ``completed``, of an answer that came as a whole."""
-        facts = self._facts
-        assert facts is not None  # it is not over
-        self._facts, now = None, self._router.clock()
-        (self._budget or self._plans_budget()).count_request(now)
-        facts.answered_whole(self._called_at, now)
-        if kind is not None:
-            facts.learn(kind, now - self._called_at)
-        if limits:
-            facts.note_limits(limits, now, time())
-
     def _plans_budget(self) -> RetryBudget:
         return self._router.health.budget(self.plan.route or self.plan.targets[0].name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -124,6 +125,42 @@ def test_a_connection_begins_with_the_head_of_another(here: Hosted, app: App, mo
             client.send(FIRST).answer()
             assert app.seen[-1]["client"] == address
     assert found == [False, True, False, False]
+
+
+class Echoes:
+    """Answers requests in the call that brings them, but for bodies that begin with ``task``."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[RequestCycle, dict[str, Any]]] = []
+        """The cycles, and what each was like."""
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        names = ("body", "complete", "disconnected", "end_delivered", "fast_run", "keep_alive", "more_body", "started", "task")
+        facts = {name: getattr(cycle, name) for name in (*names, "head_sent", "is_spent")}
+        self.begun.append((cycle, facts))
+        if body.startswith(b"task"):
+            return False
+        cycle.respond_now(200, b"", body)
+        return True
+
+
+def test_a_request_after_one_without_a_task_begins_as_any(here: Hosted, app: App) -> None:
+    """It may take the place of the one before, of which nothing is left; one that had a task is nobody's next."""
+    echoes = Echoes()
+    app.fast_path = lambda scope: echoes
+    bodies = [b"hello", b"one", b"tasks", b"three", b"four", b"task", b"tasks again", b"end"]
+    with here.client() as client:
+        for body in bodies:
+            answer = client.send(request("/a?b=c", body, b"X-Key: one", b"Accept: */*")).answer()
+            assert (answer.json["body"].encode() if body.startswith(b"task") else answer.body) == body
+    begun = [facts for _, facts in echoes.begun]
+    assert [facts.pop("body") for facts in begun] == bodies
+    assert all(facts == begun[0] for facts in begun)
+    assert not any(begun[0].get(name) for name in ("complete", "started", "head_sent", "is_spent", "more_body", "disconnected"))
+    cycles = [cycle for cycle, _ in echoes.begun]
+    assert [later is cycle for cycle, later in itertools.pairwise(cycles)] == [
+        not body.startswith(b"task") for body in bodies[:-1]
+    ]
 
 
 def test_a_known_head_is_held_to_the_limit_of_now(here: Hosted) -> None:

@@ -28,8 +28,9 @@ class Share:
 
     __slots__ = ("_bodies", "_limit", "size")
 
-    def __init__(self, bodies: Bodies, limit: int) -> None:
-        self._bodies, self._limit, self.size = bodies, limit, 0
+    def __init__(self, bodies: Bodies, limit: int, size: int = 0) -> None:
+        """``size``: bytes that are counted already."""
+        self._bodies, self._limit, self.size = bodies, limit, size
 
     def take(self, size: int) -> None:
         """Add this many bytes, which may be negative. Raises ``BodyMemoryFull``; earlier bytes stay until ``release``."""

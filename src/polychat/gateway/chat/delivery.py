@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...calls.info import CallInfo
 from ...costs import cost_of
 from ...errors import BackendError, BadInput, PolychatError, Truncated, redact
-from ...events import Event, Finish, Text
+from ...events import Event, Finish, Text, Usage
 from ...http.server.asgi import Headers
 from ...http.server.cycle import header_lines
 from ...routing import Target
@@ -182,7 +182,7 @@ class Delivery:
         record = self.context.record
         record.first = monotonic()
         self._note(outcome)
-        lines = self.head(content_type, stream=False) + cost_line(record)
+        lines = self.head(content_type, stream=False) + cost_line(record.cost)
         return self.context.responder.whole(status, lines, body)
 
     async def _stream(self, reply: PassthroughStream) -> None:
@@ -289,7 +289,7 @@ class Delivery:
         meter = context.record.meter
         limits = self.limits if meter is None else meter.headers(context.record)
         lines = head_lines(
-            context.dialect.id_header, context.record, content_type, target, self.attempts, overhead, stream=stream
+            context.dialect.id_header, context.record.request_id, content_type, target, self.attempts, overhead, stream=stream
         )
         if limits:
             lines += header_lines(limits)
@@ -345,22 +345,34 @@ def note_usage(
     if served:
         served = record.served = served[:LONGEST]  # a backend's own text: what is kept of it is bounded
     if usage is not None:
-        record.usage = usage
-        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-        record.cached_tokens = usage.cached_tokens
+        record.note_usage(usage)
         if target is not None:
-            runtime.router.chooser.settled(target.name, usage, monotonic() - called_at, state)
-            url, model, prices = target.backend.url, target.model, runtime.configured.prices
-            is_elsewhere = api_url not in ("", url)
-            if record.seams:  # each part has its own target's price
-                record.cost = usage.cost
-                return
-            record.cost = cost_of(prices, target.label, url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
+            cost = settled_cost(runtime, usage, served, target, called_at, api_url, state)
+            record.cost = usage.cost if record.seams else cost  # each part has its own target's price
+
+
+def settled_cost(
+    runtime: Runtime,
+    usage: Usage,
+    served: str | None,
+    target: Target,
+    called_at: float,
+    api_url: str,
+    state: TargetState | None = None,
+) -> float | None:
+    """US dollars for an answer of this ``usage``, ``None`` if that is unknown. It also counts for the choice of later targets.
+
+    ``served``: the model's name in the reply. ``state``: see ``note_usage``.
+    """
+    runtime.router.chooser.settled(target.name, usage, monotonic() - called_at, state)
+    url, model, prices = target.backend.url, target.model, runtime.configured.prices
+    is_elsewhere = api_url not in ("", url)
+    return cost_of(prices, target.label, url, served or model, usage, requested=model, is_elsewhere=is_elsewhere)
 
 
 def head_lines(
     id_header: bytes,
-    record: Record,
+    request_id: str,
     content_type: str,
     target: Target | None,
     attempts: int,
@@ -372,7 +384,7 @@ def head_lines(
     the gateway itself took.
     """
     label, model = (target.label, target.model) if target is not None else ("", "")
-    form, name = _head_form(id_header, content_type, stream, label, model, attempts), record.request_id.encode()
+    form, name = head_form(id_header, content_type, stream, label, model, attempts), request_id.encode()
     return form % ((name, name, overhead * 1000) if id_header else (name, overhead * 1000))
 
 
@@ -387,9 +399,9 @@ def losses_line(record: Record, losses: Sequence[Loss], lost: Sequence[str] = ()
     return header_lines([(b"x-polychat-losses", _sendable(", ".join(dict.fromkeys(names))[:HEADER]))])
 
 
-def cost_line(record: Record) -> bytes:
+def cost_line(cost: float | None) -> bytes:
     """The header line with the cost of a complete answer; empty if it is unknown."""
-    return b"" if record.cost is None else b"x-polychat-cost: %.8f\r\n" % record.cost
+    return b"" if cost is None else b"x-polychat-cost: %.8f\r\n" % cost
 
 
 _BLANK_LINE = {
@@ -418,7 +430,7 @@ def closing(content_type: str, latest: bytes) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _head_form(id_header: bytes, content_type: str, stream: bool, label: str, model: str, attempts: int) -> bytes:
+def head_form(id_header: bytes, content_type: str, stream: bool, label: str, model: str, attempts: int) -> bytes:
     """The lines of ``head_lines``, in which the request's id and the time are to be filled in."""
     names = [(b"x-polychat-provider", label.encode()), (b"x-polychat-model", _sendable(model))] if label else []
     lines = header_lines([*names, (b"x-polychat-attempts", b"%d" % attempts)])

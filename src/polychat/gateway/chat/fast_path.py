@@ -43,7 +43,10 @@ from ...http.pool.pool import PooledResponse
 from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
 from ...http.server.cycle import RequestCycle, header_lines
 from ...http.server.timeout_queue import TimeoutQueue
+from ...routing import Plan
 from ...routing.clocks import LEAST, Kind
+from ...routing.constant import ConstantOutcome
+from ...routing.facts import Facts
 from ...routing.resolve import LONGEST
 from ...routing.straight import StraightAttempt
 from ...tracebacks import release_locals
@@ -52,11 +55,11 @@ from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
 from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_of
-from ..dialects.dialect import InboundChat
+from ..dialects.dialect import InboundChat, Opened
 from ..endpoint import answer
 from ..observe.record import Record
 from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
-from .delivery import cost_line, head_lines, losses_line, note_usage
+from .delivery import cost_line, head_lines, losses_line, note_usage, settled_cost
 from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
 from .passing import passed_stream, passed_whole
@@ -65,6 +68,8 @@ from .traits import kind_in
 from .translation import TranslatedBody
 
 if TYPE_CHECKING:
+    from ...events import Finish
+    from ..service import Service
     from .replies import Outcome, PassthroughBody
 
 _SLOW = 0.75 * LEAST
@@ -104,9 +109,8 @@ class IdentifiedFastPath:
 class FastChat:
     """One request, from its body to its response. The dialect reads the chat from it."""
 
-    opened = None
     __slots__ = (
-        *("body", "path", "query", "record", "runtime", "service"),
+        *("body", "opened", "runtime"),
         *(
             "_attempt",
             "_called_at",
@@ -115,14 +119,12 @@ class FastChat:
             "_facts",
             "_head",
             "_heartbeats",
+            "_id",
             "_inbound",
+            "_key",
             "_kind",
-            "_plan",
-            "_share",
-            "_trace",
-            "_tries",
-            "_written",
         ),
+        *("_outcome", "_plan", "_record", "_routed_at", "_size", "_start", "_trace", "_tries", "_written"),
     )
 
     def __init__(
@@ -130,27 +132,75 @@ class FastChat:
     ) -> None:
         """``fields``: the request's headers, if some identify it."""
         assert head.runtime is not None  # it is prepared
-        self.service, self.runtime, self.path, self.query, self.body = head.service, head.runtime, head.path, head.query, body
+        self.runtime, self.body = head.runtime, body
+        self.opened: Opened | None = None
         self._head, self._cycle = head, cycle
-        name = (fields and id_in(fields)) or head.service.next_id()
-        self._trace = fields.get(b"traceparent", b"") if fields else b""
-        self.record = record = Record(name, head.dialect.name, "POST", head.path, monotonic())
-        record.key, record.ownership = head.context.record.key, head.context.record.ownership
+        self._start = monotonic()
+        if fields is None:
+            self._id, self._trace = head.service.next_id(), b""
+        else:
+            self._id, self._trace = id_in(fields) or head.service.next_id(), fields.get(b"traceparent", b"")
+        self._key = head.context.record.key
+        self._record: Record | None = None
+        """Most have none: see ``UsualRequest``."""
+        self._size = len(body)
+        self._called_at = 0.0
+        """When the target was called; 0 before. ``_routed_at``: the same, by the router's clock."""
+        self._routed_at: float
         self._plan: PreparedPlan
         self._kind: Kind | None = None
         self._inbound: InboundChat | None = None
         """The chat, if its reply is a stream."""
         self._heartbeats: TimeoutQueue[Ringing] | None = None
-        self._tries = 0
-        self._attempt: StraightAttempt
+        self._attempt: StraightAttempt | None = None
+        """Of a request whose reply is unusual, or does not come whole; else there is only its ``_outcome``."""
+        self._outcome: ConstantOutcome
+        self._facts: Facts
+        self._tries: int
+
+    @property
+    def service(self) -> Service:
+        return self._head.service
+
+    @property
+    def path(self) -> str:
+        return self._head.path
+
+    @property
+    def query(self) -> str:
+        return self._head.query
+
+    @property
+    def request_id(self) -> str:
+        return self._id
+
+    @property
+    def record(self) -> Record:
+        """Its record, with what is known so far."""
+        if self._record is None:
+            head = self._head
+            self._record = record = Record(self._id, head.dialect.name, "POST", head.path, self._start)
+            record.key = self._key
+            if self._called_at:
+                self._note_call(record)
+        return self._record
+
+    def _note_call(self, record: Record) -> None:
+        prepared, is_traced = self._plan, bool(self._trace) and self._head.service.is_traced
+        record.model, record.plan, record.route = prepared.model, prepared.plan, prepared.plan.route
+        record.called_at, record.stream = self._called_at, self._inbound is not None
+        if is_traced:
+            record.traceparent = self._trace.decode("latin-1")
 
     def begin(self) -> bool:
         """Send the request; returns whether it was sent."""
-        head, runtime, body = self._head, self.runtime, self.body
-        share = self._share = Share(self.service.bodies, runtime.limits.body_total)
+        head, runtime = self._head, self.runtime
+        service, bodies = head.service, head.service.bodies
+        bodies.held += self._size
         inbound: InboundChat | None = None
         try:
-            share.take(len(body))
+            if bodies.held > runtime.limits.body_total:
+                raise Unusual
             inbound = head.dialect.inbound(self)
             if (
                 inbound.models is not None  # it does not leave the choice of a target to its model's name
@@ -164,40 +214,49 @@ class FastChat:
             if not (prepared.is_alone or prepared.suits(inbound)):
                 raise Unusual
             written, sent = prepared.written(inbound, self._trace)
-            for guard in head.guards.model:
-                guard.reserve(self.record, prepared.plan, ChatDemand(inbound))
+            if head.is_recorded:
+                self._reserve(prepared.plan, inbound)
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
             return self._answer_in_task(inbound)
-        router, plan = runtime.router, prepared.plan
         called_at = monotonic()
-        if (outcome := prepared.outcome(router, called_at)) is None:
+        if (outcome := prepared.outcome(runtime.router, called_at)) is None:
             return self._answer_in_task(inbound)
+        self._outcome, self._facts = outcome, outcome.facts
         if (connection := head.pool.begin(written.request, sent, written.timeouts, self._check)) is None:
             return self._answer_in_task(inbound)
-        self._facts, self._called_at, self._written = outcome.facts, called_at, written
-        self._attempt = StraightAttempt(router, plan, outcome.facts, outcome.budget)
-        self.service.running += 1
-        record, cycle = self.record, self._cycle
-        record.model, record.plan, record.route = inbound.model[:LONGEST], plan, plan.route
-        if (in_progress := self.service.in_progress) is not None:
-            in_progress[record] = None
-        record.called_at, record.stream = called_at, inbound.stream
-        if self._trace and self.service.is_traced:
-            record.traceparent = self._trace.decode("latin-1")
-        self._connection = connection
-        connection.listener = self._changed
+        self._called_at, self._written, self._connection = called_at, written, connection
+        self._routed_at = outcome.called()
+        service.running += 1
         if inbound.stream:
-            self._inbound, self._heartbeats = inbound, heartbeats(runtime, head.dialect)
+            self._inbound, self._heartbeats, self._tries = inbound, heartbeats(runtime, head.dialect), 0
             connection.listener = self._stream_changed
             if self._heartbeats is not None:
                 self._heartbeats.start(self)
+        else:
+            connection.listener = self._changed
         if not prepared.is_alone:
             self._kind = kind_in(inbound)
             head.slow(connection.loop).start(self)
-        cycle.fast_run = self
-        if record.ownership is not None:
-            self.service.of_people.add(record.key, self)
+        self._cycle.fast_run = self
+        if self._record is not None:
+            self._show(self._record)
         return True
+
+    def _reserve(self, plan: Plan, inbound: InboundChat) -> None:
+        """Have what the chat needs of limits and budgets reserved. Raises ``Refused``."""
+        head, record = self._head, self.record
+        record.ownership = head.context.record.ownership
+        for guard in head.guards.model:
+            guard.reserve(record, plan, ChatDemand(inbound))
+
+    def _show(self, record: Record) -> None:
+        """The request is in progress, for those who look at these or end them."""
+        service = self._head.service
+        self._note_call(record)
+        if (in_progress := service.in_progress) is not None:
+            in_progress[record] = None
+        if record.ownership is not None:
+            service.of_people.add(record.key, self)
 
     def stop(self, error: PolychatError) -> None:
         """See ``Stoppable``: a task is stopped as soon as it runs."""
@@ -206,7 +265,7 @@ class FastChat:
 
     def _answer_in_task(self, inbound: InboundChat | None) -> bool:
         """Let a task answer the request, which need not read the chat again if it was read."""
-        self._share.release()
+        self._head.service.bodies.held -= self._size
         if inbound is None:
             return False
         head, runtime, record = self._head, self.runtime, self.record  # not this object: as many are kept as streams are open
@@ -222,7 +281,10 @@ class FastChat:
 
     def _check(self) -> None:
         """Raises ``Resting`` if the target sent a retry time while a connection was opened."""
-        self._attempt.check()
+        if self._attempt is None:
+            self._facts.check(self.runtime.router.clock())
+        else:
+            self._attempt.check()
 
     def _changed(self) -> None:
         connection = self._connection
@@ -296,15 +358,23 @@ class FastChat:
         self._let_go()
         connection.timer.stop()
         limits = rate_limits_in(reply.response.raw_headers)
-        self._attempt.answered(limits, self._kind)
+        self._begun_attempt().answered(limits, self._kind)
         self._note_answer(answered_at)
         self.body = self._cycle.body = b""
         stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
         stream.begin(self._head_lines(reply.content_type, limits, answered_at, stream=True))
 
+    def _begun_attempt(self) -> StraightAttempt:
+        """The attempt that began when the target was called, for what is not over with a whole reply."""
+        outcome = self._outcome
+        self._attempt = attempt = StraightAttempt(
+            self.runtime.router, self._plan.plan, outcome.facts, outcome.budget, self._routed_at
+        )
+        return attempt
+
     def _counting(self) -> Callable[[bytes], bytes] | None:
         """What counts the pieces of a stream; ``None`` if its key has no limits."""
-        meter = self.record.meter
+        meter = None if self._record is None else self._record.meter
         return None if meter is None or self._inbound is None else meter.reader(self._head.dialect.piece_end)
 
     def ended(self, outcome: Outcome) -> None:
@@ -315,23 +385,26 @@ class FastChat:
         if finish.error is not None:
             record.error = reason_of(finish.error)
         elif finish.verdict == "complete" and not self._written.losses:
-            record.kind = self._plan.kind((record.key, record.served, finish.reason, record.passthrough, record.stream))
+            record.kind = self._plan.kind(record.key, record.served, finish.reason, record.passthrough, record.stream, "")
 
     def over(self, error: PolychatError | None = None) -> None:
         """The request is over. ``error``: what cut its stream off."""
-        if self.record.verdict == "complete":
-            self._attempt.completed()
-        else:
-            self._attempt.end(error)
+        record, service, attempt = self.record, self._head.service, self._attempt
+        if attempt is not None:
+            if record.verdict == "complete":
+                attempt.completed()
+            else:
+                attempt.end(error)
         if error is not None:
             release_locals(error)
-        self._share.release()
-        if self.record.ownership is not None:
-            self.service.of_people.discard(self.record.key, self)
-        self.record.over = monotonic()
-        self.service.ended(self.record)
+        service.bodies.held -= self._size
+        if record.ownership is not None:
+            service.of_people.discard(record.key, self)
+        record.over = monotonic()
+        service.ended(record)
 
     def continue_stream(self, stream: FastStream, *, is_silent: bool) -> None:
+        assert self._attempt is not None  # the answer has begun
         early = EarlyStream(partial(stream.reply.resumed, stream.error), self._attempt, stream.latest, self._written.url)
         self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent, early))
 
@@ -348,8 +421,13 @@ class FastChat:
         reply: PassthroughBody | TranslatedBody | None = None
         if connection.status == 200 and not connection.coding and not cycle.connection.write_paused:
             body = connection.held
+            if secrets is not None:
+                body = secrets.whole(body)
             try:
-                reply = self._read(body if secrets is None else secrets.whole(body))
+                if self._inbound is None and written.translation is None:
+                    reply = passed_whole(self._head.dialect, body, self._plan.name)
+                else:
+                    reply = self._read(body)
             except Exception as error:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
                 release_locals(error)
         if reply is None or (finish := reply.outcome.finish) is None or finish.error is not None:
@@ -358,31 +436,66 @@ class FastChat:
         answered_at = monotonic()
         self._let_go()
         connection.timer.stop()
-        record = self.record
-        if record.stream and (counting := self._counting()) is not None:
+        if self._record is not None and (counting := self._counting()) is not None:
             counting(reply.body)
         limits = rate_limits_on(connection)
         if limits and secrets is not None:
             limits = secrets.headers(limits)
         if finish.verdict == "complete":
-            self._attempt.answered_whole(limits, self._kind)
+            self._outcome.answered_whole(self._routed_at, limits, self._kind)
         else:
-            self._attempt.answered(limits, self._kind)
+            self._begun_attempt().answered(limits, self._kind)
         self._head.pool.give_back(connection)
-        lines = self._noted(reply, limits, answered_at)
         cycle.body = b""  # its connection would refer to it until the next request
-        if record.stream:
+        if self._record is None and finish.verdict == "complete" and not written.losses:
+            self._end_usually(reply, finish, limits, answered_at)
+            return
+        self._respond(self._noted(reply, limits, answered_at), reply.body)
+        self.over()
+
+    def _respond(self, lines: bytes, body: bytes) -> None:
+        """Send a whole response."""
+        cycle = self._cycle
+        if self._inbound is None:
+            cycle.respond_now(200, lines, body)
+        else:
+            cycle.start(200, lines)
+            cycle.push_last(body)
+
+    def _end_usually(
+        self, reply: PassthroughBody | TranslatedBody, finish: Finish, limits: Headers, answered_at: float
+    ) -> None:
+        """Send the complete reply of a request that needs no record."""
+        plan, written, outcome, called_at = self._plan, self._written, reply.outcome, self._called_at
+        target, usage, served, cost = plan.target, outcome.usage, outcome.model, None
+        if served:
+            served = served[:LONGEST]
+        if usage is not None:
+            shared = self._facts.shared
+            cost = settled_cost(self.runtime, usage, served, target, called_at, written.url, shared)
+        stream = self._inbound is not None
+        passthrough, content_type = written.translation is None, reply.content_type
+        kind = plan.kind(self._key, served or target.model, finish.reason, passthrough, stream, content_type)
+        start, request_id, head, name = self._start, self._id, self._head, self._id.encode()
+        overhead = ((called_at - start) + (monotonic() - answered_at)) * 1000
+        lines = kind.head_form % ((name, name, overhead) if kind.has_own_id else (name, overhead))
+        if limits:
+            lines += header_lines(limits)
+        cycle = self._cycle
+        if stream:
             cycle.start(200, lines)
             cycle.push_last(reply.body)
         else:
-            cycle.respond_now(200, lines, reply.body)
-        self.over()
+            cycle.respond_now(200, lines if cost is None else lines + cost_line(cost), reply.body)
+        head.service.bodies.held -= self._size
+        head.service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
 
     def _read(self, body: bytes) -> PassthroughBody | TranslatedBody | None:
         """The reply in the client's format; ``None`` if it is no answer. Raises if it reports a failure, or cannot be read."""
         translation, inbound, name = self._written.translation, self._inbound, self._plan.name
         if inbound is None:
-            return passed_whole(self._head.dialect, body, name) if translation is None else translation.answer(body)
+            assert translation is not None  # see ``_answer``
+            return translation.answer(body)
         if self._is_held_back():
             return None
         if translation is not None:
@@ -398,7 +511,7 @@ class FastChat:
             self.ended(outcome)
             return lines
         self.ended(outcome)
-        return self._head_lines(content_type, limits, answered_at, stream=False) + cost_line(record)
+        return self._head_lines(content_type, limits, answered_at, stream=False) + cost_line(record.cost)
 
     def _note_answer(self, answered_at: float) -> None:
         """Record which target answers, and that the response begins."""
@@ -413,7 +526,8 @@ class FastChat:
         overhead = (self._called_at - record.start) + (monotonic() - answered_at)
         if record.meter is not None:
             limits = record.meter.headers(record)
-        lines = head_lines(self._head.dialect.id_header, record, content_type, self._plan.target, 1, overhead, stream=stream)
+        id_header, target = self._head.dialect.id_header, self._plan.target
+        lines = head_lines(id_header, record.request_id, content_type, target, 1, overhead, stream=stream)
         if limits:
             lines += header_lines(limits)
         return lines + losses_line(record, losses) if losses else lines
@@ -432,7 +546,7 @@ class FastChat:
         if self._cycle.fast_run is not self:
             return
         self._let_go()
-        self._attempt.failed()
+        self._begun_attempt().failed()
         self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent))
 
     def _go_on(self, early: EarlyAttempt) -> None:
@@ -452,8 +566,15 @@ class FastChat:
             context.responder.tap(counting)
         received_body(receive)  # it was read
         try:
-            await answer(head.endpoint, context, receive, Guards(), self._share)
+            await answer(
+                head.endpoint,
+                context,
+                receive,
+                Guards(),
+                Share(self.service.bodies, self.runtime.limits.body_total, self._size),
+            )
         finally:
             if (unused := context.take_early_connection()) is not None:  # its target was not called
                 self._head.pool.give_back(unused)
-                self._attempt.end()
+                if self._attempt is not None:
+                    self._attempt.end()

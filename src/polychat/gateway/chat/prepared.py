@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...backends.backend import Backend
 from ...calls.info import CallInfo
@@ -22,6 +22,7 @@ from ...routing import Plan
 from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
+from ...routing.resolve import LONGEST
 from ...routing.router import Router
 from ...values import mypyc_attr
 from ...wire.losses import Loss
@@ -29,8 +30,9 @@ from ..admission.guards import Guards
 from ..context import RequestContext
 from ..dialects.dialect import Dialect
 from ..endpoint import Endpoint, handler_of
-from ..observe.record import RecordKind
+from ..observe.record import Record, RecordKind
 from ..responder import Refused
+from .delivery import head_form
 from .passing import forwarded, name_for_client
 from .preferences import hosted_tools, on_loss
 from .run import Chats
@@ -72,9 +74,11 @@ class PreparedHead:
         self.runtime: Runtime | None = None
         """The configuration for which everything below is valid."""
         self.is_usual = False
+        self.is_recorded = False
+        """Whether more than the log and the metrics needs the records of these requests, some while they are in progress."""
         self.context: RequestContext
         """One of these requests, for the facts that all have in common."""
-        self.query = scope["query_string"].decode("latin-1")
+        self.query: str = scope["query_string"].decode("latin-1")
         self.most = 0
         """Maximum bytes of a body."""
         self.forwarded: dict[str, str] = {}
@@ -91,10 +95,9 @@ class PreparedHead:
         """Whether a request with this body may be answered without a task, as far as can be said before it is read."""
         if self.runtime is not self.service.runtime:
             self._prepare()
-        may = self.is_usual and len(body) <= self.most and not (self._unusual and self._is_known_as_unusual(body))
-        for admits in self._asked:
-            may = may and admits()
-        return may
+        if not self.is_usual or len(body) > self.most or (self._unusual and self._is_known_as_unusual(body)):
+            return False
+        return all(admits() for admits in self._asked)
 
     def _is_known_as_unusual(self, body: bytes) -> bool:
         """Whether a body most likely requests a model that is known as unusual: trying is not worth it."""
@@ -150,6 +153,9 @@ class PreparedHead:
         # Some time has passed when a target is called; timeouts are rounded down.
         self.patience = None if deadline is None else (deadline.moment - record.start - 0.001, deadline.of_all)
         self.most = min(runtime.limits.body, WRITE_SIZE)
+        service = self.service
+        has_owners = service.people is not None or service.signed is not None
+        self.is_recorded = bool(guards.model) or has_owners or service.is_traced or service.in_progress is not None
         self.is_usual = True
 
 
@@ -158,7 +164,7 @@ class PreparedPlan:
 
     __slots__ = (
         *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_requests", "_timeouts"),
-        *("is_alone", "name", "plan", "target"),
+        *("_is_plain", "is_alone", "model", "name", "plan", "target"),
     )
 
     def __init__(
@@ -182,6 +188,8 @@ class PreparedPlan:
         if not self.is_alone and patience is not None:
             raise Unusual  # a client that waits only briefly needs another target soon
         self.plan, self.target = plan, plan.targets[0]
+        self.model = model[:LONGEST]
+        """The name, as it is recorded."""
         backend = self.target.backend
         self._relay = relay = backend.relay(dialect.wire.NAME)
         if (relay is None or not dialect.passes) and type(backend).direct is Backend.direct:
@@ -197,13 +205,15 @@ class PreparedPlan:
                 for stream in (False, True)
             )
             self._passed = tuple(WrittenChat(made(), self._timeouts, relay.url, [], None) for made in self._requests)
+        self._is_plain = relay is not None and not relay.renews and relay.fit is None and not rules.hold
+        """Whether chats of the wire that its target speaks are passed as they are, with one request for all."""
         self.name = name_for_client(dialect, model, self.target)
         self._context = context
         self._policy: tuple[Any, Any] | None = None
         self._constant: ConstantOutcome | None = None
         self._others: list[Facts] = []
         """The states of the targets after the first."""
-        self._kinds: dict[tuple[Any, ...], RecordKind] = {}
+        self._kinds: dict[tuple[Any, ...], ReplyKind] = {}
 
     def written(self, inbound: InboundChat, trace: bytes) -> tuple[WrittenChat, bytes]:
         """What is sent for a chat, with its body. ``trace``: the client's trace context, empty without one.
@@ -211,32 +221,47 @@ class PreparedPlan:
         Raises ``PolychatError`` for a chat that this target cannot answer.
         """
         relay = self._relay
+        if self._is_plain and inbound.may_pass and not trace and relay is not None:
+            return self._passed[inbound.stream], inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage)
         if inbound.stream and self.plan.rules.hold:
             raise Unusual
         if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
             translation = Translation(inbound, self.target, self._call_info(), self._timeouts)
             ready, info = translation.ready, translation.call_info
             return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, translation), translation.body
-        fields, written = None, self._passed[inbound.stream]
+        fields, request, losses = None, self._passed[inbound.stream].request, list[Loss]()
         if relay.renews:
-            written = written._replace(request=self._requests[inbound.stream]())
+            request = self._requests[inbound.stream]()
         if trace:
             if not _TRACE(trace):
                 raise Unusual
-            written = written._replace(request=written.request.adding("traceparent", trace.decode()))
+            request = request.adding("traceparent", trace.decode())
         if relay.fit is not None:
             call_info = self._call_info()
-            fields = relay.fit(inbound.fields, call_info)
-            written = written._replace(losses=call_info.losses)
+            fields, losses = relay.fit(inbound.fields, call_info), call_info.losses
+        written = WrittenChat(request, self._timeouts, relay.url, losses, None)
         return written, inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
 
-    def kind(self, differs: tuple[Any, ...]) -> RecordKind:
-        """The kind of records of chats by this plan that also have these facts in common, and nothing unusual."""
-        kinds = self._kinds
-        if (kind := kinds.get(differs)) is None:
-            if len(kinds) >= _KINDS:
-                kinds.clear()
-            kind = kinds[differs] = RecordKind()
+    def kind(self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str) -> ReplyKind:
+        """The kind of chats by this plan that also have these facts in common, and nothing unusual."""
+        differs = key, served, reason, passthrough, stream, content_type
+        return self._kinds.get(differs) or self._new_kind(*differs)
+
+    def _new_kind(
+        self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str
+    ) -> ReplyKind:
+        target, context, plan = self.target, self._context, self.plan
+        common = Record("", context.dialect.name, "POST", context.path, 0.0)
+        common.key, common.model, common.plan, common.route = key, self.model, plan, plan.route
+        common.provider, common.served, common.answered, common.attempts = target.label, served, target.name, 1
+        common.passthrough, common.stream, common.status = passthrough, stream, 200
+        common.verdict, common.reason = "complete", reason
+        if len(self._kinds) >= _KINDS:
+            self._kinds.clear()
+        id_header = context.dialect.id_header
+        form = head_form(id_header, content_type, stream, target.label, target.model, 1)
+        kind = ReplyKind(common, form, has_own_id=bool(id_header))
+        self._kinds[key, served, reason, passthrough, stream, content_type] = kind
         return kind
 
     def _call_info(self) -> CallInfo:
@@ -253,6 +278,8 @@ class PreparedPlan:
     def outcome(self, router: Router, now: float) -> ConstantOutcome | None:
         """The target with its state; ``None`` if the target, or one after it, may not be used now, which is recorded."""
         constant = self._constant
+        if constant is not None and self.is_alone and constant.holds():
+            return constant
         if constant is None or not constant.is_current:
             constant = self._constant = constant_outcome(router, self.plan)
             self._others = [router.facts(self.plan, target) for target in self.plan.targets[1:]]
@@ -265,16 +292,28 @@ class PreparedPlan:
         return not any(facts.is_stalled(now) for facts in (first, *self._others))
 
 
-class WrittenChat(NamedTuple):
+class WrittenChat:
     """Where the body of a chat is sent, and how the reply is treated."""
 
-    request: PoolRequest
-    timeouts: Timeouts
-    url: str
-    losses: list[Loss]
-    """The parts of the chat that the target does not get."""
-    translation: Translation | None
-    """``None``: its reply is passed through."""
+    __slots__ = ("losses", "request", "timeouts", "translation", "url")  # which are read sooner than those of a tuple
+
+    def __init__(
+        self, request: PoolRequest, timeouts: Timeouts, url: str, losses: list[Loss], translation: Translation | None
+    ) -> None:
+        """``losses``: the parts of the chat that the target does not get. ``translation``: ``None`` if its reply is passed."""
+        self.request, self.timeouts, self.url = request, timeouts, url
+        self.losses, self.translation = losses, translation
+
+
+class ReplyKind(RecordKind):
+    """Chats whose replies also begin with the same lines, but for ids and times: ``head_form`` has these."""
+
+    __slots__ = ("has_own_id", "head_form")
+
+    def __init__(self, common: Record, form: bytes, *, has_own_id: bool) -> None:
+        """``has_own_id``: whether ``form`` has a header of the dialect's own for the id too."""
+        super().__init__(common)
+        self.head_form, self.has_own_id = form, has_own_id
 
 
 _KINDS = 64

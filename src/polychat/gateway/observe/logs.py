@@ -12,21 +12,23 @@ import select
 import stat
 import sys
 from asyncio import TimerHandle, get_running_loop
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from queue import SimpleQueue
 from random import random as _random
 from threading import Thread
-from time import gmtime, strftime, time
+from time import gmtime, monotonic, strftime, time
 from typing import Any, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Encoder
+from msgspec.structs import replace
 
 from ...choices import LogForm
 from ...errors import redact
-from .record import Record, RecordKind, has_passed_over, passed_over
+from .record import Record, RecordKind, UsualRequest, has_passed_over, passed_over
+from .usual_requests import Pending, nothing_pending
 
 Write: TypeAlias = Callable[[bytes], object]
 """Takes whole lines; runs in a thread of its own, may block, and may raise ``OSError``."""
@@ -62,11 +64,14 @@ class Log:
         if write is None:
             write, most, coloured = _standard_error()
         self._paint = _COLOURED if coloured else _PLAIN
+        self._dim, self._end = self._paint[0], f"{self._paint[1]}\n"
         self._random, self._clock = random, clock
         self._writer_thread = _WriterThread(write, most, lambda lines: self._event_line("log lines dropped", {"lines": lines}))
         self._held = bytearray()
         self._records: list[tuple[float, Record]] = []
         """Usual requests that ended, and when: their lines are made together, which takes half the time."""
+        self.pending: Pending = nothing_pending
+        """See ``UsualRequests``."""
         self._dropped = 0
         self._timer: TimerHandle | None = None
         self._stamp = (0, "")
@@ -75,6 +80,10 @@ class Log:
         """By status and verdict: the column of the line for people."""
         self._by_kind: dict[RecordKind, tuple[str, str, str, str]] = {}
         """What ``_constant`` gives."""
+        self._forms: dict[RecordKind, tuple[str, str, bool, str, bool]] = {}
+        """What ``_usual_form`` gives."""
+        self._lines_by_kind: dict[RecordKind, _Line] = {}
+        """A line of each kind as JSON."""
         self._form, self._sample = form, sample
 
     def change(self, form: LogForm, sample: float) -> None:
@@ -93,9 +102,38 @@ class Log:
             and self._random() >= self._sample
         ):
             return
+        self.pending()
         self._records.append((self._clock(), record))
         if record.kind is None or len(self._records) >= _RECORDS:
             self._write_records()
+        if self._timer is None:
+            self._later()
+
+    def expect(self) -> None:
+        """Lines of usual requests will come."""
+        if self._timer is None and self._form != "off":
+            self._later()
+
+    def take(self, requests: Sequence[UsualRequest]) -> None:
+        """Put the lines of usual requests into the buffer."""
+        if self._form == "off":
+            return
+        self._write_kept()
+        if self._sample < 1.0:
+            requests = [request for request in requests if self._random() < self._sample]
+        held, ahead, is_json = self._held, self._clock() - monotonic(), self._form == "json"
+        for request in requests:
+            if len(held) >= _BATCH and not self._has_room():
+                continue
+            moment = ahead + request[5]  # the clock was not read for each
+            known, stamp = self._stamp
+            if int(moment * 1000) != known:
+                stamp = self._time(moment)
+            if is_json:
+                _encoder.encode_into(self._usual_line(request, stamp), held, -1)
+                held += b"\n"
+            else:
+                held += self._usual_text(request, stamp).encode()
         if self._timer is None:
             self._later()
 
@@ -124,15 +162,20 @@ class Log:
 
     def _write_records(self) -> None:
         """Put the lines of requests that ended into the buffer."""
+        self.pending()
+        self._write_kept()
+
+    def _write_kept(self) -> None:
+        """Put the lines of those of which there are records into the buffer."""
         records, self._records = self._records, []
+        held, is_json = self._held, self._form == "json"
         for moment, record in records:
-            held = self._held
             if len(held) >= _BATCH and not self._has_room():
                 continue
             known, stamp = self._stamp
             if int(moment * 1000) != known:
                 stamp = self._time(moment)
-            if self._form == "json":
+            if is_json:
                 _encoder.encode_into(_line(record, stamp), held, -1)
                 held += b"\n"
             else:
@@ -187,6 +230,54 @@ class Log:
             request_text, response_text = record.text
             line += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
         return line
+
+    def _usual_text(self, request: UsualRequest, stamp: str) -> str:
+        """As ``_human``."""
+        kind, request_id, start, _, first, over, usage, cost = request
+        status, columns, has_notes, end, is_stream = self._forms.get(kind) or self._usual_form(request)
+        duration = int((over - start) * 1000)
+        shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
+        counts = "" if usage is None else _tokens(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+        if is_stream:
+            counts = f"first token {int((first - start) * 1000)} ms, {counts}"
+        if cost is not None:
+            counts += f"${cost:.6f}, "
+        if counts and not has_notes:
+            counts = f"{counts[:-2]}  "
+        if not request_id.isprintable():
+            request_id = redact(request_id)
+        return f"{self._dim}{stamp}{status}{shown}{columns}{counts}{end}{request_id}{self._end}"
+
+    def _usual_form(self, request: UsualRequest) -> tuple[str, str, bool, str, bool]:
+        """What the lines of a kind have in common: status, columns, whether there are notes, those with what follows them, and
+        whether its replies are streams.
+        """
+        kind = request[0]
+        status, columns, notes, end = self._constant(kind.common)
+        if len(self._forms) >= _KINDS:
+            self._forms.clear()
+        form = self._forms[kind] = status, columns, bool(notes), f"{notes[:-2]}  {end}" if notes else end, kind.common.stream
+        return form
+
+    def _usual_line(self, request: UsualRequest, stamp: str) -> _Line:
+        """As ``_line``."""
+        kind, request_id, start, _, first, over, usage, cost = request
+        known = self._lines_by_kind.get(kind)
+        if known is None:
+            if len(self._lines_by_kind) >= _KINDS:
+                self._lines_by_kind.clear()
+            known = self._lines_by_kind[kind] = _line(kind.record(request), stamp)
+        return replace(
+            known,
+            time=stamp,
+            request_id=_sane(request_id),
+            duration_ms=int((over - start) * 1e5) / 100,
+            time_to_first_token_ms=int((first - start) * 1e5) / 100,
+            prompt_tokens=None if usage is None else usage.prompt_tokens,
+            completion_tokens=None if usage is None else usage.completion_tokens,
+            cached_tokens=None if usage is None else usage.cached_tokens,
+            cost_usd=cost,
+        )
 
     def _constant(self, record: Record) -> tuple[str, str, str, str]:
         """What the lines of all records of a kind have in common: status, columns, notes, and what follows those."""
@@ -331,16 +422,21 @@ def _listed(lines: Iterable[str]) -> list[str]:
 
 def _counts(record: Record) -> str:
     """What a request took, for people."""
-    counts, prompt, completion = "", record.prompt_tokens, record.completion_tokens
+    counts = _tokens(record.prompt_tokens, record.completion_tokens, record.cached_tokens)
     if record.stream and record.first is not None:
-        counts = f"first token {int((record.first - record.start) * 1000)} ms, "
-    if prompt is not None or completion is not None:
-        counts += f"{prompt or 0}+{completion or 0} tokens, "
-        if record.cached_tokens:
-            counts += f"{record.cached_tokens} cached, "
+        counts = f"first token {int((record.first - record.start) * 1000)} ms, {counts}"
     if record.cost is not None:
         counts += f"${record.cost:.6f}, "
     return counts
+
+
+def _tokens(prompt: int | None, completion: int | None, cached: int | None) -> str:
+    """What a request took of tokens, for people."""
+    if prompt is None and completion is None:
+        return ""
+    return (
+        f"{prompt or 0}+{completion or 0} tokens, {cached} cached, " if cached else f"{prompt or 0}+{completion or 0} tokens, "
+    )
 
 
 def _extra_facts(record: Record) -> str:

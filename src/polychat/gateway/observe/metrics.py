@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -28,10 +28,11 @@ from .attempts import Attempt, AttemptCounts, Counts
 from .in_progress import RunningRequest
 from .key_counts import Counts as KeysUsed
 from .key_counts import KeyCounts, Used
-from .record import Record, RecordKind
+from .record import Record, RecordKind, UsualRequest
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
 from .shadows import ShadowCounts, TargetResult
+from .usual_requests import Pending, nothing_pending
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -153,6 +154,32 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
         self.cost += cost
         return Used(prompt, completion, cost)
 
+    def count_usual(self, requests: Sequence[UsualRequest]) -> Used:
+        """As ``count``, of usual requests that are of one kind."""
+        common, within, prompt, completion, seconds, total = requests[0][0].common, self.within, 0, 0, 0.0, 0.0
+        for _, _, start, _, first, over, usage, cost in requests:
+            took = over - start
+            seconds += took
+            within[bisect_left(BOUNDS, took)] += 1
+            if usage is not None:
+                prompt += usage.prompt_tokens or 0
+                completion += usage.completion_tokens or 0
+                if usage.cached_tokens:
+                    self.cached += usage.cached_tokens
+            if cost is not None:
+                total += cost
+            else:
+                self.unpriced += 1
+            if common.stream:
+                self._count_first(first - start)
+        self.requests += len(requests)
+        self.seconds += seconds
+        self.prompt += prompt
+        self.completion += completion
+        self.attempts += common.attempts * len(requests)
+        self.cost += total
+        return Used(prompt, completion, total)
+
     def _count_first(self, took: float) -> None:
         self.streams += 1
         self.first_seconds += took
@@ -219,6 +246,8 @@ class Metrics:
         self._events: dict[str, int] = {}
         self._records: list[Record] = []
         """Usual requests that ended: they are counted together, which takes half the time."""
+        self.pending: Pending = nothing_pending
+        """See ``UsualRequests``."""
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
         """Where answered requests are counted, found without making their labels."""
         # A process may have the number of one that died: its file is not to be overwritten.
@@ -244,10 +273,31 @@ class Metrics:
         if self._timer is None and self._file is not None:
             self._later()
 
+    def expect(self) -> None:
+        """Usual requests will come."""
+        if self._timer is None and self._file is not None:
+            self._later()
+
+    def take(self, requests: Sequence[UsualRequest]) -> None:
+        """Count usual requests."""
+        self._changed = True
+        for kind, of_kind in groupby(requests, itemgetter(0)):
+            self._count_of_kind(kind, list(of_kind))
+
     def _count_usual(self) -> None:
+        self.pending()
         records, self._records = self._records, []
         for kind, alike in groupby(records, attrgetter("kind")):
             self._count_alike(kind, list(alike))
+
+    def _count_of_kind(self, kind: RecordKind, requests: list[UsualRequest]) -> None:
+        known = self._usual.get(kind)
+        if known is None:
+            self._count_alike(kind, [kind.record(request) for request in requests])
+            return
+        numbers, attempt = known
+        self._keys.count(kind.common.key, len(requests), numbers.count_usual(requests), status=kind.common.status)
+        self._attempts[attempt] += len(requests)
 
     def _count_alike(self, usual: _Usual, records: list[Record]) -> None:
         known, first = self._usual.get(usual), records[0]
@@ -324,6 +374,7 @@ class Metrics:
     def _tick(self) -> None:
         # Requests that only begin change nothing but how many run: that is looked at here, and costs them nothing.
         now = self._running(), self._stores_away(), self._config_refused()
+        self.pending()
         if self._changed or not self._is_settled or now != self._reported or self._in_progress():
             self._write()
         self._later()

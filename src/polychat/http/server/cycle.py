@@ -105,7 +105,7 @@ class RequestCycle:
             "started",
             "task",
         ),
-        *("end_delivered", "_head", "_has_no_body", "_on_disconnect", "_source", "_waiters", "_wants_continue"),
+        *("end_delivered", "is_spent", "_head", "_has_no_body", "_on_disconnect", "_source", "_waiters", "_wants_continue"),
     )
 
     def __init__(
@@ -134,6 +134,13 @@ class RequestCycle:
         self.task: asyncio.Task[None] | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._wants_continue = wants_continue
+        self.is_spent = False
+        """Whether it is complete, and nobody knows it any more but its connection: ``renew`` makes it the next one's."""
+
+    def renew(self, scope: MutableMapping[str, Any], body: bytes) -> None:
+        """Be the next request of the connection, of which all has arrived."""
+        self.scope, self.body = scope, body
+        self.started = self.complete = self.is_spent = False
 
     async def run(self, app: App, tasks: set[Any]) -> None:
         """The application's whole work on this request."""
@@ -282,7 +289,7 @@ class RequestCycle:
             raise RuntimeError("the application sent a response where one has begun")
         if type(headers) is not bytes:
             self._prepare_head(status, [*headers, (_LENGTH, b"%d" % len(body))])
-        elif status == 200 and self._is_usual():
+        elif status == 200 and self.keep_alive and self._is_usual():
             self._write_usual(headers, body)
             return
         else:
@@ -292,12 +299,14 @@ class RequestCycle:
     def _is_usual(self) -> bool:
         """Whether the response has a body, and nothing but its lines in its head."""
         connection = self.connection
-        is_alone = self.keep_alive and not (self.more_body or connection.early_bytes_sent or connection.draining())
-        return is_alone and self.scope["method"] != "HEAD"
+        if self.more_body or connection.early_bytes_sent or connection.draining():
+            return False
+        return bool(self.scope["method"] != "HEAD")
 
     def _write_usual(self, lines: bytes, body: bytes) -> None:
         connection = self.connection
         self.started = self.complete = True
+        self.is_spent = self.task is None
         head = connection.default_headers() + lines
         connection.transport.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         if self._waiters:

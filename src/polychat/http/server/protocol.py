@@ -350,12 +350,7 @@ class ServerConnection(asyncio.Protocol):
                 known = known.identified(data)
         if known is not None:
             if (body := known.request(data, self._server.limits.head)) is not None:
-                parser.known_head = known = known if last is not None else known.at(parser.scope_template)
-                if self._waiting_in is not None:
-                    self._waiting_in.stop(self)
-                    self._waiting_in = None
-                parser.last = self._answering = cycle = RequestCycle(self, known.template, True, False, body)
-                self._answer_known(known, cycle, body)
+                self._begin_known(known if last is not None else known.at(parser.scope_template), body)
                 return
             if not self._half_closed and self._hold(known, data):
                 return
@@ -401,8 +396,25 @@ class ServerConnection(asyncio.Protocol):
         else:
             self.answer_in_task(cycle, self._server.app)
 
+    def _begin_known(self, known: KnownHead, body: bytes) -> None:
+        """A request whose head is known came in one read: answer it, without a task if the application can."""
+        parser = self._parser
+        parser.known_head = known
+        if self._waiting_in is not None:
+            self._waiting_in.stop(self)
+            self._waiting_in = None
+        cycle = parser.last
+        if cycle is not None and cycle.is_spent:
+            cycle.renew(known.template, body)
+        else:
+            parser.last = cycle = RequestCycle(self, known.template, True, False, body)
+        self._answering = cycle
+        fast_path = known.fast_path or self._fast_path(known)
+        if fast_path is None or not fast_path.begin(cycle, body):
+            self.answer_in_task(cycle, self._server.app)
+
     def _answer_known(self, known: KnownHead, cycle: RequestCycle, body: bytes) -> None:
-        """A request whose head is known came whole: answer it, without a task if the application can."""
+        """A request whose head is known was parsed: answer it, without a task if the application can."""
         fast_path = known.fast_path or self._fast_path(known)
         if fast_path is None or not fast_path.begin(cycle, body):
             self.answer_in_task(cycle, self._server.app)

@@ -426,7 +426,10 @@ def _usage_in(member: Raw) -> Usage | None:
     except ValueError:
         read = decoded(bytes(member))
         return usage_of(read) if read else None
-    return None if counts is None else with_reasoning(counts_of(counts))
+    if counts is None:
+        return None
+    usage = counts_of(counts)
+    return with_reasoning(usage) if usage.reasoning_tokens else usage
 
 
 def _payloads(chunk: bytes) -> list[bytes]:

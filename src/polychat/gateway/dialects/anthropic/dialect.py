@@ -28,7 +28,7 @@ class Anthropic(Dialect):
 
     def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
-        inbound.own = request.record.request_id
+        inbound.own = request.request_id
         return inbound
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
