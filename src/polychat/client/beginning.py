@@ -137,9 +137,12 @@ class DirectStream(Stream[Any]):
             await connection.next_change()
             while not (connection.done or connection.holds_some or connection.error is not None):
                 await connection.next_change()
-            is_read = connection.status == 200 and connection.error is None and not connection.coding
-            if is_read and (is_answered := self._read_held(outcome, called_at, pool, ready, connection)) is not None:
-                return is_answered
+            if connection.known_reply is not None or (
+                connection.status == 200 and connection.error is None and not connection.coding
+            ):
+                is_answered = self._read_held(outcome, called_at, pool, ready, connection)
+                if is_answered is not None:
+                    return is_answered
         except BaseException:
             outcome.failed()
             pool.give_back(connection)

@@ -107,9 +107,10 @@ class Targets:
 
     def kept(self, target: str | None, system: str | None, options: dict[str, Any], *, streamed: bool) -> PreparedCall | None:
         """What ``prepared`` made for an earlier call, if it is kept: its options are valid, and not changed since."""
-        try:
+        values = options.values()
+        try:  # ``call_key``, without a call
             name = self.default_model() if target is None else target
-            return self._prepared.get(call_key(name, system, streamed, options))
+            return self._prepared.get((name, system, streamed, *options, *values, *map(type, values)))
         except TypeError:  # calls that may change are not kept
             return None
 

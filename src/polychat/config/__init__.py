@@ -59,7 +59,8 @@ def load() -> Config:
     A ``polychat.toml`` in the current folder is not read: it may have come with other people's files.
     Raises ``BadInput`` naming the file, the line and the key for what cannot be read or is not valid.
     """
-    file = own_file()
+    homes, paths = _own[0]
+    file = paths[FILE] if FILE in paths and homes == _HOMES.values() else own_file()
     if os.access(file, os.F_OK) and (config := _of(file)) is not None:  # most have none, and an exception costs much more
         return config
     return _without_file[0] if _without_file else _nothing()

@@ -59,7 +59,7 @@ class KnownReply:
 
     def read(self, data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         """The values of the headers and the body of a reply that is complete in ``data``; ``None`` if it is not such a one."""
-        if not self._length and (len(data) > _CHUNKED or data[-5:] != LAST_CHUNK):
+        if not self._length and (len(data) > _CHUNKED or not data.endswith(LAST_CHUNK)):
             return None
         found = self._match(data)
         if found is None or (end := found.end()) > _SIZE:

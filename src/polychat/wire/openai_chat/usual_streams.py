@@ -65,7 +65,7 @@ def usual_passing(body: bytes, *, usage: bool) -> tuple[bytes, Finish, Usage | N
 
 def _objects(body: bytes) -> list[bytes]:
     """The inside of each object of a stream whose lines are one object each, as far as can be said; otherwise empty."""
-    if body[:7] != _FIRST or body[-17:] != _LAST:
+    if not (body.startswith(_FIRST) and body.endswith(_LAST)):
         return []
     objects = body[7:-17].split(_BETWEEN)
     text = b"".join(objects)
@@ -85,37 +85,35 @@ def _chunks(objects: list[bytes]) -> tuple[UsualChunk, ...] | None:
 
 def _events(chunks: tuple[UsualChunk, ...]) -> list[Event] | None:
     """The events of chunks in the usual order."""
-    if not _opens(first := chunks[0]):
+    first = chunks[0]
+    if not first.choices or first.usage is not None:
         return None
+    choice = first.choices[0]
+    delta = choice.delta
+    if delta.content or choice.finish_reason or (delta.content is None and delta.role is None):
+        return None  # it says more than who speaks, or less
     events: list[Event] = [Start(first.id or None, first.model or None)] if first.id or first.model else []
     begun, reason, usage = len(events), None, None
     for chunk in chunks[1:]:
-        counts = chunk.usage
-        if chunk.choices:
-            choice = chunk.choices[0]
-            content, finish = choice.delta.content, choice.finish_reason
-            if content and not finish and counts is None:
+        choices = chunk.choices
+        if choices:
+            choice = choices[0]
+            content = choice.delta.content
+            if content:
+                if choice.finish_reason or chunk.usage is not None:
+                    return None
                 events.append(Text(content))
                 continue
-            if content is not None or choice.delta.role is not None or finish not in _ENDS:
+            reason = choice.finish_reason
+            if content is not None or choice.delta.role is not None or reason not in _ENDS:
                 return None
-            reason = finish
-        elif counts is None:
+        elif chunk.usage is None:
             return None
-        if counts is not None:
-            usage = with_reasoning(counts_of(counts))
+        if chunk.usage is not None:
+            usage = with_reasoning(counts_of(chunk.usage))
     if reason is None or len(events) == begun:
         return None
     if usage is not None:
         events.append(usage)
     events.append(Finish("complete", reason))
     return events
-
-
-def _opens(chunk: UsualChunk) -> bool:
-    """Whether it only says who speaks."""
-    if not chunk.choices or chunk.usage is not None:
-        return False
-    choice = chunk.choices[0]
-    content = choice.delta.content
-    return not (content or choice.finish_reason) and not (content is None and choice.delta.role is None)
