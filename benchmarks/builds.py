@@ -40,7 +40,8 @@ def build() -> None:
     environment = {**os.environ, "HATCH_BUILD_HOOK_ENABLE_CUSTOM": "1"}
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
-        built = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        built = subprocess.run(command, cwd=ROOT, env=environment, **output, check=False)
         if built.returncode:
             print(built.stdout, file=sys.stderr)
         built.check_returncode()
@@ -49,7 +50,7 @@ def build() -> None:
         with ZipFile(wheel) as archive:
             archive.extractall(PLACE)
         (ROOT / "dist").mkdir(exist_ok=True)
-        print(shutil.copy(wheel, ROOT / "dist"))
+        print(shutil.copy(wheel, ROOT / "dist"), file=sys.stderr)
     (PLACE / MADE_BY).write_text(sys.version, encoding="utf-8")
 
 
