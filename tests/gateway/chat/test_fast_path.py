@@ -167,7 +167,10 @@ async def told(
     """All that can be seen of two requests that follow another on the same connection."""
     async with kept(serve, reply, path, first, **settings) as (here, caller, backend):
         log = Noted()
-        here.app.runtime.router.rng.seed(7)  # it decides which target is retried first
+        router = here.app.runtime.router
+        router.rng.seed(7)  # it decides which target is retried first
+        now = router.clock()
+        router.clock = lambda: now  # how long a target is still skipped is in answers and lines
         here.app._observers = (*here.app._observers, log)
         answers = []
         for _ in range(2):
@@ -182,7 +185,6 @@ async def told(
         records = await here.app.recorded(1 + len(answers))
         log.close()
         counts = here.app.metrics._taken()
-        now = here.app.runtime.router.clock()
         numbers = [(labels, each.requests, each.prompt, each.attempts, each.cost) for labels, each in counts.numbers]
         seen: dict[str, Any] = {
             "answers": answers,
