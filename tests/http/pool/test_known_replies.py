@@ -159,13 +159,28 @@ async def test_the_next_exchange_knows_nothing_of_the_last(replies: KnownReplies
                     if data:
                         connection.data_received(data)
                     facts.append((connection.has_head, connection.done, connection.received_any, connection.partly_sent))
-                    facts.append((connection.status, [*connection.headers], connection.coding, connection.announced))
+                    facts.append((connection.status, connection.reason, connection.coding, connection.announced))
+                    facts.append([*connection.headers])
                     facts.append((connection.held, connection.content_type, connection.state, repr(connection.error)))
                     facts.append(rate_limits_on(connection))
                 if not connection.finish():
                     break
             transport.close()
         assert seen[0] == seen[1], names
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_a_status_without_a_reason_has_none(replies: KnownReplies, before: bytes) -> None:
+    """Not that of the recognized reply before it, nor of the head before it."""
+    connection, transport = PoolConnection(), Transport()
+    connection.connection_made(cast(Any, transport))
+    connection.known_replies = replies
+    for data, reason in ((reply(*LINES), b"OK"), (before + b"HTTP/1.1 404\r\ncontent-length: 0\r\n\r\n", b"")):
+        connection.begin(b"", None, UNLIMITED)
+        connection.data_received(data)
+        assert (connection.done, connection.reason) == (True, reason)
+        assert connection.finish()
+    transport.close()
 
 
 async def test_no_byte_makes_a_difference(replies: KnownReplies) -> None:

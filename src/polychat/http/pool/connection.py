@@ -140,7 +140,7 @@ class PoolConnection(asyncio.Protocol):
             self._reset()
         else:  # it was not parsed, and has changed nothing else that the next exchange looks at
             self.received_any = self.has_head = self.done = False
-            self.known_reply, self.status = None, 0
+            self.known_reply, self.status, self.reason = None, 0, b""
             if self._headers:
                 self._headers = []
         timer = self.timer
@@ -475,7 +475,7 @@ class PoolConnection(asyncio.Protocol):
             if self._head_size > MAX_HEAD:
                 raise ValueError("headers larger than the limit")
         if self.status < 200:
-            self._headers = []
+            self._headers, self.reason = [], b""
             return
         framed = self._read_framing()
         self.keep_alive = parser.should_keep_alive()
