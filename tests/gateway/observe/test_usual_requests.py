@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -154,6 +156,33 @@ def test_a_sample_of_usual_requests_is_logged() -> None:
     log.take(some(kind_of()))
     log.close(10)
     assert len(written.lines) == 5
+
+
+class OldPlan:
+    """A plan, which leads to its targets, their backends and their credentials."""
+
+    unlisted = ()
+
+
+@pytest.mark.parametrize("has_records", [False, True])
+@pytest.mark.parametrize("form", ["human", "json"])
+def test_what_is_kept_of_a_kind_keeps_no_configuration(form: Any, *, has_records: bool) -> None:
+    """Old plans, and the credentials to which they lead, are not kept in memory by what the log and the metrics know."""
+    log, metrics, plan = Log(form, 1.0, Written(), clock=lambda: NOON), Metrics(lambda: 0), OldPlan()
+    requests, kept = some(kind_of(plan=plan)), weakref.ref(plan)
+    if has_records:
+        for kind, *_ in requests:
+            record = kind.record(requests[0])
+            log(record)
+            metrics(record)
+        del record, kind, _
+    log.take(requests)
+    metrics.take(requests)
+    log.close(10)
+    assert counted(metrics)
+    del requests, plan
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.parametrize(("dialect", "model"), [("openai-chat", "house/small"), ("anthropic", "house/small")])

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from ...choices import LogForm
 from ...errors import redact
-from .record import Record, RecordKind, UsualRequest, has_passed_over, passed_over
+from .record import KindIdentity, Record, UsualRequest, has_passed_over, passed_over
 from .usual_requests import Pending, nothing_pending
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -78,11 +78,11 @@ class Log:
         """A moment in milliseconds, and how it is written."""
         self._statuses: dict[tuple[int, str | None], str] = {}
         """By status and verdict: the column of the line for people."""
-        self._by_kind: dict[RecordKind, tuple[str, str, str, str]] = {}
+        self._by_kind: dict[KindIdentity, tuple[str, str, str, str]] = {}
         """What ``_constant`` gives."""
-        self._forms: dict[RecordKind, tuple[str, str, bool, str, bool]] = {}
+        self._forms: dict[KindIdentity, tuple[str, str, bool, str, bool]] = {}
         """What ``_usual_form`` gives."""
-        self._lines_by_kind: dict[RecordKind, _Line] = {}
+        self._lines_by_kind: dict[KindIdentity, _Line] = {}
         """A line of each kind as JSON."""
         self._form, self._sample = form, sample
 
@@ -218,7 +218,7 @@ class Log:
 
     def _human(self, record: Record, stamp: str) -> str:
         kind = record.kind
-        status, columns, notes, end = (None if kind is None else self._by_kind.get(kind)) or self._constant(record)
+        status, columns, notes, end = (None if kind is None else self._by_kind.get(kind.identity)) or self._constant(record)
         duration = int((record.over - record.start) * 1000)
         shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
         if notes := _counts(record) + notes:
@@ -234,7 +234,7 @@ class Log:
     def _usual_text(self, request: UsualRequest, stamp: str) -> str:
         """As ``_human``."""
         kind, request_id, start, _, first, over, usage, cost = request
-        status, columns, has_notes, end, is_stream = self._forms.get(kind) or self._usual_form(request)
+        status, columns, has_notes, end, is_stream = self._forms.get(kind.identity) or self._usual_form(request)
         duration = int((over - start) * 1000)
         shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
         counts = "" if usage is None else _tokens(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
@@ -256,17 +256,23 @@ class Log:
         status, columns, notes, end = self._constant(kind.common)
         if len(self._forms) >= _KINDS:
             self._forms.clear()
-        form = self._forms[kind] = status, columns, bool(notes), f"{notes[:-2]}  {end}" if notes else end, kind.common.stream
+        form = self._forms[kind.identity] = (
+            status,
+            columns,
+            bool(notes),
+            f"{notes[:-2]}  {end}" if notes else end,
+            kind.common.stream,
+        )
         return form
 
     def _usual_line(self, request: UsualRequest, stamp: str) -> _Line:
         """As ``_line``."""
         kind, request_id, start, _, first, over, usage, cost = request
-        known = self._lines_by_kind.get(kind)
+        known = self._lines_by_kind.get(kind.identity)
         if known is None:
             if len(self._lines_by_kind) >= _KINDS:
                 self._lines_by_kind.clear()
-            known = self._lines_by_kind[kind] = _line(kind.record(request), stamp)
+            known = self._lines_by_kind[kind.identity] = _line(kind.record(request), stamp)
         return replace(
             known,
             time=stamp,
@@ -288,7 +294,7 @@ class Log:
         if record.kind is not None:
             if len(self._by_kind) >= _KINDS:
                 self._by_kind.clear()
-            self._by_kind[record.kind] = constant
+            self._by_kind[record.kind.identity] = constant
         return constant
 
     def _status(self, known: tuple[int, str | None]) -> str:

@@ -28,7 +28,7 @@ from .attempts import Attempt, AttemptCounts, Counts
 from .in_progress import RunningRequest
 from .key_counts import Counts as KeysUsed
 from .key_counts import KeyCounts, Used
-from .record import Record, RecordKind, UsualRequest
+from .record import KindIdentity, Record, RecordKind, UsualRequest
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
 from .shadows import ShadowCounts, TargetResult
@@ -219,7 +219,7 @@ class LabelledNumbers(dict[Labels, Numbers]):
             self.setdefault(rest, Numbers()).add(self.pop(labels))
 
 
-_Usual: TypeAlias = RecordKind | tuple[str, int, str | None, str, str, str, str]
+_Usual: TypeAlias = KindIdentity | tuple[str, int, str | None, str, str, str, str]
 _MOST_USUAL = 1000
 _RECORDS = 64
 
@@ -288,12 +288,12 @@ class Metrics:
         self.pending()
         records, self._records = self._records, []
         for kind, alike in groupby(records, attrgetter("kind")):
-            self._count_alike(kind, list(alike))
+            self._count_alike(kind.identity, list(alike))
 
     def _count_of_kind(self, kind: RecordKind, requests: list[UsualRequest]) -> None:
-        known = self._usual.get(kind)
+        known = self._usual.get(kind.identity)
         if known is None:
-            self._count_alike(kind, [kind.record(request) for request in requests])
+            self._count_alike(kind.identity, [kind.record(request) for request in requests])
             return
         numbers, attempt = known
         self._keys.count(kind.common.key, len(requests), numbers.count_usual(requests), status=kind.common.status)

@@ -180,16 +180,23 @@ class Record:
         self.cached_tokens = usage.cached_tokens
 
 
+class KindIdentity:
+    """Stands for a ``RecordKind``, and refers to nothing."""
+
+    __slots__ = ()
+
+
 class RecordKind:
     """Requests whose records agree in all but ids, moments, tokens and cost: an observer may keep what it makes of these.
 
-    ``common`` is one of their records, for what all have in common.
+    ``common`` is one of their records, for what all have in common. It refers to their plan: an observer keeps what it makes by
+    ``identity``, which keeps no configuration alive that is no longer in force.
     """
 
-    __slots__ = ("common",)
+    __slots__ = ("common", "identity")
 
     def __init__(self, common: Record) -> None:
-        self.common = common
+        self.common, self.identity = common, KindIdentity()
 
     def record(self, request: UsualRequest) -> Record:
         """The record of a request of this kind."""
