@@ -58,11 +58,7 @@ def invalid_json(error: ValueError, data: bytes, field: str) -> BadInput:
     name = "the body" if field == "body" else field
     if isinstance(error, TooDeep):
         return BadInput(f"{name} is {error}: send a flatter one", field=field)
-    try:
-        place = out_of_range(data)
-    except ValueError:
-        place = ""  # it is invalid behind the number too
-    if place is None:
+    if (place := out_of_range(error, data)) is None:
         return BadInput(f"{name} is not JSON: {redact(str(error))}", field=field)
     if place:
         name = field = redact(place if field == "body" else f"{field}.{place}", 60)

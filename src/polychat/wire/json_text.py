@@ -321,32 +321,36 @@ def level(data: Any) -> dict[str, Any] | list[Any] | None:
     return _object_of(data) if first == b"{" else _array_of(data) if first == b"[" else None
 
 
-def out_of_range(data: bytes) -> str | None:
+def out_of_range(error: ValueError, data: bytes) -> str | None:
     """Which member of an object has a number that is too large for a float, as ``options.temperature``.
 
-    Empty if the value is no object; ``None`` if no number is too large, or the data is not JSON before the first that is.
+    Empty if the value is no object, or has more than ``_SEARCHED`` bytes; ``None`` if that is not what the ``error`` of
+    decoding ``data`` says.
     """
-    if not _is_out_of_range(data):
+    if not isinstance(error, ValidationError):  # for a value of any type there is no other reason
         return None
     names: list[str] = []
-    inner: Any = data
-    while len(names) < _NAMES and isinstance(members := level(inner), dict):
-        name = next((name for name, entry in members.items() if _is_out_of_range(entry)), None)
-        if name is None:
-            break  # in one of two members with the same name
-        names.append(name)
-        inner = members[name]
+    inner: Any = data if len(data) <= _SEARCHED else b""
+    try:
+        while len(names) < _NAMES and isinstance(members := level(inner), dict):
+            name = next((name for name, entry in members.items() if _is_out_of_range(entry)), None)
+            if name is None:
+                break  # in one of two members with the same name
+            names.append(name)
+            inner = members[name]
+    except ValueError:
+        return ""  # it is invalid behind the number too
     return ".".join(names)
 
 
-_NAMES = 4
-"""Maximum names of a path to such a number: each takes as long as reading the value once more."""
+_NAMES, _SEARCHED = 4, 64 * 1024
+"""Maximum names of a path to such a number: each takes as long as reading the value twice more; and bytes of the value."""
 
 
 def _is_out_of_range(data: Any) -> bool:
     try:
         _loads(data)
-    except ValidationError:  # for a value of any type there is no other reason
+    except ValidationError:
         return True
     except ValueError:
         return False
