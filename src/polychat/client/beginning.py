@@ -14,7 +14,7 @@ answered    more is asked than texts: ``events``, ``reply``…  ordinary  at the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
 from operator import length_hint
 from types import TracebackType
@@ -89,11 +89,17 @@ class DirectStream(Stream[Any]):
         self._limits: list[tuple[bytes, bytes]]
         """Of a usual stream: its events, and what is recorded of it."""
 
-    async def __anext__(self) -> str:
+    def __anext__(self) -> Coroutine[Any, Any, str]:
+        """As of any stream."""
+        return (
+            Stream.__anext__(self) if self._is_ordinary else self._next()
+        )  # a coroutine more would cost a chunk as much again
+
+    async def _next(self) -> str:
         rest = self._rest
         if rest is None:
-            if self._is_ordinary or self.verdict is not None or self._events is not None or not await self._is_answered():
-                return await super().__anext__()
+            if self.verdict is not None or self._events is not None or not await self._is_answered():
+                return await Stream.__anext__(self)
             rest = self._rest
             assert rest is not None  # it is answered
         for event in rest:

@@ -233,7 +233,7 @@ class Stream(Generic[Parsed]):
 
     async def __anext__(self) -> str:
         """The next piece of the text. Raises ``PolychatError`` at the end of a reply that failed."""
-        assembled = self._assembly()
+        assembled = self._assembled or self._assembly()
         try:
             while True:
                 for event in self._unread:
