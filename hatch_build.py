@@ -81,12 +81,21 @@ Python, and an exception is thrown into what a coroutine awaits in a way that is
 
 
 def mended(folder: Path) -> Path:
-    """``folder``, with those files of mypyc's runtime that ``MENDS`` changes."""
+    """``folder``, with those files of mypyc's runtime that ``MENDS`` changes.
+
+    Raises ``RuntimeError`` if a file is not the one that is known: with the fault in it, some replies would be read wrongly.
+    """
+    from mypy.version import __version__ as found
     from mypyc.common import __file__ as place
 
     folder.mkdir(exist_ok=True)
     for name, before, after in MENDS:
         source = (Path(place).parent / "lib-rt" / name).read_text(encoding="utf-8")
+        if source.count(before) != 1:
+            raise RuntimeError(
+                f"mypy {found} has a {name} that is not known here: install the mypy that pyproject.toml names for this build, "
+                "or bring MENDS in hatch_build.py up to date"
+            )
         (folder / name).write_text(source.replace(before, after), encoding="utf-8")
     return folder
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+import hatch_build
 import pytest
 from benchmarks import builds
 from filelock import FileLock
@@ -120,6 +121,20 @@ def test_pip_installs_plain_python(tmp_path: Path) -> None:
     """Without the variable: in a new environment, without a compiler."""
     polychat = installed(project(tmp_path), tmp_path, CC="false")
     assert answer(polychat, "--version").endswith(", pure Python\n")
+
+
+def test_a_mypyc_that_is_not_known_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runtime may have the faults that are mended, in other words; the error names the mypy that is installed."""
+    hatch_build.mended(tmp_path)
+    monkeypatch.setattr(hatch_build, "MENDS", (("misc_ops.c", "a line that it does not have", ""),))
+    with pytest.raises(RuntimeError, match=f"mypy {re.escape(version('mypy'))} has a misc_ops.c that is not known"):
+        hatch_build.mended(tmp_path)
+
+
+def test_a_build_takes_the_mypy_that_is_known() -> None:
+    """pip builds in an environment of its own, where it would take the newest; the tests run with the locked one."""
+    (locked,) = re.findall(r"(?m)^mypy==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8"))
+    assert f"mypy=={locked}" in HOOKS["custom"]["dependencies"]
 
 
 def test_a_build_is_measured_by_the_python_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
