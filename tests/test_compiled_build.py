@@ -27,6 +27,8 @@ MODULES: list[str] = HOOKS["custom"]["modules"]
 TELLING = (
     "tests/test_version.py",
     "tests/backends/test_ready.py",
+    "tests/client/test_beginning.py",
+    "tests/client/test_direct.py",
     "tests/gateway/chat/test_fast_path.py",
     "tests/gateway/chat/test_pushing.py",
     "tests/gateway/chat/test_requests_in_pieces.py",
@@ -34,6 +36,8 @@ TELLING = (
     "tests/gateway/test_renewed_keys.py",
     "tests/http/pool",
     "tests/http/server/test_known_head.py",
+    "tests/http/test_exchange_timer.py",
+    "tests/http/test_timeouts.py",
     "tests/routing/test_order.py",
     "tests/wire/openai_chat/test_passthrough.py",
 )
@@ -55,9 +59,7 @@ def needs_compiler(test: Callable[..., None]) -> Callable[..., None]:
 @needs_compiler
 def test_the_compiled_modules_pass_the_same_tests(tmp_path: Path) -> None:
     """They are built without optimization, as that is quick, and kept under ``build/`` until one of them changes."""
-    place = tmp_path / "compiled"
-    shutil.copytree(ROOT / "src", place, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(extension_modules(), place, dirs_exist_ok=True)
+    place = unpacked(tmp_path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TELLING],
@@ -68,6 +70,31 @@ def test_the_compiled_modules_pass_the_same_tests(tmp_path: Path) -> None:
         check=False,
     )
     assert tested.returncode == 0, tested.stdout[-8000:] + tested.stderr[-2000:]
+
+
+@pytest.mark.skipif(is_compiled(), reason="it is this build that runs")
+@needs_compiler
+def test_recorded_replies_are_read_as_by_the_sources(tmp_path: Path) -> None:
+    """Vendors' recorded replies give the same events, at every split, cut off, and with a byte that is another."""
+    command = (sys.executable, "-m", "tests.support.recorded_events")
+    environment = {**os.environ, "PYTHONPATH": str(unpacked(tmp_path))}
+    read, read_by_sources = (
+        subprocess.run(
+            command, cwd=ROOT, env={**environment, "POLYCHAT_PURE": pure}, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.splitlines()
+        for pure in ("", "1")
+    )
+    assert (read[0], read_by_sources[0]) == ("compiled", "pure Python")
+    assert len(read) > 40
+    assert read[1:] == read_by_sources[1:]
+
+
+def unpacked(folder: Path) -> Path:
+    """Where the sources are with the extension modules of them."""
+    place = folder / "compiled"
+    shutil.copytree(ROOT / "src", place, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(extension_modules(), place, dirs_exist_ok=True)
+    return place
 
 
 def extension_modules() -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import tomllib
+from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -18,7 +20,8 @@ MODULES = [ROOT / "src" / name for name in HOOK["modules"]]
 
 def test_compiled_modules_have_nothing_that_the_compiler_reads_otherwise() -> None:
     """mypyc has no asynchronous generators, binds the wrong value in nested patterns, knows no classes of msgspec, leaves weak
-    references to its objects when these are gone, and gives a base class a list of arguments as one.
+    references to its objects when these are gone, gives a base class a list of arguments as one, and calls the static methods
+    of a class where one that derives from it has others.
     """
     wrong = [
         f"{file.relative_to(ROOT)}:{node.lineno}: {found}"
@@ -37,12 +40,31 @@ def otherwise(node: ast.AST) -> str:
         return "an asynchronous generator"
     if isinstance(node, ast.ClassDef):
         bases = {ast.unparse(entry).partition("(")[0] for entry in (*node.bases, *node.decorator_list)}
+        decorators = "".join(map(ast.unparse, node.decorator_list))
+        if "allow_interpreted_subclasses=True" in decorators and "@staticmethod" in ast.unparse(node):
+            return "a static method in a class that others derive from"
         if "'__weakref__'" in ast.unparse(node) and "native_class=False" not in ast.unparse(node):
             return "a class whose objects are referred to weakly"
         return ", ".join(bases & {"Struct", "Value", "dataclass"})
     if isinstance(node, ast.Call) and any(isinstance(given, ast.Starred) for given in node.args):
         return "a list of arguments for a base class" if ast.unparse(node.func).startswith("super()") else ""
     return ""
+
+
+def test_what_extends_a_class_of_ours_that_is_python_is_python() -> None:
+    """It inherits that it may be referred to weakly, and mypyc's own objects leave such references to freed memory."""
+    wrong = []
+    for file in MODULES:
+        name = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
+        for found in vars(import_module(name)).values():
+            if inspect.isclass(found) and found.__module__ == name and _MADE in vars(found):
+                python = [base for base in found.__mro__ if base.__module__.startswith("polychat.") and _MADE not in vars(base)]
+                wrong += [f"{name}.{found.__name__}"] if python and not issubclass(found, BaseException) else []
+    assert wrong == []
+
+
+_MADE = "__mypyc_attrs__"
+"""A member of the classes whose objects are mypyc's own."""
 
 
 def test_a_build_is_off_unless_it_is_switched_on() -> None:

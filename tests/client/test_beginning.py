@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +13,7 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.client.beginning import DirectStream
-from polychat.client.direct import DirectCalls
+from polychat.client.beginning import AnsweredCall
 from polychat.client.routed import RoutedCall
 from polychat.client.targets import targets_of
 from polychat.events import Event, Finish, Reasoning, Start, Text, Usage
@@ -54,27 +55,31 @@ class Streamer:
         self.client = polychat.Client("house/m", config=file)
         self.client._configured = self.targets
         self.options = {"api_key": key} if key else {}
-        self.is_direct = True
         self.begun, self.left = 0, 0
-        send, read, resume = DirectCalls.send, DirectStream._read_held, RoutedCall.resume
-
-        def counted(stream: DirectStream, *values: Any) -> Any:
-            is_answered = read(stream, *values)
-            self.begun += is_answered is not None
-            return is_answered
+        resume = RoutedCall.resume
 
         def resumed(call: RoutedCall, attempt: Any, take: Any = None, begun: Any = None) -> None:
+            self.begun += begun is not None
             self.left += take is not None and take.__self__._connection is not None
             resume(call, attempt, take, begun)
 
-        monkeypatch.setattr(DirectStream, "_read_held", counted)
         monkeypatch.setattr(RoutedCall, "resume", resumed)
-        monkeypatch.setattr(DirectCalls, "send", lambda *values: send(*values) if self.is_direct else None)
 
-    async def outcome(self, *, is_direct: bool, is_read: bool = True) -> tuple[Any, ...]:
+    def count(self, stream: polychat.Stream[Any]) -> None:
+        """Count it if all of it was read directly."""
+        call = getattr(stream, "_call", None)
+        self.begun += getattr(stream, "_rest", None) is not None or (isinstance(call, AnsweredCall) and bool(call._events))
+
+    def stream(self, *, is_direct: bool) -> polychat.Stream[Any]:
+        """A stream that is not begun yet."""
+        if is_direct:
+            return self.client.stream("hi", **self.options)
+        prepared = self.targets.prepared("house/m", None, dict(self.options), streamed=True)
+        return polychat.Stream(self.targets, self.targets.prepared_call(prepared, None, "hi"))
+
+    async def outcome(self, *, is_direct: bool) -> tuple[Any, ...]:
         """Everything that a caller sees of one stream."""
-        self.is_direct = is_direct
-        stream = self.client.stream("hi", **self.options)
+        stream = self.stream(is_direct=is_direct)
         events: list[Event] = []
         error: Any = None
         try:
@@ -82,6 +87,7 @@ class Streamer:
                 events += batch
         except errors.PolychatError as raised:
             error = raised
+        self.count(stream)
         shown = None if error is None else (type(error), str(error), error.provider, getattr(error, "text", None))
         reply = stream.reply() if error is None else stream.text
         return repr(events), shown, reply, stream.verdict, stream.headers, stream.provider, stream.model
@@ -251,7 +257,6 @@ async def test_a_caller_that_leaves_closes_its_connection(begun: bytes, serve: A
             async for _ in stream:
                 has_piece.set()
 
-    both.is_direct = True
     task = asyncio.create_task(read())
     await seen_all.wait()
     if b"Hel" in begun:
@@ -294,9 +299,26 @@ async def test_a_stream_that_is_left_after_all_of_it_came_frees_its_target(serve
     server = await serve(answer)
     both = streamer(server.url)
     await both.outcome(is_direct=False)
-    both.is_direct = True
     for _ in range(3):
         async with both.client.stream("hi") as stream:
             assert await anext(stream) == "Hel"
+        both.count(stream)
         assert (stream.verdict, stream.text) == ("cancelled", "Hel")
     assert (both.begun, both.in_use, server.connections) == (3, (0, 0, 0), 1)
+
+
+async def test_a_stream_may_be_referred_to_weakly(serve: Any, streamer: Any) -> None:
+    """As any object of Python: what a program keeps in a ``WeakSet`` is gone with its last user."""
+
+    async def answer(seen: Seen, say: Say) -> None:
+        await say.raw(HEAD + chunked(CHUNKS))
+
+    both = streamer((await serve(answer)).url)
+    await both.outcome(is_direct=False)
+    stream = both.stream(is_direct=True)
+    known = weakref.WeakSet([stream])
+    assert [text async for text in stream] == ["Hel", "lo"]
+    assert list(known) == [stream]
+    del stream
+    gc.collect()
+    assert not known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 
 import polychat
 from polychat import errors
-from polychat.client.direct import DirectAsk
 from polychat.client.streaming import Stream
 from polychat.client.targets import Targets, targets_of
 from polychat.events import Citation, Event, Finish, Reasoning, Refusal, Start, Text, Usage
@@ -58,13 +57,13 @@ class Asker:
         self.client._configured = self.targets
         self.taken_over = 0
         self.prompt: Any = "hi"
-        asked = DirectAsk._asked
+        self._prepared_call = self.targets.prepared_call
 
-        def counted(direct: DirectAsk, *values: Any) -> Awaitable[Any]:
+        def counted(*values: Any) -> Any:
             self.taken_over += 1
-            return asked(direct, *values)
+            return self._prepared_call(*values)
 
-        monkeypatch.setattr(DirectAsk, "_asked", counted)
+        monkeypatch.setattr(self.targets, "prepared_call", counted)
 
     async def warm(self, **options: Any) -> None:
         """A first call, which opens the connection."""
@@ -77,7 +76,7 @@ class Asker:
     async def other(self) -> polychat.Reply[Any]:
         """The same, never directly."""
         prepared = self.targets.prepared("house/m", None, {}, streamed=False)
-        return await Stream(self.targets, self.targets.prepared_call(prepared, prepared.request(self.prompt)[0])).whole()
+        return await Stream(self.targets, self._prepared_call(prepared, prepared.request(self.prompt)[0])).whole()
 
     @property
     def in_use(self) -> tuple[int, int, int]:

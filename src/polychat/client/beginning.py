@@ -27,6 +27,7 @@ from ..calls.plain_conversation import PlainPrompt
 from ..errors import PolychatError
 from ..events import Event, Finish, Text, Usage
 from ..redact import Redaction
+from ..values import mypyc_attr
 from ..wire.assembly import AssembledReply
 from .direct import DirectCalls, SentRequest
 from .prepared import PreparedCall
@@ -71,6 +72,7 @@ class AnsweredCall:
     def end(self, error: PolychatError | None = None) -> None: ...
 
 
+@mypyc_attr(native_class=False)  # callers may refer to it weakly
 class DirectStream(Stream[Any]):
     """A stream of one of ``calls``, whose replies are streamed."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from math import inf
 from sys import float_info
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from ..errors import Clock, TimedOut
 from ..wire.checks import bad
@@ -31,8 +31,9 @@ class Timeouts(NamedTuple):
 
         Raises ``BadInput`` for a value that is not a number above 0.
         """
-        timeouts = timeout if isinstance(timeout, cls) else steps._replace(total=cast(float, timeout))
-        for seconds in timeouts:
+        timeouts = timeout if isinstance(timeout, cls) else steps._replace(total=timeout)  # type: ignore[arg-type]  # it is checked below
+        values: tuple[object, ...] = timeouts
+        for seconds in values:
             if seconds is not None and not are_seconds(seconds):
                 wanted = "a number of seconds above 0, None for no limit, or polychat.transport.Timeouts of these"
                 raise bad("timeout", wanted, timeout)

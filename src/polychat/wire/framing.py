@@ -6,12 +6,15 @@ import json
 import re
 from typing import Any
 
+from ..values import mypyc_attr
+
 MAX_LINE = 8 * 1024 * 1024
 """Default maximum bytes of one line. AI Engine's `end` line repeats the whole reply, escaped twice."""
 EVENT_END = re.compile(rb"\n\r?\n")
 """The blank line that ends a server-sent event."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class FramingError(ValueError):
     """Bytes that cannot be split into payloads; the message names what the reply holds that is not allowed."""
 
@@ -139,6 +142,7 @@ def data_line(payload: str | bytes | dict[str, Any]) -> bytes:
     return b"data: " + (payload.encode() if isinstance(payload, str) else payload) + b"\n\n"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Events:
     """Complete server-sent events: the name (``message`` if there is none) and the data lines joined by LF.
 

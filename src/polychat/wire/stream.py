@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..errors import BackendError, BadReply, redact
 from ..events import Event, Finish, Text
+from ..values import mypyc_attr
 from .framing import CutShort, FramingError, WholeBody
 from .json_text import LenientJSON, TooDeep, decoded
 from .limits import LIMITS, ReaderLimits
@@ -67,6 +68,7 @@ class Framing(Protocol):
         """The data after the last payload. Raises the same, and ``CutShort`` if the body is incomplete."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class StreamReader:
     """A reader of replies; subclasses for wires and services interpret its values in ``take`` and ``over``.
 
@@ -139,8 +141,7 @@ class StreamReader:
         """The framing for a body with this first byte."""
         raise NotImplementedError
 
-    @staticmethod
-    def is_cut(payload: bytes) -> bool:
+    def is_cut(self, payload: bytes) -> bool:
         """Whether the last payload of a body is only a part of one: not JSON in any reading, at any depth."""
         try:
             LenientJSON().decoded(payload, len(payload))
@@ -217,9 +218,11 @@ class StreamReader:
         value: Any = None
         payload = b""
         try:
-            for payload in payloads:
+            for item in payloads:
                 if named:
-                    self.name, payload = payload  # noqa: PLW2901  # from here on it is the payload
+                    self.name, payload = item
+                else:
+                    payload = item
                 if self._template is not None:
                     if (text := self._template.text_in(payload)) is not None:
                         self._record(text)

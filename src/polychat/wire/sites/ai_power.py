@@ -155,8 +155,7 @@ class Reader(StreamReader):
     def rest(self, finish: Finish) -> list[Event]:
         return [self._usage] if self._usage is not None and finish.verdict == "complete" else []
 
-    @staticmethod
-    def is_cut(payload: bytes) -> bool:
+    def is_cut(self, payload: bytes) -> bool:
         return False  # not all lines are JSON
 
     def _read(self, payloads: list[bytes]) -> list[Event]:
