@@ -128,7 +128,7 @@ def test_a_connection_begins_with_the_head_of_another(here: Hosted, app: App, mo
 
 
 class Echoes:
-    """Answers requests in the call that brings them, but for bodies that begin with ``task``."""
+    """Answers requests in the call that brings them, some with streams, but for bodies that begin with ``task``."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[RequestCycle, dict[str, Any]]] = []
@@ -140,7 +140,10 @@ class Echoes:
         self.begun.append((cycle, facts))
         if body.startswith(b"task"):
             return False
-        cycle.respond_now(200, b"", body)
+        if body.startswith(b"stream"):
+            cycle.respond_stream_now(b"", body)
+        else:
+            cycle.respond_now(200, b"", body)
         return True
 
 
@@ -148,11 +151,12 @@ def test_a_request_after_one_without_a_task_begins_as_any(here: Hosted, app: App
     """It may take the place of the one before, of which nothing is left; one that had a task is nobody's next."""
     echoes = Echoes()
     app.fast_path = lambda scope: echoes
-    bodies = [b"hello", b"one", b"tasks", b"three", b"four", b"task", b"tasks again", b"end"]
+    bodies = [b"hello", b"stream", b"tasks", b"three", b"four", b"task", b"tasks again", b"streamed", b"end"]
     with here.client() as client:
         for body in bodies:
             answer = client.send(request("/a?b=c", body, b"X-Key: one", b"Accept: */*")).answer()
             assert (answer.json["body"].encode() if body.startswith(b"task") else answer.body) == body
+            assert ("transfer-encoding" in answer.headers) == body.startswith(b"stream")
     begun = [facts for _, facts in echoes.begun]
     assert [facts.pop("body") for facts in begun] == bodies
     assert all(facts == begun[0] for facts in begun)

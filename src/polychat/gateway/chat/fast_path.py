@@ -459,8 +459,7 @@ class FastChat:
         if self._inbound is None:
             cycle.respond_now(200, lines, body)
         else:
-            cycle.start(200, lines)
-            cycle.push_last(body)
+            cycle.respond_stream_now(lines, body)
 
     def _end_usually(
         self, reply: PassthroughBody | TranslatedBody, finish: Finish, limits: Headers, answered_at: float
@@ -481,12 +480,10 @@ class FastChat:
         lines = kind.head_form % ((name, name, overhead) if kind.has_own_id else (name, overhead))
         if limits:
             lines += header_lines(limits)
-        cycle = self._cycle
         if stream:
-            cycle.start(200, lines)
-            cycle.push_last(reply.body)
+            self._cycle.respond_stream_now(lines, reply.body)
         else:
-            cycle.respond_now(200, lines if cost is None else lines + cost_line(cost), reply.body)
+            self._cycle.respond_now(200, lines if cost is None else lines + cost_line(cost), reply.body)
         head.service.bodies.held -= self._size
         head.service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
 

@@ -313,6 +313,18 @@ class RequestCycle:
             self._wake()
         connection.response_complete(self)
 
+    def respond_stream_now(self, lines: bytes, body: bytes) -> None:
+        """``start`` with status 200, and ``push_last``: a stream that has come as a whole, for a client that reads."""
+        if not (self.keep_alive and body and self._is_usual()) or self.started or self.disconnected:
+            self.start(200, lines)
+            self.push_last(body)
+            return
+        head = self.connection.default_headers() + lines
+        form = b"HTTP/1.1 200 OK\r\n%btransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+        self.started = True
+        self.is_spent = self.task is None
+        self._write(form % (head, len(body), body), False)
+
     def start(self, status: int, lines: bytes) -> None:
         """The head of a response in pieces; ``lines`` are its ``header_lines``. It is sent with the first piece."""
         if self.started:
