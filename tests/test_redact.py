@@ -63,10 +63,10 @@ def test_letters_that_json_escapes_are_found_by_their_codes_too() -> None:
 
 
 def test_a_stream_holds_back_no_more_than_may_begin_a_credential() -> None:
-    """At every split the key is masked, all else goes on, and a beginning that stays one is given at the end."""
+    """At every split, one of nothing too, the key is masked, all else goes on, and what may begin one is given at the end."""
     key = "sk-0123456789"
     data = f"a{key}b{key[:5]}".encode()
-    for split in range(1, len(data)):
+    for split in range(len(data) + 1):
         redaction = Redaction(Secrets([key]))
         came = redaction.feed(data[:split]) + redaction.feed(data[split:])
         assert (came, redaction.end(), redaction.end()) == (f"a{MASK}b".encode(), key[:5].encode(), b"")

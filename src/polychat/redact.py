@@ -179,7 +179,7 @@ class Redaction:
         else:
             if _BACKSLASH in data and data.find(_ESCAPE) >= 0:
                 data = self._secrets.piece(data)
-        if data[-1] in self._begins and (cut := self._secrets.tail(data)):
+        if data and data[-1] in self._begins and (cut := self._secrets.tail(data)):
             self._held, data = data[-cut:], data[:-cut]
         return data
 

@@ -165,6 +165,7 @@ UNUSUAL = {
     "cut off before a piece": HEAD + chunked(CHUNKS[:1])[:-5],
     "cut off after a piece": HEAD + chunked(CHUNKS[:2])[:-5],
     "no end": HEAD + chunked(CHUNKS[:2]),
+    "an empty body": HEAD + b"0\r\n\r\n",
     "no body": b"HTTP/1.1 204 X\r\n\r\n",
     "no HTTP": b"SSH-2.0-x\r\n",
     "nothing": b"",
