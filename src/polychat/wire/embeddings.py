@@ -20,6 +20,7 @@ from .extras import remaining, with_extra
 from .json_text import decoded, encoded, sendable
 from .limits import LIMITS, ReaderLimits
 from .placeholders import Placeholders
+from .token_counts import token_count
 
 Shape: TypeAlias = Literal["openai", "gemini", "ollama"]
 Vector: TypeAlias = list[float]
@@ -238,7 +239,7 @@ def _read_reply(shape: Shape, body: Any) -> Embeddings:
 
 def _usage(counts_object: Any, prompt_name: str, total_name: str) -> Usage:
     counts = [counts_object.get(name) if isinstance(counts_object, dict) else None for name in (prompt_name, total_name)]
-    prompt, total = (count if type(count) is int else None for count in counts)
+    prompt, total = map(token_count, counts)
     return Usage(prompt, None, total)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from polychat.config.settings import Price
 from polychat.events import Finish, Start, Text, Usage
 from polychat.gateway.observe.logs import Log
 from polychat.gateway.observe.metrics import Metrics
@@ -16,7 +18,8 @@ from polychat.gateway.observe.prometheus import View
 from polychat.gateway.observe.record import Record, RecordKind, UsualRequest
 from polychat.gateway.observe.usual_requests import UsualRequests
 
-from ...support.running_gateway import asking, configured, gateway, row
+from ...support.running_gateway import asking, completion, configured, gateway, row
+from ...support.scripted_server import Say, Seen
 from ...support.scripted_vendors import ScriptedVendor
 
 NOON = 1_795_262_400.25
@@ -211,3 +214,19 @@ async def test_a_usual_request_is_told_without_a_record(serve: Any, dialect: str
     assert not recorded
     assert (line["model"], line["target"], line["stream"], line["verdict"]) == (model, model, stream, "complete")
     assert (numbers.requests, numbers.prompt, numbers.completion, numbers.streams) == (1, 3, 4, int(stream))
+
+
+async def test_a_count_that_cannot_be_true_costs_nobody_an_answer(serve: Any) -> None:
+    """Its request is answered and over, as all others, and the metrics can still be read."""
+
+    async def handler(seen: Seen, say: Say) -> None:
+        await say.whole(completion("Hello", usage={"prompt_tokens": 10**400, "completion_tokens": 2}))
+
+    settings = configured({"house": row("openai-chat", (await serve(handler)).url)})
+    async with gateway(replace(settings, prices={"house/small": Price(prompt=5.0)})) as here:
+        caller = await here.caller()
+        for _ in range(3):  # the last two without a task
+            caller.ask(*asking("openai-chat"))
+            assert (await caller.whole()).status == 200
+        assert (await here.ask("/metrics")).status == 200
+        assert (here.app.running, here.app.bodies.held) == (0, 0)

@@ -8,6 +8,7 @@ from typing import Any
 from ...errors import FaultKind
 from ...events import Reason, Usage
 from ..json_text import encoded
+from ..token_counts import token_count
 
 NAME = "anthropic"
 VENDOR = "anthropic"
@@ -83,7 +84,7 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
         return None
     prompt = None if fresh is None and not read and not written else (fresh or 0) + (read or 0) + (written or 0)
     details = counts.get("output_tokens_details")
-    thoughts = _count(details.get("thinking_tokens")) if isinstance(details, dict) else None
+    thoughts = token_count(details.get("thinking_tokens")) if isinstance(details, dict) else None
     total = None if prompt is None or out is None else prompt + out
     hour = None
     if len(each) > 1 or counts.get("cache_creation"):
@@ -96,8 +97,8 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
 
 def _total(each: list[Any], name: str) -> int | None:
     if len(each) == 1:  # without iterations, the usual case
-        return _count(each[0].get(name))
-    counts = [count for usage in each if (count := _count(usage.get(name))) is not None]
+        return token_count(each[0].get(name))
+    counts = [count for usage in each if (count := token_count(usage.get(name))) is not None]
     return sum(counts) if counts else None
 
 
@@ -139,7 +140,3 @@ _UNKNOWN = dict.fromkeys(
 """Members that are always present on this wire, and null if unknown."""
 _USUAL_COUNTS = b'{"input_tokens":%%d,%b,"output_tokens":%%d}' % encoded(_UNKNOWN)[1:-1]
 _ESTIMATED_COUNTS = _USUAL_COUNTS[:-1] + b',"estimated":true}'
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

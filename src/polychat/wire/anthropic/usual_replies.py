@@ -6,15 +6,15 @@ rejected, to be read member by member.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text, Usage
+from ..token_counts import Count
 from .constants import REASONS
 
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
 UsualReason: TypeAlias = Literal["end_turn", "max_tokens"]
 """The ends of a reply without calls."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from ...events import Citation, Usage
+from ..token_counts import token_count
 from .constants import Object
 
 Place: TypeAlias = tuple[int | None, int | None]
@@ -38,8 +39,7 @@ def usage_of(metadata: Object) -> Usage:
 
 
 def _count(metadata: Object, name: str) -> int | None:
-    value = metadata.get(name)
-    return value if type(value) is int and value >= 0 else None
+    return token_count(metadata.get(name))
 
 
 def _sum(count: int | None, other: int | None) -> int | None:

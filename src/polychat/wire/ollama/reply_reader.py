@@ -17,6 +17,7 @@ from ..reading import complete, failed, truncated
 from ..sites.deltas import ToolCalls
 from ..stream import Ended, StreamReader
 from ..tags import untagged
+from ..token_counts import token_count
 from .constants import CALL_SIGNATURE, DURATIONS, REASONING_SIGNATURE, VENDOR, image_type
 from .errors import fault_in
 
@@ -153,7 +154,7 @@ def _generated(line: Object) -> Object:
 
 def _usage(line: Object) -> list[Event]:
     prompt, completion = line.get("prompt_eval_count"), line.get("eval_count")
-    prompt, completion = (count if type(count) is int else None for count in (prompt, completion))
+    prompt, completion = map(token_count, (prompt, completion))
     if prompt is None and completion is None:
         return []
     return [Usage(prompt, completion, None if prompt is None or completion is None else prompt + completion)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...events import Usage
+from ..token_counts import token_count
 from .usual_usage import usual_usage
 
 Object = dict[str, Any]
@@ -32,15 +33,15 @@ def _usage_by_members(counts: Object) -> Usage:
     writes = (prompt.get("cache_write_tokens"), prompt.get("cache_creation_tokens"), counts.get("cache_creation_input_tokens"))
     hour = _object(prompt.get("cache_creation_token_details")).get("ephemeral_1h_input_tokens")
     return Usage(
-        _count(counts.get("prompt_tokens")),
-        _count(counts.get("completion_tokens")),
-        _count(counts.get("total_tokens")),
-        next((count for value in cached if (count := _count(value)) is not None), None),
-        next((count for value in writes if (count := _count(value)) is not None), None),
-        _count(answer.get("reasoning_tokens")),
-        _count(prompt.get("audio_tokens")),
-        _count(answer.get("audio_tokens")),
-        _count(hour),
+        token_count(counts.get("prompt_tokens")),
+        token_count(counts.get("completion_tokens")),
+        token_count(counts.get("total_tokens")),
+        next((count for value in cached if (count := token_count(value)) is not None), None),
+        next((count for value in writes if (count := token_count(value)) is not None), None),
+        token_count(answer.get("reasoning_tokens")),
+        token_count(prompt.get("audio_tokens")),
+        token_count(answer.get("audio_tokens")),
+        token_count(hour),
         _dollars(counts.get("cost")),
     )
 
@@ -90,7 +91,3 @@ def _known(**counts: int | None) -> Object:
 
 def _object(value: object) -> Object:
     return value if isinstance(value, dict) else {}
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None

@@ -5,13 +5,12 @@ Counts of any other form, such as those with members of a dialect's own, are rej
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
-from msgspec import Meta, Struct, convert
+from msgspec import Struct, convert
 
 from ...events import Usage
-
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
+from ..token_counts import Count
 
 
 class UsualPrompt(Struct, forbid_unknown_fields=True):

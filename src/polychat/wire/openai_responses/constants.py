@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ...errors import FaultKind
 from ...events import Reason, Usage
+from ..token_counts import MOST
 
 Object: TypeAlias = dict[str, Any]
 
@@ -116,7 +117,7 @@ def count(value: object) -> int | None:
     """The number in ``value``, if it is a count; otherwise ``None``."""
     if isinstance(value, float) and value.is_integer():  # some servers write 12.0
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST else None
 
 
 def _details(counts: Mapping[str, Any], name: str) -> Object:
