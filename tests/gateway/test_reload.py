@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +140,26 @@ async def test_a_file_that_breaks_meanwhile_touches_nobody(serve: Any, tmp_path:
         refused = await here.ask(*asking("openai-chat", "local/no-such-model"))
     assert (answer.status, refused.status) == (200, 404)
     assert b"hots" not in refused.body
+
+
+async def test_what_was_missing_is_looked_for_again(serve: Any, tmp_path: Path) -> None:
+    """A target whose key is there at a reload is no longer not-ready, and is asked in its turn."""
+    server, key = await serve(good), tmp_path / "key"
+    providers = {"one": row("openai-chat", server.url, api_key=f"file:{key}"), "two": row("openai-chat", server.url)}
+    routes = {"house": Route(targets=("one/small", "two/small"), strategy="ordered")}
+    config_of = partial(configured, providers, routes=routes)
+    path, body = asking("openai-chat", "house")
+    async with gateway(config_of()) as here:
+        for _ in range(3):
+            assert (await here.ask(path, body)).status == 200
+        (facts,) = (facts for facts in here.app.health.every() if facts.name == "one/small")
+        assert str(key) in facts.missing
+        here.app.reload(config_of())
+        assert facts.missing == ""
+        await here.ask(path, body)
+        assert str(key) in facts.missing
+        key.write_text("the-key-of-one")
+        here.app.reload(config_of())
+        await here.ask(path, body)
+    keys = [seen.headers.get("authorization") for seen in server.seen]
+    assert keys == [None, None, None, None, "Bearer the-key-of-one"]

@@ -452,6 +452,12 @@ class Facts:
         self._missing = redact(str(error), 160)
         self.probation.failed(now)
 
+    def try_set_up(self) -> None:
+        """What was missing here may be there now: its next request is not tried after the others."""
+        if self.missing:
+            self._alarms.count += 1
+            self.probation, self._missing = Probation(), ""
+
     def note_retry_after(self, error: PolychatError, seconds: float, now: float) -> None:
         """The backend asked for no request for this many seconds."""
         self._alarms.count += 1

@@ -69,8 +69,9 @@ class Health:
         return list(self._facts.values())
 
     def forget(self, labels: Collection[str]) -> None:
-        """What is known of the targets of these backends: they are others now."""
+        """What is known of the targets of these backends: they are others now. What was missing here may be there, of any."""
         for facts in self.every():
+            facts.try_set_up()
             if facts.name.partition("/")[0] in labels:
                 facts.forget()
                 facts.shared.forget()
