@@ -183,6 +183,14 @@ async def test_a_status_without_a_reason_has_none(replies: KnownReplies, before:
     transport.close()
 
 
+async def test_a_reason_is_whole_however_it_is_cut() -> None:
+    """It is what was sent, though each byte comes alone, and nothing of the head before it."""
+    data = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+    for size in range(1, len(data)):
+        _, (facts, state, *_) = read(None, *(data[at : at + size] for at in range(0, len(data), size)))
+        assert (facts[:2], state[0]) == ((404, b"Not Found"), True), size
+
+
 async def test_no_byte_makes_a_difference(replies: KnownReplies) -> None:
     """A reply with any byte left out, doubled, or replaced by one that means something is read as without earlier ones."""
     for data in (reply(*LINES), stream(b"{}", b"0123456789")):

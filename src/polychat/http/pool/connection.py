@@ -454,7 +454,7 @@ class PoolConnection(asyncio.Protocol):
             raise ValueError("more than one response")
 
     def on_status(self, reason: bytes) -> None:
-        self.reason = reason
+        self.reason += reason  # a part of it, where a read ended within it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.has_head:
