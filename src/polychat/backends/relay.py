@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..http.pool.body import RequestBody
     from ..http.pool.connection import PoolConnection
     from ..http.pool.heads import PoolRequest
+    from ..http.pool.known_replies import KnownReply
     from ..http.pool.pool import Pool, PooledResponse
     from ..http.timeouts import Timeouts
     from .keys import VendorEndpoint
@@ -146,9 +147,12 @@ def rate_limits(answer: PooledResponse) -> list[tuple[bytes, bytes]]:
 
 def rate_limits_on(connection: PoolConnection) -> list[tuple[bytes, bytes]]:
     """Those of the reply on a connection."""
-    if (known_reply := connection.known_reply) is None:
-        return rate_limits_in(connection.headers)
-    known, values = known_reply
+    known_reply = connection.known_reply
+    return rate_limits_in(connection.headers) if known_reply is None else known_rate_limits(*known_reply)
+
+
+def known_rate_limits(known: KnownReply, values: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
+    """Those of a reply that was recognized, with these values of its headers."""
     if (places := known.places) is None:
         places = known.places = tuple(
             (at, name.lower()) for at, name in enumerate(known.names) if name.lower().startswith(_LIMITS)

@@ -56,20 +56,24 @@ def with_total(steps: Timeouts, total: float | None) -> Timeouts:
     return steps._replace(total=total)
 
 
-class ExchangeTimeouts(NamedTuple):
-    """Seconds, ``inf`` for no limit; ``end`` is a moment on the loop's clock.
+class ExchangeTimeouts:
+    """Seconds, ``inf`` for no limit; ``end`` is a moment on the loop's clock. Not to be changed.
 
     ``first`` counts from the request's last byte to the first byte of the reply's body: a head alone does not show whether
     the model has begun. ``idle`` is for each wait after that, and for the server to take more of a large request.
     """
 
-    connect: float
-    first: float
-    idle: float
-    total: float
-    end: float
+    __slots__ = ("connect", "end", "first", "idle", "total")  # which are read sooner than those of a tuple
+
+    def __init__(self, connect: float, first: float, idle: float, total: float, end: float) -> None:
+        self.connect, self.first, self.idle, self.total, self.end = connect, first, idle, total, end
+
+    def until(self, end: float, total: float | None = None) -> ExchangeTimeouts:
+        """The same limits, with this end, and with this ``total`` if there is one."""
+        return ExchangeTimeouts(self.connect, self.first, self.idle, self.total if total is None else total, end)
 
     def past(self) -> TimedOut:
+        """The error of a request that is not over in time."""
         return TimedOut("total", max(self.total, 0))
 
 
@@ -108,15 +112,25 @@ class ExchangeTimer:
         self._late = late
         self.timeouts, self.end = timeouts, timeouts.end
         self._alarm: Alarm | None = None
-        self._due = self._rings = inf
+        self._clock: Clock = "first"
+        self._seconds = self._due = self._rings = inf
+        """What is waited for, until when, and when the alarm rings."""
         self._silent_since: float | None = None
         """The last check that found bytes, while they are pushed; ``None`` in any other wait."""
         self.received = False
         """Whether bytes were received since that check."""
 
+    def begin(self, timeouts: ExchangeTimeouts, now: float) -> None:
+        """An exchange begins, whose reply is waited for: it may be over as late as ``timeouts.total`` seconds from ``now``."""
+        self.timeouts, self.end = timeouts, (end := now + timeouts.total)
+        self._clock, self._seconds = "first", (first := timeouts.first)
+        self._due = due = now + first if first < timeouts.total else end
+        if due < self._rings:
+            self._set()
+
     def wait(self, clock: Clock, since: float, seconds: float) -> None:
         """A wait begins, which may last until ``seconds`` after ``since``, and never beyond the total."""
-        self._clock: Clock = clock
+        self._clock = clock
         self._seconds = seconds
         due, end = since + seconds, self.end
         self._due = due = due if due < end else end  # min takes several times as long

@@ -11,7 +11,7 @@ import pytest
 
 from polychat.backends.relay import rate_limits_in, rate_limits_on
 from polychat.http.pool.connection import PoolConnection
-from polychat.http.pool.known_replies import KnownReplies
+from polychat.http.pool.known_replies import KnownReplies, KnownReply
 from polychat.http.timeouts import UNLIMITED
 
 LINES = (
@@ -167,6 +167,49 @@ async def test_the_next_exchange_knows_nothing_of_the_last(replies: KnownReplies
                     break
             transport.close()
         assert seen[0] == seen[1], names
+
+
+def facts_of(connection: PoolConnection) -> tuple[Any, ...]:
+    reply = connection.status, connection.reason, [*connection.headers], connection.held, connection.content_type
+    state = connection.has_head, connection.done, connection.received_any, connection.state, repr(connection.error)
+    return (*reply, *state)
+
+
+@pytest.mark.parametrize("name", [name for name in NEXT if name.startswith("known")])
+async def test_a_taker_gets_what_is_recognized(replies: KnownReplies, name: str) -> None:
+    """It gets all that a connection that parses the reply knows of it. Then the connection is free, and the next reply is read
+    as on one that parsed this one; if it does not take the reply, the connection has it.
+    """
+    for following in NEXT.values():
+        seen: list[list[Any]] = []
+        for known, takes in ((None, False), (replies, True), (replies, False)):
+            connection, transport = PoolConnection(), Transport()
+            connection.connection_made(cast(Any, transport))
+            connection.known_replies = known
+            taken: list[Any] = []
+
+            def take(form: KnownReply, values: tuple[bytes, ...], body: bytes) -> bool:
+                taken.append(([*zip(form.names, values, strict=True)], body))  # noqa: B023  # it is called before the next
+                return takes and connection.finish()  # noqa: B023
+
+            connection.taker = take
+            connection.begin(b"", None, UNLIMITED)
+            connection.data_received(NEXT[name])
+            assert len(taken) == (known is not None)
+            if takes:
+                seen.append([*taken, "free"])
+                assert (connection.state, connection.headers, connection.held) == ("free", [], b"")
+            else:
+                seen.append([(connection.headers, connection.held), "free"])
+                assert connection.state == "whole"
+                assert connection.finish()
+            connection.taker = None
+            connection.begin(b"", None, UNLIMITED)
+            if following:
+                connection.data_received(following)
+            seen[-1].append(facts_of(connection))
+            transport.close()
+        assert seen[0] == seen[1] == seen[2]
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"])

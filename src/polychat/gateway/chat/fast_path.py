@@ -37,7 +37,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ...backends.relay import rate_limits_in, rate_limits_on
+from ...backends.relay import known_rate_limits, rate_limits_in, rate_limits_on
 from ...errors import PolychatError
 from ...http.pool.pool import PooledResponse
 from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
@@ -62,15 +62,14 @@ from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage, settled_cost
 from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
-from .passing import passed_stream, passed_whole
+from .passing import WholeReply, passed_stream, passed_whole
 from .prepared import PreparedHead, PreparedPlan, Unusual
+from .replies import Outcome
 from .traits import kind_in
-from .translation import TranslatedBody
 
 if TYPE_CHECKING:
-    from ...events import Finish
+    from ...http.pool.known_replies import KnownReply
     from ..service import Service
-    from .replies import Outcome, PassthroughBody
 
 _SLOW = 0.75 * LEAST
 """Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
@@ -229,11 +228,11 @@ class FastChat:
         service.running += 1
         if inbound.stream:
             self._inbound, self._heartbeats, self._tries = inbound, heartbeats(runtime, head.dialect), 0
-            connection.listener = self._stream_changed
+            connection.listener, connection.taker = self._stream_changed, self._taken
             if self._heartbeats is not None:
                 self._heartbeats.start(self)
         else:
-            connection.listener = self._changed
+            connection.listener, connection.taker = self._changed, self._taken
         if not prepared.is_alone:
             self._kind = kind_in(inbound)
             head.slow(connection.loop).start(self)
@@ -416,42 +415,55 @@ class FastChat:
 
     def _answer(self) -> None:
         """The reply is complete, perhaps a stream of which nothing was sent: send it to the client, if possible."""
-        connection, written, cycle = self._connection, self._written, self._cycle
-        secrets = written.request.secrets
-        reply: PassthroughBody | TranslatedBody | None = None
-        if connection.status == 200 and not connection.coding and not cycle.connection.write_paused:
-            body = connection.held
-            if secrets is not None:
-                body = secrets.whole(body)
-            try:
-                if self._inbound is None and written.translation is None:
-                    reply = passed_whole(self._head.dialect, body, self._plan.name)
-                else:
-                    reply = self._read(body)
-            except Exception as error:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
-                release_locals(error)
-        if reply is None or (finish := reply.outcome.finish) is None or finish.error is not None:
+        connection = self._connection
+        is_usual = connection.status == 200 and not connection.coding
+        if not is_usual or not self._answered(connection.held, connection.content_type, rate_limits_on(connection)):
             self.continue_in_task()
-            return
-        answered_at = monotonic()
+
+    def _taken(self, known: KnownReply, values: tuple[bytes, ...], body: bytes) -> bool:
+        """See ``Taker``."""
+        limits: Headers = [] if known.places == () else known_rate_limits(known, values)
+        if self._answered(body, b"" if self._inbound is None else known.content_type(values), limits):
+            return True
+        self._connection.listener = self.continue_in_task
+        return False
+
+    def _answered(self, body: bytes, content_type: bytes, limits: Headers) -> bool:
+        """Send the client a complete reply; returns whether that was possible. ``limits``: its headers about rate limits."""
+        written, cycle = self._written, self._cycle
+        if cycle.connection.write_paused:
+            return False
+        if (secrets := written.request.secrets) is not None:
+            body = secrets.whole(body)
+            if limits:
+                limits = secrets.headers(limits)
+        try:
+            if self._inbound is None and written.translation is None:
+                reply: WholeReply | None = passed_whole(self._head.dialect, body, self._plan.name)
+            else:
+                reply = self._read(body, content_type)
+        except Exception as error:  # noqa: BLE001  # it is raised again, where failures are told, and defects logged
+            release_locals(error)
+            return False
+        if reply is None or (finish := reply[1]).error is not None:
+            return False
+        answered_at, is_complete, connection = monotonic(), finish.verdict == "complete", self._connection
         self._let_go()
         connection.timer.stop()
         if self._record is not None and (counting := self._counting()) is not None:
-            counting(reply.body)
-        limits = rate_limits_on(connection)
-        if limits and secrets is not None:
-            limits = secrets.headers(limits)
-        if finish.verdict == "complete":
+            counting(reply[0])
+        if is_complete:
             self._outcome.answered_whole(self._routed_at, limits, self._kind)
         else:
             self._begun_attempt().answered(limits, self._kind)
         self._head.pool.give_back(connection)
         cycle.body = b""  # its connection would refer to it until the next request
-        if self._record is None and finish.verdict == "complete" and not written.losses:
-            self._end_usually(reply, finish, limits, answered_at)
-            return
-        self._respond(self._noted(reply, limits, answered_at), reply.body)
-        self.over()
+        if self._record is None and is_complete and not written.losses:
+            self._end_usually(reply, limits, answered_at)
+        else:
+            self._respond(self._noted(reply, limits, answered_at), reply[0])
+            self.over()
+        return True
 
     def _respond(self, lines: bytes, body: bytes) -> None:
         """Send a whole response."""
@@ -461,47 +473,49 @@ class FastChat:
         else:
             cycle.respond_stream_now(lines, body)
 
-    def _end_usually(
-        self, reply: PassthroughBody | TranslatedBody, finish: Finish, limits: Headers, answered_at: float
-    ) -> None:
+    def _end_usually(self, reply: WholeReply, limits: Headers, answered_at: float) -> None:
         """Send the complete reply of a request that needs no record."""
-        plan, written, outcome, called_at = self._plan, self._written, reply.outcome, self._called_at
-        target, usage, served, cost = plan.target, outcome.usage, outcome.model, None
+        plan, written, called_at, cost = self._plan, self._written, self._called_at, None
+        body, finish, usage, served, content_type = reply
+        target = plan.target
         if served:
             served = served[:LONGEST]
         if usage is not None:
-            shared = self._facts.shared
-            cost = settled_cost(self.runtime, usage, served, target, called_at, written.url, shared)
-        stream = self._inbound is not None
-        passthrough, content_type = written.translation is None, reply.content_type
-        kind = plan.kind(self._key, served or target.model, finish.reason, passthrough, stream, content_type)
-        start, request_id, head, name = self._start, self._id, self._head, self._id.encode()
-        overhead = ((called_at - start) + (monotonic() - answered_at)) * 1000
+            cost = settled_cost(self.runtime, usage, served, target, called_at, written.url, self._facts.shared)
+        is_stream, passthrough = self._inbound is not None, written.translation is None
+        kind = plan.kind(self._key, served or target.model, finish.reason, passthrough, is_stream, content_type)
+        start, request_id, service = self._start, self._id, self._head.service
+        name, overhead = request_id.encode(), ((called_at - start) + (monotonic() - answered_at)) * 1000
         lines = kind.head_form % ((name, name, overhead) if kind.has_own_id else (name, overhead))
         if limits:
             lines += header_lines(limits)
-        if stream:
-            self._cycle.respond_stream_now(lines, reply.body)
+        if is_stream:
+            self._cycle.respond_stream_now(lines, body)
         else:
-            self._cycle.respond_now(200, lines if cost is None else lines + cost_line(cost), reply.body)
-        head.service.bodies.held -= self._size
-        head.service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
+            self._cycle.respond_now(200, lines if cost is None else lines + cost_line(cost), body)
+        service.bodies.held -= self._size
+        service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
 
-    def _read(self, body: bytes) -> PassthroughBody | TranslatedBody | None:
+    def _read(self, body: bytes, content_type: bytes) -> WholeReply | None:
         """The reply in the client's format; ``None`` if it is no answer. Raises if it reports a failure, or cannot be read."""
         translation, inbound, name = self._written.translation, self._inbound, self._plan.name
         if inbound is None:
-            assert translation is not None  # see ``_answer``
-            return translation.answer(body)
-        if self._is_held_back():
+            assert translation is not None  # see ``_answered``
+            translated = translation.answer(body)
+        elif self._is_held_back():
             return None
-        if translation is not None:
-            return translation.answer_stream(body)
-        return passed_stream(inbound, self._connection.content_type, body, self._written.request.secrets, name)
+        elif translation is None:
+            return passed_stream(inbound, content_type, body, self._written.request.secrets, name)
+        else:
+            translated = translation.answer_stream(body)
+        if translated is None or (finish := translated.outcome.finish) is None:
+            return None
+        return translated.body, finish, translated.outcome.usage, translated.outcome.model, translated.content_type
 
-    def _noted(self, reply: PassthroughBody | TranslatedBody, limits: list[tuple[bytes, bytes]], answered_at: float) -> bytes:
+    def _noted(self, reply: WholeReply, limits: Headers, answered_at: float) -> bytes:
         """The header lines of the response, whose facts are also recorded."""
-        record, outcome, content_type = self.record, reply.outcome, reply.content_type
+        _, finish, usage, served, content_type = reply
+        record, outcome = self.record, Outcome(finish, usage, served)
         self._note_answer(answered_at)
         if record.stream:
             lines = self._head_lines(content_type, limits, answered_at, stream=True)  # with what is left before the end
@@ -536,7 +550,7 @@ class FastChat:
         if self._heartbeats is not None:
             self._heartbeats.stop(self)
         self._cycle.fast_run = None
-        self._connection.listener = None
+        self._connection.listener = self._connection.taker = None
 
     def continue_in_task(self, *, is_silent: bool = False) -> None:
         """A task continues the request. ``is_silent``: a heartbeat is due."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import TypeAlias
 
 from ...errors import BadInput
+from ...events import Finish, Usage
 from ...http.body import media_type
 from ...redact import Secrets
 from ...routing import Target
@@ -14,7 +16,10 @@ from ...wire.naming import Naming, named_body
 from ..dialects.dialect import Dialect, InboundChat
 from ..responder import end_of
 from .delivery import HEADER, closing
-from .replies import Outcome, PassthroughBody, PassthroughStream
+from .replies import JSON_TYPE, PassthroughStream
+
+WholeReply: TypeAlias = tuple[bytes, Finish, Usage | None, str | None, str]
+"""A whole reply for the client: its body, how it ended, what it used, the model that answered, and its content type."""
 
 
 @cache
@@ -45,7 +50,7 @@ def name_for_client(dialect: Dialect, model: str, target: Target) -> str | None:
 
 def passed_stream(
     inbound: InboundChat, content_type: bytes, data: bytes, secrets: Secrets | None, name: str | None
-) -> PassthroughBody | None:
+) -> WholeReply | None:
     """A stream that came whole, ``data``, under this name; ``None`` if its end is missing, or it is no stream."""
     dialect = inbound.dialect
     if secrets is not None:
@@ -54,14 +59,14 @@ def passed_stream(
         return None
     sent_type = content_type.decode("latin-1")
     if name is None and (usual := dialect.passed_at_once(inbound, data)) is not None:
-        body, finish, usage, served = usual
-        return PassthroughBody(body, Outcome(finish, usage, served), sent_type)
+        return *usual, sent_type
     reply = PassthroughStream(None, dialect.monitor(inbound), b"", naming_for(dialect, name))  # type: ignore[arg-type]
     first = reply.passing()(data)
     if reply.monitor.finish is None:
         return None
     rest = reply.rest()
-    return PassthroughBody(first + rest + closing(sent_type, end_of(first, rest)), reply.outcome, sent_type)
+    body, outcome = first + rest + closing(sent_type, end_of(first, rest)), reply.outcome
+    return None if outcome.finish is None else (body, outcome.finish, outcome.usage, outcome.model, sent_type)
 
 
 def naming_for(dialect: Dialect, name: str | None) -> Naming | None:
@@ -69,7 +74,7 @@ def naming_for(dialect: Dialect, name: str | None) -> Naming | None:
     return None if name is None else Naming(dialect.model_member, name, dialect.piece_end)
 
 
-def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> PassthroughBody:
+def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> WholeReply:
     """The reply in ``body``, under this name. Raises the failure that it reports, or that it is."""
     finish, usage, served = dialect.ending(body)
     if finish.error is not None and not (finish.verdict == "truncated" and body.rstrip().endswith(b"}")):
@@ -77,4 +82,4 @@ def passed_whole(dialect: Dialect, body: bytes, name: str | None) -> Passthrough
     # A whole reply without a finish reason is forwarded unchanged, and so shows that itself.
     if name is not None:
         body = named_body(body, dialect.model_member, served, name)
-    return PassthroughBody(body, Outcome(finish, usage, served))
+    return body, finish, usage, served, JSON_TYPE

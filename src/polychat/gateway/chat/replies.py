@@ -77,12 +77,15 @@ class EventReply:
         await self.batches.aclose()
 
 
+JSON_TYPE = "application/json"
+
+
 class PassthroughBody:
     """A whole reply as received."""
 
     __slots__ = ("body", "content_type", "outcome")
 
-    def __init__(self, body: bytes, outcome: Outcome, content_type: str = "application/json") -> None:
+    def __init__(self, body: bytes, outcome: Outcome, content_type: str = JSON_TYPE) -> None:
         self.body, self.outcome, self.content_type = body, outcome, content_type
 
     async def close(self) -> None:

@@ -37,7 +37,7 @@ from .heartbeat import Heartbeat
 from .opening import LARGE, after_opening, needs_opening
 from .passing import forwarded, name_for_client, passed_whole
 from .preferences import hosted_tools, on_loss
-from .replies import EventReply, OpenReply, open_events, open_stream
+from .replies import EventReply, OpenReply, Outcome, PassthroughBody, open_events, open_stream
 from .shadowing import mirror
 from .traits import ChatTraits, kind_in
 
@@ -355,7 +355,10 @@ class ChatRun:
             if not response.ok:
                 raise await relay.refusal(response)
             if not stream:
-                return passed_whole(dialect, await response.read(MAX_REPLY), self._name_for_client(target))
+                whole, finish, usage, served, _ = passed_whole(
+                    dialect, await response.read(MAX_REPLY), self._name_for_client(target)
+                )
+                return PassthroughBody(whole, Outcome(finish, usage, served))
             reply = await self._relayed_stream(response, target, call_info)
         except BaseException:
             response.close()

@@ -36,7 +36,7 @@ A sink gets the body in order: what was held before it was set is taken first. W
 socket is not read.
 
 A whole reply whose head is like earlier ones of its server is not parsed, but matched (``known_replies.py``): the states are
-the same.
+the same. A ``taker`` may take it in that call: then nothing of it is kept here, and the exchange is over.
 
 Bounds: the head and 1xx heads by ``MAX_HEAD`` and ``_MAX_HEADERS``; what is held for a caller that does not take it by
 ``_MAX_UNREAD`` and one read; what is written at once by ``WRITE_SIZE`` and the transport's own limit; each wait by the one
@@ -51,8 +51,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Awaitable, Callable
-from math import inf
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 import httptools
 
@@ -89,6 +88,12 @@ class ConnectionKeeper(Protocol):
         """It is closed, and carried no request."""
 
 
+Taker: TypeAlias = Callable[[KnownReply, tuple[bytes, ...], bytes], bool]
+"""Gets a reply that is recognized, the values of its headers and its body, and says whether it has taken it, and given back the
+connection.
+"""
+
+
 class PoolConnection(asyncio.Protocol):
     """The current reply: ``has_head`` when ``status`` and ``headers`` are there, ``done`` when its body has come whole.
 
@@ -99,10 +104,20 @@ class PoolConnection(asyncio.Protocol):
     __slots__ = (
         *("announced", "coding", "done", "error", "has_head", "idle_since", "in_use", "keep_alive", "keeper", "listener"),
         *("loop", "on_body"),
-        *("known_replies", "known_reply", "opening"),
+        *("known_replies", "known_reply", "opening", "taker"),
         *("partly_sent", "reason", "received_any", "reusable_until", "sent_at", "sink", "sink_paused", "status", "timer"),
         *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_first_read", "_head_size", "_headers"),
-        *("_no_body", "_parser", "_parser_is_done", "_poll", "_read_paused", "_trailers_size", "_waiter", "_write_paused"),
+        *(
+            "_no_body",
+            "_parser",
+            "_parser_is_done",
+            "_poll",
+            "_read_paused",
+            "_trailers_size",
+            "_waiter",
+            "_was_taken",
+            "_write_paused",
+        ),
     )
 
     def __init__(self) -> None:
@@ -113,6 +128,10 @@ class PoolConnection(asyncio.Protocol):
         """Gets each read of a body in the call that receives it, unless ``sink_paused``. It must not raise."""
         self.listener: Callable[[], None] | None = None
         """Called at each change in the call that causes it, instead of waking a waiter of ``next_change``."""
+        self.taker: Taker | None = None
+        """Gets a whole reply that is recognized, instead of the ``listener``, which is called if it does not take the reply."""
+        self._was_taken = False
+        """Whether it took the last one: then nothing else has changed that the next exchange looks at."""
         self._body: list[bytes] = []
         self.on_body = self._body.append  # the parser calls it for every chunk: a method of ours would cost as much as the rest
         self.transport: asyncio.Transport
@@ -126,29 +145,35 @@ class PoolConnection(asyncio.Protocol):
         """When the current request was sent, if ``Pool.begin`` sent it."""
         self.in_use: bool
         self.timer = ExchangeTimer(alarms(), self.abort)
-        self._poll: select.poll | None = None
+        self._poll: Callable[[float], list[tuple[int, int]]] | None = None
+        """Looks what has come that the loop has not reported yet."""
         self._first_read = b""
         """The beginning of a reply that may be recognized the next time."""
         self.known_reply: tuple[KnownReply, tuple[bytes, ...]] | None = None
         """What the head is like, with its values, if it was recognized."""
         self._headers: list[tuple[bytes, bytes]]
-        self._prepare(UNLIMITED, inf, no_body=False)
+        self._prepare(UNLIMITED, no_body=False)
         self.in_use = False
 
-    def _prepare(self, timeouts: ExchangeTimeouts, end: float, *, no_body: bool) -> None:
-        if self.known_reply is None:
+    def _prepare(self, timeouts: ExchangeTimeouts, *, no_body: bool) -> None:
+        self._forget_reply()
+        timer = self.timer
+        timer.timeouts, timer.end = timeouts, timeouts.end
+        self.in_use, self._no_body = True, no_body
+
+    def _forget_reply(self) -> None:
+        """The next exchange begins: nothing has come yet."""
+        if self._was_taken:
+            self._was_taken = self.done = False
+        elif self.known_reply is None:
             self._reset()
         else:  # it was not parsed, and has changed nothing else that the next exchange looks at
             self.received_any = self.has_head = self.done = False
             self.known_reply, self.status, self.reason = None, 0, b""
             if self._headers:
                 self._headers = []
-        timer = self.timer
-        timer.timeouts, timer.end = timeouts, end
-        self.in_use, self._no_body = True, no_body
 
     def _reset(self) -> None:
-        """Nothing has come yet."""
         if not self._parser_is_done:
             self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
             """``None`` once the connection is closed: it refers to this object, which would wait for the garbage collector."""
@@ -175,26 +200,26 @@ class PoolConnection(asyncio.Protocol):
         return self._exchange_large(head, body, timeouts, no_body=no_body)
 
     async def _exchange_large(self, head: bytes, body: RequestBody, timeouts: ExchangeTimeouts, *, no_body: bool) -> float:
-        self._prepare(timeouts, timeouts.end, no_body=no_body)
+        self._prepare(timeouts, no_body=no_body)
         await self._send(head, body, self.timer)
         return await self.head(self.loop.time())
 
     def begin(self, head: bytes, body: bytes | None, timeouts: ExchangeTimeouts, *, no_body: bool = False) -> float:
         """Send all of a request whose body has no more than ``WRITE_SIZE`` bytes; returns the time. ``head`` must follow."""
-        self._prepare(timeouts, timeouts.end, no_body=no_body)
+        self._prepare(timeouts, no_body=no_body)
         self.transport.write(head + body if body else head)
         return self.loop.time()
 
-    def send(self, request: bytes, timeouts: ExchangeTimeouts, now: float, end: float) -> None:
-        """As ``begin``, of a request with its body, at the moment ``now``; its reply must be over by ``end``."""
-        self._prepare(timeouts, end, no_body=False)
-        self.sent_at = now
+    def send(self, request: bytes, timeouts: ExchangeTimeouts, now: float) -> None:
+        """As ``begin``, of a request with its body, at the moment ``now``, from which ``timeouts.total`` counts."""
+        self._forget_reply()
+        self.in_use, self._no_body, self.sent_at = True, False, now
         self.transport.write(request)
-        self.timer.wait("first", now, timeouts.first)
+        self.timer.begin(timeouts, now)
 
     def begin_opening(self, opening: Opener, timeouts: ExchangeTimeouts) -> None:
         """As ``begin``, on a connection that is not open yet: ``opening`` sends the request. ``head`` may follow."""
-        self._prepare(timeouts, timeouts.end, no_body=False)
+        self._prepare(timeouts, no_body=False)
         self.opening = opening
         self.timer.wait("connect", self.loop.time(), timeouts.connect)
 
@@ -317,9 +342,10 @@ class PoolConnection(asyncio.Protocol):
         if self._poll is None:
             if not hasattr(select, "poll"):
                 return True  # Windows: only the loop's own state is known
-            self._poll = select.poll()
-            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not self._poll.poll(0)  # the server may have closed it, and the loop has not reported it yet
+            poll = select.poll()
+            poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+            self._poll = poll.poll
+        return not self._poll(0)  # the server may have closed it, and the loop has not reported it yet
 
     def abort(self, error: Exception | None) -> None:
         """End the exchange with this error, and close the connection."""
@@ -377,7 +403,6 @@ class PoolConnection(asyncio.Protocol):
             self.abort(None)  # it sends data that was not requested
             return
         if not self.received_any and self.known_replies is not None and self._is_known(data, self.known_replies):
-            self.wake()
             return
         self.received_any = True
         self._head_bytes_fed += 0 if self.has_head else len(data)
@@ -418,9 +443,14 @@ class PoolConnection(asyncio.Protocol):
         for known in known_replies.known:
             if (found := known.read(data)) is not None:
                 values, body = found
+                self.done = self.keep_alive = self._was_taken = True
+                if (taker := self.taker) is not None and taker(known, values, body):
+                    return True  # another request may have been sent since
+                self._was_taken = False
                 self.known_reply, self.status, self.reason = (known, values), 200, known.reason
-                self.received_any = self.has_head = self.done = self.keep_alive = True
+                self.received_any = self.has_head = True
                 self._body.append(body)
+                self.wake()
                 return True
         self._first_read = data if known_replies.can_learn else b""
         return False

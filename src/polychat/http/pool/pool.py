@@ -140,12 +140,11 @@ class Pool(SharedConnections):
         if known is not timeouts:
             limits = self._without_end(timeouts)
         now = self._loop.time()
-        end = now + limits.total
         connection = self._reuse(request.server(), now)
         if connection is not None:
-            connection.send(request.with_body(body), limits, now, end)
+            connection.send(request.with_body(body), limits, now)
         elif check is not None:
-            return self._begin_opening(request, body, limits._replace(end=end), check)
+            return self._begin_opening(request, body, limits.until(now + limits.total), check)
         return connection
 
     def _begin_opening(
@@ -177,15 +176,14 @@ class Pool(SharedConnections):
         limits = self._without_end(timeouts)
         if timeouts.total is None and deadline is None:
             return limits
-        connect, first, idle, seconds, _ = limits
-        now = self._loop.time()
+        now, seconds = self._loop.time(), limits.total
         if deadline is None:
-            return ExchangeTimeouts(connect, first, idle, seconds, now + seconds)
+            return limits.until(now + seconds)
         end = min(now + seconds, deadline)
-        total = end - now if seconds == inf else seconds
+        limits = limits.until(end, end - now if seconds == inf else seconds)
         if now >= end:
-            raise limits._replace(total=total).past()
-        return ExchangeTimeouts(connect, first, idle, total, end)
+            raise limits.past()
+        return limits
 
     def _without_end(self, timeouts: Timeouts) -> ExchangeTimeouts:
         """The same limits, of a request of any moment."""
