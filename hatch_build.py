@@ -79,24 +79,33 @@ MENDS = (
 Python, and an exception is thrown into what a coroutine awaits in a way that is deprecated since 3.12.
 """
 
+CACHES = Path(__file__).resolve().parent / "inline_caches.h"
+"""What makes attributes, methods and globals that are not compiled as fast in compiled code as in the interpreter."""
+
 
 def mended(folder: Path) -> Path:
-    """``folder``, with those files of mypyc's runtime that ``MENDS`` changes.
+    """``folder``, with those files of mypyc's runtime that ``MENDS`` changes, and ``CACHES`` at its end.
 
     Raises ``RuntimeError`` if a file is not the one that is known: with the fault in it, some replies would be read wrongly.
     """
     from mypy.version import __version__ as found
+    from mypyc.common import RUNTIME_C_FILES
     from mypyc.common import __file__ as place
 
     folder.mkdir(exist_ok=True)
+    runtime = Path(place).parent / "lib-rt"
     for name, before, after in MENDS:
-        source = (Path(place).parent / "lib-rt" / name).read_text(encoding="utf-8")
+        source = (runtime / name).read_text(encoding="utf-8")
         if source.count(before) != 1:
             raise RuntimeError(
                 f"mypy {found} has a {name} that is not known here: install the mypy that pyproject.toml names for this build, "
                 "or bring MENDS in hatch_build.py up to date"
             )
         (folder / name).write_text(source.replace(before, after), encoding="utf-8")
+    shutil.copy(CACHES, folder)
+    last = folder / RUNTIME_C_FILES[-1]  # what follows it is the code of the modules
+    source = (runtime / last.name).read_text(encoding="utf-8")
+    last.write_text(f'{source}\n#include "{CACHES.name}"\n', encoding="utf-8")
     return folder
 
 

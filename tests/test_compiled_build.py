@@ -9,7 +9,6 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmarks import builds
 from filelock import FileLock
 
 from polychat.version import is_compiled
+from tests.support.compiled import COMPILER, needs_compiler
 
 ROOT = Path(__file__).parents[1]
 HOOKS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
@@ -42,17 +42,6 @@ TELLING = (
     "tests/wire/openai_chat/test_passthrough.py",
 )
 """Tests that run all listed modules; ``make test-compiled`` runs the others too."""
-COMPILER = (sysconfig.get_config_var("CC") or "cc").split()[0]
-HEADERS = Path(sysconfig.get_path("include"), "Python.h")
-
-
-def needs_compiler(test: Callable[..., None]) -> Callable[..., None]:
-    for missing, reason in (
-        (not shutil.which(COMPILER), f"there is no {COMPILER}: apt-get install gcc"),
-        (not HEADERS.exists(), f"there is no {HEADERS}: apt-get install python3-dev"),
-    ):
-        test = pytest.mark.skipif(missing, reason=reason)(test)
-    return test
 
 
 @pytest.mark.skipif(is_compiled(), reason="it is this build that runs")
@@ -99,7 +88,7 @@ def unpacked(folder: Path) -> Path:
 
 def extension_modules() -> Path:
     """The folder of those that belong to the sources as they are."""
-    files = [ROOT / "hatch_build.py", *(ROOT / "src" / name for name in MODULES)]
+    files = [ROOT / "hatch_build.py", hatch_build.CACHES, *(ROOT / "src" / name for name in MODULES)]
     made_of = sha256(repr((sys.version, version("mypy"), COMPILER, MODULES)).encode())
     for file in files:
         made_of.update(file.read_bytes())
@@ -184,7 +173,7 @@ def project(folder: Path) -> Path:
     """A checkout's files that an installation needs, in a folder of their own."""
     checkout = folder / "checkout"
     shutil.copytree(ROOT / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py", "docs/polychat.1"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hatch_build.py", "inline_caches.h", "docs/polychat.1"):
         (checkout / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
     return checkout
