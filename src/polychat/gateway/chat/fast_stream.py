@@ -98,14 +98,15 @@ class FastStream(Push):
         self.start()
         cycle.couple(reply.response)
 
-    def _given(self, data: bytes) -> None:
+    def _given(self, data: bytes, chunk: bytes) -> None:
         redaction = self._redaction
-        if redaction is not None and not (data := redaction.feed(data)):
+        passed = data if redaction is None else redaction.feed(data)
+        if not passed:
             return
         try:
-            if passed := self._passing(data):
+            if passed := self._passing(passed):
                 self.latest = passed if len(passed) >= MOST_OF_END else end_of(self.latest, passed)
-                self._cycle.push(passed)
+                self._cycle.push(passed, chunk if passed is data else b"")
             if self._ending.finish is None:
                 return
         except Exception as error:  # noqa: BLE001  # it is raised in the task, where the client is told, and defects logged

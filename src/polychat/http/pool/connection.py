@@ -33,7 +33,8 @@ byte of one exchange is ever given to another, since what comes outside of an ex
 has not read a reply to its end is not used for the next.
 
 A sink gets the body in order: what was held before it was set is taken first. While ``sink_paused`` nothing is given, and the
-socket is not read.
+socket is not read. A read for it that is one chunk is not parsed (``single_chunks.py``) if the one before it was one too: the
+parser stands between two chunks then.
 
 A whole reply whose head is like earlier ones of its server is not parsed, but matched (``known_replies.py``): the states are
 the same. A ``taker`` may take it in that call: then nothing of it is kept here, and the exchange is over.
@@ -61,6 +62,7 @@ from ..body import header_in
 from ..timeouts import UNLIMITED, ExchangeTimeouts, ExchangeTimer
 from .body import RequestBody, blocks
 from .known_replies import LAST_CHUNK, KnownReplies, KnownReply
+from .single_chunks import FRAMES, is_chunk
 
 MAX_HEAD = 64 * 1024
 """Maximum bytes of a reply's head and the 1xx heads before it; and of the trailers after the body."""
@@ -108,6 +110,7 @@ class PoolConnection(asyncio.Protocol):
         *("partly_sent", "reason", "received_any", "reusable_until", "sent_at", "sink", "sink_paused", "status", "timer"),
         *("transport", "_body", "_body_size", "_ends_at_close", "_head_bytes_fed", "_first_read", "_head_size", "_headers"),
         *(
+            "_at_chunk",
             "_no_body",
             "_parser",
             "_parser_is_done",
@@ -124,8 +127,13 @@ class PoolConnection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._write_paused = self._read_paused = self._parser_is_done = self.sink_paused = False
-        self.sink: Callable[[bytes], object] | None = None
-        """Gets each read of a body in the call that receives it, unless ``sink_paused``. It must not raise."""
+        self._at_chunk = False
+        """Whether the next read begins where a chunk does, and may be given to the ``sink``."""
+        self.sink: Callable[[bytes, bytes], object] | None = None
+        """Gets each read of a body in the call that receives it, unless ``sink_paused``. It must not raise.
+
+        Its second argument is the chunk of HTTP, with its framing, that is all of it; empty if there is no such.
+        """
         self.listener: Callable[[], None] | None = None
         """Called at each change in the call that causes it, instead of waking a waiter of ``next_change``."""
         self.taker: Taker | None = None
@@ -307,7 +315,7 @@ class PoolConnection(asyncio.Protocol):
 
     def pause_sink(self) -> None:
         """The receiver of the ``sink`` cannot keep up: nothing is read for it until ``resume_sink``."""
-        self.sink_paused = True
+        self.sink_paused, self._at_chunk = True, False
         self.timer.stop()
         if not (self._read_paused or self.done or self.transport.is_closing()):
             self._read_paused = True
@@ -322,12 +330,12 @@ class PoolConnection(asyncio.Protocol):
             if not self.done and self.error is None:
                 self.timer.flow(self.loop.time())
             if data := self.take_body():
-                self.sink(data)
+                self.sink(data, b"")
         self.wake()
 
     def finish(self) -> bool:
         """End this exchange; returns whether another is possible."""
-        self.in_use = self.sink_paused = False
+        self.in_use = self.sink_paused = self._at_chunk = False
         if self._read_paused:
             self.take_body()
         elif self._body:
@@ -398,12 +406,20 @@ class PoolConnection(asyncio.Protocol):
             self.transport.abort()  # it failed just before it was open
 
     def data_received(self, data: bytes) -> None:
+        if self._at_chunk and (sink := self.sink) is not None:
+            lines, begin = FRAMES[len(data)]
+            if data.startswith(lines) and data.endswith(b"\r\n"):
+                self.timer.received = True
+                sink(data[begin:-2], data)
+                return
+        self._at_chunk = False
         parser = self._parser
         if self.done or not self.in_use or parser is None:
             self.abort(None)  # it sends data that was not requested
-            return
-        if not self.received_any and self.known_replies is not None and self._is_known(data, self.known_replies):
-            return
+        elif self.received_any or self.known_replies is None or not self._is_known(data, self.known_replies):
+            self._parse(data, parser)
+
+    def _parse(self, data: bytes, parser: httptools.HttpResponseParser) -> None:
         self.received_any = True
         self._head_bytes_fed += 0 if self.has_head else len(data)
         try:
@@ -418,11 +434,7 @@ class PoolConnection(asyncio.Protocol):
             self.keep_alive = False
         if sink is not None and not self.sink_paused:
             if body:
-                data = body[0] if len(body) == 1 else b"".join(body)
-                body.clear()
-                self._body_size = 0
-                self.timer.received = True
-                sink(data)
+                self._give(data, body, sink)
             if self._parser_is_done:
                 self.wake()
             return
@@ -435,6 +447,15 @@ class PoolConnection(asyncio.Protocol):
                 self._read_paused = True
                 self.transport.pause_reading()
         self.wake()
+
+    def _give(self, data: bytes, body: list[bytes], sink: Callable[[bytes, bytes], object]) -> None:
+        """Give what the parser found in the read ``data``."""
+        piece = body[0] if len(body) == 1 else b"".join(body)
+        self._at_chunk = len(body) == 1 and is_chunk(data, piece)
+        body.clear()
+        self._body_size = 0
+        self.timer.received = True
+        sink(piece, data if self._at_chunk else b"")
 
     def _is_known(self, data: bytes, known_replies: KnownReplies) -> bool:
         """Whether ``data`` is a whole reply that is recognized, which is then taken."""

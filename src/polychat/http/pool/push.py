@@ -43,8 +43,8 @@ class Push:
             connection.sink = None
             connection.timer.stop()
 
-    def _given(self, data: bytes) -> None:
-        """One read. It must not raise."""
+    def _given(self, data: bytes, chunk: bytes) -> None:
+        """One read, as ``PoolConnection.sink`` gets it. It must not raise."""
         raise NotImplementedError
 
     def _ended(self) -> None:
@@ -63,7 +63,7 @@ class SinkPush(Push):
         super().__init__(connection, redaction)
         self._sink = sink
 
-    def _given(self, data: bytes) -> None:
+    def _given(self, data: bytes, chunk: bytes) -> None:
         redaction = self._redaction
         if redaction is not None and not (data := redaction.feed(data)):
             return

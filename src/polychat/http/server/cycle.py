@@ -339,15 +339,15 @@ class RequestCycle:
         if not self.disconnected:
             self._send_body(data, more)
 
-    def push(self, data: bytes) -> None:
+    def push(self, data: bytes, chunk: bytes = b"") -> None:
         """A piece of a response that has started, and not the last: sent at once, however slow the client is.
 
-        For a ``Source`` that is coupled.
+        For a ``Source`` that is coupled. ``chunk``: the same as a chunk of HTTP, if there is one.
         """
         if self.disconnected:
             return
         if self.chunked and data and not self._head:
-            self.connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.connection.transport.write(chunk or b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._send_body(data, True)
 
