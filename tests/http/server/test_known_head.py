@@ -182,9 +182,10 @@ class Transport:
     def __init__(self) -> None:
         self.out, self.closing = bytearray(), False
         self.write = self.out.extend
+        self.socket: socket.socket | None = None
 
     def get_extra_info(self, name: str) -> Any:
-        return None
+        return self.socket if name == "socket" else None
 
     def is_closing(self) -> bool:
         return self.closing
@@ -198,6 +199,46 @@ class Transport:
 
     def close(self) -> None:
         self.closing = True
+
+
+class Later(Echoes):
+    """Answers requests for ``later`` only when ``answer`` is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[RequestCycle] = []
+
+    def begin(self, cycle: RequestCycle, body: bytes) -> bool:
+        if body != b"later":
+            return super().begin(cycle, body)
+        self.waiting.append(cycle)
+        return True
+
+    def answer(self) -> None:
+        self.waiting.pop().respond_now(200, b"", b"now")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_comes_while_a_request_without_a_task_waits_is_answered_after_it(*, ends: bool) -> None:
+    """A client that has ended its side gets the answers too, and then the connection is closed."""
+    app, transport, later = App(), Transport(), Later()
+    app.fast_path = lambda scope: later
+    connection = ServerConnection(ServerState(app, Limits()), asyncio.get_running_loop())
+    connection.connection_made(cast(Any, transport))
+    transport.socket, peer = socket.socketpair()
+    with transport.socket, peer:
+        for body in (b"hello", b"later", b"later"):
+            connection.data_received(request("/a?b=c", body, b"X-Key: one", b"Accept: */*"))
+        if ends:
+            peer.shutdown(socket.SHUT_WR)
+            assert connection.eof_received()
+        for _ in range(2):
+            assert (connection.state, transport.closing) == ("half closed" if ends else "answering", False)
+            later.answer()
+    assert connection.state == ("closed" if ends else "idle")
+    answers = bytes(transport.out)
+    assert [answers.count(b"\r\n\r\n" + body) for body in (b"hello", b"now")] == [1, 2]
+    connection.connection_lost(None)
 
 
 async def _met_in_pieces(

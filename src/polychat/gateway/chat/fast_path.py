@@ -41,7 +41,7 @@ from ...backends.relay import known_rate_limits, rate_limits_in, rate_limits_on
 from ...errors import PolychatError
 from ...http.pool.pool import PooledResponse
 from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
-from ...http.server.cycle import RequestCycle, header_lines
+from ...http.server.cycle import STREAM, WHOLE, RequestCycle, header_lines
 from ...http.server.timeout_queue import TimeoutQueue
 from ...routing import Plan
 from ...routing.clocks import LEAST, Kind
@@ -489,10 +489,10 @@ class FastChat:
         lines = kind.head_form % ((name, name, overhead) if kind.has_own_id else (name, overhead))
         if limits:
             lines += header_lines(limits)
-        if is_stream:
-            self._cycle.respond_stream_now(lines, body)
-        else:
-            self._cycle.respond_now(200, lines if cost is None else lines + cost_line(cost), body)
+        if cost is not None and not is_stream:
+            lines += cost_line(cost)
+        if not self._cycle.respond_at_once(STREAM if is_stream else WHOLE, lines, body):
+            self._respond(lines, body)
         service.bodies.held -= self._size
         service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
 

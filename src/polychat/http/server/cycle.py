@@ -29,6 +29,10 @@ _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _LENGTH, _CODING, _CONNECTION = b"content-length", b"transfer-encoding", b"connection"
 _FRAMING = frozenset({_LENGTH, _CODING, _CONNECTION})
 _CHUNKED, _CLOSE = b"transfer-encoding: chunked\r\n", b"connection: close\r\n"
+WHOLE = b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b"
+"""A usual response, of its connection's lines and its own, and the length of its body and that."""
+STREAM = b"HTTP/1.1 200 OK\r\n%b%btransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+"""The same, of a stream that has come as a whole."""
 _names = set(_FRAMING)
 """The names of headers that were sent, in lower case. Applications have few of them."""
 _name_of, _line_of = itemgetter(0), b": ".join
@@ -289,41 +293,39 @@ class RequestCycle:
             raise RuntimeError("the application sent a response where one has begun")
         if type(headers) is not bytes:
             self._prepare_head(status, [*headers, (_LENGTH, b"%d" % len(body))])
-        elif status == 200 and self.keep_alive and self._is_usual():
-            self._write_usual(headers, body)
+        elif status == 200 and self.respond_at_once(WHOLE, headers, body):
             return
         else:
             self._begin(status, headers, len(body))
         self._write(b"" if self._has_no_body else body, False)
 
-    def _is_usual(self) -> bool:
-        """Whether the response has a body, and nothing but its lines in its head."""
+    def respond_at_once(self, form: bytes, lines: bytes, body: bytes) -> bool:
+        """A response with status 200 in one write, in the ``form`` ``WHOLE`` or ``STREAM``, for a client that is connected and
+        reads; returns whether it was sent. It is not if its head needs more than its ``lines``, or it has no body.
+        """
         connection = self.connection
-        if self.more_body or connection.early_bytes_sent or connection.draining():
+        if (
+            self.started
+            or not (self.keep_alive and body)
+            or self.more_body
+            or connection.early_bytes_sent
+            or connection.draining()
+            or self.scope["method"] == "HEAD"
+        ):
             return False
-        return bool(self.scope["method"] != "HEAD")
-
-    def _write_usual(self, lines: bytes, body: bytes) -> None:
-        connection = self.connection
         self.started = self.complete = True
         self.is_spent = self.task is None
-        head = connection.default_headers() + lines
-        connection.transport.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        connection.transport.write(form % (connection.default_headers(), lines, len(body), body))
         if self._waiters:
             self._wake()
         connection.response_complete(self)
+        return True
 
     def respond_stream_now(self, lines: bytes, body: bytes) -> None:
         """``start`` with status 200, and ``push_last``: a stream that has come as a whole, for a client that reads."""
-        if not (self.keep_alive and body and self._is_usual()) or self.started or self.disconnected:
+        if self.disconnected or not self.respond_at_once(STREAM, lines, body):
             self.start(200, lines)
             self.push_last(body)
-            return
-        head = self.connection.default_headers() + lines
-        form = b"HTTP/1.1 200 OK\r\n%btransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
-        self.started = True
-        self.is_spent = self.task is None
-        self._write(form % (head, len(body), body), False)
 
     def start(self, status: int, lines: bytes) -> None:
         """The head of a response in pieces; ``lines`` are its ``header_lines``. It is sent with the first piece."""

@@ -42,7 +42,7 @@ _MOST, _LARGE = 256, 4096
 class KnownHead:
     """A parsed head in two parts: the bytes before its ``content-length`` and those after it."""
 
-    __slots__ = ("_around", "_place", "_places", "fast_path", "has_asked", "is_identified", "parts", "template")
+    __slots__ = ("_around", "_form", "_place", "_places", "fast_path", "has_asked", "is_identified", "parts", "template")
 
     def __init__(
         self,
@@ -58,6 +58,9 @@ class KnownHead:
         ``around`` them.
         """
         self.parts, self.template = parts, template
+        before, after = parts
+        self._form = before, after, len(before), len(before) + _DIGITS + len(after), len(after)
+        """The parts, where the length begins, where both end at most, and the size of the second."""
         # ``template``: the scope of its requests, without the length of their bodies; must not be changed
         self._place, self._around, self._places = place, around, places
         self.is_identified = len(places) > 0
@@ -128,17 +131,11 @@ class KnownHead:
         ``None`` if it is not, if the length begins with a zero, or if the head exceeds ``limit`` bytes: then the
         parser reads it.
         """
-        before, after = self.parts
-        if not data.startswith(before):
+        before, after, place, most, size = self._form
+        if not data.startswith(before) or (end := data.find(after, place, most)) < 0 or (begin := end + size) > limit:
             return None
-        place = len(before)
-        end = data.find(b"\r\n", place, place + _DIGITS + 2)
-        if end < 0 or not data.startswith(after, end):
-            return None
-        length, begin = data[place:end], end + len(after)
-        if begin > limit or length != b"%d" % (len(data) - begin):
-            return None
-        return data[begin:]
+        body = data[begin:]
+        return body if data[place:end] == b"%d" % len(body) else None
 
     def missing(self, data: bytes, limit: int) -> int:
         """How many bytes are still to come, if ``data`` is this head with any length and the beginning of such a body.

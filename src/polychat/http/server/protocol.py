@@ -92,7 +92,7 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         *("default_headers", "early_bytes_sent", "loop", "transport", "write_paused"),
-        *("_answering", "_begun", "_parser", "_pipelined", "_pipelined_bytes", "_server"),
+        *("_answering", "_begun", "_is_alone", "_parser", "_pipelined", "_pipelined_bytes", "_server", "_spent"),
         *("_half_closed", "_ignoring_input", "_paused", "_refusal", "_reset_probe", "_writers"),
         *(
             "_head_timeouts",
@@ -120,6 +120,10 @@ class ServerConnection(asyncio.Protocol):
         """The one being answered."""
         self._begun: RequestCycle | None = None
         """The same, while the read with its head is parsed."""
+        self._is_alone = False
+        """Whether the request that is answered came in one read, and nothing has come besides, not the client's end either."""
+        self._spent: RequestCycle | None = None
+        """The last request, if it was so and is over, and its head may be repeated: nothing is known of the client since."""
         self._pipelined: deque[RequestCycle] | None = None
         self._pipelined_bytes: bytearray | None = None
         """What came while a request was being answered, and is not read yet."""
@@ -183,7 +187,7 @@ class ServerConnection(asyncio.Protocol):
             self._reset_probe.cancel()
         self._client_left()
         self._parser.close()
-        self._answering = self._pipelined = self._pipelined_bytes = None
+        self._answering = self._spent = self._pipelined = self._pipelined_bytes = None
         self._ignoring_input = True
         self.resume_writing()
 
@@ -203,7 +207,7 @@ class ServerConnection(asyncio.Protocol):
             # Before the transport is closed: that waits until the client has read all that is written, which it may never do.
             self._client_left()
             return False
-        self._half_closed = True
+        self._half_closed, self._is_alone = True, False
         cycle.send_early_byte()
         self._reset_probe = ResetProbe(self.loop, self.transport)
         return True
@@ -331,10 +335,18 @@ class ServerConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._ignoring_input:
-            return
-        if self._held and not (data := self._with_held(data)):
-            return
+        if (spent := self._spent) is not None:  # most requests are like the one before
+            self._spent = None
+            same = self._parser.known_head
+            if same is not None and (body := same.request(data, self._server.limits.head)) is not None:
+                spent.renew(same.template, body)
+                self._begin_known(same, spent, body)
+                return
+        if not (self._ignoring_input or (self._held and not (data := self._with_held(data)))):
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Answer the request in ``data`` if its head is known; else keep or parse what came."""
         parser = self._parser
         last = parser.last
         known: KnownHead | None = None
@@ -350,7 +362,12 @@ class ServerConnection(asyncio.Protocol):
                 known = known.identified(data)
         if known is not None:
             if (body := known.request(data, self._server.limits.head)) is not None:
-                self._begin_known(known if last is not None else known.at(parser.scope_template), body)
+                parser.known_head = known = known if last is not None else known.at(parser.scope_template)
+                if last is not None and last.is_spent:
+                    last.renew(known.template, body)
+                else:
+                    parser.last = last = RequestCycle(self, known.template, True, False, body)
+                self._begin_known(known, last, body)
                 return
             if not self._half_closed and self._hold(known, data):
                 return
@@ -381,6 +398,7 @@ class ServerConnection(asyncio.Protocol):
         self._parse(self._take_held())
 
     def _parse(self, data: bytes) -> None:
+        self._is_alone = False
         self._parser.feed(data)
         if (begun := self._begun) is not None:
             self._begun = None
@@ -396,19 +414,12 @@ class ServerConnection(asyncio.Protocol):
         else:
             self.answer_in_task(cycle, self._server.app)
 
-    def _begin_known(self, known: KnownHead, body: bytes) -> None:
+    def _begin_known(self, known: KnownHead, cycle: RequestCycle, body: bytes) -> None:
         """A request whose head is known came in one read: answer it, without a task if the application can."""
-        parser = self._parser
-        parser.known_head = known
         if self._waiting_in is not None:
             self._waiting_in.stop(self)
             self._waiting_in = None
-        cycle = parser.last
-        if cycle is not None and cycle.is_spent:
-            cycle.renew(known.template, body)
-        else:
-            parser.last = cycle = RequestCycle(self, known.template, True, False, body)
-        self._answering = cycle
+        self._answering, self._is_alone = cycle, not self._half_closed
         fast_path = known.fast_path or self._fast_path(known)
         if fast_path is None or not fast_path.begin(cycle, body):
             self.answer_in_task(cycle, self._server.app)
@@ -452,6 +463,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _buffer_pipelined(self, data: bytes) -> None:
         """Requests that come before their turn are read when it has come; a client that sends too many is not read."""
+        self._is_alone = False
         if self._pipelined_bytes is None:
             self._pipelined_bytes = bytearray()
         self._pipelined_bytes += data
@@ -492,8 +504,14 @@ class ServerConnection(asyncio.Protocol):
     def response_complete(self, cycle: RequestCycle) -> None:
         self._server.total_requests += 1
         self._answering = None
-        if self.transport.is_closing():
-            return
+        if self._is_alone and cycle.is_spent:  # the usual end: it ended in the usual way too
+            self._spent, self._waiting_in = cycle, self._idle_timeouts
+            self._idle_timeouts.start(self)
+        elif not self.transport.is_closing():
+            self._await_next(cycle)
+
+    def _await_next(self, cycle: RequestCycle) -> None:
+        """The response to ``cycle`` is complete: answer the request after it, wait for one, or end the connection."""
         if not cycle.keep_alive:
             if cycle.more_body or self._pipelined_bytes or self._pipelined:
                 self._linger()
@@ -506,17 +524,10 @@ class ServerConnection(asyncio.Protocol):
         elif self._refusal is not None:
             self._write_refusal(self._refusal)
             self._linger()
-        elif (
-            self._parser.last is cycle
-            and self._waiting_in is None
-            and not (cycle.more_body or self._pipelined_bytes or self._half_closed or self._paused or self._parser.in_head)
-        ):  # the usual end
-            self._waiting_in = self._idle_timeouts
-            self._idle_timeouts.start(self)
         else:
-            self._await_next()
+            self._read_next()
 
-    def _await_next(self) -> None:
+    def _read_next(self) -> None:
         self._wait()
         if self._pipelined_bytes is not None:
             unread, self._pipelined_bytes = self._pipelined_bytes, None

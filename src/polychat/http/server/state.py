@@ -62,7 +62,8 @@ class ServerState:
         self._all_closed: asyncio.Event | None = None
         self._queues: TimeoutQueues | None = None
         self._wall_clock = wall_clock
-        self._second, self._date = -1, b""
+        self._second, self._date = -1.0, b""
+        """A moment, in whole seconds, and its header line."""
 
     def fast_path(self, scope: dict[str, Any]) -> FastPath | None:
         """The fast path for requests with this head, if the application has one."""
@@ -84,9 +85,9 @@ class ServerState:
 
     def default_headers(self) -> bytes:
         """The header lines of every response: the date (RFC 9110, 6.6.1)."""
-        second = int(self._wall_clock())
-        if second != self._second:
-            self._second, self._date = second, b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        if not 0.0 <= (now := self._wall_clock()) - self._second < 1.0:
+            self._second = second = float(int(now))
+            self._date = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
         return self._date
 
     def connection_lost(self, connection: Any) -> None:
