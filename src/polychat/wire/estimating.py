@@ -31,14 +31,17 @@ _SOUND = 1_000
 
 def estimated_prompt(request: ChatRequest, text_aside: int = 0) -> int:
     """Tokens of the prompt with tools, schema and media; ``text_aside``: bytes of text that placeholders replace in it."""
-    size = (
-        text_aside
-        + sum(_size(part) for message in request.messages for part in message.parts)
-        + sum(_described(tool) for tool in request.tools)
+    return -(-(text_aside + prompt_size(request)) // BYTES_A_TOKEN)
+
+
+def prompt_size(request: ChatRequest) -> int:
+    """The same in bytes of text, or the equivalent number of tokens."""
+    size = sum(_size(part) for message in request.messages for part in message.parts) + sum(
+        _described(tool) for tool in request.tools
     )
     if request.format is not None and request.format.schema is not None:
         size += len(encoded(request.format.schema))
-    return -(-size // BYTES_A_TOKEN)
+    return size
 
 
 def measures_media(request: ChatRequest) -> bool:

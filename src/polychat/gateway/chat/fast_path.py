@@ -62,9 +62,9 @@ from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage, settled_cost
 from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
-from .passing import WholeReply, passed_stream, passed_whole
+from .passing import passed_stream, passed_whole
 from .prepared import PreparedHead, PreparedPlan, Unusual
-from .replies import Outcome
+from .replies import Outcome, WholeReply
 from .traits import kind_in
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class FastChat:
         *(
             "_attempt",
             "_called_at",
+            "_chat",
             "_connection",
             "_cycle",
             "_facts",
@@ -150,6 +151,7 @@ class FastChat:
         self._kind: Kind | None = None
         self._inbound: InboundChat | None = None
         """The chat, if its reply is a stream."""
+        self._chat: InboundChat
         self._heartbeats: TimeoutQueue[Ringing] | None = None
         self._attempt: StraightAttempt | None = None
         """Of a request whose reply is unusual, or does not come whole; else there is only its ``_outcome``."""
@@ -224,6 +226,7 @@ class FastChat:
         if (connection := head.pool.begin(written.request, sent, written.timeouts, self._check)) is None:
             return self._answer_in_task(inbound)
         self._called_at, self._written, self._connection = called_at, written, connection
+        self._chat = inbound
         self._routed_at = outcome.called()
         service.running += 1
         if inbound.stream:
@@ -501,16 +504,12 @@ class FastChat:
         translation, inbound, name = self._written.translation, self._inbound, self._plan.name
         if inbound is None:
             assert translation is not None  # see ``_answered``
-            translated = translation.answer(body)
-        elif self._is_held_back():
+            return translation.answer(self._chat, body)
+        if self._is_held_back():
             return None
-        elif translation is None:
+        if translation is None:
             return passed_stream(inbound, content_type, body, self._written.request.secrets, name)
-        else:
-            translated = translation.answer_stream(body)
-        if translated is None or (finish := translated.outcome.finish) is None:
-            return None
-        return translated.body, finish, translated.outcome.usage, translated.outcome.model, translated.content_type
+        return translation.answer_stream(inbound, body)
 
     def _noted(self, reply: WholeReply, limits: Headers, answered_at: float) -> bytes:
         """The header lines of the response, whose facts are also recorded."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TypeAlias
 
 from ...errors import BadInput
-from ...events import Finish, Usage
 from ...http.body import media_type
 from ...redact import Secrets
 from ...routing import Target
@@ -16,10 +14,7 @@ from ...wire.naming import Naming, named_body
 from ..dialects.dialect import Dialect, InboundChat
 from ..responder import end_of
 from .delivery import HEADER, closing
-from .replies import JSON_TYPE, PassthroughStream
-
-WholeReply: TypeAlias = tuple[bytes, Finish, Usage | None, str | None, str]
-"""A whole reply for the client: its body, how it ended, what it used, the model that answered, and its content type."""
+from .replies import JSON_TYPE, PassthroughStream, WholeReply
 
 
 @cache

@@ -15,9 +15,7 @@ from ...backends.backend import Backend
 from ...calls.info import CallInfo
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
-from ...http.pool.heads import PoolRequest
 from ...http.pool.pool import Pool, pool
-from ...http.timeouts import Timeouts
 from ...routing import Plan
 from ...routing.clocks import timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
@@ -36,8 +34,9 @@ from .delivery import head_form
 from .passing import forwarded, name_for_client
 from .preferences import hosted_tools, on_loss
 from .run import Chats
+from .templates import RequestTemplates
 from .traits import ChatTraits
-from .translation import Translation
+from .translation import Translation, WrittenChat
 
 if TYPE_CHECKING:
     from ...http.server.asgi import Scope
@@ -87,6 +86,7 @@ class PreparedHead:
         self._asked: tuple[Callable[[], bool], ...] = ()
         """The guards that may refuse a request at any moment."""
         self._plans: dict[str, PreparedPlan] = {}
+        self._templates = RequestTemplates()
         self._unusual: set[bytes] = set()
         """Names of models that are not prepared."""
         self.pool: Pool
@@ -112,7 +112,7 @@ class PreparedHead:
         plan, prepared = self.runtime.resolver.plan(model), self._plans.get(model)
         if prepared is None or prepared.plan is not plan:  # lists of backends may have changed the meaning of a name
             try:
-                prepared = PreparedPlan(self.context, self.dialect, self.forwarded, plan, model, self.patience)
+                prepared = PreparedPlan(self.context, self.dialect, self.forwarded, plan, model, self.patience, self._templates)
             except Unusual:
                 if len(self._unusual) < _PLANS:
                     self._unusual.add(model.encode())
@@ -126,6 +126,7 @@ class PreparedHead:
         """Release what the configuration in force was needed for: it would stay until a request with this head comes again."""
         self.runtime, self.guards, self._asked, self.is_usual = None, Guards(), (), False
         self._plans.clear()
+        self._templates.clear()
         self._unusual.clear()
         if hasattr(self, "context"):
             del self.context
@@ -164,7 +165,7 @@ class PreparedPlan:
 
     __slots__ = (
         *("_constant", "_context", "_kinds", "_others", "_passed", "_policy", "_relay", "_requests", "_timeouts"),
-        *("_is_plain", "is_alone", "model", "name", "plan", "target"),
+        *("_is_plain", "_templates", "is_alone", "model", "name", "plan", "target"),
     )
 
     def __init__(
@@ -175,8 +176,10 @@ class PreparedPlan:
         plan: Plan,
         model: str,
         patience: tuple[float, bool] | None,
+        templates: RequestTemplates,
     ) -> None:
-        """``context`` is that of one request with the head. ``forwarded`` and ``patience``: see ``PreparedHead``.
+        """``context`` is that of one request with the head. ``forwarded`` and ``patience``: see ``PreparedHead``; ``templates``
+        are those of all its plans.
 
         Raises ``PolychatError`` if the target cannot be called, or such requests are not usual.
         """
@@ -208,7 +211,7 @@ class PreparedPlan:
         self._is_plain = relay is not None and not relay.renews and relay.fit is None and not rules.hold
         """Whether chats of the wire that its target speaks are passed as they are, with one request for all."""
         self.name = name_for_client(dialect, model, self.target)
-        self._context = context
+        self._context, self._templates = context, templates
         self._policy: tuple[Any, Any] | None = None
         self._constant: ConstantOutcome | None = None
         self._others: list[Facts] = []
@@ -226,9 +229,8 @@ class PreparedPlan:
         if inbound.stream and self.plan.rules.hold:
             raise Unusual
         if relay is None or not inbound.may_pass or not relay.takes(inbound.fields):
-            translation = Translation(inbound, self.target, self._call_info(), self._timeouts)
-            ready, info = translation.ready, translation.call_info
-            return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, translation), translation.body
+            kept = self._templates.written(inbound, self.plan, self._timeouts)
+            return self._translated(inbound) if kept is None else kept
         fields, request, losses = None, self._passed[inbound.stream].request, list[Loss]()
         if relay.renews:
             request = self._requests[inbound.stream]()
@@ -241,6 +243,13 @@ class PreparedPlan:
             fields, losses = relay.fit(inbound.fields, call_info), call_info.losses
         written = WrittenChat(request, self._timeouts, relay.url, losses, None)
         return written, inbound.dialect.relayed(inbound, self.target.model, usage=relay.usage, fields=fields)
+
+    def _translated(self, inbound: InboundChat) -> tuple[WrittenChat, bytes]:
+        """As ``written``, of a chat that is translated for itself."""
+        info, target = self._call_info(), self.target
+        direct = target.backend.direct(inbound.request_for(target.model), info, self._timeouts)
+        ready = direct.ready
+        return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, Translation(direct)), direct.body
 
     def kind(self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str) -> ReplyKind:
         """The kind of chats by this plan that also have these facts in common, and nothing unusual."""
@@ -290,19 +299,6 @@ class PreparedPlan:
 
     def _none_stalls(self, first: Facts, now: float) -> bool:
         return not any(facts.is_stalled(now) for facts in (first, *self._others))
-
-
-class WrittenChat:
-    """Where the body of a chat is sent, and how the reply is treated."""
-
-    __slots__ = ("losses", "request", "timeouts", "translation", "url")  # which are read sooner than those of a tuple
-
-    def __init__(
-        self, request: PoolRequest, timeouts: Timeouts, url: str, losses: list[Loss], translation: Translation | None
-    ) -> None:
-        """``losses``: the parts of the chat that the target does not get. ``translation``: ``None`` if its reply is passed."""
-        self.request, self.timeouts, self.url = request, timeouts, url
-        self.losses, self.translation = losses, translation
 
 
 class ReplyKind(RecordKind):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ...errors import BackendError, Truncated
 from ...events import Event, Finish, Start, Usage
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ...wire.contract import Writer
     from ...wire.naming import Naming
     from ...wire.passthrough import StreamMonitor
+
+
+WholeReply: TypeAlias = tuple[bytes, Finish, Usage | None, str | None, str]
+"""A whole reply for the client: its body, how it ended, what it used, the model that answered, and its content type."""
 
 
 class Outcome(Value):

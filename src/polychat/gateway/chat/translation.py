@@ -5,66 +5,70 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import getrandbits
 from time import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ...wire.assembly import PlainReply, plain_reply
 from ...wire.billing import has_piece
 from ...wire.passthrough import ending_in
-from .replies import Outcome
+from .replies import WholeReply
 
 if TYPE_CHECKING:
-    from ...calls.info import CallInfo
+    from ...backends.direct import DirectRequest
     from ...events import Event
+    from ...http.pool.heads import PoolRequest
     from ...http.timeouts import Timeouts
-    from ...routing import Target
     from ...types import ChatRequest
     from ...wire.contract import Writer
+    from ...wire.losses import Loss
     from ..dialects.dialect import InboundChat
 
 
-class TranslatedBody(NamedTuple):
-    """A whole reply in the client's format."""
-
-    body: bytes
-    outcome: Outcome
-    content_type: str
-
-
 class Translation:
-    """One chat in the format of its target's wire: ``ready`` and ``body`` are sent.
+    """Translates the replies to chats that were sent as ``direct``."""
 
-    Raises ``BadInput`` for a chat that cannot be written, and ``NotReady`` if a key is missing.
-    """
+    __slots__ = ("direct",)
 
-    __slots__ = ("_inbound", "body", "call_info", "direct", "ready")
+    def __init__(self, direct: DirectRequest) -> None:
+        self.direct = direct
 
-    def __init__(self, inbound: InboundChat, target: Target, call_info: CallInfo, timeouts: Timeouts) -> None:
-        self._inbound, self.call_info = inbound, call_info
-        self.direct = direct = target.backend.direct(inbound.request_for(target.model), call_info, timeouts)
-        self.ready, self.body = direct.ready, direct.body
+    def answer(self, inbound: InboundChat, reply: bytes) -> WholeReply | None:
+        """The ``reply`` to a chat in the client's format; ``None`` if it is no answer.
 
-    def answer(self, reply: bytes) -> TranslatedBody | None:
-        """``reply`` in the client's format; ``None`` if it is no answer. Raises ``BackendError`` if it cannot be read."""
-        return self._answer(self.direct.events(reply))
+        Raises ``BackendError`` if it cannot be read.
+        """
+        return self._answer(inbound, self.direct.events(reply))
 
-    def answer_stream(self, reply: bytes) -> TranslatedBody | None:
+    def answer_stream(self, inbound: InboundChat, reply: bytes) -> WholeReply | None:
         """As ``answer``, of a stream that came whole; ``None`` also if its end is missing."""
         events = self.direct.stream_events(reply)
-        return self._answer(events) if events is not None and has_piece(events) else None
+        return self._answer(inbound, events) if events is not None and has_piece(events) else None
 
-    def _answer(self, events: list[Event]) -> TranslatedBody | None:
+    def _answer(self, inbound: InboundChat, events: list[Event]) -> WholeReply | None:
         plain = plain_reply(events)
         finish, usage, served = ending_in(events) if plain is None else (plain.finish, plain.usage, plain.model)
         if finish.error is not None:
             return None
-        writer = writer_for(self._inbound, self._inbound.request())
-        if writer.streams is not self._inbound.stream:
+        writer = writer_for(inbound, inbound.request())
+        if writer.streams is not inbound.stream:
             return None
         write: Callable[[PlainReply], bytes] | None = getattr(writer, "plain", None)
         if plain is not None and write is not None:
-            return TranslatedBody(write(plain), Outcome(finish, usage, served), writer.content_type)
+            return write(plain), finish, usage, served, writer.content_type
         body = writer.write(events) + writer.end()
-        return TranslatedBody(body, Outcome(finish, usage, served), writer.content_type) if writer.status == 200 else None
+        return (body, finish, usage, served, writer.content_type) if writer.status == 200 else None
+
+
+class WrittenChat:
+    """Where the body of a chat is sent, and how the reply is treated."""
+
+    __slots__ = ("losses", "request", "timeouts", "translation", "url")  # which are read sooner than those of a tuple
+
+    def __init__(
+        self, request: PoolRequest, timeouts: Timeouts, url: str, losses: list[Loss], translation: Translation | None
+    ) -> None:
+        """``losses``: the parts of the chat that the target does not get. ``translation``: ``None`` if its reply is passed."""
+        self.request, self.timeouts, self.url = request, timeouts, url
+        self.losses, self.translation = losses, translation
 
 
 def writer_for(inbound: InboundChat, request: ChatRequest) -> Writer:

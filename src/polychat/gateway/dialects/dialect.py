@@ -28,6 +28,7 @@ from ...wire.long_strings import LEAST
 from ...wire.passthrough import Reading, StreamMonitor, ending_in
 from ...wire.placeholders import Placeholders, with_placeholders
 from ...wire.raw_schemas import WITH_SCHEMAS
+from .plain_texts import PlainTexts
 
 if TYPE_CHECKING:
     from ...routing.provider_preferences import ProviderPreferences
@@ -101,6 +102,8 @@ class InboundChat(Struct, eq=False):
     """Which of its dialect's answer formats, if there are several, the request uses."""
     own: Any = None
     """Data of the dialect's own."""
+    prompt_size: int | None = None
+    """As ``estimating.prompt_size`` of the request; ``None`` if it must be counted."""
     _request: ChatRequest | None = None
 
     def request(self) -> ChatRequest:
@@ -191,6 +194,12 @@ class Dialect:
     def read(self, inbound: InboundChat) -> ChatRequest:
         """The whole request. Raises ``BadInput``."""
         return self.wire.read_request(inbound.body, limits=inbound.reading)
+
+    def plain_texts(self, inbound: InboundChat) -> PlainTexts | None:
+        """The texts of a request's messages, if they are all that differs between requests that ``read`` reads the same except
+        for them; ``None`` for any other request.
+        """
+        return None
 
     def writer(self, inbound: InboundChat, ask: ChatRequest, name: str, created: int) -> Writer:
         """The writer of the answer; ``name`` is the reply's id."""

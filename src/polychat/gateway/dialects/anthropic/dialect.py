@@ -10,8 +10,10 @@ from ....wire import anthropic
 from ....wire.contract import Writer, wire_named
 from ....wire.estimating import measures_media
 from ....wire.faults import Fault
+from ....wire.losses import BILLING
 from ....wire.passthrough import Reading, StreamMonitor, ending_in
 from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest
+from ..plain_texts import PlainTexts, plain_texts
 
 _OPENING = b'"message_start"'
 
@@ -30,6 +32,11 @@ class Anthropic(Dialect):
         inbound = super().inbound(request)
         inbound.own = request.request_id
         return inbound
+
+    def plain_texts(self, inbound: InboundChat) -> PlainTexts | None:
+        if (plain := plain_texts(inbound.body, inbound.fields)) is None or plain[1][0].startswith(BILLING):
+            return None  # such a text may be changed
+        return plain
 
     def monitor(self, inbound: InboundChat) -> StreamMonitor:
         return Reading(self.wire.Reader(), opening=_OPENING)

@@ -14,6 +14,7 @@ from ....wire.openai_chat.usual_streams import usual_passing
 from ....wire.passthrough import StreamMonitor
 from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
 from ..openrouter import prefer
+from ..plain_texts import PlainTexts, plain_texts
 
 _WITH_USAGE = Raw(b'{"include_usage":true}')
 
@@ -36,6 +37,9 @@ class OpenAIChat(Dialect):
             options = value_of(fields, "stream_options")
             inbound.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         return inbound
+
+    def plain_texts(self, inbound: InboundChat) -> PlainTexts | None:
+        return plain_texts(inbound.body, inbound.fields)
 
     def relayed(self, inbound: InboundChat, model: str, *, usage: bool, fields: Object | None = None) -> bytes:
         asks = inbound.stream and usage and not inbound.wants_usage
@@ -62,6 +66,9 @@ class OpenAICompletions(OpenAIChat):
 
     name = "openai-completions"
     passes = False
+
+    def plain_texts(self, inbound: InboundChat) -> PlainTexts | None:
+        return None  # it has no messages
 
     def read(self, inbound: InboundChat) -> ChatRequest:
         return openai_chat.read_completion_request(inbound.body, limits=OPENED)
