@@ -53,6 +53,9 @@ def compiled(root: Path, modules: list[str], folder: Path) -> list[Path]:
         extensions = mypycify([*options, *modules], group_name="polychat", opt_level=os.environ.get("MYPYC_OPT_LEVEL", "3"))
         for extension in extensions:
             extension.include_dirs.insert(0, str(mended(folder / "runtime")))
+            # Nobody reads warnings of generated C: mypyc makes errors of those of a newer gcc, and to look for misleading
+            # indentation, which -Wall asks for and -w does not stop, takes gcc four fifths of its time.
+            extension.extra_compile_args += ["-w", "-Wno-misleading-indentation"]
         build = Distribution({"name": "polychat", "ext_modules": extensions}).get_command_obj("build_ext")
         build.build_lib, build.build_temp = str(folder / "built"), str(folder / "temporary")
         build.ensure_finalized()
