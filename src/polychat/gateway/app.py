@@ -117,7 +117,7 @@ class Gateway:
         self.texts = self._keeping_texts(configured)
         self._usual_observers: tuple[Observer, ...] = (self.log, self.metrics)
         """Those that take usual requests without records."""
-        self._usual_requests = UsualRequests((self.log, self.metrics))
+        self._usual_requests = UsualRequests((self.log, self.metrics), self._log_defect)
         self._observers: tuple[Observer, ...] = self._observing()
         self._heads: dict[tuple[Any, ...], ChatFastPath] = {}
         """Heads of requests that may take the fast path; all connections share them."""
@@ -228,12 +228,15 @@ class Gateway:
         return f"{prefix}{next(counted):x}"
 
     def ended(self, record: Record) -> None:
-        """Notify all observers."""
+        """See ``Service``: notify all observers."""
         self.running -= 1
         if self.in_progress is not None:
             self.in_progress.pop(record, None)  # one that began before a reload is not in it
         for observer in self._observers:
-            observer(record)
+            try:
+                observer(record)
+            except Exception as error:  # noqa: BLE001  # the others get it, and the request is counted as over, all the same
+                self._log_defect(error, record.request_id)
         if record.failures:
             self._news(record)
         if self._idle is not None and not self.running:
@@ -283,8 +286,11 @@ class Gateway:
     def bug(self, error: Exception, record: Record) -> None:
         """A defect of the gateway, for the log."""
         record.error = f"{type(error).__name__}: internal error"
+        self._log_defect(error, record.request_id)
+
+    def _log_defect(self, error: Exception, request_id: str | None = None) -> None:
         lines = "".join(traceback.format_exception(error))
-        self.log.event("internal error; please report it", request_id=record.request_id, trace=lines)
+        self.log.event("internal error; please report it", request_id=request_id, trace=lines)
 
     def _states(self) -> RouteStates:
         return route_states(self.runtime.configured.routes, self.health, self.runtime.router.clock())

@@ -61,10 +61,10 @@ class Service(Protocol):
         """A new unique id for a request."""
 
     def ended(self, record: Record) -> None:
-        """A request is over."""
+        """A request is over. Does not raise: what fails in an observer is logged, and the others are notified."""
 
     def ended_usually(self, request: UsualRequest) -> None:
-        """A usual request is over, of which no record was made."""
+        """A usual request is over, of which no record was made. Does not raise."""
 
     def shadowed(self, answer: TargetResult, shadow: TargetResult, paid: PaidAttempt) -> None:
         """A mirrored request is over."""

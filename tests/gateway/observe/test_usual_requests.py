@@ -40,6 +40,11 @@ class Written:
         return self.data.decode().splitlines()
 
 
+def raised(error: Exception) -> None:
+    """What becomes of a taker's failure where there is to be none."""
+    raise error
+
+
 def kind_of(**facts: Any) -> RecordKind:
     """Requests with these facts."""
     common = Record("", "openai-chat", "POST", "/v1/chat/completions", 0.0)
@@ -126,7 +131,7 @@ def test_lines_are_in_the_order_in_which_things_happened() -> None:
     """A usual request that was over before an event, or before another request, is told before it."""
     written = Written()
     log, metrics, kind = Log("human", 1.0, written, clock=lambda: NOON), Metrics(lambda: 0), kind_of()
-    requests = UsualRequests((log, metrics))
+    requests = UsualRequests((log, metrics), raised)
     first, second, third, *_ = some(kind)
     requests.add(first)
     log(kind.record(second))
@@ -141,7 +146,7 @@ def test_usual_requests_are_counted_when_somebody_asks() -> None:
     """A scrape sees all that is over, and a log that is closed has written it."""
     written = Written()
     log, metrics, kind = Log("json", 1.0, written, clock=lambda: NOON), Metrics(lambda: 0), kind_of()
-    requests = UsualRequests((log, metrics))
+    requests = UsualRequests((log, metrics), raised)
     for request in some(kind):
         requests.add(request)
     total = sum(numbers.requests for snapshot in metrics.snapshots()[0] for _, numbers in snapshot.numbers)
@@ -159,6 +164,54 @@ def test_a_sample_of_usual_requests_is_logged() -> None:
     log.take(some(kind_of()))
     log.close(10)
     assert len(written.lines) == 5
+
+
+class Failing:
+    """Takes no requests."""
+
+    def expect(self) -> None:
+        pass
+
+    def take(self, requests: Any) -> None:
+        raise LookupError("it broke")
+
+
+def test_a_taker_that_fails_takes_nothing_from_others() -> None:
+    """The others have each batch, once, and each failure is told."""
+    written, failures = Written(), list[Exception]()
+    log, metrics, kind = Log("json", 1.0, written, clock=lambda: NOON), Metrics(lambda: 0), kind_of()
+    takers: list[Any] = [Failing(), log, Failing(), metrics, Failing()]
+    requests = UsualRequests(takers, failures.append)
+    for _ in range(2):
+        for request in some(kind):
+            requests.add(request)
+        requests.hand_on()
+    count = sum(numbers.requests for snapshot in metrics.snapshots()[0] for _, numbers in snapshot.numbers)
+    log.close(10)
+    assert (count, len(written.lines)) == (2 * len(some(kind)), 2 * len(some(kind)))
+    assert [type(failure) for failure in failures] == [LookupError] * 6
+
+
+async def test_a_gateways_log_says_that_a_batch_could_not_be_counted(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its kind, once for the batch; its clients have their answers, and the lines of the requests are there."""
+    reply = [Start("1", "small"), Text("Hello"), Usage(3, 4), Finish("complete", "stop")]
+    server = await serve(ScriptedVendor("openai-chat", [reply]))
+    monkeypatch.setattr(Metrics, "take", Failing.take)
+    written = Written()
+    async with gateway(configured({"house": row("openai-chat", server.url)})) as here:
+        app, log = here.app, Log("human", 1.0, written)
+        app.log, app._observers, app._usual_observers = log, (both := (log, app.metrics)), both
+        app._usual_requests = UsualRequests(both, app._log_defect)
+        caller = await here.caller()
+        for _ in range(4):
+            caller.ask(*asking("openai-chat"))
+            assert (await caller.whole()).status == 200
+        app._usual_requests.hand_on()
+        log.close(10)
+        assert (app.running, app.bodies.held) == (0, 0)
+    lines = written.data.decode()
+    assert lines.count("LookupError: it broke") == lines.count("internal error") == 1
+    assert len([line for line in written.lines if "/v1/chat/completions" in line]) == 4
 
 
 class OldPlan:
@@ -203,7 +256,7 @@ async def test_a_usual_request_is_told_without_a_record(serve: Any, dialect: str
             if again == 2:
                 app.metrics = Metrics(lambda: app.running)
                 app._observers = app._usual_observers = log, app.metrics
-                app._usual_requests = UsualRequests((log, app.metrics))
+                app._usual_requests = UsualRequests((log, app.metrics), raised)
                 app.ended = lambda record: (recorded.append(record), ended(record))[1]  # type: ignore[method-assign]
             caller.ask(path, body)
             assert (await caller.whole()).status == 200

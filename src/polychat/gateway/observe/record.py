@@ -232,4 +232,4 @@ def passed_over(record: Record) -> dict[str, str]:
 
 
 Observer: TypeAlias = Callable[[Record], None]
-"""Called with each request's record at its end. Must not block or raise."""
+"""Called with each request's record at its end. Must not block. What it raises is logged as a defect."""

@@ -31,9 +31,10 @@ class Taker(Protocol):
 class UsualRequests:
     """Those that are over and were not handed on yet."""
 
-    def __init__(self, takers: Sequence[Taker]) -> None:
+    def __init__(self, takers: Sequence[Taker], failed: Callable[[Exception], None]) -> None:
+        """``failed`` gets what a taker raises."""
         self._ended: list[UsualRequest] = []
-        self._takers = takers
+        self._takers, self._failed = takers, failed
         for taker in takers:
             taker.pending = self.hand_on
 
@@ -48,8 +49,11 @@ class UsualRequests:
             self.hand_on()
 
     def hand_on(self) -> None:
-        """Let all take them."""
+        """Let all take them, each whatever another raises."""
         if self._ended:
             ended, self._ended = self._ended, []
             for taker in self._takers:
-                taker.take(ended)
+                try:
+                    taker.take(ended)
+                except Exception as error:  # noqa: BLE001  # a defect, which is not to be the other takers'
+                    self._failed(error)
