@@ -70,6 +70,15 @@ async def answer(
         _over(context, guards)
 
 
+def failing(endpoint: Endpoint, error: Exception) -> Endpoint:
+    """The endpoint for a request that has met this defect already."""
+
+    async def fail(context: RequestContext) -> None:
+        raise error
+
+    return endpoint._replace(answer=fail)
+
+
 def _begin(context: RequestContext, *, is_new: bool) -> None:
     """From here on a new request is in progress."""
     service = context.service
@@ -152,11 +161,15 @@ def _note(context: RequestContext, error: PolychatError) -> None:
 
 async def _failed(context: RequestContext, error: Exception) -> None:
     """A defect of the gateway: the client gets a general error, the log the details."""
-    context.service.bug(error, context.record)
-    if context.responder.started:
-        raise error
+    record, responder = context.record, context.responder
+    context.service.bug(error, record)
+    if record.called_at is not None and (responder.streams or not responder.started):
+        record.verdict = "failed"
+    if responder.started:
+        responder.break_off(error)
+        return
     fault = Fault("internal error; see the gateway's log for this request id", "server", 500)
-    await context.responder.refuse(fault)
+    await responder.refuse(fault)
 
 
 def _took_body(context: RequestContext, receive: Receive, share: Share) -> bool:

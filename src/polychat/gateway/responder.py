@@ -227,6 +227,16 @@ class Responder:
             answer_headers.append(_NO_RETRY)
         await self.whole(status, answer_headers, body)
 
+    def break_off(self, error: Exception) -> None:
+        """End a response that has begun and cannot be completed, unless it is complete already.
+
+        The connection ends. Raises ``error`` at another server than ours, which ends it then.
+        """
+        self.stop_listening()
+        if self._cycle is None:
+            raise error
+        self._cycle.connection.application_failed(self._cycle, 500, "internal error")
+
     # Clients that leave
 
     @property

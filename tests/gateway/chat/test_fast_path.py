@@ -15,7 +15,7 @@ import pytest
 
 from polychat.config.settings import KeySettings, Route, TokenBudget
 from polychat.gateway.app import Gateway
-from polychat.gateway.chat import fast_path
+from polychat.gateway.chat import prepared
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.chat.fast_stream import FastStream
 from polychat.gateway.observe.logs import Log
@@ -331,7 +331,7 @@ async def test_a_target_that_takes_long_is_waited_for_by_a_task(
         await say.whole(completion("Hello"))
 
     monkeypatch.setattr(FastChat, "continue_in_task", noted)
-    monkeypatch.setattr(fast_path, "_SLOW", 0.01)
+    monkeypatch.setattr(prepared, "_SLOW", 0.01)
     async with kept(serve, slow) as (here, caller, backend):
         caller.ask(PATH, {**HELLO, "model": "both"})
         await waits.wait()

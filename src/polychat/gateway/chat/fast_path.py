@@ -31,7 +31,6 @@ Bounds: those of the ordinary path; a body by ``WRITE_SIZE``, the reply by what 
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import monotonic
@@ -44,7 +43,7 @@ from ...http.server.asgi import Headers, Receive, Scope, Send, received_body
 from ...http.server.cycle import STREAM, WHOLE, RequestCycle, header_lines
 from ...http.server.timeout_queue import TimeoutQueue
 from ...routing import Plan
-from ...routing.clocks import LEAST, Kind
+from ...routing.clocks import Kind
 from ...routing.constant import ConstantOutcome
 from ...routing.facts import Facts
 from ...routing.resolve import LONGEST
@@ -56,7 +55,7 @@ from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
 from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_of
 from ..dialects.dialect import InboundChat, Opened
-from ..endpoint import answer
+from ..endpoint import Endpoint, answer, failing
 from ..observe.record import Record
 from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
 from .delivery import cost_line, head_lines, losses_line, note_usage, settled_cost
@@ -71,25 +70,14 @@ if TYPE_CHECKING:
     from ...http.pool.known_replies import KnownReply
     from ..service import Service
 
-_SLOW = 0.75 * LEAST
-"""Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
-
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ChatFastPath(PreparedHead):
     """The ``FastPath`` of all requests with one head."""
 
-    _slow: TimeoutQueue[FastChat] | None = None
-
     def begin(self, cycle: RequestCycle, body: bytes) -> bool:
         """See ``FastPath``."""
         return self.admits(body) and FastChat(self, cycle, body).begin()
-
-    def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastChat]:
-        """Chats whose plans have further targets: one that waits too long gets a task, which tries another in time."""
-        if self._slow is None:
-            self._slow = TimeoutQueue(loop, lambda: _SLOW, FastChat.continue_in_task)
-        return self._slow
 
 
 class IdentifiedFastPath:
@@ -110,22 +98,20 @@ class FastChat:
 
     __slots__ = (
         *("body", "opened", "runtime"),
-        *(
-            "_attempt",
-            "_called_at",
-            "_chat",
-            "_connection",
-            "_cycle",
-            "_facts",
-            "_head",
-            "_heartbeats",
-            "_id",
-            "_inbound",
-            "_key",
-            "_kind",
-        ),
-        *("_outcome", "_plan", "_record", "_routed_at", "_size", "_start", "_trace", "_tries", "_written"),
+        *("_attempt", "_called_at", "_chat", "_connection", "_cycle", "_facts", "_head", "_heartbeats", "_id", "_inbound"),
+        *("_key", "_kind", "_outcome", "_plan", "_record", "_routed_at", "_size", "_start", "_trace", "_tries", "_written"),
     )
+    # Set by ``begin``. Declared in ``__init__``, each would cost a step.
+    _plan: PreparedPlan
+    _chat: InboundChat
+    _kind: Kind | None
+    """What its time is learned for, if the plan has several targets."""
+    _outcome: ConstantOutcome
+    _facts: Facts
+    _routed_at: float
+    """When the target was called, by the router's clock."""
+    _tries: int
+    """How many reads were looked at for the beginning of a stream."""
 
     def __init__(
         self, head: ChatFastPath, cycle: RequestCycle, body: bytes, fields: Mapping[bytes, bytes] | None = None
@@ -145,19 +131,12 @@ class FastChat:
         """Most have none: see ``UsualRequest``."""
         self._size = len(body)
         self._called_at = 0.0
-        """When the target was called; 0 before. ``_routed_at``: the same, by the router's clock."""
-        self._routed_at: float
-        self._plan: PreparedPlan
-        self._kind: Kind | None = None
+        """When the target was called; 0 before."""
         self._inbound: InboundChat | None = None
         """The chat, if its reply is a stream."""
-        self._chat: InboundChat
         self._heartbeats: TimeoutQueue[Ringing] | None = None
         self._attempt: StraightAttempt | None = None
         """Of a request whose reply is unusual, or does not come whole; else there is only its ``_outcome``."""
-        self._outcome: ConstantOutcome
-        self._facts: Facts
-        self._tries: int
 
     @property
     def service(self) -> Service:
@@ -214,16 +193,17 @@ class FastChat:
             self._plan = prepared = head.plan(inbound.model)
             if not (prepared.is_alone or prepared.suits(inbound)):
                 raise Unusual
+            self._kind = None if prepared.is_alone else kind_in(inbound)
             written, sent = prepared.written(inbound, self._trace)
             if head.is_recorded:
                 self._reserve(prepared.plan, inbound)
+            called_at = monotonic()
+            if (outcome := prepared.outcome(runtime.router, called_at)) is None:
+                raise Unusual
+            self._outcome, self._facts = outcome, outcome.facts
+            if (connection := head.pool.begin(written.request, sent, written.timeouts, self._check)) is None:
+                raise Unusual
         except Exception:  # noqa: BLE001  # it is raised again, where the client is told, and defects logged
-            return self._answer_in_task(inbound)
-        called_at = monotonic()
-        if (outcome := prepared.outcome(runtime.router, called_at)) is None:
-            return self._answer_in_task(inbound)
-        self._outcome, self._facts = outcome, outcome.facts
-        if (connection := head.pool.begin(written.request, sent, written.timeouts, self._check)) is None:
             return self._answer_in_task(inbound)
         self._called_at, self._written, self._connection = called_at, written, connection
         self._chat = inbound
@@ -237,7 +217,6 @@ class FastChat:
         else:
             connection.listener, connection.taker = self._changed, self._taken
         if not prepared.is_alone:
-            self._kind = kind_in(inbound)
             head.slow(connection.loop).start(self)
         self._cycle.fast_run = self
         if self._record is not None:
@@ -359,12 +338,15 @@ class FastChat:
         connection, answered_at = self._connection, monotonic()
         self._let_go()
         connection.timer.stop()
-        limits = rate_limits_in(reply.response.raw_headers)
-        self._begun_attempt().answered(limits, self._kind)
-        self._note_answer(answered_at)
-        self.body = self._cycle.body = b""
-        stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
-        stream.begin(self._head_lines(reply.content_type, limits, answered_at, stream=True))
+        try:
+            limits = rate_limits_in(reply.response.raw_headers)
+            self._begun_attempt().answered(limits, self._kind)
+            self._note_answer(answered_at)
+            self.body = self._cycle.body = b""
+            stream = FastStream(self, self._cycle, connection, reply, self._heartbeats, self._counting())
+            stream.begin(self._head_lines(reply.content_type, limits, answered_at, stream=True))
+        except Exception as error:  # noqa: BLE001  # it is raised again in the task
+            self._fail(error)
 
     def _begun_attempt(self) -> StraightAttempt:
         """The attempt that began when the target was called, for what is not over with a whole reply."""
@@ -382,8 +364,8 @@ class FastChat:
     def ended(self, outcome: Outcome) -> None:
         record, finish, target = self.record, outcome.finish, self._plan.target
         assert finish is not None  # it is over
-        record.verdict, record.reason = finish.verdict, finish.reason
         note_usage(record, self.runtime, outcome, target, self._called_at, self._written.url, self._facts.shared)
+        record.verdict, record.reason = finish.verdict, finish.reason
         if finish.error is not None:
             record.error = reason_of(finish.error)
         elif finish.verdict == "complete" and not self._written.losses:
@@ -392,11 +374,14 @@ class FastChat:
     def over(self, error: PolychatError | None = None) -> None:
         """The request is over. ``error``: what cut its stream off."""
         record, service, attempt = self.record, self._head.service, self._attempt
-        if attempt is not None:
-            if record.verdict == "complete":
-                attempt.completed()
-            else:
-                attempt.end(error)
+        try:
+            if attempt is not None:
+                if record.verdict == "complete":
+                    attempt.completed()
+                else:
+                    attempt.end(error)
+        except Exception as defect:  # noqa: BLE001  # the answer is out, and the request must still be counted as over
+            service.bug(defect, record)
         if error is not None:
             release_locals(error)
         service.bodies.held -= self._size
@@ -408,7 +393,7 @@ class FastChat:
     def continue_stream(self, stream: FastStream, *, is_silent: bool) -> None:
         assert self._attempt is not None  # the answer has begun
         early = EarlyStream(partial(stream.reply.resumed, stream.error), self._attempt, stream.latest, self._written.url)
-        self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent, early))
+        self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent, early), self._head.endpoint)
 
     def ring(self) -> None:
         """See ``Ringing``: a heartbeat begins the response."""
@@ -436,11 +421,11 @@ class FastChat:
         written, cycle = self._written, self._cycle
         if cycle.connection.write_paused:
             return False
-        if (secrets := written.request.secrets) is not None:
-            body = secrets.whole(body)
-            if limits:
-                limits = secrets.headers(limits)
         try:
+            if (secrets := written.request.secrets) is not None:
+                body = secrets.whole(body)
+                if limits:
+                    limits = secrets.headers(limits)
             if self._inbound is None and written.translation is None:
                 reply: WholeReply | None = passed_whole(self._head.dialect, body, self._plan.name)
             else:
@@ -453,31 +438,44 @@ class FastChat:
         answered_at, is_complete, connection = monotonic(), finish.verdict == "complete", self._connection
         self._let_go()
         connection.timer.stop()
-        if self._record is not None and (counting := self._counting()) is not None:
-            counting(reply[0])
-        if is_complete:
-            self._outcome.answered_whole(self._routed_at, limits, self._kind)
-        else:
-            self._begun_attempt().answered(limits, self._kind)
-        self._head.pool.give_back(connection)
-        cycle.body = b""  # its connection would refer to it until the next request
-        if self._record is None and is_complete and not written.losses:
-            self._end_usually(reply, limits, answered_at)
-        else:
-            self._respond(self._noted(reply, limits, answered_at), reply[0])
-            self.over()
+        try:
+            if self._record is not None and (counting := self._counting()) is not None:
+                counting(reply[0])
+            if is_complete:
+                self._outcome.answered_whole(self._routed_at, limits, self._kind)
+            else:
+                self._begun_attempt().answered(limits, self._kind)
+            self._head.pool.give_back(connection)
+            cycle.body = b""  # its connection would refer to it until the next request
+            if self._record is None and is_complete and not written.losses:
+                self._end_usually(reply, limits, answered_at)
+                return True
+            lines = self._noted(reply, limits, answered_at)
+        except Exception as error:  # noqa: BLE001  # it is raised again in the task
+            self._fail(error)
+            return True
+        self._respond(lines, reply[0])
+        self.over()
         return True
 
     def _respond(self, lines: bytes, body: bytes) -> None:
         """Send a whole response."""
         cycle = self._cycle
-        if self._inbound is None:
-            cycle.respond_now(200, lines, body)
-        else:
-            cycle.respond_stream_now(lines, body)
+        try:
+            if self._inbound is None:
+                cycle.respond_now(200, lines, body)
+            else:
+                cycle.respond_stream_now(lines, body)
+        except Exception as error:  # noqa: BLE001  # the counts go down all the same
+            self.broken_off(error)
+
+    def broken_off(self, error: Exception) -> None:
+        """A defect came up while the response was sent: no other can be, so the connection ends. ``over`` follows."""
+        self.service.bug(error, self.record)
+        self._cycle.connection.transport.close()
 
     def _end_usually(self, reply: WholeReply, limits: Headers, answered_at: float) -> None:
-        """Send the complete reply of a request that needs no record."""
+        """Send the complete reply of a request that needs no record. What it raises comes before that."""
         plan, written, called_at, cost = self._plan, self._written, self._called_at, None
         body, finish, usage, served, content_type = reply
         target = plan.target
@@ -494,8 +492,11 @@ class FastChat:
             lines += header_lines(limits)
         if cost is not None and not is_stream:
             lines += cost_line(cost)
-        if not self._cycle.respond_at_once(STREAM if is_stream else WHOLE, lines, body):
-            self._respond(lines, body)
+        try:
+            if not self._cycle.respond_at_once(STREAM if is_stream else WHOLE, lines, body):
+                self._respond(lines, body)
+        except Exception as error:  # noqa: BLE001  # as in ``_respond``
+            self.broken_off(error)
         service.bodies.held -= self._size
         service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
 
@@ -557,32 +558,38 @@ class FastChat:
             return
         self._let_go()
         self._begun_attempt().failed()
-        self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent))
+        self._go_on(EarlyAttempt(self._plan.target, self._connection, self._called_at, is_silent), self._head.endpoint)
 
-    def _go_on(self, early: EarlyAttempt) -> None:
+    def _fail(self, error: Exception) -> None:
+        """A defect came up after ``_let_go``, and nothing was sent: a task refuses the request, as any that meets a defect."""
+        attempt, connection = self._attempt, self._connection
+        if attempt is not None:
+            attempt.end()
+        elif connection.in_use:
+            self._begun_attempt().failed()
+        if connection.in_use:  # it was not given back
+            self._head.pool.give_back(connection)
+        self._go_on(None, failing(self._head.endpoint, error))
+
+    def _go_on(self, early: EarlyAttempt | None, endpoint: Endpoint) -> None:
+        """Let a task answer as ``endpoint`` does. ``early``: the attempt that it continues."""
         if self.record.ownership is not None:
             self.service.of_people.discard(self.record.key, self)
+        self._cycle.connection.answer_in_task(self._cycle, partial(self._run, early, endpoint))
 
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._run_in_task(early, scope, receive, send)
-
-        self._cycle.connection.answer_in_task(self._cycle, answered)
-
-    async def _run_in_task(self, early: EarlyAttempt, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(self, early: EarlyAttempt | None, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         head = self._head
         context = RequestContext(self.service, head.dialect, head.path, scope, send, runtime=self.runtime, record=self.record)
         context.body, context.early, context.chat = self.body, early, self._inbound
-        if (counting := self._counting()) is not None:
-            context.responder.tap(counting)
-        received_body(receive)  # it was read
         try:
-            await answer(
-                head.endpoint,
-                context,
-                receive,
-                Guards(),
-                Share(self.service.bodies, self.runtime.limits.body_total, self._size),
-            )
+            if early is not None and (counting := self._counting()) is not None:
+                context.responder.tap(counting)
+        except Exception as error:  # noqa: BLE001  # it is raised again below
+            endpoint = failing(endpoint, error)
+        received_body(receive)  # it was read
+        share = Share(self.service.bodies, self.runtime.limits.body_total, self._size)
+        try:
+            await answer(endpoint, context, receive, Guards(), share)
         finally:
             if (unused := context.take_early_connection()) is not None:  # its target was not called
                 self._head.pool.give_back(unused)

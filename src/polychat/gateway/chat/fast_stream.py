@@ -46,6 +46,9 @@ class BegunChat(Protocol):
     def over(self, error: PolychatError | None) -> None:
         """The request is over. ``error``: what cut its stream off."""
 
+    def broken_off(self, error: Exception) -> None:
+        """A defect came up while the end of the response was sent."""
+
     def continue_stream(self, stream: FastStream, *, is_silent: bool) -> None:
         """A task continues the stream. ``is_silent``: a heartbeat is due."""
 
@@ -81,10 +84,10 @@ class FastStream(Push):
     def begin(self, lines: bytes) -> None:
         """Send the head, of these ``header_lines``, and the first piece."""
         cycle, reply, connection = self._cycle, self.reply, self._connection
-        cycle.start(200, lines)
         first, reply.first = reply.first, b""
         if self._counting is not None:
             self._counting(first)
+        cycle.start(200, lines)
         if self._ending.finish is not None:
             self._complete(first)  # a short reply is complete: it is sent with its head and its end in one write
             return
@@ -127,15 +130,22 @@ class FastStream(Push):
     def _complete(self, first: bytes) -> None:
         """The reply is over: send its end after ``first``."""
         reply = self.reply
-        rest = reply.last(first or self.latest)
-        if self._counting is not None:
-            self._counting(rest)
-        outcome = reply.outcome
-        self._chat.ended(outcome)
-        self._cycle.push_last(first + rest)
+        try:
+            rest = reply.last(first or self.latest)
+            if self._counting is not None:
+                self._counting(rest)
+            outcome = reply.outcome
+            self._chat.ended(outcome)
+        except Exception as error:  # noqa: BLE001  # as in ``_given``: it is raised in the task
+            self.error = error
+            self._chat.continue_stream(self, is_silent=False)
+            return
+        try:
+            self._cycle.push_last(first + rest)
+        except Exception as broken:  # noqa: BLE001  # the request must still be counted as over
+            self._chat.broken_off(broken)
+        self._chat.over(None if outcome.finish is None else outcome.finish.error)
         reply.response.finish()
-        assert outcome.finish is not None  # it is over
-        self._chat.over(outcome.finish.error)
 
     def ring(self) -> None:
         """See ``Ringing``: it checks whether a piece was sent since the last time."""

@@ -7,6 +7,7 @@ how a chat is written for it.
 from __future__ import annotations
 
 import re
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from ...calls.info import CallInfo
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
 from ...http.pool.pool import Pool, pool
+from ...http.server.cycle import FastRun
+from ...http.server.timeout_queue import TimeoutQueue
 from ...routing import Plan
-from ...routing.clocks import timeouts_of
+from ...routing.clocks import LEAST, timeouts_of
 from ...routing.constant import ConstantOutcome, constant_outcome, is_constant
 from ...routing.facts import Facts
 from ...routing.resolve import LONGEST
@@ -51,6 +54,8 @@ class Unusual(PolychatError):  # a request is
 
 _PLANS = 64
 """Maximum names of models that are prepared for one head, or known to be unusual."""
+_SLOW = 0.75 * LEAST
+"""Seconds that a chat waits without a task if another target may be tried: below the minimum timeout."""
 _NAMED = re.compile(rb'"model"\s{0,9}:\s{0,9}"([^"\\]{1,256})"')
 
 
@@ -62,6 +67,7 @@ class PreparedHead:
     """One head of requests to an endpoint for chats, whatever identifies each, and the facts that follow from it alone."""
 
     __deletable__ = ("context",)
+    _slow: TimeoutQueue[FastRun] | None = None
 
     def __init__(self, service: Service, endpoint: Endpoint, path: str, scope: Scope, guards: Callable[[], Guards]) -> None:
         """``guards`` returns those of the configuration in force."""
@@ -93,11 +99,14 @@ class PreparedHead:
 
     def admits(self, body: bytes) -> bool:
         """Whether a request with this body may be answered without a task, as far as can be said before it is read."""
-        if self.runtime is not self.service.runtime:
-            self._prepare()
-        if not self.is_usual or len(body) > self.most or (self._unusual and self._is_known_as_unusual(body)):
+        try:
+            if self.runtime is not self.service.runtime:
+                self._prepare()
+            if not self.is_usual or len(body) > self.most or (self._unusual and self._is_known_as_unusual(body)):
+                return False
+            return all(admits() for admits in self._asked)
+        except Exception:  # noqa: BLE001  # a guard's defect: it is raised again, where the client is told, and defects logged
             return False
-        return all(admits() for admits in self._asked)
 
     def _is_known_as_unusual(self, body: bytes) -> bool:
         """Whether a body most likely requests a model that is known as unusual: trying is not worth it."""
@@ -121,6 +130,12 @@ class PreparedHead:
                 self._plans.clear()
             self._plans[model] = prepared
         return prepared
+
+    def slow(self, loop: AbstractEventLoop) -> TimeoutQueue[FastRun]:
+        """Chats whose plans have further targets: one that waits too long gets a task, which tries another in time."""
+        if self._slow is None:
+            self._slow = TimeoutQueue(loop, lambda: _SLOW, lambda chat: chat.continue_in_task())
+        return self._slow
 
     def forget(self) -> None:
         """Release what the configuration in force was needed for: it would stay until a request with this head comes again."""
