@@ -16,7 +16,7 @@ from polychat.gateway.admission.guards import guards_of, in_order
 from polychat.gateway.context import Guard, RequestContext
 from polychat.http.pool.connection import PoolConnection
 from polychat.http.pool.pool import pool
-from polychat.http.server.cycle import RequestCycle
+from polychat.http.server.protocol import ServerConnection
 from polychat.wire.contract import wire_named
 
 from ...support.compiled import replaces_compiled
@@ -400,19 +400,32 @@ async def test_a_connection_whose_body_ends_late_is_kept(serve: Any, dialect: st
         assert pool().state(connection) == "idle"
 
 
+class CountedWrites:
+    """A transport; ``writes`` gets what is written to it."""
+
+    def __init__(self, transport: Any, writes: list[bytes]) -> None:
+        self._transport, self._writes = transport, writes
+
+    def write(self, data: bytes) -> None:
+        self._writes.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 @replaces_compiled
 async def test_a_short_stream_is_one_write(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that comes in one read goes out in one write, with its head and its end: passed, with and without a task, and
     translated.
     """
     writes: list[bytes] = []
-    write = RequestCycle._write
+    begin = ServerConnection.connection_made
 
-    def counted(cycle: RequestCycle, data: bytes, more: bool) -> None:
-        writes.append(data)
-        write(cycle, data, more)
+    def counted(connection: ServerConnection, transport: Any) -> None:
+        begin(connection, CountedWrites(transport, writes))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RequestCycle, "_write", counted)
+    monkeypatch.setattr(ServerConnection, "connection_made", counted)
 
     async def backend(seen: Seen, say: Say) -> None:
         await say.stream([FIRST + text("Hello") + END + DONE])
