@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from polychat.events import Event, Finish, Reasoning, Refusal, Start, Text, Usage
 from polychat.types import ChatRequest
 from polychat.wire import contract
-from polychat.wire.assembly import plain_reply
+from polychat.wire.plain_reply import plain_reply
 
 COUNTS = st.one_of(st.none(), st.integers(0, 9))
 USAGES = st.builds(Usage, *[COUNTS] * 9, st.one_of(st.none(), st.floats(0, 1)), st.booleans())

@@ -7,7 +7,7 @@ offsets into that text, so that a piece of text costs no more than an append.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
@@ -223,27 +223,6 @@ class AssembledMessage(Struct):
             if pieces:
                 call.arguments = "".join([call.arguments, *pieces])
                 pieces.clear()
-
-
-class PlainReply(NamedTuple):
-    """A complete reply that is one text with counts, as most whole replies are."""
-
-    text: str
-    usage: Usage
-    finish: Finish
-    model: str | None
-
-
-def plain_reply(events: list[Event]) -> PlainReply | None:
-    """The reply of ``events``; ``None`` for any other."""
-    if len(events) != 4:
-        return None
-    start, text, usage, finish = events
-    if type(text) is not Text or type(usage) is not Usage or type(start) is not Start or type(finish) is not Finish:
-        return None
-    if text.choice or finish.others or finish.verdict != "complete":
-        return None
-    return PlainReply(text.text, usage, finish, start.model)
 
 
 class AssembledReply(Struct):

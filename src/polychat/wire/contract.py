@@ -20,11 +20,11 @@ from ..errors import BadInput
 if TYPE_CHECKING:
     from ..events import Event, Usage
     from ..types import ChatRequest
-    from .assembly import PlainReply
     from .faults import Fault
     from .field import SupportTable
     from .limits import ReaderLimits
     from .losses import Loss
+    from .plain_reply import PlainReply
 
 
 class Reader(Protocol):

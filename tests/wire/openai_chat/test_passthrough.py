@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polychat.wire.openai_chat import read_reply
 from polychat.wire.openai_chat.passthrough import ending_of
-from polychat.wire.openai_chat.usual_usage import UsualCompletion, UsualPrompt, UsualUsage
+from polychat.wire.openai_chat.usual_bodies import UsualCompletion, UsualPrompt, UsualUsage
 from polychat.wire.passthrough import ending_in
 
 _COUNTS = st.one_of(st.integers(-1, 30), st.sampled_from([None, 1.0, 1.5, True, "1", 2**70, [], {}]))

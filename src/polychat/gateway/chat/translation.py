@@ -7,9 +7,9 @@ from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING
 
-from ...wire.assembly import PlainReply, plain_reply
 from ...wire.billing import has_piece
 from ...wire.passthrough import ending_in
+from ...wire.plain_reply import PlainReply, plain_reply
 from .replies import WholeReply
 
 if TYPE_CHECKING:

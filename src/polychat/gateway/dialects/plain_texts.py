@@ -8,7 +8,7 @@ from msgspec import Meta
 from msgspec.json import Decoder
 
 from ...wire.json_text import encoded
-from ...wire.usual_requests import PlainMessage
+from ...wire.usual_bodies import PlainMessage
 
 PlainTexts: TypeAlias = tuple[bytes, list[str]]
 """What identifies all of a request but the texts of its messages, and these texts."""

@@ -28,6 +28,7 @@ from msgspec.structs import replace
 from ...choices import LogForm
 from ...errors import redact
 from .record import KindIdentity, Record, UsualRequest, has_passed_over, passed_over
+from .usual_lines import DURATIONS, UsualForm, tokens_text, usual_text
 from .usual_requests import Pending, nothing_pending
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -80,7 +81,7 @@ class Log:
         """By status and verdict: the column of the line for people."""
         self._by_kind: dict[KindIdentity, tuple[str, str, str, str]] = {}
         """What ``_constant`` gives."""
-        self._forms: dict[KindIdentity, tuple[str, str, bool, str, bool]] = {}
+        self._forms: dict[KindIdentity, UsualForm] = {}
         """What ``_usual_form`` gives."""
         self._lines_by_kind: dict[KindIdentity, _Line] = {}
         """A line of each kind as JSON."""
@@ -133,7 +134,8 @@ class Log:
                 _encoder.encode_into(self._usual_line(request, stamp), held, -1)
                 held += b"\n"
             else:
-                held += self._usual_text(request, stamp).encode()
+                form = self._forms.get(request[0].identity) or self._usual_form(request)
+                held += usual_text(request, form, stamp, self._dim, self._end).encode()
         if self._timer is None:
             self._later()
 
@@ -220,7 +222,7 @@ class Log:
         kind = record.kind
         status, columns, notes, end = (None if kind is None else self._by_kind.get(kind.identity)) or self._constant(record)
         duration = int((record.over - record.start) * 1000)
-        shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
+        shown = DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
         if notes := _counts(record) + notes:
             end = f"{notes[:-2]}  {end}"
         request_id = record.request_id if record.request_id.isprintable() else redact(record.request_id)
@@ -231,27 +233,8 @@ class Log:
             line += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
         return line
 
-    def _usual_text(self, request: UsualRequest, stamp: str) -> str:
-        """As ``_human``."""
-        kind, request_id, start, _, first, over, usage, cost = request
-        status, columns, has_notes, end, is_stream = self._forms.get(kind.identity) or self._usual_form(request)
-        duration = int((over - start) * 1000)
-        shown = _DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
-        counts = "" if usage is None else _tokens(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-        if is_stream:
-            counts = f"first token {int((first - start) * 1000)} ms, {counts}"
-        if cost is not None:
-            counts += f"${cost:.6f}, "
-        if counts and not has_notes:
-            counts = f"{counts[:-2]}  "
-        if not request_id.isprintable():
-            request_id = redact(request_id)
-        return f"{self._dim}{stamp}{status}{shown}{columns}{counts}{end}{request_id}{self._end}"
-
-    def _usual_form(self, request: UsualRequest) -> tuple[str, str, bool, str, bool]:
-        """What the lines of a kind have in common: status, columns, whether there are notes, those with what follows them, and
-        whether its replies are streams.
-        """
+    def _usual_form(self, request: UsualRequest) -> UsualForm:
+        """What the lines of a kind have in common."""
         kind = request[0]
         status, columns, notes, end = self._constant(kind.common)
         if len(self._forms) >= _KINDS:
@@ -328,7 +311,6 @@ def _second(second: int) -> str:
 
 _KINDS = 1000
 _RECORDS = 64
-_DURATIONS = [f"{number:7} ms  " for number in range(1000)]
 _PLAIN = ("",) * 5
 _COLOURED = ("\x1b[2m", "\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m")
 """Dim, reset, success, client error, failure."""
@@ -428,21 +410,12 @@ def _listed(lines: Iterable[str]) -> list[str]:
 
 def _counts(record: Record) -> str:
     """What a request took, for people."""
-    counts = _tokens(record.prompt_tokens, record.completion_tokens, record.cached_tokens)
+    counts = tokens_text(record.prompt_tokens, record.completion_tokens, record.cached_tokens)
     if record.stream and record.first is not None:
         counts = f"first token {int((record.first - record.start) * 1000)} ms, {counts}"
     if record.cost is not None:
         counts += f"${record.cost:.6f}, "
     return counts
-
-
-def _tokens(prompt: int | None, completion: int | None, cached: int | None) -> str:
-    """What a request took of tokens, for people."""
-    if prompt is None and completion is None:
-        return ""
-    return (
-        f"{prompt or 0}+{completion or 0} tokens, {cached} cached, " if cached else f"{prompt or 0}+{completion or 0} tokens, "
-    )
 
 
 def _extra_facts(record: Record) -> str:

@@ -33,6 +33,7 @@ from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
 from .shadows import ShadowCounts, TargetResult
 from .usual_requests import Pending, nothing_pending
+from .usual_sums import UsualSums
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -156,29 +157,19 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
 
     def count_usual(self, requests: Sequence[UsualRequest]) -> Used:
         """As ``count``, of usual requests that are of one kind."""
-        common, within, prompt, completion, seconds, total = requests[0][0].common, self.within, 0, 0, 0.0, 0.0
-        for _, _, start, _, first, over, usage, cost in requests:
-            took = over - start
-            seconds += took
-            within[bisect_left(BOUNDS, took)] += 1
-            if usage is not None:
-                prompt += usage.prompt_tokens or 0
-                completion += usage.completion_tokens or 0
-                if usage.cached_tokens:
-                    self.cached += usage.cached_tokens
-            if cost is not None:
-                total += cost
-            else:
-                self.unpriced += 1
-            if common.stream:
-                self._count_first(first - start)
+        common, sums = requests[0][0].common, UsualSums(requests, self.within, BOUNDS)
         self.requests += len(requests)
-        self.seconds += seconds
-        self.prompt += prompt
-        self.completion += completion
+        self.seconds += sums.seconds
+        self.prompt += sums.prompt
+        self.completion += sums.completion
+        self.cached += sums.cached
         self.attempts += common.attempts * len(requests)
-        self.cost += total
-        return Used(prompt, completion, total)
+        self.cost += sums.cost
+        self.unpriced += sums.unpriced
+        if common.stream:
+            for _, _, start, _, first, _, _, _ in requests:
+                self._count_first(first - start)
+        return Used(sums.prompt, sums.completion, sums.cost)
 
     def _count_first(self, took: float) -> None:
         self.streams += 1

@@ -91,20 +91,21 @@ class StreamWriter:
         return b"" if self._done else self.write([Finish("truncated")])
 
     def _rare(self, event: Event, out: list[bytes]) -> None:
-        match event:
-            case Reasoning(choice=0):
-                self._think(event, out)
-            case ToolCallPiece(choice=0):
-                self._piece(event, out)
-            case Citation(choice=0):
-                if self._open != "text":
-                    self._begin_text(out)
-                self._delta(self._blocks - 1, {"type": "citations_delta", "citation": citation_of(event)}, out)
-            case Media(choice=0):
-                self._begin(media_block(event), None, out)
-                _emit("content_block_stop", {"index": self._blocks - 1}, out)
-            case Refusal(choice=0):
-                self._refusal.append(event.text)
+        if isinstance(event, (Start, Usage, Finish)) or event.choice != 0:
+            return
+        if isinstance(event, Reasoning):
+            self._think(event, out)
+        elif isinstance(event, ToolCallPiece):
+            self._piece(event, out)
+        elif isinstance(event, Citation):
+            if self._open != "text":
+                self._begin_text(out)
+            self._delta(self._blocks - 1, {"type": "citations_delta", "citation": citation_of(event)}, out)
+        elif isinstance(event, Media):
+            self._begin(media_block(event), None, out)
+            _emit("content_block_stop", {"index": self._blocks - 1}, out)
+        elif isinstance(event, Refusal):
+            self._refusal.append(event.text)
 
     def _think(self, event: Reasoning, out: list[bytes]) -> None:
         opaque = event.opaque

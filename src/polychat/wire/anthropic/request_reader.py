@@ -13,7 +13,8 @@ from ..extras import rest
 from ..limits import LIMITS, ReaderLimits
 from ..losses import BILLING
 from ..plain import reader
-from ..usual_requests import UsualRequest, usual_reader
+from ..usual_bodies import UsualRequest
+from ..usual_requests import usual_reader
 from .caching import cache_of
 from .constants import NAME
 from .message_reader import ConversationReader, texts

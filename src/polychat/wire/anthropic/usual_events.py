@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from .usual_replies import UsualCounts, UsualReason
+from .usual_bodies import UsualCounts, UsualReason
 
 
 class UsualEmptyMessage(Struct, forbid_unknown_fields=True, gc=False):

@@ -9,8 +9,9 @@ from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text
 from .constants import COUNTED, REASONS
+from .usual_bodies import UsualCounts
 from .usual_events import UsualBlockDelta, UsualEvent, UsualMessageDelta, UsualMessageStart, UsualMessageStop
-from .usual_replies import UsualCounts, usage_of
+from .usual_replies import usage_of
 
 _decode = Decoder(tuple[UsualEvent, ...]).decode
 _MOST = 24

@@ -8,8 +8,9 @@ from typing import Any
 from ...errors import BadReply, redact
 from ...events import Event, Finish, Media
 from ...types import ToolCall
-from ..assembly import AssembledMessage, AssembledReply, PlainReply, ReasoningRun, TextRun
+from ..assembly import AssembledMessage, AssembledReply, ReasoningRun, TextRun
 from ..json_text import encoded
+from ..plain_reply import PlainReply
 from ..reading import failed
 from ..sites.deltas import arguments_of, complete_members, is_finished
 from ..tags import tagged

@@ -20,10 +20,11 @@ from ..stream import SHAPES
 from .errors import fault_of_error, is_fault
 from .reply_reader import FAILED, REASONS, begins_another, read_reply
 from .usage import usage_in, usage_of, with_reasoning
+from .usual_bodies import UsualUsage
 from .usual_chunks import usual_chunk
 from .usual_ending import UsualEnding
 from .usual_streams import NO_CHOICES, ROLE, SMALL
-from .usual_usage import UsualUsage, counts_of
+from .usual_usage import counts_of
 
 _MARKS = (
     *(b'finish_reason":"', b'finish_reason": "', b"[DONE]", b'"usage":{', b'"usage": {'),

@@ -10,12 +10,14 @@ from typing import Any
 from ...errors import Truncated
 from ...events import Citation, Event, Finish, Logprobs, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ...types import ChatRequest, ToolCall
-from ..assembly import AssembledMessage, AssembledReply, PlainReply
+from ...values import mypyc_attr
+from ..assembly import AssembledMessage, AssembledReply
 from ..checks import data_url
 from ..contract import Writer
 from ..faults import Fault, fault_of
 from ..framing import data_line
 from ..json_text import encoded, escaped
+from ..plain_reply import PlainReply
 from ..reading import nearest
 from ..sites.deltas import is_finished
 from ..tags import tagged
@@ -117,7 +119,7 @@ class StreamWriter:
                 self._citation_counts[event.choice] = place + 1
                 # OpenAI's client joins entries of lists by ``index``, and fails without one.
                 return self._chunk({"annotations": [{"index": place, **_citation(event)}]}, event.choice)
-            case Media(media_type=kind) if kind.startswith("image/"):
+            case Media() if event.media_type.startswith("image/"):
                 place = self._images.get(event.choice, 0)
                 self._images[event.choice] = place + 1
                 return self._chunk({"images": [{"index": place, **_image(event)}]}, event.choice)
@@ -168,7 +170,7 @@ def delta_of(event: Event) -> Object:
             return {"tool_calls": [piece_of(event)]}
         case Refusal():
             return {"refusal": event.text}
-        case Media(media_type=kind) if not kind.startswith("image/"):
+        case Media() if not event.media_type.startswith("image/"):
             return {"audio": _audio(event)}
         case Media():
             return {"images": [_image(event)]}
@@ -263,6 +265,7 @@ def _call(call: ToolCall, reason: str | None) -> Object:
     return {"id": call.id, "type": kind, kind: {"name": call.name, member: arguments}, **signature}
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class WholeWriter:
     """An answer in one object, written at its end; a failure is an error with its own status."""
 

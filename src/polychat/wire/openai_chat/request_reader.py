@@ -11,7 +11,8 @@ from ..efforts import ORDER, effort_named
 from ..extras import remaining, rest
 from ..limits import LIMITS, ReaderLimits
 from ..plain import reader
-from ..usual_requests import UsualRequest, usual_reader
+from ..usual_bodies import UsualRequest
+from ..usual_requests import usual_reader
 from .constants import NAME
 from .message_reader import cache_of, read_messages
 

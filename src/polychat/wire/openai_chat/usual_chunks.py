@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
-from .usual_usage import UsualUsage
+from .usual_bodies import UsualUsage
 
 
 class UsualDelta(Struct, forbid_unknown_fields=True, gc=False):

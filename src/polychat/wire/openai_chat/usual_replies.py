@@ -1,61 +1,17 @@
 """The usual whole reply, decoded by type: one answer that is text, why it ended, and the counts of tokens.
 
-As in ``usual_chunks``: members that servers send without content have a type that accepts only such values, and a reply of any
-other form is rejected, to be read member by member.
+A reply of any other form is rejected, to be read member by member.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
-from msgspec import Struct
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text
 from ..contract import TextAnswer
 from .usage import with_reasoning
-from .usual_usage import UsualUsage, counts_of
-
-Nothing: TypeAlias = tuple[()] | None
-UsualEnd: TypeAlias = Literal["stop", "length", "content_filter"]
-"""The ends of a reply without calls."""
-
-
-class UsualMessage(Struct, forbid_unknown_fields=True):
-    """The answer."""
-
-    content: str
-    role: str | None = None
-    refusal: None = None
-    annotations: Nothing = None
-    tool_calls: Nothing = None
-    function_call: None = None
-    audio: None = None
-    reasoning_content: None = None
-
-
-class UsualAnswer(Struct, forbid_unknown_fields=True):
-    """The only choice of a reply."""
-
-    message: UsualMessage
-    finish_reason: UsualEnd
-    index: Literal[0] = 0
-    logprobs: None = None
-    stop_reason: None = None
-
-
-class UsualReply(Struct, forbid_unknown_fields=True):
-    """A reply without error, calls or sources."""
-
-    choices: tuple[UsualAnswer]
-    id: str | None = None
-    model: str | None = None
-    object: Literal["chat.completion", ""] | None = None
-    created: int | float | None = None
-    usage: UsualUsage | None = None
-    system_fingerprint: str | None = None
-    service_tier: str | None = None
-
+from .usual_bodies import UsualReply
+from .usual_usage import counts_of
 
 _decode = Decoder(UsualReply).decode
 

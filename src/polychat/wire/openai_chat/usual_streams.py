@@ -12,8 +12,8 @@ from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text, Usage
 from .usage import with_reasoning
+from .usual_bodies import UsualEnd
 from .usual_chunks import UsualChunk
-from .usual_replies import UsualEnd
 from .usual_usage import counts_of
 
 _decode = Decoder(tuple[UsualChunk, ...]).decode

@@ -1,4 +1,4 @@
-"""The usual counts of tokens, decoded by type: those of OpenAI's own API.
+"""The usual counts of tokens, decoded by type.
 
 Counts of any other form, such as those with members of a dialect's own, are rejected, to be read member by member.
 """
@@ -7,37 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, convert
+from msgspec import convert
 
 from ...events import Usage
-from ..token_counts import Count
-
-
-class UsualPrompt(Struct, forbid_unknown_fields=True):
-    """What the prompt's tokens were."""
-
-    cached_tokens: Count | None = None
-    audio_tokens: Count | None = None
-
-
-class UsualCompletion(Struct, forbid_unknown_fields=True):
-    """What the answer's tokens were. The last two are of predicted outputs, which no event reports."""
-
-    reasoning_tokens: Count | None = None
-    audio_tokens: Count | None = None
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
-
-
-class UsualUsage(Struct, forbid_unknown_fields=True):
-    """The counts, by OpenAI's names."""
-
-    prompt_tokens: Count
-    completion_tokens: Count
-    total_tokens: Count | None = None
-    prompt_tokens_details: UsualPrompt | None = None
-    completion_tokens_details: UsualCompletion | None = None
-
+from .usual_bodies import UsualCompletion, UsualPrompt, UsualUsage
 
 _NO_PROMPT, _NO_COMPLETION = UsualPrompt(), UsualCompletion()
 _MEMBERS = frozenset(UsualUsage.__struct_fields__)
