@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ...http.pool.push import Push
+from ...http.server.cycle import CHUNK
 from ..responder import MOST_OF_END, end_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class FastStream(Push):
 
     __slots__ = (
         *("latest", "reply"),
-        *("_chat", "_counting", "_cycle", "_ending", "_heartbeats", "_passing", "_rung"),
+        *("_chat", "_counting", "_cycle", "_ending", "_heartbeats", "_passing", "_rung", "_write"),
     )
 
     def __init__(
@@ -78,6 +79,8 @@ class FastStream(Push):
         passing = reply.passing()
         self._counting = counting
         self._passing = passing if counting is None else lambda data: counting(passing(data))
+        self._write: Callable[[bytes], object] | None = None
+        """Writes a chunk of HTTP to the client, once the head is sent; ``None`` if the response is not in chunks."""
         self._rung = b""
         """The latest piece at the last look for a heartbeat."""
 
@@ -92,6 +95,8 @@ class FastStream(Push):
             self._complete(first)  # a short reply is complete: it is sent with its head and its end in one write
             return
         cycle.push(first)
+        if cycle.chunked:
+            self._write = cycle.connection.transport.write
         cycle.fast_run = self
         cycle.on_disconnect(self.continue_in_task)
         if self._heartbeats is not None:
@@ -109,7 +114,10 @@ class FastStream(Push):
         try:
             if passed := self._passing(passed):
                 self.latest = passed if len(passed) >= MOST_OF_END else end_of(self.latest, passed)
-                self._cycle.push(passed, chunk if passed is data else b"")
+                if chunk and (write := self._write) is not None:  # it comes straight from the backend: the client is there
+                    write(chunk if passed is data else CHUNK % (len(passed), passed))
+                else:
+                    self._cycle.push(passed)
             if self._ending.finish is None:
                 return
         except Exception as error:  # noqa: BLE001  # it is raised in the task, where the client is told, and defects logged

@@ -22,6 +22,8 @@ SMALL = 64 * 1024
 
 EARLY = b"HTTP/1.1 "
 """The beginning of every response: it may be sent before there is one, see ``RequestCycle.send_early_byte``."""
+CHUNK = b"%x\r\n%b\r\n"
+"""The form of a chunk: of its length and its data."""
 _STATUS = {code.value: b"HTTP/1.1 %d %b\r\n" % (code.value, code.phrase.encode()) for code in HTTPStatus}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
@@ -341,15 +343,15 @@ class RequestCycle:
         if not self.disconnected:
             self._send_body(data, more)
 
-    def push(self, data: bytes, chunk: bytes = b"") -> None:
+    def push(self, data: bytes) -> None:
         """A piece of a response that has started, and not the last: sent at once, however slow the client is.
 
-        For a ``Source`` that is coupled. ``chunk``: the same as a chunk of HTTP, if there is one.
+        For a ``Source`` that is coupled.
         """
         if self.disconnected:
             return
         if self.chunked and data and not self._head:
-            self.connection.transport.write(chunk or b"%x\r\n%b\r\n" % (len(data), data))
+            self.connection.transport.write(CHUNK % (len(data), data))
         else:
             self._send_body(data, True)
 
@@ -420,7 +422,7 @@ class RequestCycle:
 
     def _send_body(self, body: bytes, more: bool) -> None:
         if self.chunked:
-            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            data = CHUNK % (len(body), body) if body else b""
             if not more:
                 data += b"0\r\n\r\n"
         elif self._has_no_body:

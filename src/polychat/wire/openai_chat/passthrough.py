@@ -47,6 +47,8 @@ _PIECE = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\s?"((?:[^"\\\r\n]|\\.)*)"')
 """The text of a piece, in its quotes."""
 _LF, _CR, _QUOTE = b'\n\r"'
+_NOTHING, _NO_TEXT = b"\n", slice(0, 0)
+"""Before the text of a piece, and where it is, as long as none was examined: no piece begins so, or has a text there."""
 _MAX_LEARNED = 3
 """How often the bytes around the text of one stream's pieces are learned."""
 _SERVED = re.compile(rb'"model":\s?("(?:[^"\\]|\\.){1,200}")')
@@ -70,9 +72,11 @@ class ChunkMonitor:
         """Whether ``_take_usual`` is tried first."""
         self._wants_usage = usage
         self.has_content = self._looks = self._ended = False
-        self._before = self._behind = b""
+        self._before, self._behind = _NOTHING, b""
         """The bytes around the text of the last piece that was examined: later pieces have the same."""
-        self._around = self._times_learned = 0
+        self._text = _NO_TEXT
+        """Where the text is between them."""
+        self._times_learned = 0
         self._is_padded = False
         """Whether the text is followed by padding that differs each time."""
         self._reason: str | None = None
@@ -86,14 +90,18 @@ class ChunkMonitor:
         """The part of the current chunk that was not forwarded."""
 
     def feed(self, data: bytes) -> bytes:
-        before = self._before
         # The usual read: searching for each mark would take several times as long as everything else that is done for it.
-        if before and data.startswith(before) and not self._forwarded:
+        if data.startswith(self._before) and not self._forwarded:
             event = data[: padding_in(data)] if self._is_padded else data
-            if event.endswith(self._behind) and len(event) >= self._around:
-                text = event[len(before) : len(event) - len(self._behind)]
-                if _LF not in text and _CR not in text and (_QUOTE not in text or _is_escaped(text)):
-                    return data
+            # Without a text, what is around it may overlap.
+            if (
+                event.endswith(self._behind)
+                and (text := event[self._text])
+                and _LF not in text
+                and _CR not in text
+                and (_QUOTE not in text or _is_escaped(text))
+            ):
+                return data
         return self._look(data) if self._looks else self._search(data)
 
     def _search(self, data: bytes) -> bytes:
@@ -101,7 +109,7 @@ class ChunkMonitor:
         forwarded = self._forwarded
         if _is_marked(bytes(forwarded[-_LONGEST:]) + data if forwarded else data):
             self._looks = True  # chunk by chunk from here on: only few follow
-            self._before = b""
+            self._before = _NOTHING
             return self._look(data)
         end = 0
         if not forwarded and data[-2:] == b"\n\n":  # the usual read: whole chunks
@@ -117,7 +125,7 @@ class ChunkMonitor:
         # Some servers send the role in each chunk; this saves a function call for those.
         if whole.find(ROLE, begin) >= 0 and _OPENING.search(whole, begin) and self._second(whole, begin) < len(whole):
             self._looks = True
-            self._before = b""
+            self._before = _NOTHING
             return self._look(data)
         if end:
             self._forwarded = bytearray(data[end:])
@@ -183,7 +191,7 @@ class ChunkMonitor:
         if chunk.count(b"\n") == 2 and (text := _TEXT.search(event)) is not None:
             self._is_padded = bool(padding)
             self._before, self._behind = event[: text.start(1)], event[text.end(1) :]
-            self._around = len(self._before) + len(self._behind)
+            self._text = slice(text.start(1), -len(self._behind))
 
     def _read_last(self, chunk: bytes) -> bool:
         """As ``_read``, for the last chunk: a cut chunk is no end, and clients do not read an error without its blank line."""
