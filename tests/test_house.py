@@ -246,10 +246,10 @@ def test_every_wire_has_the_same_files(name: str) -> None:
 def test_every_wire_is_checked_against_the_contract(name: str) -> None:
     """Its module is assigned to a ``Wire``, and to what else it is (a ``Counts``), so that mypy compares their members."""
     tree, wire = parsed(SOURCE / "wire" / name.replace("-", "_") / "__init__.py"), contract.wire_named(name)
-    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
-    (annotation,) = [ast.unparse(node.annotation) for node in assigned if ast.unparse(node.target) == "_IMPLEMENTS"]
-    more = [kind for kind in ("Counts", "Continues", "ReadsStreamsWhole") if isinstance(wire, getattr(contract, kind))]
-    assert annotation == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
+    assigned = {ast.unparse(node.target): node.annotation for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)}
+    kinds = {name: kind for name, kind in vars(contract).items() if getattr(kind, "_is_runtime_protocol", False)}
+    more = [name for name, kind in kinds.items() if isinstance(wire, kind)]
+    assert ast.unparse(assigned["_IMPLEMENTS"]) == (f"tuple[Wire, {', '.join(more)}]" if more else "Wire")
 
 
 def test_right_of_the_providers_nobody_knows_one_by_name() -> None:

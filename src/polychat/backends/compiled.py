@@ -15,7 +15,7 @@ from ..wire.json_text import encoded
 
 if TYPE_CHECKING:
     from ..events import Event
-    from ..wire.contract import Reader, TextAnswer
+    from ..wire.contract import Reader, TextAnswer, TextStream
     from .ready import ReadyRequest
 
 STAND_IN = "What stands here is replaced by the prompt (f3b1c9a07d5e)."
@@ -39,6 +39,7 @@ class CompiledRequest:
         "ready",
         "streamed",
         "text_answer",
+        "text_stream",
         "usual_stream",
         "whole",
     )
@@ -54,8 +55,9 @@ class CompiledRequest:
         """The readers of its replies, streamed and whole. Its backend sets them."""
         self.text_answer: Callable[[bytes], TextAnswer | None] | None = None
         """Reads most replies that are not streamed: see ``ReadsTextAnswers``."""
+        self.text_stream: Callable[[bytes], TextStream | None] | None = None
         self.usual_stream: Callable[[bytes], list[Event] | None] | None = None
-        """Reads most streams that have come whole: see ``ReadsStreamsWhole``."""
+        """These read most streams that have come whole: see ``ReadsStreamsWhole``."""
 
     def body(self, prompt: str) -> bytes | None:
         """The body with this prompt; ``None`` for one that the wire's writer treats differently: a blank prompt, and one that

@@ -19,7 +19,7 @@ from ..events import Event
 from ..types import ChatRequest, Messages, TextPart
 from ..wire import embeddings, models
 from ..wire.adapting import AS_FUNCTION, AsFunctions, Calls, adapted, without_unreadable
-from ..wire.contract import continues, counting, text_answers, usual_streams, wire_named
+from ..wire.contract import continues, counting, text_answers, text_streams, usual_streams, wire_named
 from ..wire.embeddings import Embed, Embeddings
 from ..wire.field import SupportTable, emulated
 from ..wire.hints import retry_after_of
@@ -89,7 +89,9 @@ class VendorBackend(Backend):
         if compiled is not None:
             compiled.new_reader = partial(wire.Reader, vendor=tag, limits=LIMITS)
             compiled.whole = partial(wire.read_reply, vendor=tag)
-            compiled.text_answer, compiled.usual_stream = text_answers(self.row.wire), usual_streams(self.row.wire)
+            name = self.row.wire
+            compiled.text_answer, compiled.text_stream = text_answers(name), text_streams(name)
+            compiled.usual_stream = usual_streams(name)
         return compiled
 
     def answers_compiled(
@@ -195,7 +197,9 @@ class VendorBackend(Backend):
         limits = _limits(written)
         whole, reader = partial(wire.read_reply, vendor=tag, limits=limits), partial(wire.Reader, vendor=tag, limits=limits)
         change = None if calls is None else calls.take
-        return DirectRequest(ready, body, whole, change, reader, usual_streams(self.row.wire))
+        name = self.row.wire
+        usual, answer, stream = usual_streams(name), text_answers(name), text_streams(name)
+        return DirectRequest(ready, body, whole, change, reader, usual, answer, stream)
 
     def _check(self, request: ChatRequest) -> None:
         """Raises ``BadInput`` for a request without a model."""

@@ -18,7 +18,7 @@ from msgspec import Struct
 from ..errors import BadInput
 
 if TYPE_CHECKING:
-    from ..events import Event, Usage
+    from ..events import Event, Finish, Usage
     from ..types import ChatRequest
     from .faults import Fault
     from .field import SupportTable
@@ -170,6 +170,21 @@ class ReadsStreamsWhole(Protocol):
     def usual_stream(self, body: bytes) -> list[Event] | None:
         """What a new ``Reader`` reads of ``body``, which ends the reply; ``None`` for a body that is to be read by one."""
 
+    def text_stream(self, body: bytes) -> TextStream | None:
+        """What these events say, of which there is always a text."""
+
+
+class TextStream(Struct):
+    """A stream that is a text in pieces and nothing else, and came to its end."""
+
+    id: str | None
+    model: str | None
+    """As in ``Start``."""
+    texts: list[str]
+    """The pieces; at least one."""
+    reason: str
+    usage: Usage | None
+
 
 class TextAnswer(Struct, gc=False):
     """A whole reply that is one text and nothing else, came to its end, and has its counts."""
@@ -188,6 +203,14 @@ class ReadsTextAnswers(Protocol):
 
     def text_answer(self, body: bytes) -> TextAnswer | None:
         """What ``read_reply`` reads of ``body``; ``None`` for any other reply."""
+
+
+@runtime_checkable
+class WritesText(Protocol):
+    """A wire that writes a whole answer that is one text without a writer."""
+
+    def write_text(self, text: str, usage: Usage, finish: Finish, id: str, created: int, model: str) -> bytes:  # noqa: A002
+        """The body that ``writer`` returns for this text, these counts and this complete end."""
 
 
 _SITES = "sites"
@@ -229,6 +252,13 @@ def usual_streams(name: str) -> Callable[[bytes], list[Event] | None] | None:
     """``usual_stream`` of the wire of this name, if it has it. Raises as ``wire`` does."""
     module: object = wire_named(name)
     return module.usual_stream if isinstance(module, ReadsStreamsWhole) else None
+
+
+@cache
+def text_streams(name: str) -> Callable[[bytes], TextStream | None] | None:
+    """``text_stream`` of the wire of this name, if it has it. Raises as ``wire`` does."""
+    module: object = wire_named(name)
+    return module.text_stream if isinstance(module, ReadsStreamsWhole) else None
 
 
 @cache

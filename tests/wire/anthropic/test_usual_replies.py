@@ -8,9 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polychat.events import Finish, Start, Text
 from polychat.wire.anthropic import read_reply
 from polychat.wire.anthropic.reply_reader import Reader
-from polychat.wire.anthropic.usual_replies import usual_reply
+from polychat.wire.anthropic.usual_replies import text_answer, usual_reply
 
 from ...support.anthropic_streams import USAGES
 from ...support.members import MISSING, objects
@@ -48,11 +49,20 @@ REPLY = (
 def test_a_whole_reply_gives_the_events_of_reading_member_by_member(reply: dict[str, Any]) -> None:
     """Whatever members it has, lacks or has of another type."""
     body = json.dumps(reply).encode()
-    assert repr(read_reply(body)) == repr(Reader().read(body))
+    events = read_reply(body)
+    assert repr(events) == repr(Reader().read(body))
+    if (answer := text_answer(body)) is not None:
+        said = [Start(answer.id, answer.model), Text(answer.text), answer.usage, Finish("complete", answer.reason)]
+        assert repr(events) == repr(said)
 
 
 def test_the_usual_reply_is_of_the_type() -> None:
     """As the API sends it; else nothing would be gained. At any cut it is of no type, and read as one that was cut."""
     assert usual_reply(REPLY) == Reader().read(REPLY)
+    for body in (REPLY, REPLY.replace(b"end_turn", b"max_tokens")):
+        answer, events = text_answer(body), usual_reply(body)
+        assert answer is not None
+        said = [Start(answer.id, answer.model), Text(answer.text), answer.usage, Finish("complete", answer.reason)]
+        assert events == said == Reader().read(body)
     for end in range(len(REPLY)):
         assert usual_reply(REPLY[:end]) is None

@@ -102,7 +102,16 @@ class RequestTemplate:
         if ready is None or not ready.is_current():
             compiled = self.compiled
             self._ready = ready = self.plan.targets[0].backend.ready(compiled, self._options)
-            direct = DirectRequest(ready, b"", compiled.whole, None, compiled.new_reader, compiled.usual_stream)
+            direct = DirectRequest(
+                ready,
+                b"",
+                compiled.whole,
+                None,
+                compiled.new_reader,
+                compiled.usual_stream,
+                compiled.text_answer,
+                compiled.text_stream,
+            )
             self._written = WrittenChat(ready.request, ready.timeouts, ready.base_url, [], Translation(direct))
         return self._written
 

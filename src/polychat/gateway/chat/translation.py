@@ -7,10 +7,11 @@ from random import getrandbits
 from time import time
 from typing import TYPE_CHECKING
 
+from ...events import Finish
 from ...wire.billing import has_piece
 from ...wire.passthrough import ending_in
 from ...wire.plain_reply import PlainReply, plain_reply
-from .replies import WholeReply
+from .replies import JSON_TYPE, WholeReply
 
 if TYPE_CHECKING:
     from ...backends.direct import DirectRequest
@@ -36,11 +37,26 @@ class Translation:
 
         Raises ``BackendError`` if it cannot be read.
         """
-        return self._answer(inbound, self.direct.events(reply))
+        direct, dialect = self.direct, inbound.dialect
+        if dialect.writes_text and direct.change is None and direct.text_answer is not None:
+            answer = direct.text_answer(reply)
+            if answer is not None:
+                finish, usage = Finish("complete", answer.reason), answer.usage
+                body = dialect.write_text(inbound, answer.text, usage, finish, f"{getrandbits(96):024x}", int(time()))
+                return body, finish, usage, answer.model, JSON_TYPE
+        return self._answer(inbound, direct.events(reply))
 
     def answer_stream(self, inbound: InboundChat, reply: bytes) -> WholeReply | None:
         """As ``answer``, of a stream that came whole; ``None`` also if its end is missing."""
-        events = self.direct.stream_events(reply)
+        direct, dialect = self.direct, inbound.dialect
+        if dialect.writes_text and direct.change is None and direct.text_stream is not None:
+            stream = direct.text_stream(reply)
+            if stream is not None:
+                body, content_type = dialect.write_text_stream(inbound, stream, f"{getrandbits(96):024x}", int(time()))
+                return body, Finish("complete", stream.reason), stream.usage, stream.model, content_type
+            events = direct.unusual_stream_events(reply)
+        else:
+            events = direct.stream_events(reply)
         return self._answer(inbound, events) if events is not None and has_piece(events) else None
 
     def _answer(self, inbound: InboundChat, events: list[Event]) -> WholeReply | None:

@@ -20,7 +20,7 @@ from ...errors import BadInput, redact
 from ...events import Finish, Usage
 from ...types import ChatRequest
 from ...wire import checks
-from ...wire.contract import Wire, Writer
+from ...wire.contract import TextStream, Wire, Writer
 from ...wire.faults import Fault
 from ...wire.json_text import TooDeep, check_depth, check_utf8, encoded, without_lone_surrogates
 from ...wire.limits import LIMITS, ReaderLimits
@@ -171,6 +171,8 @@ class Dialect:
     """Whether its clients compare the model in a reply with the one in the request. If not, replies pass unchanged."""
     passes: ClassVar[bool] = True
     """Whether requests may be sent to a backend of the same wire unchanged."""
+    writes_text: ClassVar[bool] = False
+    """Whether it has ``write_text`` and ``write_text_stream``."""
     streams: ClassVar[bool] = False
     """Whether a request without ``stream`` asks for a stream."""
     forwards: ClassVar[tuple[str, ...]] = ()
@@ -204,6 +206,14 @@ class Dialect:
     def writer(self, inbound: InboundChat, ask: ChatRequest, name: str, created: int) -> Writer:
         """The writer of the answer; ``name`` is the reply's id."""
         return self.wire.writer(ask, name, created, inbound.model)
+
+    def write_text(self, inbound: InboundChat, text: str, usage: Usage, finish: Finish, name: str, created: int) -> bytes:
+        """What ``writer`` writes of a whole answer that is one text: see ``WritesText``."""
+        raise NotImplementedError
+
+    def write_text_stream(self, inbound: InboundChat, stream: TextStream, name: str, created: int) -> tuple[bytes, str]:
+        """What ``writer`` writes of a stream that is one text, and its content type."""
+        raise NotImplementedError
 
     def path(self, model: str, *, stream: bool) -> str:
         """The path at a backend of the same wire, after its base URL."""

@@ -12,21 +12,24 @@ from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
 from .generations import continues
 from .reply_reader import Reader, read_count, read_reply
-from .reply_writer import write_count, writer
+from .reply_writer import STREAM_TYPE, write_count, write_text_stream, writer
 from .request_reader import read_count_request, read_request
 from .request_writer import count_path, path, write_count_request, write_request
-from .usual_streams import usual_stream
+from .usual_replies import text_answer
+from .usual_streams import text_stream, usual_stream
+from .whole_reply_writer import write_text
 
 SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import anthropic
-    from ..contract import Continues, Counts, ReadsStreamsWhole, Wire
+    from ..contract import Continues, Counts, ReadsStreamsWhole, ReadsTextAnswers, Wire, WritesText
 
-    _IMPLEMENTS: tuple[Wire, Counts, Continues, ReadsStreamsWhole] = (anthropic, anthropic, anthropic, anthropic)
+    _IMPLEMENTS: tuple[Wire, Continues, Counts, ReadsStreamsWhole, ReadsTextAnswers, WritesText] = (anthropic,) * 6
 
 __all__ = [
     "NAME",
+    "STREAM_TYPE",
     "SUPPORT",
     "VENDOR",
     "Reader",
@@ -39,10 +42,14 @@ __all__ = [
     "read_fault",
     "read_reply",
     "read_request",
+    "text_answer",
+    "text_stream",
     "usual_stream",
     "write_count",
     "write_count_request",
     "write_fault",
     "write_request",
+    "write_text",
+    "write_text_stream",
     "writer",
 ]

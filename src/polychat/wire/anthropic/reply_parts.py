@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import cache
 from typing import Any
 
 from ...errors import ReplyFailed
 from ...events import Citation, Finish, Media
 from ...types import Opaque
 from ..faults import Fault, fault_of
-from ..json_text import decoded
+from ..json_text import decoded, encoded
 from ..tags import tagged
 from .constants import REASONS, STOP_REASONS, VENDOR
 
@@ -26,6 +27,19 @@ def stop_of(finish: Finish, called: bool, refusal: str) -> dict[str, Any]:
     if refusal:
         stop["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal}
     return stop
+
+
+def stop_text(finish: Finish) -> bytes:
+    """``stop_of`` a message without calls and refusals, as JSON."""
+    if finish.stop_sequence is None and finish.reason in STOP_REASONS:
+        return _usual_stop(finish.reason)
+    return encoded(stop_of(finish, called=False, refusal=""))
+
+
+@cache
+def _usual_stop(reason: str) -> bytes:
+    """Of one of ``STOP_REASONS``."""
+    return encoded(stop_of(Finish("complete", reason), called=False, refusal=""))
 
 
 def fault_of_end(finish: Finish) -> Fault:

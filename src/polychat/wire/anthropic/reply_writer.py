@@ -5,18 +5,18 @@ The wire has no probabilities and only one answer; images that a model made are 
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from ...events import Citation, Event, Finish, Media, Reasoning, Refusal, Start, Text, ToolCallPiece, Usage
 from ...types import ChatRequest
-from ..contract import Writer
+from ..contract import TextStream, Writer
 from ..estimating import BYTES_A_TOKEN, estimated_prompt
 from ..framing import event as framed
 from ..json_text import encoded, escaped, object_in
 from ..tags import tagged
-from .constants import CALLER, STOP_REASONS, VENDOR, counts_text
+from .constants import CALLER, VENDOR, counts_text
 from .errors import error_value
-from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
+from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of, stop_text
 from .whole_reply_writer import WholeWriter
 
 
@@ -43,13 +43,17 @@ def write_count(tokens: int) -> bytes:
     return encoded({"input_tokens": tokens})
 
 
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+"""The content type of a streamed answer."""
+
+
 class StreamWriter:
     """Blocks are written one after another; only calls whose pieces alternate are open at the same time."""
 
     def __init__(self, name: str, model: str, request: ChatRequest, request_id: str | None = None, text_aside: int = 0) -> None:
         self.streams = True
         self.status = 200
-        self.content_type = "text/event-stream; charset=utf-8"
+        self.content_type = STREAM_TYPE
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
         self._name = name
         self._model = model
@@ -77,7 +81,7 @@ class StreamWriter:
                     if self._open != "text":
                         self._begin_text(out)
                     self._written += len(event.text)
-                    out.append(self._prefix + encoded(event.text) + b"}}\n\n")
+                    out.append(self._prefix + encoded(event.text) + _TEXT_END)
             elif type(event) is Usage:
                 self._usage = event
             elif type(event) is Finish:
@@ -193,12 +197,27 @@ class StreamWriter:
         for call in self._calls.values():
             if call.open:
                 _emit("content_block_stop", {"index": call.block}, out)
-        if finish.reason in STOP_REASONS and not (self._calls or self._refusal or finish.stop_sequence is not None):
-            stop = _usual_stop(finish.reason)
-        else:
+        if self._calls or self._refusal:
             stop = encoded(stop_of(finish, bool(self._calls), "".join(self._refusal)))
+        else:
+            stop = stop_text(finish)
         out.append(_MESSAGE_DELTA % (stop, self._counts(last=True)))
         out.append(_MESSAGE_STOP)
+
+
+def write_text_stream(stream: TextStream, id: str, model: str, prompt_size: int) -> bytes:  # noqa: A002
+    """What ``StreamWriter`` writes of a stream; ``prompt_size``: as ``estimating.prompt_size`` of the request."""
+    begin, prefix = _text_block(0)
+    prompt, usage = -(-prompt_size // BYTES_A_TOKEN), stream.usage
+    counts = counts_text(Usage(prompt, 0, estimated=True))
+    written = [_MESSAGE_START % (encoded(f"msg_{id}"), encoded(model), counts), begin]
+    for text in stream.texts:
+        written += (prefix, encoded(text), _TEXT_END)
+    if usage is None:
+        usage = Usage(prompt, -(-sum(map(len, stream.texts)) // BYTES_A_TOKEN), estimated=True)
+    stop = stop_text(Finish("complete", stream.reason))
+    written += (_block_stop(0), _MESSAGE_DELTA % (stop, counts_text(usage)), _MESSAGE_STOP)
+    return b"".join(written)
 
 
 class _Call:
@@ -229,14 +248,10 @@ _MESSAGE_START = (
     b'event: message_start\ndata: {"type":"message_start","message":{"id":%b,"type":"message","role":"assistant","model":%b,'
     b'"content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"container":null,"usage":%b}}\n\n'
 )
+_TEXT_END = b"}}\n\n"
+"""What follows a text in its delta."""
 _MESSAGE_DELTA = b'event: message_delta\ndata: {"type":"message_delta","delta":%b,"usage":%b}\n\n'
 _MESSAGE_STOP = _event("message_stop", {})
-
-
-@cache
-def _usual_stop(reason: str) -> bytes:
-    """Why a message without calls ended, by one of ``STOP_REASONS``."""
-    return encoded(stop_of(Finish("complete", reason), called=False, refusal=""))
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text, Usage
+from ..contract import TextAnswer
 from .constants import REASONS
 from .usual_bodies import UsualCounts, UsualReply
 
@@ -20,8 +21,7 @@ def usual_reply(body: bytes) -> list[Event] | None:
         reply = _decode(body)
     except ValueError:
         return None
-    text = reply.content[0].text
-    if not text:
+    if not (text := reply.content[0].text):
         return None
     events: list[Event] = [Start(reply.id, reply.model), Text(text)]
     if (counts := reply.usage) is not None:
@@ -31,6 +31,20 @@ def usual_reply(body: bytes) -> list[Event] | None:
             events.append(usage)
     events.append(Finish("complete", REASONS[reply.stop_reason]))
     return events
+
+
+def text_answer(body: bytes) -> TextAnswer | None:
+    """What these events say, if the reply has its counts; ``None`` for any other body."""
+    try:
+        reply = _decode(body)
+    except ValueError:
+        return None
+    text, counts = reply.content[0].text, reply.usage
+    if not text or counts is None or counts.input_tokens is None or counts.output_tokens is None:
+        return None
+    if (usage := usage_of(counts)) is None:
+        return None
+    return TextAnswer(reply.id, reply.model, text, REASONS[reply.stop_reason], usage)
 
 
 def usage_of(counts: UsualCounts) -> Usage | None:

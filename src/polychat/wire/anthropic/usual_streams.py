@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text
+from ..contract import TextStream
 from .constants import COUNTED, REASONS
 from .usual_bodies import UsualCounts
 from .usual_events import UsualBlockDelta, UsualEvent, UsualMessageDelta, UsualMessageStart, UsualMessageStop
@@ -23,6 +24,18 @@ _NAME, _DATA = b"event: ", b"data: {"
 
 def usual_stream(body: bytes) -> list[Event] | None:
     """The events of a usual stream, the last its ``Finish``; ``None`` for any other body."""
+    if (stream := text_stream(body)) is None:
+        return None
+    events: list[Event] = [Start(stream.id, stream.model)]
+    events += [Text(text) for text in stream.texts]
+    if stream.usage is not None:
+        events.append(stream.usage)
+    events.append(Finish("complete", stream.reason))
+    return events
+
+
+def text_stream(body: bytes) -> TextStream | None:
+    """What these events say; ``None`` for any other body."""
     if len(body) > _SIZE or body[-2:] != b"\n\n" or body.find(b"\r") >= 0:
         return None
     lines = body.split(b"\n", 3 * _MOST + 1)
@@ -38,32 +51,29 @@ def usual_stream(body: bytes) -> list[Event] | None:
         events = _decode(b"[%b]" % b",\n".join(values))
     except ValueError:
         return None
-    return _events(events) if len(events) == len(values) else None
+    return _text(events) if len(events) == len(values) else None
 
 
-def _events(usual: tuple[UsualEvent, ...]) -> list[Event] | None:
-    """The events of a message that begins with the first of these and ends with the last."""
+def _text(usual: tuple[UsualEvent, ...]) -> TextStream | None:
+    """What a message says that begins with the first of these events and ends with the last."""
     first, *between, last = usual if len(usual) > 1 else (None, None)
     if type(first) is not UsualMessageStart or type(last) is not UsualMessageStop:
         return None
     message, reason = first.message, None
     counts = message.usage or UsualCounts()
-    events: list[Event] = [Start(message.id, message.model)]
+    texts: list[str] = []
     for event in between:
         if type(event) is UsualBlockDelta:
             if text := event.delta.text:
-                events.append(Text(text))
+                texts.append(text)
         elif type(event) is UsualMessageDelta:
             reason = event.delta.stop_reason
             _update(counts, event.usage)
         elif type(event) is UsualMessageStart or type(event) is UsualMessageStop:
             return None
-    if reason is None or len(events) == 1 or counts.input_tokens is None or counts.output_tokens is None:
+    if reason is None or not texts or counts.input_tokens is None or counts.output_tokens is None:
         return None
-    if (usage := usage_of(counts)) is not None:
-        events.append(usage)
-    events.append(Finish("complete", REASONS[reason]))
-    return events
+    return TextStream(message.id, message.model, texts, REASONS[reason], usage_of(counts))
 
 
 def _update(counts: UsualCounts, later: UsualCounts) -> None:

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from ...errors import BadReply, redact
-from ...events import Event, Finish, Media
+from ...events import Event, Finish, Media, Usage
 from ...types import ToolCall
 from ..assembly import AssembledMessage, AssembledReply, ReasoningRun, TextRun
 from ..json_text import encoded
@@ -14,9 +14,9 @@ from ..plain_reply import PlainReply
 from ..reading import failed
 from ..sites.deltas import arguments_of, complete_members, is_finished
 from ..tags import tagged
-from .constants import CALLER, VENDOR, counts_of
+from .constants import CALLER, VENDOR, counts_of, counts_text
 from .errors import write_fault
-from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of
+from .reply_parts import call_block, citation_of, fault_of_end, media_block, redacted_block, stop_of, stop_text
 
 Block = dict[str, Any]
 
@@ -29,7 +29,7 @@ class WholeWriter:
         self.status = 200
         self.content_type = "application/json"
         self.headers: list[tuple[str, str]] = []
-        self._head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": model}
+        self._name, self._model = name, model
         self._request_id = request_id
         self._reply: AssembledReply | None = None
 
@@ -42,8 +42,7 @@ class WholeWriter:
 
     def plain(self, reply: PlainReply) -> bytes:
         """See ``WritesPlain``."""
-        stop = stop_of(reply.finish, False, "")
-        return encoded({**self._head, "content": [_text_block(reply.text)], **stop, "usage": counts_of(reply.usage)})
+        return write_text(reply.text, reply.usage, reply.finish, self._name, 0, self._model)
 
     def end(self) -> bytes:
         """The body."""
@@ -56,12 +55,24 @@ class WholeWriter:
                 finish = failed(BadReply(str(error)))
             else:
                 stop = stop_of(finish, bool(message.calls), message.refusal)
-                return encoded({**self._head, "content": content, **stop, "usage": counts_of(reply.usage)})
+                head = {"id": f"msg_{self._name}", "type": "message", "role": "assistant", "model": self._model}
+                return encoded({**head, "content": content, **stop, "usage": counts_of(reply.usage)})
         fault = fault_of_end(finish)
         self.status = fault.status
         if fault.retry_after is not None:
             self.headers.append(("retry-after", str(ceil(fault.retry_after))))
         return write_fault(fault, self._request_id)
+
+
+def write_text(text: str, usage: Usage, finish: Finish, id: str, created: int, model: str) -> bytes:  # noqa: A002
+    """See ``WritesText``. The wire has no timestamp: ``created`` is ignored."""
+    return _WHOLE % (encoded(f"msg_{id}"), encoded(model), encoded(text), stop_text(finish)[1:-1], counts_text(usage))
+
+
+_WHOLE = (
+    b'{"id":%b,"type":"message","role":"assistant","model":%b,"content":[{"type":"text","text":%b,"citations":null}],'
+    b'%b,"usage":%b}'
+)
 
 
 def _text_block(text: str) -> Block:

@@ -15,19 +15,19 @@ from .constants import NAME, VENDOR
 from .errors import read_fault, write_fault
 from .message_reader import read_messages
 from .reply_reader import Reader, read_reply
-from .reply_writer import writer
+from .reply_writer import write_text, write_text_stream, writer
 from .request_reader import read_format, read_request, read_tool_choice, read_tools
 from .request_writer import path, write_request
 from .usual_replies import text_answer
-from .usual_streams import usual_stream
+from .usual_streams import text_stream, usual_stream
 
 SUPPORT = support_table(NAME)
 
 if TYPE_CHECKING:
     from .. import openai_chat
-    from ..contract import ReadsStreamsWhole, Wire
+    from ..contract import ReadsStreamsWhole, ReadsTextAnswers, Wire, WritesText
 
-    _IMPLEMENTS: tuple[Wire, ReadsStreamsWhole] = (openai_chat, openai_chat)
+    _IMPLEMENTS: tuple[Wire, ReadsStreamsWhole, ReadsTextAnswers, WritesText] = (openai_chat,) * 4
 
 __all__ = [
     "NAME",
@@ -46,8 +46,11 @@ __all__ = [
     "read_tool_choice",
     "read_tools",
     "text_answer",
+    "text_stream",
     "usual_stream",
     "write_fault",
     "write_request",
+    "write_text",
+    "write_text_stream",
     "writer",
 ]

@@ -13,7 +13,7 @@ from ...types import ChatRequest, ToolCall
 from ...values import mypyc_attr
 from ..assembly import AssembledMessage, AssembledReply
 from ..checks import data_url
-from ..contract import Writer
+from ..contract import TextStream, Writer
 from ..faults import Fault, fault_of
 from ..framing import data_line
 from ..json_text import encoded, escaped
@@ -25,7 +25,7 @@ from .constants import VENDOR
 from .errors import error_object, write_fault
 from .message_writer import signature_of
 from .reasoning import ReasoningWriter, message_fields
-from .usage import usage_object
+from .usage import usage_object, usage_text
 
 Object = dict[str, Any]
 
@@ -38,7 +38,7 @@ def writer(request: ChatRequest, id: str, created: int, model: str | None = None
     head = (f"chatcmpl-{id}", created, request.model if model is None else model)
     if request.stream:
         return StreamWriter(*head, usage=bool(request.stream_usage))
-    return ChatWriter({"id": head[0], "object": "chat.completion", "created": created, "model": head[2]})
+    return ChatWriter(id, created, head[2])
 
 
 _TEXT = b'{"index":0,"delta":{"content":'
@@ -46,6 +46,14 @@ _TEXT = b'{"index":0,"delta":{"content":'
 _OPENED = b'{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
 """The choice of the chunk that opens the first answer."""
 _DONE = b"data: [DONE]\n\n"
+_BEFORE = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+"""What is before a chunk's choice."""
+_AFTER, _AFTER_IF_COUNTED = b"]}\n\n", b'],"usage":null}\n\n'
+"""What is after it; the second in a stream that ends with its counts."""
+_TAIL = b'},"logprobs":null,"finish_reason":null}'
+"""The end of the choice of such a text."""
+_COUNTS, _COUNTED = b'],"usage":', b"}\n\n"
+"""What is around the counts in a chunk without a choice."""
 
 
 class StreamWriter:
@@ -57,11 +65,10 @@ class StreamWriter:
 
     def __init__(self, id: str, created: int, model: str, *, usage: bool) -> None:  # noqa: A002
         self.headers: list[tuple[str, str]] = [("cache-control", "no-cache")]
-        frame = (encoded(id), created, encoded(model))
-        self._before = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % frame
-        self._after = (b'],"usage":null}' if usage else b"]}") + b"\n\n"
+        self._before = _BEFORE % (encoded(id), created, encoded(model))
+        self._after = _AFTER_IF_COUNTED if usage else _AFTER
         """What is before and after a chunk's choice."""
-        self._tail = b'},"logprobs":null,"finish_reason":null}' + self._after
+        self._tail = _TAIL + self._after
         self._wants_usage = usage
         self._usage: Usage | None = None
         self._begun: set[int] = set()
@@ -152,7 +159,21 @@ class StreamWriter:
 
     def _counted(self) -> tuple[bytes, ...]:
         """The chunk with the counts of tokens, if the client wants it."""
-        return (self._before, b'],"usage":', encoded(usage_object(self._usage)), b"}\n\n") if self._wants_usage else ()
+        return (self._before, _COUNTS, usage_text(self._usage), _COUNTED) if self._wants_usage else ()
+
+
+def write_text_stream(stream: TextStream, id: str, created: int, model: str, *, usage: bool) -> bytes:  # noqa: A002
+    """What ``StreamWriter`` writes of a stream; ``usage``: whether the client wants its counts."""
+    before = _BEFORE % (encoded(f"chatcmpl-{id}"), created, encoded(model))
+    after = _AFTER_IF_COUNTED if usage else _AFTER
+    written = [before, _OPENED, after]
+    for text in stream.texts:
+        written += (before, _TEXT, encoded(text), _TAIL, after)
+    written += (before, _ended(reason_of(stream.reason, called=False)), after)
+    if usage:
+        written += (before, _COUNTS, usage_text(stream.usage), _COUNTED)
+    written.append(_DONE)
+    return b"".join(written)
 
 
 @lru_cache(maxsize=64)
@@ -307,7 +328,28 @@ class WholeWriter:
 class ChatWriter(WholeWriter):
     """That of chat completions."""
 
+    def __init__(self, id: str, created: int, model: str) -> None:  # noqa: A002
+        super().__init__({"id": f"chatcmpl-{id}", "object": "chat.completion", "created": created, "model": model})
+        self._id, self._created, self._model = id, created, model
+
     def plain(self, reply: PlainReply) -> bytes:
         """See ``WritesPlain``."""
-        choice = _text_choice(0, reply.text, reason_of(reply.finish.reason, called=False))
-        return encoded({**self._frame, "choices": [choice], "usage": usage_object(reply.usage)})
+        return write_text(reply.text, reply.usage, reply.finish, self._id, self._created, self._model)
+
+
+def write_text(text: str, usage: Usage, finish: Finish, id: str, created: int, model: str) -> bytes:  # noqa: A002
+    """See ``WritesText``."""
+    return _WHOLE % (
+        encoded(f"chatcmpl-{id}"),
+        created,
+        encoded(model),
+        encoded(text),
+        encoded(reason_of(finish.reason, called=False)),
+        usage_text(usage),
+    )
+
+
+_WHOLE = (
+    b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"choices":[{"index":0,"message":{"role":"assistant",'
+    b'"content":%b,"refusal":null},"logprobs":null,"finish_reason":%b}],"usage":%b}'
+)

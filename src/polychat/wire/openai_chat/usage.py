@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...events import Usage
+from ..json_text import encoded
 from ..token_counts import token_count
 from .usual_usage import usual_usage
 
@@ -83,6 +84,26 @@ def usage_object(usage: Usage | None) -> Object | None:
     if not (reasoning is None and audio is None):
         written["completion_tokens_details"] = _known(reasoning_tokens=reasoning, audio_tokens=audio)
     return written
+
+
+def usage_text(usage: Usage | None) -> bytes:
+    """``usage_object`` as JSON."""
+    if usage is None:
+        return b"null"
+    prompt, completion, total = usage.prompt_tokens or 0, usage.completion_tokens or 0, usage.total_tokens
+    if (
+        usage.cached_tokens is None
+        and usage.reasoning_tokens is None
+        and usage.cache_write_tokens is None
+        and usage.audio_prompt_tokens is None
+        and usage.audio_completion_tokens is None
+        and usage.cost is None
+    ):
+        return _USUAL_COUNTS % (prompt, completion, prompt + completion if total is None else total)
+    return encoded(usage_object(usage))
+
+
+_USUAL_COUNTS = b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}'
 
 
 def _known(**counts: int | None) -> Object:

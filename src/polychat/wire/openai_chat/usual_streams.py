@@ -11,6 +11,7 @@ from typing import get_args
 from msgspec.json import Decoder
 
 from ...events import Event, Finish, Start, Text, Usage
+from ..contract import TextStream
 from .usage import with_reasoning
 from .usual_bodies import UsualEnd
 from .usual_chunks import UsualChunk
@@ -30,8 +31,21 @@ NO_CHOICES = re.compile(rb'"choices":\s?\[\s?\]')
 
 def usual_stream(body: bytes) -> list[Event] | None:
     """The events of a usual stream, the last its ``Finish``; ``None`` for any other body."""
+    if (stream := text_stream(body)) is None:
+        return None
+    begin = stream.id is not None or stream.model is not None
+    events: list[Event] = [Start(stream.id, stream.model)] if begin else []
+    events += [Text(text) for text in stream.texts]
+    if stream.usage is not None:
+        events.append(stream.usage)
+    events.append(Finish("complete", stream.reason))
+    return events
+
+
+def text_stream(body: bytes) -> TextStream | None:
+    """What these events say; ``None`` for any other body."""
     chunks = _chunks(_objects(body)) if len(body) <= _SIZE else None
-    return None if chunks is None else _events(chunks)
+    return None if chunks is None else _text(chunks)
 
 
 def usual_passing(body: bytes, *, usage: bool) -> tuple[bytes, Finish, Usage | None, str | None] | None:
@@ -83,8 +97,8 @@ def _chunks(objects: list[bytes]) -> tuple[UsualChunk, ...] | None:
     return chunks if len(chunks) == len(objects) else None
 
 
-def _events(chunks: tuple[UsualChunk, ...]) -> list[Event] | None:
-    """The events of chunks in the usual order."""
+def _text(chunks: tuple[UsualChunk, ...]) -> TextStream | None:
+    """What chunks in the usual order say."""
     first = chunks[0]
     if not first.choices or first.usage is not None:
         return None
@@ -92,8 +106,8 @@ def _events(chunks: tuple[UsualChunk, ...]) -> list[Event] | None:
     delta = choice.delta
     if delta.content or choice.finish_reason or (delta.content is None and delta.role is None):
         return None  # it says more than who speaks, or less
-    events: list[Event] = [Start(first.id or None, first.model or None)] if first.id or first.model else []
-    begun, reason, usage = len(events), None, None
+    texts: list[str] = []
+    reason, usage = None, None
     for chunk in chunks[1:]:
         choices = chunk.choices
         if choices:
@@ -102,7 +116,7 @@ def _events(chunks: tuple[UsualChunk, ...]) -> list[Event] | None:
             if content:
                 if choice.finish_reason or chunk.usage is not None:
                     return None
-                events.append(Text(content))
+                texts.append(content)
                 continue
             reason = choice.finish_reason
             if content is not None or choice.delta.role is not None or reason not in _ENDS:
@@ -111,9 +125,4 @@ def _events(chunks: tuple[UsualChunk, ...]) -> list[Event] | None:
             return None
         if chunk.usage is not None:
             usage = with_reasoning(counts_of(chunk.usage))
-    if reason is None or len(events) == begun:
-        return None
-    if usage is not None:
-        events.append(usage)
-    events.append(Finish("complete", reason))
-    return events
+    return None if reason is None or not texts else TextStream(first.id or None, first.model or None, texts, reason, usage)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import anthropic
-from ....wire.contract import Writer, wire_named
-from ....wire.estimating import measures_media
+from ....wire.contract import TextStream, Writer, wire_named
+from ....wire.estimating import measures_media, prompt_size
 from ....wire.faults import Fault
 from ....wire.losses import BILLING
 from ....wire.passthrough import Reading, StreamMonitor, ending_in
@@ -27,6 +27,7 @@ class Anthropic(Dialect):
     id_header = b"request-id"
     compares = True  # Claude Code discards reasoning of a model other than the one that it requested
     forwards = ("anthropic-version", "anthropic-beta")
+    writes_text = True
 
     def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = super().inbound(request)
@@ -53,6 +54,15 @@ class Anthropic(Dialect):
             else:
                 text_aside = aside.text_size
         return anthropic.writer(chat_request, name, created, inbound.model, request_id=inbound.own, text_aside=text_aside)
+
+    def write_text(self, inbound: InboundChat, text: str, usage: Usage, finish: Finish, name: str, created: int) -> bytes:
+        return anthropic.write_text(text, usage, finish, name, created, inbound.model)
+
+    def write_text_stream(self, inbound: InboundChat, stream: TextStream, name: str, created: int) -> tuple[bytes, str]:
+        size = inbound.prompt_size
+        if size is None:
+            size = prompt_size(inbound.with_media())
+        return anthropic.write_text_stream(stream, name, inbound.model, size), anthropic.STREAM_TYPE
 
     def refusal(
         self, fault: Fault, request_id: str | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS

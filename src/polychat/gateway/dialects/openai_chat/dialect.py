@@ -8,7 +8,7 @@ from ....events import Finish, Usage
 from ....types import ChatRequest
 from ....wire import openai_chat
 from ....wire.checks import record
-from ....wire.contract import Writer, wire_named
+from ....wire.contract import TextStream, Writer, wire_named
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.openai_chat.usual_streams import usual_passing
 from ....wire.passthrough import StreamMonitor
@@ -27,6 +27,7 @@ class OpenAIChat(Dialect):
     name = "openai-chat"
     wire = wire_named("openai-chat")
     forwards = ("openai-beta",)
+    writes_text = True
 
     def inbound(self, request: InboundRequest) -> InboundChat:
         inbound = Dialect.inbound(self, request)  # ``super()`` takes as long as reading a field
@@ -51,6 +52,13 @@ class OpenAIChat(Dialect):
         options = record(value_of(inbound.fields, "stream_options") or {}, "stream_options")
         return with_model({**members, "stream_options": {**options, "include_usage": True}}, model)
 
+    def write_text(self, inbound: InboundChat, text: str, usage: Usage, finish: Finish, name: str, created: int) -> bytes:
+        return openai_chat.write_text(text, usage, finish, name, created, inbound.model)
+
+    def write_text_stream(self, inbound: InboundChat, stream: TextStream, name: str, created: int) -> tuple[bytes, str]:
+        body = openai_chat.write_text_stream(stream, name, created, inbound.model, usage=inbound.wants_usage)
+        return body, self.stream_type
+
     def ending(self, body: bytes) -> tuple[Finish, Usage | None, str | None]:
         return ending_of(body)
 
@@ -66,6 +74,7 @@ class OpenAICompletions(OpenAIChat):
 
     name = "openai-completions"
     passes = False
+    writes_text = False
 
     def plain_texts(self, inbound: InboundChat) -> PlainTexts | None:
         return None  # it has no messages
