@@ -336,6 +336,8 @@ class PoolConnection(asyncio.Protocol):
     def finish(self) -> bool:
         """End this exchange; returns whether another is possible."""
         self.in_use = self.sink_paused = self._at_chunk = False
+        if self._was_taken:
+            return not self.transport.is_closing()
         if self._read_paused:
             self.take_body()
         elif self._body:

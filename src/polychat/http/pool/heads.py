@@ -65,21 +65,30 @@ class Origin(NamedTuple):
     tls: ssl.SSLContext | None
 
 
-class PoolRequest(NamedTuple):
-    """A request as bytes, without its body."""
+class PoolRequest:
+    """A request as bytes, without its body. Not to be changed."""
 
-    method: str
-    place: URLParts
-    headers: tuple[tuple[str, str], ...]
-    begins: bytes
-    """The head up to the body's size, which is the same for successive requests to a vendor."""
-    is_safe: bool
-    """Whether sending the request twice has the same effect as once."""
-    proxy: Proxy | None
-    origin: Origin | None
-    """``None`` if it needs TLS, whose certificates may change from one request to the next."""
-    secrets: Secrets | None
-    """Its credentials, which are removed from the reply."""
+    __slots__ = ("begins", "headers", "is_safe", "method", "origin", "place", "proxy", "secrets")
+
+    def __init__(
+        self,
+        method: str,
+        place: URLParts,
+        headers: tuple[tuple[str, str], ...],
+        begins: bytes,
+        is_safe: bool,
+        proxy: Proxy | None,
+        origin: Origin | None,
+        secrets: Secrets | None,
+    ) -> None:
+        """``begins``: the head up to the body's size, which is the same for successive requests to a vendor.
+
+        ``is_safe``: whether sending the request twice has the same effect as once. ``origin`` is ``None`` if it needs TLS,
+        whose certificates may change from one request to the next. ``secrets`` are its credentials, which are removed from
+        the reply.
+        """
+        self.method, self.place, self.headers, self.begins, self.is_safe = method, place, headers, begins, is_safe
+        self.proxy, self.origin, self.secrets = proxy, origin, secrets
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.method} {self.place.authority})"  # other members contain keys
@@ -102,7 +111,8 @@ class PoolRequest(NamedTuple):
     def adding(self, name: str, value: str) -> PoolRequest:
         """The request with a further header, of printable ASCII, that is no credential."""
         begins = b"%b%b: %b\r\n" % (self.begins, name.encode(), value.encode())
-        return self._replace(headers=(*self.headers, (name, value)), begins=begins)
+        headers = *self.headers, (name, value)
+        return PoolRequest(self.method, self.place, headers, begins, self.is_safe, self.proxy, self.origin, self.secrets)
 
 
 @lru_cache(maxsize=512)

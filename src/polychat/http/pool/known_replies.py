@@ -59,15 +59,16 @@ class KnownReply:
 
     def read(self, data: bytes) -> tuple[tuple[bytes, ...], bytes] | None:
         """The values of the headers and the body of a reply that is complete in ``data``; ``None`` if it is not such a one."""
-        if not self._length and (len(data) > _CHUNKED or not data.endswith(LAST_CHUNK)):
+        length = self._length
+        if not length and (len(data) > _CHUNKED or not data.endswith(LAST_CHUNK)):
             return None
-        found = self._match(data)
-        if found is None or (end := found.end()) > _SIZE:
+        if (found := self._match(data)) is None or (end := found.end()) > _SIZE:
             return None
-        if not self._length:
-            body = _body_of_chunks(data, end)
-            return None if body is None else (found.groups(), body)
-        return None if int(found[self._length]) != len(data) - end or end == len(data) else (found.groups(), data[end:])
+        if length:
+            body: bytes | None = data[end:]
+            return (found.groups(), body) if body and int(found[length]) == len(body) else None
+        body = _body_of_chunks(data, end)
+        return None if body is None else (found.groups(), body)
 
     def content_type(self, values: tuple[bytes, ...]) -> bytes:
         """The first content type in these values of the headers; empty if there is none."""

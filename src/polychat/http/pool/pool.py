@@ -140,7 +140,7 @@ class Pool(SharedConnections):
         if known is not timeouts:
             limits = self._without_end(timeouts)
         now = self._loop.time()
-        connection = self._reuse(request.server(), now)
+        connection = self._reuse(request.origin or request.server(), now)
         if connection is not None:
             connection.send(request.with_body(body), limits, now)
         elif check is not None:
