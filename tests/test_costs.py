@@ -13,7 +13,7 @@ from polychat import costs
 from polychat.backends.registry import Registry
 from polychat.config import Config
 from polychat.config.settings import Price
-from polychat.costs import cost_of, pricing_of
+from polychat.costs import ModelPrices, cost_of, pricing_of
 from polychat.events import Finish, Start, Text, Usage
 from polychat.routing import ModelResolver
 
@@ -60,6 +60,29 @@ def test_a_price_is_the_packages(vendor: str, model: str, usage: Usage) -> None:
     expected = costs._priced(vendor, "", model, usage)
     assert expected is not None
     assert cost_of({}, vendor, "", model, usage) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize("own", ["", "house/small", "openai/gpt-4o-mini"])
+@pytest.mark.parametrize(
+    ("vendor", "model"), [("openai", "gpt-4o-mini"), ("openai", ""), ("house", "small"), ("house", "large")]
+)
+def test_prices_of_many_replies_are_those_of_each(vendor: str, model: str, own: str, *, is_elsewhere: bool) -> None:
+    """Whatever was counted, in any order, and wherever the price is from: looked up once it is the same."""
+    configured = {own: Price(prompt=1.0, completion=2.0)} if own else {}
+    usages = (
+        Usage(1000, 100),
+        Usage(150_000, 7),
+        Usage(10, 5, cached_tokens=3),
+        Usage(None, 3),
+        Usage(10, 1, cost=0.5),
+        Usage(),
+    )
+    for ordered in (usages, usages[::-1]):
+        prices = ModelPrices(configured, vendor, "", model, requested="small", is_elsewhere=is_elsewhere)
+        for usage in (*ordered, *ordered):
+            expected = cost_of(configured, vendor, "", model, usage, requested="small", is_elsewhere=is_elsewhere)
+            assert prices.of(usage) == expected, usage
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://127.0.0.1:1", "http://[::1]:1", "http://10.0.0.7"])

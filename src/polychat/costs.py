@@ -56,11 +56,44 @@ def cost_of(
         return None
     if prices and (own_price := _own_price(prices, provider, model, requested)) is not None:
         return _by_own_price(own_price, usage)
-    return None if not model or is_elsewhere else _by_list_price(provider, url, model, usage, usage.prompt_tokens)
+    if not model or is_elsewhere:
+        return None
+    return _by_list_price(_rates(provider, url, model), provider, url, model, usage, usage.prompt_tokens)
 
 
-def _by_list_price(provider: str, url: str, model: str, usage: Usage, prompt_tokens: int) -> float | None:
-    rates = _rates(provider, url, model)
+class ModelPrices:
+    """``cost_of`` one model, for many usages: what does not depend on these is looked up once."""
+
+    __slots__ = ("_own", "_rates", "_where")
+
+    def __init__(
+        self,
+        prices: Mapping[str, Price],
+        provider: str,
+        url: str,
+        model: str,
+        *,
+        requested: str | None = None,
+        is_elsewhere: bool = False,
+    ) -> None:
+        self._own = _own_price(prices, provider, model, requested) if prices else None
+        self._where = provider, url, model
+        self._rates: _Rates | None = _UNKNOWN if is_elsewhere or not model else _NOT_LOOKED_UP
+
+    def of(self, usage: Usage) -> float | None:
+        """US dollars; see ``cost_of``."""
+        if usage.cost is not None or usage.prompt_tokens is None:
+            return usage.cost
+        if self._own is not None:
+            return _by_own_price(self._own, usage)
+        if self._rates is _UNKNOWN:
+            return None
+        if self._rates is _NOT_LOOKED_UP:
+            self._rates = _rates(*self._where)
+        return _by_list_price(self._rates, *self._where, usage, usage.prompt_tokens)
+
+
+def _by_list_price(rates: _Rates | None, provider: str, url: str, model: str, usage: Usage, prompt_tokens: int) -> float | None:
     if rates is _UNKNOWN:
         return None
     cached = usage.cached_tokens or 0
@@ -102,7 +135,7 @@ def _by_own_price(price: Price, usage: Usage) -> float:
     return dollars / 1_000_000
 
 
-_UNKNOWN = _Rates(0.0, 0.0, 0.0)
+_UNKNOWN, _NOT_LOOKED_UP = _Rates(0.0, 0.0, 0.0), _Rates(0.0, 0.0, 0.0)
 
 
 @lru_cache(maxsize=1024)

@@ -58,7 +58,7 @@ from ..dialects.dialect import InboundChat, Opened
 from ..endpoint import Endpoint, answer, failing
 from ..observe.record import Record
 from .beginnings import Beginning, PassedBeginning, TranslatedBeginning
-from .delivery import cost_line, head_lines, losses_line, note_usage, settled_cost
+from .delivery import cost_line, head_lines, losses_line, note_usage
 from .fast_stream import MAX_TRIES, FastStream
 from .heartbeat import Ringing, heartbeats
 from .passing import passed_stream, passed_whole
@@ -369,7 +369,9 @@ class FastChat:
         if finish.error is not None:
             record.error = reason_of(finish.error)
         elif finish.verdict == "complete" and not self._written.losses:
-            record.kind = self._plan.kind(record.key, record.served, finish.reason, record.passthrough, record.stream, "")
+            record.kind = self._plan.kind(
+                record.key, record.served, finish.reason, record.passthrough, record.stream, "", self._written.url
+            )
 
     def over(self, error: PolychatError | None = None) -> None:
         """The request is over. ``error``: what cut its stream off."""
@@ -481,10 +483,11 @@ class FastChat:
         target = plan.target
         if served:
             served = served[:LONGEST]
-        if usage is not None:
-            cost = settled_cost(self.runtime, usage, served, target, called_at, written.url, self._facts.shared)
         is_stream, passthrough = self._inbound is not None, written.translation is None
-        kind = plan.kind(self._key, served or target.model, finish.reason, passthrough, is_stream, content_type)
+        kind = plan.kind(self._key, served or target.model, finish.reason, passthrough, is_stream, content_type, written.url)
+        if usage is not None:
+            self.runtime.router.chooser.settled(target.name, usage, answered_at - called_at, self._facts.shared)
+            cost = kind.prices.of(usage)
         start, request_id, service = self._start, self._id, self._head.service
         name, overhead = request_id.encode(), ((called_at - start) + (monotonic() - answered_at)) * 1000
         lines = kind.head_form % ((name, name, overhead) if kind.has_own_id else (name, overhead))

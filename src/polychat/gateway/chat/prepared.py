@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.backend import Backend
 from ...calls.info import CallInfo
+from ...costs import ModelPrices
 from ...errors import PolychatError
 from ...http.pool.connection import WRITE_SIZE
 from ...http.pool.pool import Pool, pool
@@ -269,13 +270,15 @@ class PreparedPlan:
         ready = direct.ready
         return WrittenChat(ready.request, ready.timeouts, info.url, info.losses, Translation(direct)), direct.body
 
-    def kind(self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str) -> ReplyKind:
-        """The kind of chats by this plan that also have these facts in common, and nothing unusual."""
-        differs = key, served, reason, passthrough, stream, content_type
+    def kind(
+        self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str, url: str
+    ) -> ReplyKind:
+        """The kind of chats by this plan that also have these facts in common, and nothing unusual. ``url``: of the API."""
+        differs = key, served, reason, passthrough, stream, content_type, url
         return self._kinds.get(differs) or self._new_kind(*differs)
 
     def _new_kind(
-        self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str
+        self, key: str, served: str, reason: str | None, passthrough: bool, stream: bool, content_type: str, url: str
     ) -> ReplyKind:
         target, context, plan = self.target, self._context, self.plan
         common = Record("", context.dialect.name, "POST", context.path, 0.0)
@@ -287,8 +290,12 @@ class PreparedPlan:
             self._kinds.clear()
         id_header = context.dialect.id_header
         form = head_form(id_header, content_type, stream, target.label, target.model, 1)
-        kind = ReplyKind(common, form, has_own_id=bool(id_header))
-        self._kinds[key, served, reason, passthrough, stream, content_type] = kind
+        own, model = target.backend.url, target.model
+        prices = ModelPrices(
+            context.runtime.configured.prices, target.label, own, served, requested=model, is_elsewhere=url not in ("", own)
+        )
+        kind = ReplyKind(common, form, prices, has_own_id=bool(id_header))
+        self._kinds[key, served, reason, passthrough, stream, content_type, url] = kind
         return kind
 
     def _call_info(self) -> CallInfo:
@@ -322,12 +329,12 @@ class PreparedPlan:
 class ReplyKind(RecordKind):
     """Chats whose replies also begin with the same lines, but for ids and times: ``head_form`` has these."""
 
-    __slots__ = ("has_own_id", "head_form")
+    __slots__ = ("has_own_id", "head_form", "prices")
 
-    def __init__(self, common: Record, form: bytes, *, has_own_id: bool) -> None:
+    def __init__(self, common: Record, form: bytes, prices: ModelPrices, *, has_own_id: bool) -> None:
         """``has_own_id``: whether ``form`` has a header of the dialect's own for the id too."""
         super().__init__(common)
-        self.head_form, self.has_own_id = form, has_own_id
+        self.head_form, self.prices, self.has_own_id = form, prices, has_own_id
 
 
 _KINDS = 64
