@@ -44,6 +44,7 @@ TELLING = (
 """Tests that run all listed modules; ``make test-compiled`` runs the others too."""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(is_compiled(), reason="it is this build that runs")
 @needs_compiler
 def test_the_compiled_modules_pass_the_same_tests(tmp_path: Path) -> None:
@@ -61,6 +62,7 @@ def test_the_compiled_modules_pass_the_same_tests(tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stdout[-8000:] + tested.stderr[-2000:]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(is_compiled(), reason="it is this build that runs")
 @needs_compiler
 def test_recorded_replies_are_read_as_by_the_sources(tmp_path: Path) -> None:
