@@ -20,6 +20,7 @@ from polychat.events import Event, Finish, Reasoning, Start, Text, Usage
 from polychat.http.pool.pool import pool
 from polychat.wire import contract
 
+from ..support.patience import PATIENCE
 from ..support.scripted_server import Say, Seen
 from ..support.scripted_vendors import ScriptedVendor
 
@@ -323,3 +324,52 @@ async def test_a_stream_may_be_referred_to_weakly(serve: Any, streamer: Any) -> 
     del stream
     gc.collect()
     assert not known
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+@pytest.mark.parametrize("pieces_before", [0, 1])
+async def test_a_second_reader_is_refused(is_direct: bool, pieces_before: int, serve: Any, streamer: Any) -> None:
+    """While another waits for the same piece: one request is sent, and the first reader gets all of its reply."""
+    vendor = ScriptedVendor("openai-chat", [[event] for event in REPLIES[1]])
+    vendor.pause_before = pieces_before + 1 if pieces_before else 0
+    both = streamer((await serve(vendor)).url)
+    stream = both.stream(is_direct=is_direct)
+    texts = [await anext(stream) for _ in range(pieces_before)]
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    for read in (stream.__anext__, stream.whole, lambda: anext(stream.events())):
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(RuntimeError, match="already"):
+                await read()
+    vendor.go_on.set()
+    texts += [await first, *[text async for text in stream]]
+    assert ("".join(texts), stream.verdict, len(vendor.seen)) == ("Hello", "complete", 1)
+    assert both.in_use == (0, 0, 0)
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_a_cancelled_read_is_no_reader_any_more(is_direct: bool, serve: Any, streamer: Any) -> None:
+    """It closes the connection: the next read finds that the stream is over."""
+    vendor = ScriptedVendor("openai-chat", [[event] for event in REPLIES[1]])
+    vendor.pause_before = 2
+    both = streamer((await serve(vendor)).url)
+    stream = both.stream(is_direct=is_direct)
+    assert await anext(stream) == "Hel"
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    assert both.in_use[2] == 0
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_events_go_on_where_the_texts_were_left(is_direct: bool, serve: Any, streamer: Any) -> None:
+    """Within what came in one network read too."""
+    vendor = ScriptedVendor("openai-chat", [REPLIES[1]])
+    stream = streamer((await serve(vendor)).url).stream(is_direct=is_direct)
+    assert await anext(stream) == "Hel"
+    events = [event async for batch in stream.events() for event in batch]
+    assert events[0] == Text("lo")
+    assert (stream.text, stream.usage, stream.verdict) == ("Hello", COUNTS, "complete")

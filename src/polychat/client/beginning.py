@@ -32,7 +32,7 @@ from ..wire.assembly import AssembledReply
 from .direct import DirectCalls, SentRequest
 from .prepared import PreparedCall
 from .reply import Reply
-from .streaming import NO_MORE, NOTHING, Stream, StreamedCall
+from .streaming import BEING_READ, NO_MORE, NOTHING, Stream, StreamedCall
 
 if TYPE_CHECKING:
     from ..backends.ready import ReadyRequest
@@ -100,7 +100,14 @@ class DirectStream(Stream[Any]):
     async def _next(self) -> str:
         rest = self._rest
         if rest is None:
-            if self.verdict is not None or self._events is not None or not await self._is_answered():
+            if self.verdict is not None or self._events is not None or self._unread is BEING_READ:
+                return await Stream.__anext__(self)
+            self._unread = BEING_READ
+            try:
+                is_answered = await self._is_answered()
+            finally:
+                self._unread = NOTHING
+            if not is_answered:
                 return await Stream.__anext__(self)
             rest = self._rest
             assert rest is not None  # it is answered

@@ -44,6 +44,16 @@ NOTHING: Iterator[Event] = iter(())
 """The events after the last of a batch."""
 
 
+class BeingRead(Iterator[Event]):
+    """The events of a batch that a reader is waiting for: a second reader gets ``RuntimeError``, as from an async generator."""
+
+    def __next__(self) -> Event:
+        raise RuntimeError("anext(): the stream is already being read; read it from one task at a time")
+
+
+BEING_READ = BeingRead()
+
+
 class StreamedCall(Protocol):
     """One request and its reply: ``begin`` it, read ``batches``, then ``completed`` or ``end``."""
 
@@ -81,7 +91,8 @@ class Stream(Generic[Parsed]):
 
     ``text``, ``reasoning``, ``tool_calls``, ``sources``, ``usage`` and ``reason`` hold what has arrived; ``verdict`` is
     ``None`` until the reply has ended. Leaving the block early cancels the request, and the verdict is then ``cancelled``.
-    The iteration raises ``PolychatError`` after the last piece that arrived.
+    The iteration raises ``PolychatError`` after the last piece that arrived, and ``RuntimeError`` while another task waits
+    for the same piece.
     """
 
     verdict: Verdict | None = None
@@ -111,6 +122,20 @@ class Stream(Generic[Parsed]):
         self.provider, self.model = call.target.backend.name, call.target.model or None
         self._batches = call.batches
         return first
+
+    async def _begun(self) -> list[list[Event]]:
+        """As ``_begin``; meanwhile other readers are refused."""
+        self._check_reader()
+        self._unread = BEING_READ
+        try:
+            return await self._begin()
+        finally:
+            self._unread = NOTHING
+
+    def _check_reader(self) -> None:
+        """Raises ``RuntimeError`` while another reader waits."""
+        if self._unread is BEING_READ:
+            next(self._unread)
 
     def _assembly(self) -> AssembledReply:
         """What has been read of the reply."""
@@ -183,9 +208,10 @@ class Stream(Generic[Parsed]):
         """The reply as one value, after reading what is left of it. Raises as the iteration does."""
         if self.verdict is not None:
             return self.reply()
+        self._check_reader()
         try:
             if self._batches is None:
-                self._unread = chain.from_iterable(await self._begin())
+                self._unread = chain.from_iterable(await self._begun())
             assembled = self._assembly()
             assembled.take_all(self._unread)
             if assembled.finish is None:
@@ -249,16 +275,19 @@ class Stream(Generic[Parsed]):
                     else:
                         assembled.take(event)
                 batches = self._batches
-                if batches is not None:
-                    if assembled.finish is not None and self.verdict is None:
-                        self._settle(assembled.finish)
-                    if batches is NO_MORE:
-                        raise StopAsyncIteration
-                    self._unread = iter(await batches.__anext__())
-                elif self.verdict is None:
-                    self._unread = chain.from_iterable(await self._begin())
-                else:
+                if assembled.finish is not None and self.verdict is None:
+                    self._settle(assembled.finish)
+                if batches is NO_MORE or (batches is None and self.verdict is not None):
                     raise StopAsyncIteration
+                self._unread = BEING_READ
+                try:
+                    if batches is None:
+                        self._unread = chain.from_iterable(await self._begin())
+                    else:
+                        self._unread = iter(await batches.__anext__())
+                except BaseException:
+                    self._unread = NOTHING
+                    raise
         except PolychatError as error:
             await self._failed(error)
             raise
@@ -273,8 +302,11 @@ class Stream(Generic[Parsed]):
         assembled = self._assembly()
         try:
             first: list[list[Event]] = []
+            self._check_reader()
             if self._batches is None:
-                first = await self._begin()
+                first = await self._begun()
+            elif unread := list(self._unread):
+                first = [unread]
             batches = self._batches
             assert batches is not None  # it has begun
             async with aclosing(batches):
