@@ -96,6 +96,36 @@ def test_the_log_has_the_same_lines(form: Any, facts: dict[str, Any], *, coloure
     assert len(both[0]) == len(some(kind))
 
 
+def test_a_record_of_a_kind_has_its_own_trace_in_its_line() -> None:
+    """Its client's trace is no fact that others of the kind share."""
+    written, kind = Written(), kind_of()
+    log = Log("json", 1.0, written, clock=lambda: NOON)
+    traces = [f"{number:032x}" for number in range(1, 4)]
+    for request, trace in zip(some(kind), ["", *traces, ""], strict=False):
+        record = kind.record(request)
+        record.traceparent = trace and f"00-{trace}-0123456789abcdef-01"
+        log(record)
+    log.close(10)
+    assert [json.loads(line).get("trace_id", "") for line in written.lines] == ["", *traces, ""]
+
+
+def test_what_was_estimated_of_a_request_is_told_of_it() -> None:
+    """A record's own counts of tokens, where its backend counted none, or others: in its line and in the metrics."""
+    written, kind = Written(), kind_of()
+    log, metrics = Log("json", 1.0, written, clock=lambda: NOON), Metrics(lambda: 0)
+    for known in (kind, None):
+        for request in some(kind):
+            record = kind.record(request)
+            record.kind, record.prompt_tokens, record.completion_tokens = known, 7, 5
+            log(record)
+            metrics(record)
+    log.close(10)
+    lines = [json.loads(line) for line in written.lines]
+    assert {(line["prompt_tokens"], line["completion_tokens"]) for line in lines} == {(7, 5)}
+    (numbers,) = [numbers for _, numbers in metrics._taken().numbers]
+    assert (numbers.prompt, numbers.completion, len(lines)) == (20 * 7, 20 * 5, 20)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_metrics_count_the_same(*, stream: bool) -> None:
     """Whether there is a record of a request or not, the first of its kind or not."""

@@ -27,8 +27,8 @@ from msgspec.structs import replace
 
 from ...choices import LogForm
 from ...errors import redact
-from .record import KindIdentity, Record, UsualRequest, has_passed_over, passed_over
-from .usual_lines import DURATIONS, UsualForm, tokens_text, usual_text
+from .record import KindIdentity, Record, RecordKind, RequestFacts, UsualRequest, facts_of, has_passed_over, passed_over
+from .usual_lines import LineForm, line_of
 from .usual_requests import Pending, nothing_pending
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -65,12 +65,12 @@ class Log:
         if write is None:
             write, most, coloured = _standard_error()
         self._paint = _COLOURED if coloured else _PLAIN
-        self._dim, self._end = self._paint[0], f"{self._paint[1]}\n"
+        self._dim = self._paint[0]
         self._random, self._clock = random, clock
         self._writer_thread = _WriterThread(write, most, lambda lines: self._event_line("log lines dropped", {"lines": lines}))
         self._held = bytearray()
-        self._records: list[tuple[float, Record]] = []
-        """Usual requests that ended, and when: their lines are made together, which takes half the time."""
+        self._kept: list[tuple[float, RequestFacts]] = []
+        """Requests with records that ended, and when: lines of one kind are made together, which takes half the time."""
         self.pending: Pending = nothing_pending
         """See ``UsualRequests``."""
         self._dropped = 0
@@ -79,12 +79,10 @@ class Log:
         """A moment in milliseconds, and how it is written."""
         self._statuses: dict[tuple[int, str | None], str] = {}
         """By status and verdict: the column of the line for people."""
-        self._by_kind: dict[KindIdentity, tuple[str, str, str, str]] = {}
-        """What ``_constant`` gives."""
-        self._forms: dict[KindIdentity, UsualForm] = {}
-        """What ``_usual_form`` gives."""
-        self._lines_by_kind: dict[KindIdentity, _Line] = {}
-        """A line of each kind as JSON."""
+        self._forms: dict[KindIdentity | None, LineForm] = {}
+        """What ``_form_of`` gives for each kind."""
+        self._lines: dict[KindIdentity | None, _Line] = {}
+        """What ``_line_of`` gives for each kind."""
         self._form, self._sample = form, sample
 
     def change(self, form: LogForm, sample: float) -> None:
@@ -104,9 +102,9 @@ class Log:
         ):
             return
         self.pending()
-        self._records.append((self._clock(), record))
-        if record.kind is None or len(self._records) >= _RECORDS:
-            self._write_records()
+        self._kept.append((self._clock(), facts := facts_of(record)))
+        if facts[0].identity is None or len(self._kept) >= _RECORDS:
+            self._write_kept()
         if self._timer is None:
             self._later()
 
@@ -122,20 +120,8 @@ class Log:
         self._write_kept()
         if self._sample < 1.0:
             requests = [request for request in requests if self._random() < self._sample]
-        held, ahead, is_json = self._held, self._clock() - monotonic(), self._form == "json"
-        for request in requests:
-            if len(held) >= _BATCH and not self._has_room():
-                continue
-            moment = ahead + request[5]  # the clock was not read for each
-            known, stamp = self._stamp
-            if int(moment * 1000) != known:
-                stamp = self._time(moment)
-            if is_json:
-                _encoder.encode_into(self._usual_line(request, stamp), held, -1)
-                held += b"\n"
-            else:
-                form = self._forms.get(request[0].identity) or self._usual_form(request)
-                held += usual_text(request, form, stamp, self._dim, self._end).encode()
+        ahead = self._clock() - monotonic()
+        self._write_lines([(ahead + request[5], request) for request in requests])  # the clock was not read for each
         if self._timer is None:
             self._later()
 
@@ -169,19 +155,24 @@ class Log:
 
     def _write_kept(self) -> None:
         """Put the lines of those of which there are records into the buffer."""
-        records, self._records = self._records, []
+        kept, self._kept = self._kept, []
+        self._write_lines(kept)
+
+    def _write_lines(self, requests: Iterable[tuple[float, RequestFacts]]) -> None:
+        """Put the lines of requests into the buffer, each with the moment when it was over."""
         held, is_json = self._held, self._form == "json"
-        for moment, record in records:
+        for moment, request in requests:
             if len(held) >= _BATCH and not self._has_room():
                 continue
             known, stamp = self._stamp
             if int(moment * 1000) != known:
                 stamp = self._time(moment)
             if is_json:
-                _encoder.encode_into(_line(record, stamp), held, -1)
+                _encoder.encode_into(self._line(request, stamp), held, -1)
                 held += b"\n"
             else:
-                held += self._human(record, stamp).encode()
+                form = self._forms.get(request[0].identity) or self._form_of(request[0])
+                held += line_of(request, form, stamp, self._dim).encode()
 
     def _hand_over(self) -> None:
         """Give the buffer to the writer, or try again later."""
@@ -218,67 +209,46 @@ class Log:
             self._stamp = (now, stamp)  # in one step: the writer thread uses it too
         return stamp
 
-    def _human(self, record: Record, stamp: str) -> str:
-        kind = record.kind
-        status, columns, notes, end = (None if kind is None else self._by_kind.get(kind.identity)) or self._constant(record)
-        duration = int((record.over - record.start) * 1000)
-        shown = DURATIONS[duration] if 0 <= duration < 1000 else f"{duration:7} ms  "
-        if notes := _counts(record) + notes:
-            end = f"{notes[:-2]}  {end}"
-        request_id = record.request_id if record.request_id.isprintable() else redact(record.request_id)
-        dim, plain, *_ = self._paint
-        line = f"{dim}{stamp}{status}{shown}{columns}{end}{request_id}{plain}\n"
+    def _form_of(self, kind: RecordKind) -> LineForm:
+        """What the lines for people of a kind have in common."""
+        record, (dim, plain, *_) = kind.common, self._paint
+        known, notes = (record.status, record.verdict), _extra_facts(record)
+        columns = _columns[record.method, record.path, record.model, record.provider, record.served]
+        key, end = f"{_fit[record.key] or '-'}  {dim}", f"{plain}\n"
         if record.text is not None:
             request_text, response_text = record.text
-            line += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
-        return line
-
-    def _usual_form(self, request: UsualRequest) -> UsualForm:
-        """What the lines of a kind have in common."""
-        kind = request[0]
-        status, columns, notes, end = self._constant(kind.common)
-        if len(self._forms) >= _KINDS:
-            self._forms.clear()
-        form = self._forms[kind.identity] = (
-            status,
-            columns,
-            bool(notes),
-            f"{notes[:-2]}  {end}" if notes else end,
-            kind.common.stream,
-        )
+            end += f"    | request: {redact(request_text, _TEXT)}\n    | response: {redact(response_text, _TEXT)}\n"
+        status = self._statuses.get(known) or self._status(known)
+        form = status, columns, bool(notes), f"{notes[:-2]}  {key}" if notes else key, record.stream, end
+        if kind.identity is not None:
+            if len(self._forms) >= _KINDS:
+                self._forms.clear()
+            self._forms[kind.identity] = form
         return form
 
-    def _usual_line(self, request: UsualRequest, stamp: str) -> _Line:
-        """As ``_line``."""
+    def _line(self, request: RequestFacts, stamp: str) -> _Line:
+        """The line of a request as JSON."""
         kind, request_id, start, _, first, over, usage, cost = request
-        known = self._lines_by_kind.get(kind.identity)
-        if known is None:
-            if len(self._lines_by_kind) >= _KINDS:
-                self._lines_by_kind.clear()
-            known = self._lines_by_kind[kind.identity] = _line(kind.record(request), stamp)
         return replace(
-            known,
+            self._lines.get(kind.identity) or self._line_of(kind),
             time=stamp,
             request_id=_sane(request_id),
             duration_ms=int((over - start) * 1e5) / 100,
-            time_to_first_token_ms=int((first - start) * 1e5) / 100,
+            time_to_first_token_ms=UNSET if first is None else int((first - start) * 1e5) / 100,
             prompt_tokens=None if usage is None else usage.prompt_tokens,
             completion_tokens=None if usage is None else usage.completion_tokens,
             cached_tokens=None if usage is None else usage.cached_tokens,
             cost_usd=cost,
         )
 
-    def _constant(self, record: Record) -> tuple[str, str, str, str]:
-        """What the lines of all records of a kind have in common: status, columns, notes, and what follows those."""
-        known = record.status, record.verdict
-        columns = _columns[record.method, record.path, record.model, record.provider, record.served]
-        end = f"{_fit[record.key] or '-'}  {self._paint[0]}"
-        constant = self._statuses.get(known) or self._status(known), columns, _extra_facts(record), end
-        if record.kind is not None:
-            if len(self._by_kind) >= _KINDS:
-                self._by_kind.clear()
-            self._by_kind[record.kind.identity] = constant
-        return constant
+    def _line_of(self, kind: RecordKind) -> _Line:
+        """What the lines as JSON of a kind have in common."""
+        line = _common_line(kind.common)
+        if kind.identity is not None:
+            if len(self._lines) >= _KINDS:
+                self._lines.clear()
+            self._lines[kind.identity] = line
+        return line
 
     def _status(self, known: tuple[int, str | None]) -> str:
         """A status in the colour of what became of the request."""
@@ -354,31 +324,28 @@ _encoder = Encoder()
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
 
 
-def _line(record: Record, now: str) -> _Line:
-    start, first, provider = record.start, record.first, record.provider
+def _common_line(record: Record) -> _Line:
+    """The line of a request, without its own facts, which others of its kind do not share."""
+    provider = record.provider
     line = _Line(
-        now,
-        _sane(record.request_id),
-        record.dialect,
-        record.method,
-        _fit[record.path],
-        record.status,
-        int((record.over - start) * 1e5) / 100,
-        UNSET if first is None else int((first - start) * 1e5) / 100,
-        record.stream,
-        record.passthrough,
-        _fit[record.key],
-        _fit[record.model],
-        _fit[record.route],
-        _fit[f"{provider}/{record.served}"] if provider else "",
-        record.attempts,
-        record.prompt_tokens,
-        record.completion_tokens,
-        record.cached_tokens,
-        record.cost,
-        record.fields_dropped,
-        record.verdict,
-        _fit[record.reason or ""],
+        time="",
+        request_id="",
+        dialect=record.dialect,
+        method=record.method,
+        path=_fit[record.path],
+        status=record.status,
+        duration_ms=0.0,
+        time_to_first_token_ms=UNSET,
+        stream=record.stream,
+        passthrough=record.passthrough,
+        key=_fit[record.key],
+        model=_fit[record.model],
+        route=_fit[record.route],
+        target=_fit[f"{provider}/{record.served}"] if provider else "",
+        attempts=record.attempts,
+        fields_dropped=record.fields_dropped,
+        verdict=record.verdict,
+        finish_reason=_fit[record.reason or ""],
     )
     if record.error:
         line.error = redact(record.error, _ERROR)
@@ -406,16 +373,6 @@ def _failures(record: Record) -> list[str]:
 
 def _listed(lines: Iterable[str]) -> list[str]:
     return [redact(line, _ERROR) for line in islice(lines, _LISTED)]
-
-
-def _counts(record: Record) -> str:
-    """What a request took, for people."""
-    counts = tokens_text(record.prompt_tokens, record.completion_tokens, record.cached_tokens)
-    if record.stream and record.first is not None:
-        counts = f"first token {int((record.first - record.start) * 1000)} ms, {counts}"
-    if record.cost is not None:
-        counts += f"${record.cost:.6f}, "
-    return counts
 
 
 def _extra_facts(record: Record) -> str:

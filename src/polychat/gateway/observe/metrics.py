@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -28,12 +28,12 @@ from .attempts import Attempt, AttemptCounts, Counts
 from .in_progress import RunningRequest
 from .key_counts import Counts as KeysUsed
 from .key_counts import KeyCounts, Used
-from .record import KindIdentity, Record, RecordKind, UsualRequest
+from .record import KindIdentity, Record, RecordKind, RequestFacts, UsualRequest, facts_of
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
 from .shadows import ShadowCounts, TargetResult
 from .usual_requests import Pending, nothing_pending
-from .usual_sums import UsualSums
+from .usual_sums import RequestSums
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""
@@ -126,49 +126,22 @@ class Numbers(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     attempts: _Count = 0
     fields_dropped: _Count = 0
 
-    def count(self, records: Sequence[Record]) -> Used:
-        """Returns what they used together."""
-        within, prompt, completion, attempts, seconds, cost = self.within, 0, 0, 0, 0.0, 0.0
-        for record in records:
-            if record.verdict is not None:
-                took = record.over - record.start
-                seconds += took
-                within[bisect_left(BOUNDS, took)] += 1
-            if record.stream and record.first is not None:
-                self._count_first(record.first - record.start)
-            prompt += record.prompt_tokens or 0
-            completion += record.completion_tokens or 0
-            attempts += record.attempts
-            if record.cached_tokens:
-                self.cached += record.cached_tokens
-            if record.cost is not None:
-                cost += record.cost
-            elif record.first is not None:
-                self.unpriced += 1
-            if record.fields_dropped:
-                self.fields_dropped += record.fields_dropped
-        self.requests += len(records)
-        self.seconds += seconds
-        self.prompt += prompt
-        self.completion += completion
-        self.attempts += attempts
-        self.cost += cost
-        return Used(prompt, completion, cost)
-
-    def count_usual(self, requests: Sequence[UsualRequest]) -> Used:
-        """As ``count``, of usual requests that are of one kind."""
-        common, sums = requests[0][0].common, UsualSums(requests, self.within, BOUNDS)
-        self.requests += len(requests)
+    def count(self, requests: Sequence[RequestFacts]) -> Used:
+        """Count requests of one kind; returns what they used together."""
+        common, count, sums = requests[0][0].common, len(requests), RequestSums(requests, self.within, BOUNDS)
+        self.requests += count
         self.seconds += sums.seconds
         self.prompt += sums.prompt
         self.completion += sums.completion
         self.cached += sums.cached
-        self.attempts += common.attempts * len(requests)
+        self.attempts += common.attempts * count
+        self.fields_dropped += common.fields_dropped * count
         self.cost += sums.cost
         self.unpriced += sums.unpriced
         if common.stream:
             for _, _, start, _, first, _, _, _ in requests:
-                self._count_first(first - start)
+                if first is not None:
+                    self._count_first(first - start)
         return Used(sums.prompt, sums.completion, sums.cost)
 
     def _count_first(self, took: float) -> None:
@@ -235,8 +208,8 @@ class Metrics:
         self._names, self._table, self._attempts = LabelSets(), LabelledNumbers(), AttemptCounts()
         self._shadows, self._keys = ShadowCounts(), KeyCounts()
         self._events: dict[str, int] = {}
-        self._records: list[Record] = []
-        """Usual requests that ended: they are counted together, which takes half the time."""
+        self._kept: list[RequestFacts] = []
+        """Requests with records that ended: those of one kind are counted together, which takes half the time."""
         self.pending: Pending = nothing_pending
         """See ``UsualRequests``."""
         self._usual: dict[_Usual, tuple[Numbers, Attempt]] = {}
@@ -252,14 +225,15 @@ class Metrics:
         self._later()
 
     def __call__(self, record: Record) -> None:
-        if record.kind is not None:
-            self._records.append(record)
-            if len(self._records) >= _RECORDS:
-                self._count_usual()
+        facts = facts_of(record)
+        kind = facts[0]
+        if kind.identity is not None:
+            self._kept.append(facts)
+            if len(self._kept) >= _RECORDS:
+                self._count_kept()
         else:
-            self._count_usual()  # what is counted of a failure depends on who has answered before
-            usual = record.dialect, record.status, record.verdict, record.route, record.provider, record.served, record.answered
-            self._count_alike(usual, [record])
+            self._count_kept()  # what is counted of a failure depends on who has answered before
+            self._count_of_kind(kind, [facts])
         self._changed = True
         if self._timer is None and self._file is not None:
             self._later()
@@ -272,33 +246,36 @@ class Metrics:
     def take(self, requests: Sequence[UsualRequest]) -> None:
         """Count usual requests."""
         self._changed = True
+        self._count(requests)
+
+    def _count_kept(self) -> None:
+        self.pending()
+        kept, self._kept = self._kept, []
+        self._count(kept)
+
+    def _count(self, requests: Sequence[RequestFacts]) -> None:
         for kind, of_kind in groupby(requests, itemgetter(0)):
             self._count_of_kind(kind, list(of_kind))
 
-    def _count_usual(self) -> None:
-        self.pending()
-        records, self._records = self._records, []
-        for kind, alike in groupby(records, attrgetter("kind")):
-            self._count_alike(kind.identity, list(alike))
-
-    def _count_of_kind(self, kind: RecordKind, requests: list[UsualRequest]) -> None:
-        known = self._usual.get(kind.identity)
-        if known is None:
-            self._count_alike(kind.identity, [kind.record(request) for request in requests])
+    def _count_of_kind(self, kind: RecordKind, requests: list[RequestFacts]) -> None:
+        common = kind.common
+        usual: _Usual = kind.identity or (
+            common.dialect,
+            common.status,
+            common.verdict,
+            common.route,
+            common.provider,
+            common.served,
+            common.answered,
+        )
+        known = self._usual.get(usual)
+        if known is None or requests[0][4] is None or common.failures:
+            for request in requests:
+                self._keys.count(common.key, 1, self._count_anew(request, usual), status=common.status)
             return
         numbers, attempt = known
-        self._keys.count(kind.common.key, len(requests), numbers.count_usual(requests), status=kind.common.status)
+        self._keys.count(common.key, len(requests), numbers.count(requests), status=common.status)
         self._attempts[attempt] += len(requests)
-
-    def _count_alike(self, usual: _Usual, records: list[Record]) -> None:
-        known, first = self._usual.get(usual), records[0]
-        if known is None or first.first is None or first.failures:
-            for record in records:
-                self._keys.count(record.key, 1, self._count(record, usual), status=record.status)
-        else:
-            numbers, attempt = known
-            self._keys.count(first.key, len(records), numbers.count(records), status=first.status)
-            self._attempts[attempt] += len(records)
 
     def shadowed(self, route: str, answer: TargetResult, shadow: TargetResult) -> None:
         """A mirrored request is over."""
@@ -310,12 +287,14 @@ class Metrics:
         self._events[event] = self._events.get(event, 0) + 1
         self._changed = True
 
-    def _count(self, record: Record, usual: _Usual) -> Used:
+    def _count_anew(self, request: RequestFacts, usual: _Usual) -> Used:
+        """Count a request whose labels are to be made; ``usual``: by what they are found the next time."""
         if len(self._usual) >= _MOST_USUAL or self._table.is_full or self._attempts.is_full:
             self._usual.clear()  # others' labels may give way to these, and are made anew then
+        record = request[0].record(request)
         labels = Labels(record.dialect, _STATUS[record.status], record.verdict or "", *self._names.of(record))
         numbers = self._table.of(labels)
-        used = numbers.count([record])
+        used = numbers.count([request])
         self._attempts.count(record)
         attempt = Attempt(record.route, record.answered, "answered")
         if record.first is not None and attempt in self._attempts:
@@ -339,7 +318,7 @@ class Metrics:
         self._write()
 
     def _taken(self) -> Snapshot:
-        self._count_usual()
+        self._count_kept()
         attempts, shadows = list(self._attempts.items()), list(self._shadows.items())
         table, states = list(self._table.items()), self._states()
         keys, away = list(self._keys.items()), self._stores_away()

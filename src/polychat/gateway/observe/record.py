@@ -190,16 +190,18 @@ class RecordKind:
     """Requests whose records agree in all but ids, moments, tokens and cost: an observer may keep what it makes of these.
 
     ``common`` is one of their records, for what all have in common. It refers to their plan: an observer keeps what it makes by
-    ``identity``, which keeps no configuration alive that is no longer in force.
+    ``identity``, which keeps no configuration alive that is no longer in force. It is ``None`` of a kind with a single request.
     """
 
     __slots__ = ("common", "identity")
 
-    def __init__(self, common: Record) -> None:
-        self.common, self.identity = common, KindIdentity()
+    def __init__(self, common: Record, *, is_single: bool = False) -> None:
+        self.common, self.identity = common, None if is_single else KindIdentity()
 
-    def record(self, request: UsualRequest) -> Record:
+    def record(self, request: RequestFacts) -> Record:
         """The record of a request of this kind."""
+        if self.identity is None:
+            return self.common
         record = copy(self.common)
         record.kind, record.request_id, record.start, record.called_at, record.first, record.over, usage, record.cost = request
         if usage is not None:
@@ -211,6 +213,19 @@ UsualRequest: TypeAlias = tuple[RecordKind, str, float, float, float, float, Usa
 """A usual request that is over, from which its record can be made: its kind, its id, when it began, was called, answered and
 over, what the backend counted, and US dollars. Most need no record: one takes as long as a tenth of such a request.
 """
+RequestFacts: TypeAlias = tuple[RecordKind, str, float, float | None, float | None, float, Usage | None, float | None]
+"""The same facts of any request: one form from which the log and the metrics are made, whether there is a record or not."""
+
+
+def facts_of(record: Record) -> RequestFacts:
+    """The facts of a request of which there is a record."""
+    kind = record.kind
+    if kind is None or record.traceparent:  # which is no other's
+        kind = RecordKind(record, is_single=True)
+    prompt, completion, cached, usage = record.prompt_tokens, record.completion_tokens, record.cached_tokens, None
+    if not (prompt is None and completion is None and cached is None):
+        usage = Usage(prompt, completion, cached_tokens=cached)
+    return kind, record.request_id, record.start, record.called_at, record.first, record.over, usage, record.cost
 
 
 def has_passed_over(record: Record) -> bool:

@@ -1,20 +1,25 @@
-"""What usual requests of one kind took together: each is counted."""
+"""What requests of one kind took together: most requests are usual, and each is counted."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from .record import UsualRequest
+from .record import RequestFacts
 
 
-class UsualSums:
-    """Seconds, tokens and US dollars of some requests; ``within`` gets a count of each duration by its place in ``bounds``."""
+class RequestSums:
+    """Seconds, tokens and US dollars of some requests of one kind; ``within`` gets a count of each duration by its place in
+    ``bounds``. Durations are of those for which a backend was called, and a price is missing where one answered.
+    """
 
     __slots__ = ("cached", "completion", "cost", "prompt", "seconds", "unpriced")
 
-    def __init__(self, requests: Sequence[UsualRequest], within: list[int], bounds: Sequence[float]) -> None:
+    def __init__(self, requests: Sequence[RequestFacts], within: list[int], bounds: Sequence[float]) -> None:
         prompt, completion, cached, unpriced, seconds, dollars = 0, 0, 0, 0, 0.0, 0.0
+        was_called, was_answered = requests[0][0].common.verdict is not None, requests[0][4] is not None
+        if not was_called:
+            within = [0] * len(within)
         for _, _, start, _, _, over, usage, cost in requests:
             took = over - start
             seconds += took
@@ -28,5 +33,5 @@ class UsualSums:
                 dollars += cost
             else:
                 unpriced += 1
-        self.seconds, self.cost, self.unpriced = seconds, dollars, unpriced
+        self.seconds, self.cost, self.unpriced = seconds if was_called else 0.0, dollars, unpriced if was_answered else 0
         self.prompt, self.completion, self.cached = prompt, completion, cached
