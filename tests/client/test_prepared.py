@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import polychat
 from polychat.client.prepared import are_lasting, call_key
@@ -114,3 +116,20 @@ async def test_a_reply_that_is_left_gives_its_connection_up(serve: Any) -> None:
     del dropped
     gc.collect()
     assert (await polychat.ask("hi", **options(server.url))).text == "Hello"
+
+
+LASTING: Any = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text())
+
+
+@given(st.text(), st.none() | st.text(), st.dictionaries(st.text(), LASTING, max_size=4), st.booleans())
+def test_a_kept_call_is_found_by_the_key_under_which_it_is_kept(
+    target: str, system: str | None, given_options: dict[str, Any], streamed: bool
+) -> None:
+    """``Targets.kept`` makes the key of ``call_key`` in its own place: whatever the options are, it is the same."""
+    targets, call = targets_of(Config()), object()
+    targets._prepared = {call_key(target, system, streamed, given_options): call}  # type: ignore[dict-item]
+    assert targets.kept(target, system, given_options, streamed=streamed) is call
+    assert targets.kept(target, system, given_options, streamed=not streamed) is None
+    assert targets.kept(target, system, {**given_options, "more": 1}, streamed=streamed) is (
+        call if given_options.get("more") == 1 and type(given_options["more"]) is int else None
+    )

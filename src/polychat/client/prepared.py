@@ -164,7 +164,10 @@ def loses_nothing(target: Target, request: ChatRequest) -> bool:
 
 
 def call_key(target: str, system: str | None, streamed: bool, options: dict[str, Any]) -> tuple[object, ...]:
-    """A key that is equal for calls with the same options of the same types: 1 and True are equal, and mean two things."""
+    """A key that is equal for calls with the same options of the same types: 1 and True are equal, and mean two things.
+
+    ``Targets.kept`` looks for it.
+    """
     values = options.values()
     return (target, system, streamed, *options, *values, *map(type, values))
 

@@ -108,7 +108,7 @@ class Targets:
     def kept(self, target: str | None, system: str | None, options: dict[str, Any], *, streamed: bool) -> PreparedCall | None:
         """What ``prepared`` made for an earlier call, if it is kept: its options are valid, and not changed since."""
         values = options.values()
-        try:  # ``call_key``, without a call
+        try:  # what ``call_key`` gives, without a call; a test compares them
             name = self.default_model() if target is None else target
             return self._prepared.get((name, system, streamed, *options, *values, *map(type, values)))
         except TypeError:  # calls that may change are not kept
