@@ -286,6 +286,7 @@ class Gateway:
     def bug(self, error: Exception, record: Record) -> None:
         """A defect of the gateway, for the log."""
         record.error = f"{type(error).__name__}: internal error"
+        record.kind = None  # no others are like this one
         self._log_defect(error, record.request_id)
 
     def _log_defect(self, error: Exception, request_id: str | None = None) -> None:

@@ -15,7 +15,7 @@ from polychat.gateway.admission.guards import Guards, guards_of
 from polychat.gateway.app import Gateway
 from polychat.gateway.chat.fast_path import FastChat
 from polychat.gateway.context import Guard
-from polychat.gateway.observe.metrics import total
+from polychat.gateway.observe.metrics import Labels, total
 from polychat.gateway.observe.record import Record
 from polychat.http.pool.pool import pool
 from polychat.http.server.cycle import RequestCycle
@@ -150,9 +150,13 @@ class Seeing:
         assert (app.running, app.bodies.held) == (0, 0)
         assert [state.in_flight for state in app.health.every() if state.in_flight] == []
         assert len({record.request_id for record in records}) == len(records) == requests
-        counted = total(app.metrics.snapshots()[0])
-        assert sum(numbers.requests for numbers in counted.values()) == requests
+        assert len(self.counted()) == requests
         return records[-1]
+
+    def counted(self) -> list[Labels]:
+        """The labels of each request in the metrics."""
+        counts = total(self.here.app.metrics.snapshots()[0])
+        return [labels for labels, numbers in counts.items() for _ in range(numbers.requests)]
 
 
 @asynccontextmanager
@@ -214,6 +218,7 @@ async def test_a_price_that_cannot_be_read_costs_nobody_an_answer(
     async with seeing(serve, dialect, model, stream=stream, prices=prices) as seen:
         caplog.clear()
         prices.broken = True
+        seen.here.app.reload(seen.here.app.runtime.configured)  # prices are looked up once for requests of one kind
         seen.caller.ask(*asking(dialect, model, stream=stream))
         await refused_or_cut(seen.caller, model)
         record = await seen.is_over(2)
@@ -248,6 +253,7 @@ async def test_limits_that_cannot_be_counted_cost_nobody_an_answer(
             await refused_or_cut(seen.caller, model, begins=where == "later")
             assert seen.defects
             assert all("Defect: it broke" in trace for trace in seen.defects)
+            assert sum(kind.verdict == "complete" for kind in seen.counted()) == 1, "it counts as failed"
         meter.broken = False
         await seen.is_over(2)
         assert (await seen.here.ask(*asking(dialect, model, stream=stream))).status == 200
