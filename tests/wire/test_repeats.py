@@ -64,7 +64,10 @@ def both(wire: str, reads: list[bytes]) -> tuple[list[list[Event]], list[list[Ev
     """What is read straight, what is read as usual, and how many reads were read as usual where they need not be."""
     watched, usual = Watched(READERS[wire]()), READERS[wire]()
     straight = Repeats(watched)
+    by_text = Repeats(READERS[wire]())
     first = [straight.feed(data) for data in reads]
+    texts = [by_text.text_in(data) or by_text.feed(data) for data in reads]
+    assert repr([[Text(read)] if isinstance(read, str) else read for read in texts]) == repr(first)
     return [*first, straight.end()], [*(usual.feed(data) for data in reads), usual.end()], watched.fed
 
 

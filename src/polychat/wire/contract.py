@@ -61,6 +61,13 @@ class Writer(Protocol):
         """The end of the body, after the ``Finish`` was written."""
 
 
+class WritesTextPieces(Protocol):
+    """A member that writers of streams may have."""
+
+    def text_piece(self, text: str) -> bytes:
+        """What ``write`` returns for a ``Text`` of the first answer alone. ``text`` is not empty."""
+
+
 class WritesPlain(Protocol):
     """A member that writers of whole answers may have."""
 

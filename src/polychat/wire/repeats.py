@@ -95,6 +95,13 @@ class Repeats:
         """Whether the reader is done."""
         return self._reader.done
 
+    def text_in(self, data: bytes) -> str | None:
+        """The text of ``data`` if it differs from the event before it only in that, and is fed then; ``None``: feed it."""
+        if self._template is None or (text := self._template.text_in(data)) is None:
+            return None
+        self._record(text)
+        return text
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes; it may be cut anywhere."""
         if self._template is not None and (text := self._template.text_in(data)) is not None:

@@ -127,12 +127,17 @@ class PassedBeginning:
 class TranslatedBeginning:
     """The beginning of a stream that is translated."""
 
-    __slots__ = ("_change", "_feed", "_reader", "_redaction", "_reply", "_writer", "finish", "first", "is_ready", "response")
+    __slots__ = (
+        *("_change", "_reader", "_redaction", "_repeats", "_reply", "_text_piece", "_writer"),
+        *("finish", "first", "is_ready", "response"),
+    )
 
     def __init__(self, inbound: InboundChat, data: bytes, secrets: Secrets | None, direct: DirectRequest) -> None:
         """Raises ``PolychatError`` for events that cannot be written."""
         self._reader, self._change = direct.reader(), direct.change
-        self._feed = Repeats(self._reader).feed
+        self._repeats = Repeats(self._reader)
+        self._text_piece: Callable[[str], bytes] | None = None
+        """Writes the texts of the usual pieces, if nothing else is to be done with them."""
         self._redaction = redaction = None if secrets is None else Redaction(secrets)
         self.response: PooledResponse
         self.finish: Finish | None = None
@@ -145,6 +150,8 @@ class TranslatedBeginning:
         self.is_ready = finish is None or (finish.verdict == "complete" and finish.error is None)
         if self.is_ready:
             self._reply.writer = self._writer = writer_for(inbound, inbound.request())
+            if self._change is None:
+                self._text_piece = getattr(self._writer, "text_piece", None)  # see ``WritesTextPieces``
             self.first = self._writer.write(events)
             self.is_ready = self._writer.streams and bool(self.first)
 
@@ -168,13 +175,14 @@ class TranslatedBeginning:
         return self._translated
 
     def _events(self, data: bytes) -> list[Event]:
-        events = self._feed(data)
+        events = self._repeats.feed(data)
         return events if self._change is None or not events else self._change(events)
 
     def _translated(self, data: bytes) -> bytes:
-        events = self._feed(data)  # not ``_events``: every chunk of a stream comes by here
-        if events and self._change is not None:
-            events = self._change(events)
+        # The usual piece: no events are made of it.
+        if self._text_piece is not None and (text := self._repeats.text_in(data)) is not None:
+            return self._text_piece(text)
+        events = self._events(data)
         if not events:
             return b""
         written = self._writer.write(events)

@@ -90,6 +90,13 @@ class StreamWriter:
                 self._rare(event, out)
         return b"".join(out)
 
+    def text_piece(self, text: str) -> bytes:
+        """See ``WritesTextPieces``."""
+        if self._open != "text":
+            return self.write([Text(text)])
+        self._written += len(text)
+        return self._prefix + encoded(text) + b"}}\n\n"
+
     def end(self) -> bytes:
         """The end of the body; an answer without a ``Finish`` ends with an error."""
         return b"" if self._done else self.write([Finish("truncated")])

@@ -94,6 +94,12 @@ class StreamWriter:
                 written.append(self._piece(event))
         return b"".join(written)
 
+    def text_piece(self, text: str) -> bytes:
+        """See ``WritesTextPieces``."""
+        if 0 not in self._begun:
+            return self.write([Text(text)])
+        return b"".join((self._before, _TEXT, encoded(text), self._tail))
+
     def end(self) -> bytes:
         return b""
 
