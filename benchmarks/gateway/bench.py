@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -133,6 +133,11 @@ class Bench:
             if live is not None:
                 found += [row for row in (Row(live, way, live.port) for way in asked) if self._right(row)]
         return found
+
+    def with_tools(self) -> list[Row]:
+        """The ways of polychat's gateways, with requests that have a tool."""
+        found = [row for row in self.rows() if row.live is not None and row.live.gateway.ours and not row.live.gateway.standin]
+        return [row for row in (replace(row, way=replace(row.way, tools=True)) for row in found) if self._right(row)]
 
     def _right(self, row: Row) -> bool:
         key = f"{row.name}, {row.way.label}"

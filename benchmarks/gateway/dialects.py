@@ -7,15 +7,24 @@ from collections.abc import Mapping
 
 KEY = "sk-bench-0123456789abcdef"
 _MESSAGES = [{"role": "user", "content": "Why is the sky blue? Answer in one sentence."}]
+_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+_TOOL = {"name": "weather", "description": "The weather in a city, now."}
+_TOOLS: dict[str, list[dict[str, object]]] = {
+    "openai-chat": [{"type": "function", "function": {**_TOOL, "parameters": _SCHEMA}}],
+    "anthropic": [{**_TOOL, "input_schema": _SCHEMA}],
+}
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic": "/v1/messages"}
 
 
-def body(dialect: str, model: str, *, stream: bool) -> bytes:
+def body(dialect: str, model: str, *, stream: bool, tools: bool = False) -> bytes:
+    """A chat of one message. ``tools``: whether the model may call one, as in requests of agents."""
     value: dict[str, object] = {"model": model, "messages": _MESSAGES}
     if dialect == "anthropic":
         value["max_tokens"] = 1000
     if stream:
         value["stream"] = True
+    if tools:
+        value["tools"] = _TOOLS[dialect]
     return json.dumps(value).encode()
 
 

@@ -17,7 +17,7 @@ SLOW = (8, 4)
 
 def measure(bench: Bench, _: float | None = None) -> Iterator[Table]:
     """One table: microseconds of CPU a request."""
-    rows = bench.rows(direct=True)
+    rows = [*bench.rows(direct=True), *bench.with_tools()]
     cost, rate, busy, errors = (defaultdict[Row, list[float]](list) for _ in range(4))
     for row in in_turns(rows, ROUNDS):
         progress(f"gateway/plain: {row.name}, {row.way.label}")
@@ -41,6 +41,6 @@ def measure(bench: Bench, _: float | None = None) -> Iterator[Table]:
         table.rows.append([*name, f"{middle:.1f}", to_nginx, *shown])
     table.notes.append(
         f"{USUAL[0]} kept connections of wrk for {USUAL[1]} s (slow ones: {SLOW[0]} for {SLOW[1]} s), medians of {ROUNDS} "
-        f"rounds in turns."
+        f"rounds in turns. With a tool: requests as agents send them; those without differ in nothing but their text."
     )
     yield table

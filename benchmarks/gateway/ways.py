@@ -31,13 +31,16 @@ class Way:
     prefix: str = ""
     path: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    tools: bool = False
+    """Whether its requests have a tool, as those of agents do."""
 
     @property
     def label(self) -> str:
-        return f"{self.dialect}, passed" if self.dialect == self.backend else f"{self.dialect} to {self.backend}"
+        label = f"{self.dialect}, passed" if self.dialect == self.backend else f"{self.dialect} to {self.backend}"
+        return f"{label}, with a tool" if self.tools else label
 
     def request(self, port: int, scenario: str) -> bytes:
-        content = dialects.body(self.dialect, self.prefix + scenario, stream=SCENARIOS[scenario].pieces > 0)
+        content = dialects.body(self.dialect, self.prefix + scenario, stream=SCENARIOS[scenario].pieces > 0, tools=self.tools)
         return dialects.request(
             port, self.path or dialects.PATHS[self.dialect], dialects.headers(self.dialect, self.headers), content
         )
