@@ -220,7 +220,10 @@ class PoolConnection(asyncio.Protocol):
 
     def send(self, request: bytes, timeouts: ExchangeTimeouts, now: float) -> None:
         """As ``begin``, of a request with its body, at the moment ``now``, from which ``timeouts.total`` counts."""
-        self._forget_reply()
+        if self._was_taken:
+            self._was_taken = self.done = False
+        else:
+            self._forget_reply()
         self.in_use, self._no_body, self.sent_at = True, False, now
         self.transport.write(request)
         self.timer.begin(timeouts, now)
