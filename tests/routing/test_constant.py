@@ -108,6 +108,17 @@ def test_another_target_fails() -> None:
     assert not outcome.holds()
 
 
+def test_a_moment_counts_only_by_the_routers_own_clock() -> None:
+    """One that a caller has read is taken for now by a router on that clock, and by no other."""
+    route = plan("a")
+    for router, moments in ((router_of(route), (NOW, NOW)), (Router(SimulatedRoute(route).health), (5.0, 5.5))):
+        outcome = constant_outcome(router, route)
+        assert outcome is not None
+        assert outcome.called(5.0) == moments[0]
+        outcome.answered_whole(moments[0], (), None, 5.5)
+        assert outcome.facts.first_token(moments[1]) == moments[1] - moments[0]
+
+
 STEPS = st.lists(st.tuples(st.sampled_from(["call", "call", "answer", "answer", "give up", "fail", "down"]), st.floats(0, 9)))
 
 

@@ -7,7 +7,7 @@ request is, and that target is healthy. The router would make the same choice; t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import time
+from time import monotonic, time
 
 from .budget import RetryBudget
 from .clocks import Kind
@@ -21,8 +21,8 @@ class ConstantOutcome:
     """The target that a plan asks first, for as long as ``holds`` is true. Made by ``constant_outcome``."""
 
     __slots__ = (
-        *("_alarms", "_clock", "_evictions", "_first", "_generation", "_outcomes", "_router", "_shared", "_waiting", "budget"),
-        *("facts", "is_alone", "target"),
+        *("_alarms", "_clock", "_evictions", "_first", "_generation", "_is_monotonic", "_outcomes", "_router", "_shared"),
+        *("_waiting", "budget", "facts", "is_alone", "target"),
     )
 
     def __init__(self, router: Router, target: Target, facts: Facts, budget: RetryBudget, *, is_alone: bool) -> None:
@@ -33,24 +33,33 @@ class ConstantOutcome:
         self._generation = self._alarms.count
         self._router, self._evictions = router, router.health.evictions
         self._waiting, self._shared, self._first, self._clock = facts.waiting, facts.shared, facts.shared.first, router.clock
+        self._is_monotonic = router.clock is monotonic
         self._outcomes = facts.plain_outcomes()
         """Where an answer is counted, if it changes nothing else of the target's health."""
 
-    def called(self) -> float:
-        """A request is sent to it, while it ``is_current``; returns the moment. ``answered_whole`` or ``failed`` follows, or an
+    def called(self, moment: float | None = None) -> float:
+        """A request is sent to it, while it ``is_current``; returns when. ``answered_whole`` or ``failed`` follows, or an
         attempt.
+
+        ``moment``: now by ``time.monotonic``, for who has it: that is not read again if it is the router's clock.
         """
-        now = self._clock()
+        now = moment if moment is not None and self._is_monotonic else self._clock()
         self._shared.in_flight += 1  # its breaker is closed, and it is not on probation: see ``Facts.called``
         self._waiting.called(now)
         return now
 
-    def answered_whole(self, called_at: float, limits: Sequence[tuple[bytes, bytes]], kind: Kind | None = None) -> None:
+    def answered_whole(
+        self,
+        called_at: float,
+        limits: Sequence[tuple[bytes, bytes]],
+        kind: Kind | None = None,
+        moment: float | None = None,
+    ) -> None:
         """An answer to a request that was ``called`` then came as a whole; ``limits`` are its headers about rate limits.
 
-        ``kind``: what its time is learned for, where the plan has other targets.
+        ``kind``: what its time is learned for, where the plan has other targets. ``moment``: see ``called``.
         """
-        now = self._clock()
+        now = moment if moment is not None and self._is_monotonic else self._clock()
         self.budget.count_request(now)
         if self._outcomes is not None and self._generation == self._alarms.count:
             self._waiting.answered(now)

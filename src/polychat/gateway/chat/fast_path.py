@@ -207,7 +207,7 @@ class FastChat:
             return self._answer_in_task(inbound)
         self._called_at, self._written, self._connection = called_at, written, connection
         self._chat = inbound
-        self._routed_at = outcome.called()
+        self._routed_at = outcome.called(called_at)
         service.running += 1
         if inbound.stream:
             self._inbound, self._heartbeats, self._tries = inbound, heartbeats(runtime, head.dialect), 0
@@ -444,7 +444,7 @@ class FastChat:
             if self._record is not None and (counting := self._counting()) is not None:
                 counting(reply[0])
             if is_complete:
-                self._outcome.answered_whole(self._routed_at, limits, self._kind)
+                self._outcome.answered_whole(self._routed_at, limits, self._kind, answered_at)
             else:
                 self._begun_attempt().answered(limits, self._kind)
             self._head.pool.give_back(connection)
@@ -481,15 +481,15 @@ class FastChat:
         plan, written, called_at, cost = self._plan, self._written, self._called_at, None
         body, finish, usage, served, content_type = reply
         target = plan.target
-        if served:
-            served = served[:LONGEST]
+        served = served[:LONGEST] if served else target.model
         is_stream, passthrough = self._inbound is not None, written.translation is None
-        kind = plan.kind(self._key, served or target.model, finish.reason, passthrough, is_stream, content_type, written.url)
+        kind = plan.kind(self._key, served, finish.reason, passthrough, is_stream, content_type, written.url)
         if usage is not None:
             self.runtime.router.chooser.settled(target.name, usage, answered_at - called_at, self._facts.shared)
             cost = kind.prices.of(usage)
-        start, request_id, service = self._start, self._id, self._head.service
-        name, overhead = request_id.encode(), ((called_at - start) + (monotonic() - answered_at)) * 1000
+        start, request_id, service, over = self._start, self._id, self._head.service, monotonic()
+        name = request_id.encode()
+        overhead = ((called_at - start) + (over - answered_at)) * 1000
         lines = kind.head_form % ((name, name, overhead) if kind.has_own_id else (name, overhead))
         if limits:
             lines += header_lines(limits)
@@ -501,7 +501,7 @@ class FastChat:
         except Exception as error:  # noqa: BLE001  # as in ``_respond``
             self.broken_off(error)
         service.bodies.held -= self._size
-        service.ended_usually((kind, request_id, start, called_at, answered_at, monotonic(), usage, cost))
+        service.ended_usually((kind, request_id, start, called_at, answered_at, over, usage, cost))
 
     def _read(self, body: bytes, content_type: bytes) -> WholeReply | None:
         """The reply in the client's format; ``None`` if it is no answer. Raises if it reports a failure, or cannot be read."""
