@@ -179,6 +179,15 @@ def test_what_was_not_streamed_is_taken_from_the_end(streamed: list[str], reply:
     assert (read.text, read.finish) == (text, complete())
 
 
+@pytest.mark.parametrize(("count", "read"), [(3, [Usage(1, 2, 3)]), (-3, []), (10**400, []), (True, []), ("3", []), (None, [])])
+def test_counts_that_cannot_be_true_are_none(count: Any, read: list[Usage]) -> None:
+    """Prices and metrics are computed with them."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": count}
+    end = json.dumps({"success": True, "reply": "Hi", "usage": usage})
+    events = read_pieces(Reader(), [data_line({"type": "end", "data": end})]).events
+    assert [event for event in events if isinstance(event, Usage)] == read
+
+
 @pytest.mark.parametrize("case", ["ai-engine-1.9.99/01-success-stream", "ai-engine-1.9.99/02-success-nonstream"])
 @pytest.mark.parametrize("before", ["\ufeff", "\n \r\n", "\ufeff\n", "\n\ufeff"])
 def test_what_php_prints_first_is_passed_over(case: str, before: str) -> None:

@@ -155,7 +155,11 @@ def test_length_is_a_reason_and_usage_is_read() -> None:
     )
     reply = read_pieces(Reader(), [body])
     assert (reply.finish, reply.events[-2]) == (complete("length"), Usage(1, 2, 3))
-    for counted, events in ((b'"prompt_tokens": "many", ', [Usage(None, 2, 3)]), (b'"x": ', [])):
+    for counted, events in (
+        (b'"prompt_tokens": "many", ', [Usage(None, 2, 3)]),
+        (b'"prompt_tokens": -1, ', [Usage(None, 2, 3)]),
+        (b'"x": ', []),
+    ):
         other = body.replace(b'"prompt_tokens":1,', counted) if events else body.replace(b"_tokens", b"_letters")
         assert [event for event in read_pieces(Reader(), [other]).events if isinstance(event, Usage)] == events
 

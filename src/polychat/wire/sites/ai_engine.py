@@ -18,6 +18,7 @@ from ..framing import MAX_LINE, DataLines, WholeBody
 from ..limits import ReaderLimits
 from ..reading import complete, failed, parsed, truncated
 from ..stream import BadShape, Ended, Framing, StreamReader
+from ..token_counts import token_count
 from .pages import elements
 
 SUBMIT = "/mwai-ui/v1/chats/submit"
@@ -240,7 +241,9 @@ class Reader(StreamReader):
 
 
 def _usage(usage: object) -> list[Event]:
+    """The counts, if all three are there."""
     match usage:
-        case {"prompt_tokens": int(prompt), "completion_tokens": int(completion), "total_tokens": int(total)}:
-            return [Usage(prompt, completion, total)]
+        case {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}:
+            counts = token_count(prompt), token_count(completion), token_count(total)
+            return [] if None in counts else [Usage(*counts)]
     return []

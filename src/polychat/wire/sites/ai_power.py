@@ -18,6 +18,7 @@ from ..framing import MAX_LINE, Lines, WholeBody
 from ..limits import ReaderLimits
 from ..reading import complete, failed, parsed, truncated
 from ..stream import ENDS, BadShape, Ended, Framing, StreamReader
+from ..token_counts import token_count
 from .pages import elements
 
 AJAX = "/wp-admin/admin-ajax.php"
@@ -252,7 +253,6 @@ def _text_of_broken_event(payload: bytes) -> str:
 def _usage(usage: Mapping[Any, Any]) -> Usage | None:
     """The usage; ``None`` if it has no counts."""
     prompt_tokens, completion_tokens, total = (
-        count if type(count := usage.get(name)) is int else None
-        for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+        token_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens")
     )
     return None if prompt_tokens is completion_tokens is total is None else Usage(prompt_tokens, completion_tokens, total)
