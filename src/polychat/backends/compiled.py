@@ -72,6 +72,8 @@ class CompiledRequest:
 
     def body_of(self, texts: Sequence[str]) -> bytes | None:
         """The body with these texts; ``None`` for a blank one, and one that UTF-8 cannot contain."""
+        if len(texts) == len(self._before) == 1:
+            return self.body(texts[0])
         pieces: list[bytes] = []
         try:
             for piece, place in zip(self._before, self._places, strict=True):
