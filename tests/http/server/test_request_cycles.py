@@ -341,6 +341,30 @@ def test_after_a_request_nothing_of_it_is_left(here: Hosted, app: App) -> None:
         assert here.server.state.total_requests == 21
 
 
+def test_an_answer_to_a_client_that_has_just_gone_is_no_failure(here: Hosted, app: App) -> None:
+    """The system knows it when the connection is ended after the answer, the loop does not yet, and no application hears of it."""
+    outcomes: list[str] = []
+    is_over = threading.Event()
+
+    @app.on("/gone")
+    async def gone(scope: Any, receive: Any, send: Any) -> None:
+        client.close()
+        try:
+            await say(send, b"hello", headers=[(b"connection", b"close")])
+            outcomes.append("answered")
+        except Exception as error:  # whatever it is, it is none of the application's
+            outcomes.append(repr(error))
+        is_over.set()
+
+    for _ in range(10):
+        is_over.clear()
+        client = Client(socket.create_connection(("127.0.0.1", here.port)))
+        client.send(request("/gone") + request("/next"))
+        assert is_over.wait(PATIENCE)
+    assert outcomes == ["answered"] * 10
+    assert app.paths == ["/gone"] * 10
+
+
 def test_the_date_is_that_of_the_second() -> None:
     """A response's date is RFC 9110's, made once a second and not once a response."""
     now = [784_111_777.0]

@@ -289,7 +289,11 @@ class ServerConnection(asyncio.Protocol):
             return
         self._wait_for(self._linger_timeouts)
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the client is gone, which the loop has not reported yet
+                self.transport.abort()
+                return
         self.resume_reading()
 
     def refuse(self, refusal: RefusedRequest) -> None:
