@@ -6,6 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,6 +130,17 @@ async def test_a_piece_that_a_chunk_ends_with_is_taken_for_none() -> None:
     receiver.read(b"3\r\nab", b"1\r\n1\r\n", b"z\r\n", END)
     assert receiver.body == b"ab1" + b"z"
     assert receiver.chunks == []
+    assert receiver.end()
+
+
+@pytest.mark.parametrize("size", [18, 5000])
+async def test_a_chunk_whose_first_line_is_cut_before_its_last_byte_is_not_sent_on(size: int) -> None:
+    """The read begins with that byte and ends as a chunk does: no chunk is as long as it, or it is too long for one."""
+    receiver = Receiver()
+    text = b"x" * size
+    receiver.read(framed(b"a"), framed(b"b"), b"%x\r" % size, b"\n" + text + b"\r\n", framed(b"c"), END)
+    assert receiver.body == b"ab" + text + b"c"
+    assert receiver.chunks == [framed(b"a"), framed(b"b"), framed(b"c")]
     assert receiver.end()
 
 

@@ -14,8 +14,8 @@ _CRLF = b"\r\n"
 
 Frame: TypeAlias = tuple[tuple[bytes, ...], int]
 """The first lines that a chunk may have, and the length of each."""
-_NONE: Frame = ((b"\n",), 1)
-"""No chunk begins so."""
+_NONE: Frame = ((), 0)
+"""No chunk has this length, or one that is parsed: no read begins with any of no lines."""
 
 
 class _Frames(dict[int, Frame]):
