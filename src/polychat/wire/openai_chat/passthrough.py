@@ -47,7 +47,7 @@ _PIECE = re.compile(rb'"delta":\s?\{[^{}\n]*?"(?!role")\w+":\s?(?:"[^"]|\[\s?[^\
 _TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|text)":\s?"((?:[^"\\\r\n]|\\.)*)"')
 """The text of a piece, in its quotes."""
 _LF, _CR, _QUOTE = b'\n\r"'
-_NOTHING, _NO_TEXT = b"\n", slice(0, 0)
+_NOTHING = b"\n"
 """Before the text of a piece, and where it is, as long as none was examined: no piece begins so, or has a text there."""
 _MAX_LEARNED = 3
 """How often the bytes around the text of one stream's pieces are learned."""
@@ -74,8 +74,8 @@ class ChunkMonitor:
         self.has_content = self._looks = self._ended = False
         self._before, self._behind = _NOTHING, b""
         """The bytes around the text of the last piece that was examined: later pieces have the same."""
-        self._text = _NO_TEXT
-        """Where the text is between them."""
+        self._text_start = self._text_end = 0
+        """Where the text is between them, the end counted from the end of the piece."""
         self._times_learned = 0
         self._is_padded = False
         """Whether the text is followed by padding that differs each time."""
@@ -96,7 +96,7 @@ class ChunkMonitor:
             # Without a text, what is around it may overlap.
             if (
                 event.endswith(self._behind)
-                and (text := event[self._text])
+                and (text := event[self._text_start : self._text_end])
                 and _LF not in text
                 and _CR not in text
                 and (_QUOTE not in text or _is_escaped(text))
@@ -191,7 +191,7 @@ class ChunkMonitor:
         if chunk.count(b"\n") == 2 and (text := _TEXT.search(event)) is not None:
             self._is_padded = bool(padding)
             self._before, self._behind = event[: text.start(1)], event[text.end(1) :]
-            self._text = slice(text.start(1), -len(self._behind))
+            self._text_start, self._text_end = text.start(1), -len(self._behind)
 
     def _read_last(self, chunk: bytes) -> bool:
         """As ``_read``, for the last chunk: a cut chunk is no end, and clients do not read an error without its blank line."""
