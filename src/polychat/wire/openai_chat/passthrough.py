@@ -412,7 +412,11 @@ _counts = Decoder(UsualUsage | None)
 
 
 def ending_of(body: bytes) -> tuple[Finish, Usage | None, str | None]:
-    """The finish, the usage and the model of a whole reply; of the usual reply without decoding its answer."""
+    """The finish, the usage and the model of a whole reply; of the usual reply without decoding its answer.
+
+    What the answer is made of is not looked at: a ``content`` that is a number has reached a client that reads this wire, as
+    the vendor sent it, and the reply did end. Where it is translated, the reader refuses it, because it has no words for it.
+    """
     try:
         check_depth(body)
         if not body.isascii():
