@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from polychat.errors import BadInput
 from polychat.gateway.process.last_good import keep, kept_text, place_of
 from polychat.gateway.process.source import ConfigSource
 
@@ -96,6 +97,36 @@ async def test_only_a_file_that_stays_as_it_was_read_is_kept(
     source.settle()
     source.settle()
     assert (kept_text(file) == "before", len(log.said)) == ((False, 0) if later is None else (True, 1))
+
+
+@pytest.mark.parametrize("content", ["", "\n", None])
+async def test_a_file_that_is_empty_for_a_moment_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    """Where it had settings before, as ``None`` where it is the folder's own and is gone: routes and keys would go with it.
+
+    At a start it is taken, and at a reload if it holds just a comment; also where the last good file is served.
+    """
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "polychat.toml"
+    place = file if content is not None else None
+
+    def lost() -> None:
+        file.write_text(content) if content is not None else file.unlink()
+
+    for begin in (GOOD.format(name="first"), "no TOML"):
+        file.write_text(begin)
+        keep(file, GOOD.format(name="kept"))
+        source = ConfigSource(place, keeps_last_good=True)
+        source.start()
+        lost()
+        with pytest.raises(BadInput, match=r"is (empty|gone), and had settings before"):
+            source.read()
+        file.write_text("# nothing\n")
+        assert source.read().routes == {}
+    lost()
+    assert ConfigSource(place).read().routes == {}
 
 
 REFUSED = b"configuration: the file was refused; the last good one is in force"

@@ -39,20 +39,26 @@ class ConfigSource:
     """Whether the text of a file that the gateway serves by is kept, for a start at which the file is bad."""
     _latest: tuple[config.Config, Path, str] | None = field(default=None, init=False, repr=False)
     """What was read last, with its file and its text."""
+    _had_text: bool = field(default=False, init=False, repr=False)
+    """Whether there was anything in the file that the gateway serves by."""
     _unsettled: tuple[Callable[[], None], asyncio.TimerHandle] | None = field(default=None, init=False, repr=False)
     """Keeps the text that the gateway serves by; ``None`` where that was done."""
 
     def read(self) -> config.Config:
         """The file's settings; the usual database is used where it exists, also if the file does not name it.
 
-        Raises ``BadInput`` if the file cannot be read, or if the gateway would be open to other machines without keys.
+        Raises ``BadInput`` if the file cannot be read, or if the gateway would be open to other machines without keys; and
+        if it is empty or gone where it was not before, as while an editor writes it.
         """
         place = self._place()
+        text = "" if place is None else config.text_of(place)
+        if self._had_text and not text.strip():
+            state = "the configuration file is gone" if place is None else f"{place} is empty"
+            raise BadInput(f"{state}, and had settings before; one with just a comment is taken", field="config")
         if place is None:
             return self._overridden(config.Config())
-        text = config.text_of(place)
         configured = self._parsed(text, place)
-        self._latest = configured, place, text
+        self._latest, self._had_text = (configured, place, text), bool(text.strip())
         return configured
 
     def start(self) -> tuple[config.Config, str]:
@@ -97,6 +103,7 @@ class ConfigSource:
             raise BadInput(
                 f"{error}; and the last good configuration cannot be served either: {other}", field="config"
             ) from None
+        self._had_text = True
         return configured
 
     def _place(self) -> Path | None:
