@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polychat.cli import models
 from polychat.events import Citation, Finish, Start, Text, Usage
 from polychat.types import FilePart, ImagePart
 from polychat.wire.faults import Fault
@@ -179,3 +182,13 @@ async def test_an_error_says_who_where_and_what_next(dialect: ScriptedVendor, mo
     for host in ("127.0.0.1", "localhost"):
         ran = await run("ask", "-m", "openai/m", "hi", env={"OPENAI_BASE_URL": f"http://{host}:1/v1"})
         assert ran.err == f"polychat: error: cannot connect to {host}:1: connection refused. Is the server running?\n"
+
+
+def test_the_list_of_weights_says_what_they_lack(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the extra ``local``, on standard error."""
+    arguments = argparse.Namespace(what="list")
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    assert models.run(arguments) == 0
+    printed = capsys.readouterr()
+    assert "local/smollm2" in printed.out
+    assert 'pip install "polychat[local]"' in printed.err

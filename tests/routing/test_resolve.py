@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -231,6 +234,18 @@ def test_what_is_listed_means_something() -> None:
     assert len(listed) == len(set(listed))
     for name in listed:
         assert known.plan(name).targets
+
+
+def test_models_that_lack_a_package_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra ``local``, each request for the embedded model fails: it says so, and a route to it stays listed."""
+    routes = {"mine": Route(targets=("local/smollm2",))}
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    known = names(routes)
+    assert [name for name in known.listed() if name == "mine" or "smollm2" in name] == ["mine"]
+    assert targets_of(known.plan("local/smollm2")) == targets_of(known.plan("smollm2")) == [("local", "smollm2")]
+    monkeypatch.setitem(sys.modules, "xllamacpp", ModuleType("xllamacpp"))
+    monkeypatch.setattr(sys.modules["xllamacpp"], "__spec__", ModuleSpec("xllamacpp", None))
+    assert "local/smollm2" in names(routes).listed()
 
 
 def test_names_joined() -> None:

@@ -118,6 +118,11 @@ class Backend(ABC):
         return True
 
     @property
+    def is_installed(self) -> bool:
+        """Whether the optional packages are here without which it answers nothing."""
+        return True
+
+    @property
     def has_page(self) -> bool:
         """Whether its address is a page for browsers."""
         return False

@@ -49,6 +49,10 @@ class ServiceBackend(Backend):
         return self.provider.models_of(self._config)
 
     @property
+    def is_installed(self) -> bool:
+        return self.provider.is_installed()
+
+    @property
     def has_page(self) -> bool:
         return bool(self.url)
 

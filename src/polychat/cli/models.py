@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..backends.backend import Backend
 from ..backends.listing import listing
-from ..backends.registry import user_registry
+from ..backends.registry import Registry, user_registry
 from ..config import Config
 from ..costs import cost_of
 from ..errors import BadInput, PolychatError
@@ -129,6 +129,8 @@ def _path(name: str) -> int:
 
 
 def _list() -> None:
+    if not all(backend.is_installed for backend in Registry(Config()).every()):
+        complain('none of these can be used here yet: pip install "polychat[local]"', "note")
     for entry in weights.listed():
         model = entry.weights
         location = str(entry.path) if entry.path else f"not here: polychat models pull {model.name}"

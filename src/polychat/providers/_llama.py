@@ -295,9 +295,14 @@ class LlamaReply:
                 self._closed = True
 
 
+def is_installed() -> bool:
+    """Whether xllamacpp is; loads nothing."""
+    return find_spec("xllamacpp") is not None
+
+
 def require() -> None:
     """Raises ``MissingPackage`` if xllamacpp is not installed; loads nothing."""
-    if find_spec("xllamacpp") is None:
+    if not is_installed():
         raise MissingPackage("xllamacpp", extra="local", purpose="a model on this machine")
 
 

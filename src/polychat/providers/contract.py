@@ -132,6 +132,11 @@ class Provider:
         return cls.get_models() if hasattr(cls, "get_models") else []
 
     @classmethod
+    def is_installed(cls) -> bool:
+        """Whether the optional packages are here without which it answers nothing."""
+        return True
+
+    @classmethod
     async def list_models(cls, proxy: str | None = None, **kwargs: Any) -> list[ModelInfo]:
         """The models that the backend serves; the provider's own list if the backend cannot be requested."""
         return [ModelInfo(name) for name in cls.models_of(kwargs.get("config"))]

@@ -91,6 +91,10 @@ class Local(AsyncGeneratorProvider, ProviderModelMixin):
         return list(dict.fromkeys([*cls.models, *_configured(config)]))
 
     @classmethod
+    def is_installed(cls) -> bool:
+        return _llama.is_installed()
+
+    @classmethod
     def get_model(cls, model: str | None) -> str:
         """``model``, or the default if there is none. A file is a model too, so nothing is replaced by the default."""
         return model or cls.default_model

@@ -171,10 +171,19 @@ class ModelResolver:
         return replace(joined, rules=joined.rules.replace(attempts=max(plan.rules.attempts or 3, len(joined.targets))))
 
     def listed(self) -> list[str]:
-        """The names that are known without asking a backend: routes, aliases, and the models that backends name."""
-        bare = sorted(target for targets in self._bare.values() for target in targets)
+        """The names that are known without asking a backend: routes, aliases, and the models that backends name.
+
+        Those of a backend that lacks an optional package are not among them; a request for one says which it is.
+        """
         aliases = [name for name in self._configured.aliases if "*" not in name]
-        return list(dict.fromkeys([*self._configured.routes, *aliases, *bare]))
+        return list(dict.fromkeys([*self._configured.routes, *aliases, *self._served]))
+
+    @cached_property
+    def _served(self) -> list[str]:
+        """The models that backends name, of those that can answer here."""
+        lacking = {backend.label for backend in self._registry.every() if not backend.is_installed}
+        targets = (target for targets in self._bare.values() for target in targets)
+        return sorted(target for target in targets if target.partition("/")[0] not in lacking)
 
     def _meant(self, name: str, *, patterns: bool = True) -> Plan:
         configured = self._configured
