@@ -342,7 +342,7 @@ def test_after_a_request_nothing_of_it_is_left(here: Hosted, app: App) -> None:
 
 
 def test_an_answer_to_a_client_that_has_just_gone_is_no_failure(here: Hosted, app: App) -> None:
-    """The system knows it when the connection is ended after the answer, the loop does not yet, and no application hears of it."""
+    """The system knows that when the connection is ended after the answer, and the loop does not yet: nobody is told of it."""
     outcomes: list[str] = []
     is_over = threading.Event()
 
