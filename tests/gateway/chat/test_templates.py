@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from polychat.backends.compiled import stand_ins
+from polychat.backends.compiled import STAND_IN, stand_ins
 from polychat.backends.registry import Registry
 from polychat.calls.info import CallInfo
 from polychat.config.settings import Limits
@@ -100,6 +100,7 @@ def kept(templates: RequestTemplates, inbound: InboundChat, plan: Plan) -> tuple
 @settings(max_examples=150, deadline=None)
 @example([("system", "Hi", f"{BILLING}: cc=1\nHi"), ("user", "a", "b")], {}, {"metadata": {"user_id": "u"}})
 @example([("user", "a", "b")], {"max_tokens": 1}, {"system": "Be brief.", "stream": True})
+@example([("user", "a", "b")], {"max_tokens": 1}, {"system": STAND_IN})
 @given(MESSAGES, FIELDS, RARE)
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 def test_what_a_template_sends_is_what_translating_sends(

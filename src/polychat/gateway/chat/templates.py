@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...backends.compiled import CompiledRequest, stand_ins
+from ...backends.compiled import CompiledRequest, replaced_in, stand_ins
 from ...backends.direct import DirectRequest
 from ...errors import PolychatError
 from ...types import ChatMessage, TextPart
@@ -132,7 +132,10 @@ def _template_of(inbound: InboundChat, texts: list[str], plan: Plan, timeouts: T
         if own != _with_texts(own, texts):
             return None
         size = prompt_size(request) - sum(map(size_of, texts))
-        request.messages = [*before, *_with_texts(own, stand_ins(len(texts)))]
+        replaced = stand_ins(len(texts))
+        request.messages = [*before, *_with_texts(own, replaced)]
+        if replaced_in(request) != replaced:
+            return None  # a text before them is a stand-in
         compiled = target.backend.compiled(request)
     except PolychatError:  # the client is told by what translates this chat
         return None
