@@ -8,7 +8,7 @@
  * with the version of their module's dict, where Python has such versions (3.11).
  *
  * Only what the type alone decides is remembered: members and getters, which take precedence over an object's own dict; and
- * methods of types whose objects have no dict. All else is looked up as before.
+ * methods and values of types whose objects have no dict. All else is looked up as before.
  */
 #if defined(__GNUC__) && !defined(Py_GIL_DISABLED) && !defined(CPY_INLINE_CACHES)
 #define CPY_INLINE_CACHES
@@ -17,7 +17,8 @@ typedef struct {
     unsigned int version; /* of the type; 0: nothing is remembered */
     Py_ssize_t offset;    /* of the member in the object */
     PyObject *name;       /* owned, so that no other name gets its address */
-    PyObject *found;      /* borrowed from the type: a method, or a getter; NULL: a member */
+    PyObject *found;      /* borrowed from the type: a method, a getter, or a value; NULL: a member */
+    bool is_value;        /* whether it is a value, the same for all objects */
 } CPyTypeCache;
 
 static inline bool CPyCache_Holds(const CPyTypeCache *cache, PyTypeObject *type, PyObject *name) {
@@ -25,6 +26,7 @@ static inline bool CPyCache_Holds(const CPyTypeCache *cache, PyTypeObject *type,
 }
 
 static void CPyCache_Remember(CPyTypeCache *cache, PyTypeObject *type, PyObject *name, PyObject *found, Py_ssize_t offset) {
+    cache->is_value = found != NULL && Py_TYPE(found)->tp_descr_get == NULL;
     Py_INCREF(name);
     Py_XSETREF(cache->name, name);
     cache->version = type->tp_version_tag;
@@ -53,12 +55,18 @@ static CPy_NOINLINE PyObject *CPyCache_LookUpAttr(PyObject *obj, PyObject *name,
         if (((PyGetSetDescrObject *)found)->d_getset->get != NULL && PyType_IsSubtype(type, PyDescr_TYPE(found))) {
             CPyCache_Remember(cache, type, name, found, 0);
         }
+    } else if (found != NULL && Py_TYPE(found)->tp_descr_get == NULL && type->tp_dictoffset == 0) {
+        CPyCache_Remember(cache, type, name, found, 0);
     }
     return PyObject_GetAttr(obj, name);
 }
 
 static inline PyObject *CPyCache_GetAttr(PyObject *obj, PyObject *name, CPyTypeCache *cache) {
     if (likely(CPyCache_Holds(cache, Py_TYPE(obj), name))) {
+        if (cache->is_value) {
+            Py_INCREF(cache->found);
+            return cache->found;
+        }
         if (cache->found != NULL) {
             PyGetSetDef *getset = ((PyGetSetDescrObject *)cache->found)->d_getset;
             return getset->get(obj, getset->closure);

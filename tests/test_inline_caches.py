@@ -96,6 +96,15 @@ class Under(NoDict):
     __slots__ = ()
 
 
+class Constant:
+    __slots__ = ()
+    value = "of all"
+
+
+class OwnDict(Constant):
+    pass
+
+
 class Hidden:
     __slots__ = ("value",)
 
@@ -126,6 +135,18 @@ Slots.__getattribute__ = lambda self, name: "every " + name
 show(probe.read, below)
 del Slots.__getattribute__
 show(probe.read, below)
+
+constant, own = Constant(), OwnDict()
+for thing in (constant, own, constant, own):
+    show(probe.read, thing)
+own.value = "its own"
+show(probe.read, own)
+Constant.value = "another"
+for thing in (constant, own, constant):
+    show(probe.read, thing)
+del Constant.value
+for thing in (constant, own):
+    show(probe.read, thing)
 
 hidden = Hidden()
 show(probe.read, hidden)

@@ -18,7 +18,7 @@ from polychat.config import Config
 from polychat.config.file_errors import near
 from polychat.errors import BadInput, PolychatError, redact
 from polychat.events import Citation, Event, Finish, Logprobs, Reasoning, Refusal, Start, Text, ToolCallPiece
-from polychat.gateway.dialects.dialect import shallow
+from polychat.gateway.dialects.bodies import shallow
 from polychat.gateway.paths import DIALECTS
 from polychat.routing import ModelResolver
 from polychat.user import weights

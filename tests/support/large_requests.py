@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from polychat.events import Event, Finish, Start, Text
+from polychat.gateway.dialects import bodies
 from polychat.gateway.dialects import dialect as dialect_module
 from polychat.types import (
     ChatMessage,
@@ -161,4 +162,5 @@ async def exchanged(to: str, *requests: tuple[str, bytes]) -> tuple[list[Answer]
 
 
 def everything_stays(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dialect_module, "LEAST", 10**9)
+    for module in (bodies, dialect_module):
+        patch.setattr(module, "LEAST", 10**9)

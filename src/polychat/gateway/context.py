@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..routing.straight import StraightAttempt
     from .admission.demand import Demand
     from .chat.replies import OpenReply
-    from .dialects.dialect import InboundChat, Opened
+    from .dialects.bodies import Opened
+    from .dialects.dialect import InboundChat
     from .runtime import Runtime
     from .service import Service
 

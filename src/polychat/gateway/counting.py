@@ -20,7 +20,7 @@ from ..worker_threads import in_thread
 from .admission.demand import TextDemand
 from .chat.opening import LARGE
 from .context import RequestContext
-from .dialects.dialect import new_token, readable
+from .dialects.bodies import new_token, readable
 from .listing import planned
 
 

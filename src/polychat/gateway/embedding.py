@@ -18,7 +18,8 @@ from ..worker_threads import in_thread
 from .admission.demand import TextDemand
 from .chat.opening import LARGE
 from .context import RequestContext
-from .dialects.dialect import OPENED, check_body, leniently, new_token
+from .dialects.bodies import check_body, leniently, new_token
+from .dialects.dialect import OPENED
 from .listing import planned
 
 

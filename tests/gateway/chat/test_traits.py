@@ -11,7 +11,8 @@ from polychat.config.settings import GatewaySettings as Settings
 from polychat.config.settings import Limits, Route
 from polychat.errors import BadInput
 from polychat.gateway.chat.traits import SESSIONS, ChatTraits
-from polychat.gateway.dialects.dialect import Dialect, InboundChat, open_body
+from polychat.gateway.dialects.bodies import open_body
+from polychat.gateway.dialects.dialect import Dialect, InboundChat
 from polychat.routing import Plan
 from polychat.routing.traits import RequestTraits
 from polychat.types import ChatMessage, ChatRequest, Format, ImagePart, TextPart, Tool

@@ -14,7 +14,8 @@ from ...state.ledger import NANO
 from ...wire.estimating import BYTES_A_TOKEN
 from ...wire.field import At
 from ...wire.fields import FIELDS
-from ..dialects.dialect import InboundChat, value_of
+from ..dialects.bodies import value_of
+from ..dialects.dialect import InboundChat
 
 if TYPE_CHECKING:
     from ...routing import Plan, Target

@@ -15,8 +15,7 @@ step                 usual                                  else
                                                             a stream, an unhealthy target, or a connection that has to be
                                                             waited for: one that may be opened at once is (``Opening``)
 the reply arrives    it is read when it is complete         ``continue_in_task``: another status than 200, a failure, a loss, a
-                                                            timeout, much more than usual, or no answer; after a second or
-                                                            so also if a further target could be tried
+                                                            timeout, too much, no answer, or none in a second with more targets
 a stream begins      its first piece is sent                ``continue_in_task``: a failure before it, or no first piece within
                                                             ``MAX_TRIES`` reads or the interval of heartbeats
 the client leaves                                           ``continue_in_task``, by the cycle
@@ -54,7 +53,8 @@ from ..admission.bodies import Share
 from ..admission.demand import ChatDemand
 from ..admission.guards import Guards
 from ..context import EarlyAttempt, EarlyStream, RequestContext, id_in, reason_of
-from ..dialects.dialect import InboundChat, Opened
+from ..dialects.bodies import Opened
+from ..dialects.dialect import InboundChat
 from ..endpoint import Endpoint, answer, failing
 from ..observe.record import Record
 from .beginnings import Beginning, PassedBeginning, TranslatedBeginning

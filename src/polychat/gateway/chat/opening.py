@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ...worker_threads import in_thread
 from ..context import RequestContext
-from ..dialects.dialect import open_body
+from ..dialects.bodies import open_body
 
 LARGE = 1024 * 1024
 """Bytes of a body above which it is read and written in a thread."""

@@ -29,7 +29,8 @@ from ...wire.reading import failure_in, finish_of
 from ...worker_threads import in_thread
 from ..admission.demand import ChatDemand
 from ..context import EarlyStream, RequestContext, reason_of
-from ..dialects.dialect import Dialect, InboundChat, InboundRequest, open_body
+from ..dialects.bodies import open_body
+from ..dialects.dialect import Dialect, InboundChat, InboundRequest
 from ..responder import Refused
 from .candidates import plan_of
 from .delivery import Delivery

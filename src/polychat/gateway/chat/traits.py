@@ -18,7 +18,8 @@ from ...routing.traits import BEFORE_USER, Traits, key_of, needs_of, unfit_for
 from ...wire.estimating import BYTES_A_TOKEN
 from ...wire.faults import is_misconfiguration
 from ..context import RequestContext
-from ..dialects.dialect import InboundChat, value_of
+from ..dialects.bodies import value_of
+from ..dialects.dialect import InboundChat
 from .opening import LARGE
 from .preferences import hosted_tools, on_loss, priority
 

@@ -7,7 +7,8 @@ from ...routing.provider_preferences import MOST, is_for_openrouter, preferences
 from ...routing.resolve import ModelResolver
 from ...wire import checks
 from ...wire.json_text import encoded
-from .dialect import InboundChat, value_of
+from .bodies import value_of
+from .dialect import InboundChat
 
 
 def prefer(inbound: InboundChat, resolver: ModelResolver) -> None:

@@ -10,7 +10,8 @@ from ....types import ChatRequest
 from ....wire import gemini
 from ....wire.contract import Writer, wire_named
 from ....wire.faults import Fault
-from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest, Object, open_body, with_model
+from ..bodies import Object, open_body, with_model
+from ..dialect import NO_HEADERS, Dialect, InboundChat, InboundRequest
 
 ACTIONS = ("generateContent", "streamGenerateContent")
 _CLI = b"GeminiCLI"

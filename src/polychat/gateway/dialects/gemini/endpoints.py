@@ -10,7 +10,8 @@ from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...embedding import embedded
 from ...endpoint import Endpoint
-from ..dialect import RAW, shallow
+from ..bodies import shallow
+from ..dialect import RAW
 from .dialect import ACTIONS, Gemini, named
 
 DIALECT = Gemini()

@@ -17,7 +17,8 @@ from ...context import RequestContext
 from ...embedding import embedded
 from ...endpoint import Endpoint
 from ...listing import listed, planned, tags
-from ..dialect import InboundChat, InboundRequest, shallow, value_of
+from ..bodies import shallow, value_of
+from ..dialect import InboundChat, InboundRequest
 from .dialect import Ollama, OllamaGenerate, known
 
 DIALECT = Ollama()

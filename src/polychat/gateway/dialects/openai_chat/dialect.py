@@ -12,7 +12,8 @@ from ....wire.contract import TextStream, Writer, wire_named
 from ....wire.openai_chat.passthrough import ChunkMonitor, ending_of
 from ....wire.openai_chat.usual_streams import usual_passing
 from ....wire.passthrough import StreamMonitor
-from ..dialect import OPENED, Dialect, InboundChat, InboundRequest, Object, value_of, with_model
+from ..bodies import Object, value_of, with_model
+from ..dialect import OPENED, Dialect, InboundChat, InboundRequest
 from ..openrouter import prefer
 from ..plain_texts import PlainTexts, plain_texts
 

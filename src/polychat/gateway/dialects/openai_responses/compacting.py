@@ -27,7 +27,7 @@ from ...chat.replies import Outcome
 from ...chat.run import MAX_REPLY
 from ...context import RequestContext
 from ...listing import planned
-from ..dialect import Object, leniently, shallow, value_of, with_model
+from ..bodies import Object, leniently, shallow, value_of, with_model
 from .conversation import items_of
 from .dialect import OpenAIResponses
 from .kept import response_of

@@ -8,7 +8,7 @@ import msgspec
 
 from ....errors import BadInput
 from ....wire.json_text import encoded
-from ..dialect import Object, value_of
+from ..bodies import Object, value_of
 
 
 class _Item(msgspec.Struct):

@@ -20,7 +20,8 @@ from ....wire.passthrough import StreamMonitor
 from ....wire.placeholders import Placeholders
 from ...context import RequestContext
 from ...responder import Refused
-from ..dialect import RAW, Dialect, InboundChat, InboundRequest, value_of
+from ..bodies import value_of
+from ..dialect import RAW, Dialect, InboundChat, InboundRequest
 from ..openrouter import prefer
 from .kept import RequestOrigin, keep, response_of
 

@@ -25,7 +25,8 @@ from ...context import RequestContext
 from ...counting import counted, request_to_count
 from ...endpoint import Endpoint, no_websocket
 from ...responder import Refused
-from ..dialect import RAW, InboundChat, InboundRequest, value_of
+from ..bodies import value_of
+from ..dialect import RAW, InboundChat, InboundRequest
 from .compacting import compacted
 from .dialect import OpenAIResponses, prepend_previous
 from .kept import drop, response_of

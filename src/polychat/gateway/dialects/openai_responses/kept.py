@@ -13,7 +13,8 @@ from ....state.store import StoreUnavailable, TextPlace
 from ....types import ChatMessage
 from ....wire import openai_responses
 from ...chat.preferences import keeps_text
-from ..dialect import RAW, InboundChat, shallow
+from ..bodies import shallow
+from ..dialect import RAW, InboundChat
 from .conversation import items_of, sendable
 
 if TYPE_CHECKING:

@@ -41,7 +41,8 @@ from ...context import RequestContext
 from ...endpoint import no_websocket
 from ...responder import Refused, retry_after
 from ...service import Service
-from ..dialect import Dialect, Object, shallow, value_of
+from ..bodies import Object, shallow, value_of
+from ..dialect import Dialect
 from .conversation import Remembered, conversation, sendable
 
 _MOST_AT_A_TIME = 16
