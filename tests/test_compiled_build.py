@@ -29,6 +29,7 @@ TELLING = (
     "tests/backends/test_ready.py",
     "tests/client/test_beginning.py",
     "tests/client/test_direct.py",
+    "tests/gateway/admission/test_admission.py",
     "tests/gateway/chat/test_fast_path.py",
     "tests/gateway/chat/test_pushing.py",
     "tests/gateway/chat/test_requests_in_pieces.py",

@@ -53,6 +53,23 @@ def otherwise(node: ast.AST) -> str:
     return ""
 
 
+def test_compiled_functions_give_exceptions_of_different_types_different_names() -> None:
+    """mypyc gives the name the type of the first, and any other exception becomes a ``TypeError``."""
+    wrong = []
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            handlers = [inner for inner in ast.walk(node) if isinstance(inner, ast.ExceptHandler) and inner.name]
+            first: dict[str, str] = {}
+            for handler in sorted(handlers, key=lambda handler: handler.lineno):
+                kind = ast.unparse(handler.type) if handler.type is not None else ""
+                known = first.setdefault(str(handler.name), kind)
+                if kind != known and known != "BaseException":
+                    wrong.append(f"{file.relative_to(ROOT)}:{handler.lineno}: {handler.name}")
+    assert wrong == []
+
+
 def is_flat(pattern: ast.pattern) -> bool:
     """Whether it says what the value is and nothing of its parts."""
     if isinstance(pattern, ast.MatchOr):

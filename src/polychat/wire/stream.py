@@ -208,8 +208,8 @@ class StreamReader:
         events: list[Event] = []
         try:
             finish = self.whole(value, events)
-        except ENDS as error:
-            finish = self._end_of(error, value, body)
+        except ENDS as ended:
+            finish = self._end_of(ended, value, body)
         return self._ended(events, finish)
 
     def _read(self, payloads: list[Any]) -> list[Event]:

@@ -112,8 +112,8 @@ def check_body(body: bytes, limits: Limits) -> None:
         raise BadInput(
             f"the body is {error}, which is the limit (gateway.limits.depth): send a flatter one", field="body"
         ) from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"the body is not UTF-8 (byte {error.start})", field="body") from None
+    except UnicodeDecodeError as undecoded:
+        raise BadInput(f"the body is not UTF-8 (byte {undecoded.start})", field="body") from None
 
 
 def value_of(fields: Object, name: str) -> Any:
