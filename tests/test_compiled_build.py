@@ -41,6 +41,7 @@ TELLING = (
     "tests/http/test_timeouts.py",
     "tests/routing/test_order.py",
     "tests/wire/openai_chat/test_passthrough.py",
+    "tests/wire/test_usual_requests.py",
 )
 """Tests that run all listed modules; ``make test-compiled`` runs the others too."""
 

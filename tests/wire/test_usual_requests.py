@@ -70,3 +70,11 @@ def test_the_usual_request_is_of_the_type() -> None:
         assert reader.read_usual(json.dumps({**usual, "tools": []}).encode(), 3) is None
         assert reader.read_usual(json.dumps(usual).encode() + b" " * 20_000, 3) is None
         assert reader.read_usual(json.dumps(usual).encode(), 2) is None
+
+
+def test_a_number_stays_whole() -> None:
+    """A vendor gets the number as the client wrote it, in a compiled build too: 1 is not 1.0."""
+    message = {"role": "user", "content": "Hi"}
+    body = {"model": "m", "messages": [message], "temperature": 1, "top_p": 0.5, "seed": 2, "logit_bias": {"5": 1}}
+    request = openai_reader.read_request(json.dumps(body).encode())
+    assert repr([request.temperature, request.top_p, request.seed, request.logit_bias]) == "[1, 0.5, 2, {'5': 1}]"

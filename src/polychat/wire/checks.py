@@ -86,7 +86,8 @@ def flag(value: object, field: str) -> bool:
     raise bad(field, "true or false", value)
 
 
-def number(value: object, field: str) -> float:
+def number(value: object, field: str) -> int | float:
+    """A number, which stays whole if it is: a ``float`` alone would be written as ``1.0`` by the compiled build."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST:  # not NaN either
         return value
     raise bad(field, "a number", value)
@@ -131,7 +132,7 @@ def pairs(value: object, field: str) -> dict[str, str]:
     return {name: text(entry, f"{field}.{name}") for name, entry in item(value, field).items()}
 
 
-def weights(value: object, field: str) -> dict[str, float]:
+def weights(value: object, field: str) -> dict[str, int | float]:
     """A number for each name."""
     return {name: number(entry, f"{field}.{name}") for name, entry in item(value, field).items()}
 
