@@ -50,15 +50,9 @@ def cost_of(
     """
     if usage is None:
         return None
-    if usage.cost is not None:
+    if usage.cost is not None or usage.prompt_tokens is None:
         return usage.cost
-    if usage.prompt_tokens is None:
-        return None
-    if prices and (own_price := _own_price(prices, provider, model, requested)) is not None:
-        return _by_own_price(own_price, usage)
-    if not model or is_elsewhere:
-        return None
-    return _by_list_price(_rates(provider, url, model), provider, url, model, usage, usage.prompt_tokens)
+    return ModelPrices(prices, provider, url, model or "", requested=requested, is_elsewhere=is_elsewhere).of(usage)
 
 
 class ModelPrices:

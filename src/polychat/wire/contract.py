@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checka
 from msgspec import Struct
 
 from ..errors import BadInput
+from ..events import Finish, Start, Text
 
 if TYPE_CHECKING:
-    from ..events import Event, Finish, Usage
+    from ..events import Event, Usage
     from ..types import ChatRequest
     from .faults import Fault
     from .field import SupportTable
@@ -191,6 +192,15 @@ class TextStream(Struct):
     """The pieces; at least one."""
     reason: str
     usage: Usage | None
+
+    def events(self, *, has_start: bool = True) -> list[Event]:
+        """The events of the stream, the last its ``Finish``. ``has_start``: whether a ``Start`` is the first."""
+        events: list[Event] = [Start(self.id, self.model)] if has_start else []
+        events += [Text(text) for text in self.texts]
+        if self.usage is not None:
+            events.append(self.usage)
+        events.append(Finish("complete", self.reason))
+        return events
 
 
 class TextAnswer(Struct, gc=False):

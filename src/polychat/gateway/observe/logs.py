@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from ...choices import LogForm
 from ...errors import redact
 from .record import KindIdentity, Record, RecordKind, RequestFacts, UsualRequest, facts_of, has_passed_over, passed_over
-from .usual_lines import LineForm, line_of
+from .request_lines import LineForm, line_of
 from .usual_requests import Pending, nothing_pending
 
 Write: TypeAlias = Callable[[bytes], object]

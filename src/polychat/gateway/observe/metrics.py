@@ -29,11 +29,11 @@ from .in_progress import RunningRequest
 from .key_counts import Counts as KeysUsed
 from .key_counts import KeyCounts, Used
 from .record import KindIdentity, Record, RecordKind, RequestFacts, UsualRequest, facts_of
+from .request_sums import RequestSums
 from .route_states import RouteStates
 from .shadows import Counts as ShadowsSent
 from .shadows import ShadowCounts, TargetResult
 from .usual_requests import Pending, nothing_pending
-from .usual_sums import RequestSums
 
 SETS = 2000
 """Maximum number of label sets; what exceeds it is counted as ``other``."""

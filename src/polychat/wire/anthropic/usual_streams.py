@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.json import Decoder
 
-from ...events import Event, Finish, Start, Text
+from ...events import Event
 from ..contract import TextStream
 from .constants import COUNTED, REASONS
 from .usual_bodies import UsualCounts
@@ -36,14 +36,8 @@ _NEXT_NAME, _NEXT_DATA = b"\n" + _NAME, b"\n" + _DATA
 
 def usual_stream(body: bytes) -> list[Event] | None:
     """The events of a usual stream, the last its ``Finish``; ``None`` for any other body."""
-    if (stream := text_stream(body)) is None:
-        return None
-    events: list[Event] = [Start(stream.id, stream.model)]
-    events += [Text(text) for text in stream.texts]
-    if stream.usage is not None:
-        events.append(stream.usage)
-    events.append(Finish("complete", stream.reason))
-    return events
+    stream = text_stream(body)
+    return None if stream is None else stream.events()
 
 
 def text_stream(body: bytes) -> TextStream | None:

@@ -10,7 +10,7 @@ from typing import get_args
 
 from msgspec.json import Decoder
 
-from ...events import Event, Finish, Start, Text, Usage
+from ...events import Event, Finish, Usage
 from ..contract import TextStream
 from .usage import with_reasoning
 from .usual_bodies import UsualEnd
@@ -33,13 +33,7 @@ def usual_stream(body: bytes) -> list[Event] | None:
     """The events of a usual stream, the last its ``Finish``; ``None`` for any other body."""
     if (stream := text_stream(body)) is None:
         return None
-    begin = stream.id is not None or stream.model is not None
-    events: list[Event] = [Start(stream.id, stream.model)] if begin else []
-    events += [Text(text) for text in stream.texts]
-    if stream.usage is not None:
-        events.append(stream.usage)
-    events.append(Finish("complete", stream.reason))
-    return events
+    return stream.events(has_start=stream.id is not None or stream.model is not None)
 
 
 def text_stream(body: bytes) -> TextStream | None:
